@@ -1,0 +1,123 @@
+"""Everything that can go wrong while reranking, as one tree.
+
+    RerankError
+    ├── CallerError                 the request itself is at fault; no retry of it can help
+    │   ├── InvalidRequest          400  a field is missing or wrong
+    │   └── Unsupported             400  this target cannot do what was asked
+    └── TargetError                 one target failed; the next may serve
+        ├── Unreachable             502  no answer: DNS, connect, TLS, reset
+        ├── TargetTimeout           504  no answer in time
+        ├── BadAnswer               502  a 200 that does not parse or breaks the contract
+        ├── Rejected                 as is: 400, 404, 413, 422, 498
+        ├── CredentialsRejected     502  401, 402, 403: the gateway's key is at fault, not the caller's
+        ├── RateLimited             429  with the seconds to wait, if the target said so
+        ├── TargetFailed            502  any other status (503 and 504 stay as they are)
+        ├── Overloaded              429  our own queue for this target is full
+        └── NotReady                503  the local model is still loading, or failed to load
+
+`code` is a stable snake_case word for machines (`error_type` on the wire), `retryable` says whether the same target
+may answer the same request a moment later.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RerankError(Exception):
+    """Root of the tree. `message` is safe to show to the caller: no secret, query or document text.
+
+    Args:
+        message: one sentence that says what to change or what happened.
+        status: the HTTP status the target answered with, if it answered.
+        retry_after: seconds the target asked us to wait, if it did.
+    """
+
+    code: ClassVar[str] = "rerank_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.retry_after = retry_after
+
+
+class CallerError(RerankError):
+    """The request itself is at fault."""
+
+    code = "invalid_request"
+
+
+class InvalidRequest(CallerError):
+    """A field is missing or wrong."""
+
+
+class Unsupported(CallerError):
+    """The chosen target cannot do what was asked; another may."""
+
+    code = "unsupported"
+
+
+class TargetError(RerankError):
+    """One target failed; the next may serve."""
+
+    code = "target_error"
+
+
+class Unreachable(TargetError):
+    """No answer: name not resolved, connection refused or reset, TLS failed."""
+
+    code = "upstream_unreachable"
+    retryable = True
+
+
+class TargetTimeout(TargetError):
+    """No complete answer in time."""
+
+    code = "upstream_timeout"
+    retryable = True
+
+
+class BadAnswer(TargetError):
+    """A 200 that does not parse, or whose ranking breaks the contract."""
+
+    code = "upstream_bad_answer"
+
+
+class Rejected(TargetError):
+    """The target refused this request with a 4xx that is about the request."""
+
+    code = "upstream_rejected"
+
+
+class CredentialsRejected(TargetError):
+    """The target refused the gateway's own credentials or its account (401, 402, 403)."""
+
+    code = "upstream_credentials"
+
+
+class RateLimited(TargetError):
+    """The target asked for a pause (429)."""
+
+    code = "rate_limited"
+    retryable = True
+
+
+class TargetFailed(TargetError):
+    """The target answered with any other error status."""
+
+    code = "upstream_error"
+    retryable = True
+
+
+class Overloaded(TargetError):
+    """Our own queue for this target is full."""
+
+    code = "overloaded"
+
+
+class NotReady(TargetError):
+    """The local model is still loading, or failed to load."""
+
+    code = "not_ready"

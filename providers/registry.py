@@ -1,0 +1,45 @@
+"""Find an adapter by name: ours, or one that an installed package offers."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from importlib.metadata import EntryPoint, entry_points
+
+import providers
+from providers.spec import HttpProvider, LocalProvider, Provider
+
+GROUP = "rerank_gateway.providers"
+"""The entry-point group through which a package offers an adapter: `name = "module:PROVIDER"`."""
+
+_NOT_ADAPTERS = frozenset({"errors", "registry", "spec", "types", "dialects"})
+
+
+def names() -> list[str]:
+    """All adapters that can be named in a configuration, ours first."""
+    ours = sorted(module.name for module in pkgutil.iter_modules(providers.__path__) if module.name not in _NOT_ADAPTERS)
+    return ours + sorted(point.name for point in _offered() if point.name not in ours)
+
+
+def find(name: str) -> Provider:
+    """The adapter of that name. Raises LookupError, saying which names exist, if there is none."""
+    if name not in names():
+        raise LookupError(f'unknown adapter "{name}"; known are {", ".join(names())}')
+    provider = _ours(name) or _loaded(name)
+    if not isinstance(provider, HttpProvider | LocalProvider):
+        raise LookupError(f'adapter "{name}" does not offer an HttpProvider or a LocalProvider')
+    return provider
+
+
+def _ours(name: str) -> object | None:
+    if name not in {module.name for module in pkgutil.iter_modules(providers.__path__)}:
+        return None
+    return getattr(importlib.import_module(f"providers.{name}"), "PROVIDER", None)
+
+
+def _loaded(name: str) -> object:
+    return next(point.load() for point in _offered() if point.name == name)
+
+
+def _offered() -> list[EntryPoint]:
+    return list(entry_points(group=GROUP))

@@ -1,0 +1,134 @@
+"""The canonical request and ranking: what every adapter, policy and dialect speaks."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import Struct, field
+
+
+class Parts(Struct, frozen=True):
+    """A multimodal query or document: a list of content parts, as vLLM's score API defines them.
+
+    Source: https://docs.vllm.ai/en/latest/models/pooling_models.html (2026-11)
+    """
+
+    content: list[Any]
+
+
+Input = str | Parts
+"""A query or a document: text as it is ranked, or content parts for targets that declare `multimodal`."""
+
+
+class Attempt(Struct, frozen=True, omit_defaults=True):
+    """What one call on one target came to.
+
+    Attributes:
+        provider: the configured name of the provider.
+        model: the upstream's name of the model.
+        status: the HTTP status the target answered with; absent if it gave none.
+        error: what went wrong; absent on success.
+        latency: whole milliseconds.
+    """
+
+    provider: str
+    model: str
+    status: int | None = None
+    error: str | None = None
+    latency: int = msgspec.field(default=-1)
+
+
+class Call(Struct, eq=False):
+    """What all attempts of one logical request share.
+
+    Attributes:
+        id: the `x-request-id`, taken from the caller or made.
+        deadline: when the whole call must be over, in seconds of `time.monotonic()`; None is no limit.
+        headers: headers that travel to every upstream (`x-request-id`, trace context).
+        attempts: every attempt so far, in order.
+    """
+
+    id: str
+    deadline: float | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    attempts: list[Attempt] = field(default_factory=list)
+
+
+class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
+    """One query and the documents to rank by it.
+
+    Attributes:
+        model: the name the target knows the model by (an adapter never sees an alias).
+        query: never blank.
+        documents: at least one, none blank, in the caller's order.
+        top_n: how many results the caller wants, at least 1; None is all.
+        max_tokens_per_doc: cut each document after so many tokens.
+        priority: 0 to 999, lower is served earlier.
+        return_documents: the caller wants its documents back. The gateway echoes them itself; adapters ask upstreams not to.
+        extra: fields outside this contract, of which a target takes only those that its adapter declares.
+        call: what all attempts share.
+    """
+
+    model: str
+    query: Input
+    documents: list[Input]
+    top_n: int | None = None
+    max_tokens_per_doc: int | None = None
+    priority: int | None = None
+    return_documents: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
+    call: Call = field(default_factory=lambda: Call(id=""))
+
+
+class Ranked(Struct, frozen=True, eq=True):
+    """One result: the document's position in the request and its score (higher is more relevant, any real number)."""
+
+    index: int
+    relevance_score: float
+
+
+class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the target counted. Unknown stays None: it is never invented.
+
+    Attributes:
+        prompt_tokens, completion_tokens, total_tokens: tokens.
+        search_units: Cohere's billing unit.
+    """
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    search_units: float | None = None
+
+
+class Ranking(Struct, frozen=True, kw_only=True):
+    """A target's answer.
+
+    Attributes:
+        results: in whatever order and number the target gave; the gateway verifies, sorts and cuts.
+        usage: None if the target gave no counts.
+        id: the target's own id of the answer.
+        details: figures about how the answer was made (`queue_ms`, `truncated_documents`, …), shown in `extra_fields`.
+    """
+
+    results: list[Ranked]
+    usage: Usage | None = None
+    id: str | None = None
+    details: dict[str, Any] | None = None
+
+
+class Backend(Protocol):
+    """A live object that can rerank: an upstream, the local engine, or a policy wrapped around another backend."""
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        """Rank the request's documents. Raises RerankError, and nothing else but cancellation."""
+        ...
+
+    async def ready(self) -> bool:
+        """Whether a request may be sent now. Cheap, and never raises."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release every resource. Called once, by whoever opened it."""
+        ...
