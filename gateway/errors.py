@@ -2,9 +2,8 @@
 
     CallerError
     └── UnknownModel        404  the name resolves to nothing
-    TargetError
-    └── NotConfigured       404  a fallback names a provider that the configuration does not have
     ConfigError             not a RerankError: raised before the port opens
+    CallerGone              not a RerankError: nobody is left to answer
 """
 
 from __future__ import annotations
@@ -18,6 +17,10 @@ class UnknownModel(CallerError):
     """The name resolves to no route."""
 
     code = "unknown_model"
+
+
+class CallerGone(Exception):
+    """The caller hung up; there is nobody to answer."""
 
 
 class Problem(Struct, frozen=True, order=True):

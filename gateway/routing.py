@@ -50,6 +50,19 @@ class Routes:
         local = [f"{provider}/{name}" for provider, models in self.models.items() for name in models]
         return [*self._aliases, *local]
 
+    def owner(self, name: str) -> str:
+        """The provider behind a listed name."""
+        model = self.config.models.get(name)
+        return (model.target if model else name).partition("/")[0]
+
+    def is_alias(self, name: str) -> bool:
+        """Whether the configuration gives that name a meaning of its own."""
+        return name in self._aliases
+
+    def extras(self) -> set[str]:
+        """The request fields beyond the contract that some configured provider honours."""
+        return {field for name in self.config.providers for field in self.config.adapter(name).fields}
+
     def loading(self) -> list[Loading]:
         """Every local model."""
         return [model for models in self.models.values() for model in models.values()]
