@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from gateway import yaml_source
 from gateway.errors import ConfigError, Problem
 from gateway.suggestions import did_you_mean
+from gateway.upstream.seam import ClientSettings, Timeouts
 from providers import registry
 from providers.spec import HttpProvider, LocalModel, LocalProvider, Provider
 
@@ -37,9 +38,9 @@ class Settings(BaseModel):
 class ServerConfig(Settings):
     """Where the gateway listens."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
-    workers: int = Field(1, ge=1, le=256, description="Processes that serve requests, one per core at most.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
+    workers: int = Field(default=1, ge=1, le=256, description="Processes that serve requests, one per core at most.")
 
 
 class LocalModelConfig(Settings):
@@ -48,30 +49,49 @@ class LocalModelConfig(Settings):
     path: str = Field(
         min_length=1, description="Folder, Hub name, or `package:import_name/folder` of an installed package."
     )
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Expected hash of model.safetensors.")
-    revision: str | None = Field(None, description="Hub revision to load.")
-    trust_remote_code: bool = Field(False, description="Run code that the model repository brings along.")
-    device: str = Field("auto", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field("auto", description="Weights' type.")
-    activation: Literal["default", "sigmoid", "none"] = Field("default", description="What is applied to the logit.")
-    label: str | None = Field(None, description="Which label's score counts, for a model with several.")
-    max_length: int | None = Field(None, ge=8, description="Window in tokens; default is the model's own.")
-    long_documents: Literal["truncate", "chunk_max"] = Field("truncate", description="What to do beyond the window.")
-    threads: int | None = Field(None, ge=1, description="Compute threads; default is one per core.")
-    batch_tokens: int | None = Field(None, ge=16, description="Padded tokens per forward pass.")
-    queue_tokens: int | None = Field(None, ge=16, description="Tokens that may wait; more is answered 429.")
+    sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="Expected hash of model.safetensors."
+    )
+    revision: str | None = Field(default=None, description="Hub revision to load.")
+    trust_remote_code: bool = Field(default=False, description="Run code that the model repository brings along.")
+    device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
+        default="auto", description="Weights' type."
+    )
+    activation: Literal["default", "sigmoid", "none"] = Field(
+        default="default", description="What is applied to the logit."
+    )
+    label: str | None = Field(default=None, description="Which label's score counts, for a model with several.")
+    max_length: int | None = Field(default=None, ge=8, description="Window in tokens; default is the model's own.")
+    long_documents: Literal["truncate", "chunk_max"] = Field(
+        default="truncate", description="What to do beyond the window."
+    )
+    threads: int | None = Field(default=None, ge=1, description="Compute threads; default is one per core.")
+    batch_tokens: int | None = Field(default=None, ge=16, description="Padded tokens per forward pass.")
+    queue_tokens: int | None = Field(default=None, ge=16, description="Tokens that may wait; more is answered 429.")
 
 
 class ProviderConfig(Settings):
     """Where and who: one upstream account, or the models that run inside the gateway."""
 
-    adapter: str | None = Field(None, description="Which adapter speaks to it; default is the provider's name.")
-    base_url: str | None = Field(None, description="Base or full endpoint; default is the vendor's.")
-    api_key: SecretStr | None = Field(None, description="The gateway's own key for this provider.")
-    headers: dict[str, SecretStr] = Field({}, description="Constant headers to send along.")
-    timeout: float = Field(30.0, gt=0, le=3600, description="Seconds one attempt may take in all.")
-    connect_timeout: float = Field(5.0, gt=0, le=600, description="Seconds to get a connection.")
-    models: dict[str, LocalModelConfig] | None = Field(None, description="For the adapter `local`: what to load.")
+    adapter: str | None = Field(default=None, description="Which adapter speaks to it; default is the provider's name.")
+    base_url: str | None = Field(default=None, description="Base or full endpoint; default is the vendor's.")
+    api_key: SecretStr | None = Field(default=None, description="The gateway's own key for this provider.")
+    headers: dict[str, SecretStr] = Field(default={}, description="Constant headers to send along.")
+    timeout: float = Field(default=30.0, gt=0, le=3600, description="Seconds one attempt may take in all.")
+    connect_timeout: float = Field(default=5.0, gt=0, le=600, description="Seconds to get a new connection.")
+    pool_timeout: float = Field(default=5.0, gt=0, le=600, description="Seconds to wait for one of max_connections.")
+    max_connections: int = Field(default=1000, ge=1, description="Open connections to this provider.")
+    client: Literal["default", "httpx"] = Field(default="default", description="HTTP client; httpx also speaks SOCKS.")
+    proxy: str = Field(default="environment", description="`environment`, `none`, or the URL of an HTTP proxy.")
+    ca_file: str | None = Field(default=None, description="PEM file of the only authorities to trust.")
+    client_cert: str | None = Field(
+        default=None, description="PEM file of our certificate, for servers that demand one."
+    )
+    client_key: str | None = Field(default=None, description="PEM file of its key, if the certificate's file lacks it.")
+    models: dict[str, LocalModelConfig] | None = Field(
+        default=None, description="For the adapter `local`: what to load."
+    )
 
     @field_validator("base_url")
     @classmethod
@@ -92,7 +112,7 @@ class ModelConfig(Settings):
     """A name that callers may use instead of `provider/model`."""
 
     target: str = Field(description="`provider/model` that serves it.")
-    fallbacks: list[str] = Field([], description="`provider/model` entries or other names, tried in order.")
+    fallbacks: list[str] = Field(default=[], description="`provider/model` entries or other names, tried in order.")
 
 
 Name = Annotated[str, Field(min_length=1)]
@@ -102,8 +122,12 @@ class Config(Settings):
     """The whole configuration."""
 
     server: ServerConfig = ServerConfig()
-    providers: dict[Name, ProviderConfig] = Field({}, description="The name is what callers write before the first /.")
-    models: dict[Name, ModelConfig] = Field({}, description="Names that callers may use instead of provider/model.")
+    providers: dict[Name, ProviderConfig] = Field(
+        default={}, description="The name is what callers write before the first /."
+    )
+    models: dict[Name, ModelConfig] = Field(
+        default={}, description="Names that callers may use instead of provider/model."
+    )
 
     def adapter(self, name: str) -> Provider:
         """The adapter of the provider of that name. Raises LookupError if there is none."""
@@ -145,6 +169,19 @@ def url_of(provider: HttpProvider, settings: ProviderConfig) -> str:
     return endpoint(settings.base_url or provider.base_url or "", provider.path)
 
 
+def client_settings(settings: ProviderConfig) -> ClientSettings:
+    """How to reach that provider."""
+    names = ("client", "proxy", "ca_file", "client_cert", "client_key", "max_connections")
+    return ClientSettings(**{name: getattr(settings, name) for name in names})
+
+
+def timeouts_of(settings: ProviderConfig) -> Timeouts:
+    """How long one attempt may take."""
+    return Timeouts(
+        connect=settings.connect_timeout, read=settings.timeout, pool=settings.pool_timeout, total=settings.timeout
+    )
+
+
 def local_model(name: str, settings: LocalModelConfig) -> LocalModel:
     """The engine's own form of one model's settings."""
     return LocalModel(name=name, **settings.model_dump())
@@ -153,7 +190,11 @@ def local_model(name: str, settings: LocalModelConfig) -> LocalModel:
 def json_schema() -> dict[str, Any]:
     """JSON Schema of the YAML, for editors."""
     schema = Config.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "rerank-gateway configuration"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "rerank-gateway configuration",
+    }
 
 
 def _missing_for_local() -> str:
@@ -232,14 +273,16 @@ def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
             found: dict[str, Any] = schema["$defs"][option["$ref"].rsplit("/", 1)[1]]
             return found
         if "additionalProperties" in option and isinstance(option["additionalProperties"], dict):
-            return option
+            return dict(option)
     return node
 
 
 def _semantic(config: Config) -> list[Problem]:
     problems: list[Problem] = []
     for name, settings in config.providers.items():
-        problems += [Problem(f"providers.{name}{path}", message) for path, message in _provider_problems(config, name, settings)]
+        problems += [
+            Problem(f"providers.{name}{path}", message) for path, message in _provider_problems(config, name, settings)
+        ]
     for name, model in config.models.items():
         for path, target in [("target", model.target), *((f"fallbacks.{i}", f) for i, f in enumerate(model.fallbacks))]:
             if message := _target_problem(config, target, alias_allowed=path != "target"):

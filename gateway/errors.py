@@ -1,9 +1,9 @@
 """The gateway's own leaves of the error tree (its root and the targets' leaves are in `providers.errors`).
 
-    CallerError
-    └── UnknownModel        404  the name resolves to nothing
-    ConfigError             not a RerankError: raised before the port opens
-    CallerGone              not a RerankError: nobody is left to answer
+CallerError
+└── UnknownModel        404  the name resolves to nothing
+ConfigError             not a RerankError: raised before the port opens
+CallerGone              not a RerankError: nobody is left to answer
 """
 
 from __future__ import annotations

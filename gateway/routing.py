@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway import upstream
-from gateway.config import Config, ProviderConfig, local_model, url_of
+from gateway.config import Config, ProviderConfig, client_settings, local_model, timeouts_of, url_of
 from gateway.errors import UnknownModel
 from gateway.loading import Loading
 from gateway.policy.fallback import Absent
 from gateway.policy.target import Target
 from gateway.suggestions import did_you_mean
+from gateway.upstream import HttpBackend, open_client
 from providers.spec import HttpProvider
 from providers.types import Backend
 
@@ -25,7 +25,9 @@ class Routes:
         models: local models by provider and name, the ones that need loading before they are ready.
     """
 
-    def __init__(self, config: Config, backends: Mapping[str, Backend], models: Mapping[str, Mapping[str, Loading]]) -> None:
+    def __init__(
+        self, config: Config, backends: Mapping[str, Backend], models: Mapping[str, Mapping[str, Loading]]
+    ) -> None:
         self.config = config
         self.models = models
         self._backends = backends
@@ -59,10 +61,6 @@ class Routes:
         """Whether the configuration gives that name a meaning of its own."""
         return name in self._aliases
 
-    def extras(self) -> set[str]:
-        """The request fields beyond the contract that some configured provider honours."""
-        return {field for name in self.config.providers for field in self.config.adapter(name).fields}
-
     def loading(self) -> list[Loading]:
         """Every local model."""
         return [model for models in self.models.values() for model in models.values()]
@@ -80,7 +78,9 @@ class Routes:
             return Target(self._backends[provider], provider, model, shown_as)
         known = [*self.config.models, *self.names()] if hasattr(self, "_aliases") else []
         known += [f"{other}/{model}" for other in self._backends] if slash else []
-        return Absent(UnknownModel(f'unknown model "{name}"{did_you_mean(name, known)}'), provider if slash else "", model or name)
+        return Absent(
+            UnknownModel(f'unknown model "{name}"{did_you_mean(name, known)}'), provider if slash else "", model or name
+        )
 
     def _remember(self, name: str, backend: Backend) -> None:
         if len(self._seen) >= REMEMBERED_TARGETS:
@@ -95,9 +95,22 @@ def build(config: Config) -> Routes:
     for name, settings in config.providers.items():
         provider = config.adapter(name)
         if isinstance(provider, HttpProvider):
-            backends[name] = _upstream(provider, settings)
+            backends[name] = _http_backend(name, provider, settings)
         else:
             models[name] = {
-                model: Loading(provider.open, local_model(model, chosen)) for model, chosen in (settings.models or {}).items()
+                model: Loading(provider.open, local_model(model, chosen))
+                for model, chosen in (settings.models or {}).items()
             }
     return Routes(config, backends, models)
+
+
+def _http_backend(name: str, provider: HttpProvider, settings: ProviderConfig) -> Backend:
+    return HttpBackend(
+        provider,
+        url_of(provider, settings),
+        settings.api_key.get_secret_value() if settings.api_key else None,
+        open_client(client_settings(settings)),
+        timeouts_of(settings),
+        {header: value.get_secret_value() for header, value in settings.headers.items()},
+        name,
+    )

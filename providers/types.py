@@ -64,7 +64,7 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
         top_n: how many results the caller wants, at least 1; None is all.
         max_tokens_per_doc: cut each document after so many tokens.
         priority: 0 to 999, lower is served earlier.
-        return_documents: the caller wants its documents back. The gateway echoes them itself; adapters ask upstreams not to.
+        return_documents: the caller wants its documents back. The gateway echoes them itself; no upstream need do it.
         extra: fields outside this contract, of which a target takes only those that its adapter declares.
         call: what all attempts share.
     """

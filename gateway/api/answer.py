@@ -69,7 +69,9 @@ def encode(ranking: Ranking, request: RerankRequest, documents: list[WireDocumen
     results: Any = ranking.results
     if request.return_documents:
         results = [
-            EchoedResult(result.index, result.relevance_score, echoed(documents[result.index], request.documents[result.index]))
+            EchoedResult(
+                result.index, result.relevance_score, echoed(documents[result.index], request.documents[result.index])
+            )
             for result in ranking.results
         ]
     return _encode(

@@ -45,7 +45,13 @@ AS_IT_IS: dict[type[RerankError], frozenset[int]] = {
 }
 """The upstream statuses that reach the caller unchanged, by error class."""
 
-_HTTP_TYPES = {400: "invalid_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_HTTP_TYPES = {
+    400: "invalid_request",
+    401: "unauthorized",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -76,7 +82,9 @@ def body(message: str, error_type: str, call: Call, model: str | None = None) ->
         provider=attempts[0].provider if attempts else None, original_model_requested=model, attempts=attempts
     )
     return _encode(
-        ErrorBody(message=message, detail=message, error=message, error_type=error_type, id=call.id, extra_fields=fields)
+        ErrorBody(
+            message=message, detail=message, error=message, error_type=error_type, id=call.id, extra_fields=fields
+        )
     )
 
 
@@ -102,7 +110,9 @@ def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[by
     return _response(request, 500, "internal error", "internal_error", {})
 
 
-def _response(request: Request[Any, Any, Any], status: int, message: str, kind: str, extra: dict[str, str]) -> Response[bytes]:
+def _response(
+    request: Request[Any, Any, Any], status: int, message: str, kind: str, extra: dict[str, str]
+) -> Response[bytes]:
     call = Call(id=request_id(request.scope["headers"]))
     return Response(
         body(message, kind, call),

@@ -6,7 +6,7 @@ from litestar import get
 from litestar.handlers.http_handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from gateway.routing import Routes
+from gateway.service import Service
 from providers.errors import NotReady
 
 
@@ -16,7 +16,7 @@ class Health(Struct):
     status: str
 
 
-def route(routes: Routes) -> list[HTTPRouteHandler]:
+def route(service: Service) -> list[HTTPRouteHandler]:
     """The three probes."""
 
     @get("/livez", sync_to_thread=False, summary="Whether the process lives", tags=["health"])
@@ -25,7 +25,11 @@ def route(routes: Routes) -> list[HTTPRouteHandler]:
 
     @get(["/readyz", "/health"], summary="Whether requests can be served", tags=["health"])
     async def readyz() -> Health:
-        waiting = [model.failure or f"local model {model.model.name} is still loading" for model in routes.loading() if not await model.ready()]
+        waiting = [
+            model.failure or f"local model {model.model.name} is still loading"
+            for model in service.routes.loading()
+            if not await model.ready()
+        ]
         if waiting:
             raise NotReady("; ".join(waiting))
         return Health("ready")

@@ -8,7 +8,7 @@ from litestar import get
 from litestar.handlers.http_handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from gateway.routing import Routes
+from gateway.service import Service
 
 
 class Model(Struct):
@@ -27,12 +27,12 @@ class ModelList(Struct):
     object: str = "list"
 
 
-def route(routes: Routes) -> HTTPRouteHandler:
+def route(service: Service) -> HTTPRouteHandler:
     """The listing of one configuration."""
     created = int(time())
 
     @get("/v1/models", sync_to_thread=False, summary="List the models that are known by name", tags=["models"])
     def list_models() -> ModelList:
-        return ModelList([Model(name, created, routes.owner(name)) for name in routes.names()])
+        return ModelList([Model(name, created, service.routes.owner(name)) for name in service.routes.names()])
 
     return list_models

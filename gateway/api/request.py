@@ -41,7 +41,8 @@ def decoder(extras: Iterable[str]) -> Callable[[bytes], Body]:
     """
     names = sorted(set(extras) - set(Body.__struct_fields__))
     fields = [(name, Any, UNSET) for name in names]
-    decode = msgspec.json.Decoder(msgspec.defstruct("Body", fields, bases=(Body,), kw_only=True)).decode
+    extended: type[Body] = msgspec.defstruct("Body", fields, bases=(Body,), kw_only=True)  # type: ignore[assignment]
+    decode = msgspec.json.Decoder(extended).decode
 
     def checked(body: bytes) -> Body:
         try:

@@ -9,13 +9,13 @@ from litestar.handlers import asgi
 from litestar.handlers.asgi_handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
-from gateway import service
 from gateway.api import answer, errors
 from gateway.api.http import method, read_body, respond
 from gateway.api.ids import request_id
 from gateway.api.request import canonical, decoder
 from gateway.errors import CallerGone
-from gateway.routing import Routes
+from gateway.service import Service
+from providers import registry
 from providers.errors import RerankError
 from providers.types import Call
 
@@ -27,9 +27,9 @@ PATHS = ["/v1/rerank", "/v2/rerank", "/rerank", "/v1/reranker"]
 class RerankEndpoint:
     """Read, validate, rank, answer. Decoder and encoder are built once."""
 
-    def __init__(self, routes: Routes) -> None:
-        self._routes = routes
-        self._decode = decoder(routes.extras())
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._decode = decoder(field for name in registry.names() for field in registry.find(name).fields)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = Call(id=request_id(scope["headers"]))
@@ -49,8 +49,8 @@ class RerankEndpoint:
         try:
             body = self._decode(raw)
             model = body.model
-            request = canonical(body, call, self._routes.is_alias)
-            ranking = await service.rerank(self._routes, request, body.fallbacks)
+            request = canonical(body, call, self._service.routes.is_alias)
+            ranking = await self._service.rerank(request, body.fallbacks)
             return 200, answer.encode(ranking, request, body.documents or [], round((monotonic() - start) * 1000)), {}
         except RerankError as error:
             return errors.status_of(error), errors.body(error.message, error.code, call, model), errors.headers(error)
@@ -59,9 +59,9 @@ class RerankEndpoint:
             return 500, errors.body("internal error", "internal_error", call, model), {}
 
 
-def route(routes: Routes) -> ASGIRouteHandler:
+def route(service: Service) -> ASGIRouteHandler:
     """The endpoint under all its paths."""
-    endpoint = RerankEndpoint(routes)
+    endpoint = RerankEndpoint(service)
 
     async def rerank(scope: Scope, receive: Receive, send: Send) -> None:
         await endpoint(scope, receive, send)
