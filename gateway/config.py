@@ -203,7 +203,7 @@ def _missing_for_local() -> str:
 
 
 def _checked(tree: Any, problems: list[Problem]) -> Config:
-    """The tree as a Config. What is wrong with it is collected, cut out and the rest checked on, to report all at once."""
+    """The tree as a Config. What is wrong is noted, cut out, and the rest checked on, so that all is told at once."""
     found: list[Problem] = []
     config = _validated(tree, found)
     unset = {problem.path for problem in problems}

@@ -54,16 +54,25 @@ class Routes:
 
     def owner(self, name: str) -> str:
         """The provider behind a listed name."""
-        model = self.config.models.get(name)
-        return (model.target if model else name).partition("/")[0]
+        return self._path(name).partition("/")[0]
 
     def is_alias(self, name: str) -> bool:
         """Whether the configuration gives that name a meaning of its own."""
         return name in self._aliases
 
-    def loading(self) -> list[Loading]:
-        """Every local model."""
-        return [model for models in self.models.values() for model in models.values()]
+    def loading(self, *names: str) -> list[Loading]:
+        """Every local model, or only those that these names and their fallbacks need."""
+        wanted = {self._path(name) for name in (*names, *(f for name in names for f in self.fallbacks(name)))}
+        return [
+            loading
+            for provider, models in self.models.items()
+            for model, loading in models.items()
+            if not names or f"{provider}/{model}" in wanted
+        ]
+
+    def _path(self, name: str) -> str:
+        model = self.config.models.get(name)
+        return model.target if model else name
 
     async def aclose(self) -> None:
         """Close every backend."""

@@ -28,9 +28,13 @@ class Service:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""
         self.routes = routing.build(self.config)
 
-    async def load(self) -> None:
-        """Load every local model, one after the other. Raises NotReady, saying why, for the first that fails."""
-        for model in self.routes.loading():
+    async def load(self, *names: str) -> None:
+        """Load every local model, or only those that these names need, one after the other.
+
+        Raises:
+            NotReady: saying why, for the first that cannot be loaded.
+        """
+        for model in self.routes.loading(*names):
             await model.load()
 
     async def rerank(self, request: RerankRequest, fallbacks: Sequence[str] | None = None) -> Ranking:
