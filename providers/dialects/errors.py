@@ -23,7 +23,7 @@ _DEPTH = 4
 
 
 def error_message(body: bytes) -> str:
-    """The vendor's sentence, "" if there is none. Never raises. FastAPI's `input`, what the caller sent, is left out."""
+    """The vendor's sentence, "" if there is none. Never raises. FastAPI's `input`, the caller's words, is left out."""
     try:
         return _sentence(msgspec.json.decode(body), _DEPTH)
     except (ValueError, RecursionError):
