@@ -24,15 +24,15 @@ class Attempt(Struct, frozen=True, omit_defaults=True):
     """What one call on one target came to.
 
     Attributes:
-        provider: the configured name of the provider.
+        provider: the configured name of the provider; absent for a name without one.
         model: the upstream's name of the model.
         status: the HTTP status the target answered with; absent if it gave none.
         error: what went wrong; absent on success.
         latency: whole milliseconds.
     """
 
-    provider: str
-    model: str
+    provider: str = ""
+    model: str = ""
     status: int | None = None
     error: str | None = None
     latency: int = -1

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.api.request import WireDocument
-from providers.types import Attempt, Call, Input, Ranked, Ranking, RerankRequest, Usage
+from providers.types import Attempt, Call, Input, Ranking, RerankRequest, Usage
 
 _encode = msgspec.json.Encoder().encode
 
@@ -22,12 +22,12 @@ class EchoedDocument(Struct, omit_defaults=True):
     content: list[Any] | None = None
 
 
-class EchoedResult(Struct):
-    """A result with its document."""
+class Result(Struct, omit_defaults=True):
+    """A result, with its document when asked for."""
 
     index: int
     relevance_score: float
-    document: EchoedDocument
+    document: EchoedDocument | None = None
 
 
 class ExtraFields(Struct, omit_defaults=True, kw_only=True):
@@ -51,10 +51,10 @@ class Answer(Struct, omit_defaults=True, kw_only=True):
     """The body of a 200."""
 
     id: str
-    results: list[Ranked] | list[EchoedResult]
+    results: list[Result]
     model: str
     usage: Usage | None = None
-    extra_fields: ExtraFields | dict[str, Any]
+    extra_fields: ExtraFields
 
 
 def encode(ranking: Ranking, request: RerankRequest, documents: list[WireDocument], latency: int) -> bytes:
@@ -66,10 +66,11 @@ def encode(ranking: Ranking, request: RerankRequest, documents: list[WireDocumen
         documents: the caller's own documents, to echo when asked for.
         latency: milliseconds.
     """
+    # A Ranked encodes to the same bytes as a Result without a document.
     results: Any = ranking.results
     if request.return_documents:
         results = [
-            EchoedResult(
+            Result(
                 result.index, result.relevance_score, echoed(documents[result.index], request.documents[result.index])
             )
             for result in ranking.results
@@ -93,7 +94,7 @@ def echoed(document: WireDocument, ranked: Input) -> EchoedDocument:
     return EchoedDocument(content=ranked.content)
 
 
-def _extra_fields(ranking: Ranking, request: RerankRequest, latency: int) -> ExtraFields | dict[str, Any]:
+def _extra_fields(ranking: Ranking, request: RerankRequest, latency: int) -> Any:
     fields = ExtraFields(
         provider=ranking.provider,
         original_model_requested=request.model,

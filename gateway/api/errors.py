@@ -79,7 +79,7 @@ def body(message: str, error_type: str, call: Call, model: str | None = None) ->
     """The bytes of an error answer."""
     attempts = call.attempts or None
     fields = ExtraFields(
-        provider=attempts[0].provider if attempts else None, original_model_requested=model, attempts=attempts
+        provider=(attempts[0].provider or None) if attempts else None, original_model_requested=model, attempts=attempts
     )
     return _encode(
         ErrorBody(
@@ -96,27 +96,32 @@ def headers(error: RerankError) -> dict[str, str]:
 def http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Litestar's own errors in our shape."""
     kind = _HTTP_TYPES.get(error.status_code, "internal_error" if error.status_code >= 500 else "invalid_request")
-    return _response(request, error.status_code, error.detail or kind, kind, dict(error.headers or {}))
+    return response(error.status_code, error.detail or kind, kind, dict(error.headers or {}), _id(request))
 
 
 def rerank_error(request: Request[Any, Any, Any], error: RerankError) -> Response[bytes]:
     """Our errors, raised in an ordinary route."""
-    return _response(request, status_of(error), error.message, error.code, headers(error))
+    return response(status_of(error), error.message, error.code, headers(error), _id(request))
 
 
 def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """A fault of ours: logged whole, shown as nothing but that."""
     logger.exception("internal error", exc_info=error)
-    return _response(request, 500, "internal error", "internal_error", {})
+    return response(500, "internal error", "internal_error", {}, _id(request))
 
 
-def _response(
-    request: Request[Any, Any, Any], status: int, message: str, kind: str, extra: dict[str, str]
+def response(
+    status: int, message: str, kind: str, extra: dict[str, str], call_id: str | None = None
 ) -> Response[bytes]:
-    call = Call(id=request_id(request.scope["headers"]))
+    """An error as an ordinary route answers it."""
+    call = Call(id=call_id or request_id([]))
     return Response(
         body(message, kind, call),
         status_code=status,
         media_type="application/json",
         headers={**extra, "x-request-id": call.id},
     )
+
+
+def _id(request: Request[Any, Any, Any]) -> str:
+    return request_id(request.scope["headers"])

@@ -9,19 +9,20 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from litestar import Request
+from litestar import Request, Response
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
 from litestar.router import Router
 from litestar.static_files import create_static_files_router
 from swagger_ui_bundle import swagger_ui_path
 
+from gateway.api import errors
 from gateway.api.answer import Answer
 from gateway.api.errors import ErrorBody
 from gateway.api.request import Body
 from gateway.api.rerank import PATHS
 
-ASSETS = "/docs/assets"
+ASSETS = "/docs-assets"
 
 _REFUSALS = {
     "400": "The request is wrong; `message` says what to change.",
@@ -53,9 +54,9 @@ class _Document(JsonRenderPlugin):
 
 
 def config() -> OpenAPIConfig:
-    """The document at /openapi.json, the page at /docs."""
+    """The page at /docs, the document at /docs/openapi.json."""
     page = _Page(
-        path="/docs",
+        path="/",
         js_url=f"{ASSETS}/swagger-ui-bundle.js",
         css_url=f"{ASSETS}/swagger-ui.css",
         standalone_preset_js_url=f"{ASSETS}/swagger-ui-standalone-preset.js",
@@ -65,9 +66,14 @@ def config() -> OpenAPIConfig:
         title="rerank-gateway",
         version="1",
         description="One endpoint in front of every reranker.",
-        path="/",
         render_plugins=[_Document(path="/openapi.json"), page],
+        openapi_router=Router("/docs", route_handlers=[], include_in_schema=False, after_request=_json_not_found),
     )
+
+
+def _json_not_found(response: Response[Any]) -> Response[Any]:
+    """Litestar answers an unknown path below the page with HTML; every error of ours is JSON."""
+    return errors.response(404, "Not Found", "not_found", {}) if response.status_code == 404 else response
 
 
 def assets() -> Router:
