@@ -12,7 +12,7 @@ from litestar import Litestar
 from litestar.exceptions import HTTPException
 
 from gateway import config as configuration
-from gateway.api import errors, health, models, openapi, rerank
+from gateway.api import endpoint, errors, health, models, openapi, rerank
 from gateway.config import Config
 from gateway.service import Service
 from providers.errors import RerankError
@@ -41,7 +41,12 @@ def create(config: Config, loaded: Callable[[RerankError | None], None] = lambda
             await service.aclose()
 
     return Litestar(
-        route_handlers=[rerank.route(service), models.route(service), *health.route(service), openapi.assets()],
+        route_handlers=[
+            endpoint.route(service, rerank.dialect()),
+            models.route(service),
+            *health.route(service),
+            openapi.assets(),
+        ],
         lifespan=[lifespan],
         exception_handlers={
             HTTPException: errors.http_exception,
