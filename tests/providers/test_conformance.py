@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from providers import registry
@@ -44,7 +44,8 @@ MODELS = {"jina": "jina-reranker-v3"}
 
 HTTP_ADAPTERS = [found for found in map(registry.find, registry.names()) if isinstance(found, HttpProvider)]
 every_adapter = pytest.mark.parametrize("adapter", HTTP_ADAPTERS, ids=lambda adapter: adapter.name)
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""Nothing here is about time: a busy machine must not fail it."""
 
 
 def with_field(asked: Asked, adapter: HttpProvider, name: str, value: Any) -> RerankRequest:
