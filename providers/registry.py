@@ -17,7 +17,9 @@ _NOT_ADAPTERS = frozenset({"errors", "registry", "spec", "types", "dialects"})
 
 def names() -> list[str]:
     """All adapters that can be named in a configuration, ours first."""
-    ours = sorted(module.name for module in pkgutil.iter_modules(providers.__path__) if module.name not in _NOT_ADAPTERS)
+    ours = sorted(
+        module.name for module in pkgutil.iter_modules(providers.__path__) if module.name not in _NOT_ADAPTERS
+    )
     return ours + sorted(point.name for point in _offered() if point.name not in ours)
 
 
