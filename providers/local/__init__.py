@@ -1,4 +1,4 @@
-"""Rerankers inside the gateway: cross-encoders, embedding models and causal rerankers, as sentence-transformers loads them.
+"""Rerankers inside the gateway: cross-encoders, embedding models, causal rerankers, as sentence-transformers loads them.
 
 Importing this package imports nothing heavy; torch comes with the first `open`.
 """

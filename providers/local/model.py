@@ -88,7 +88,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is native there: a GPU that says so, or a CPU with AVX512-BF16 or AMX."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     features = torch.cpu.get_capabilities()
     return device.type == "cpu" and bool(features.get("avx512_bf16") or features.get("amx_bf16"))
 
@@ -169,10 +169,12 @@ class Crosser(Loaded):
 
     def __init__(self, net: CrossEncoder, settings: LocalModel) -> None:
         super().__init__(net, settings)
-        chat = "message" in net[0].modality_config
+        chat = "message" in net.modalities
         self.groups = [{"modality": "message" if chat else "text", "logits_to_keep": 1}]
         self.column = column_of(net, settings.label)
-        self.activation = ACTIVATIONS.get(settings.activation, net.activation_fn)
+        if next(net.parameters()).dtype != torch.float32:
+            net.set_keep_in_fp32_modules(heads_of(net))
+        self.activation: Any = ACTIVATIONS.get(settings.activation) or net.activation_fn
         prompt = net._resolve_prompt(None, None)
         self.split: Tokeniser = (
             Rendered(self._render, prompt=prompt, typed=self.typed)
@@ -187,7 +189,8 @@ class Crosser(Loaded):
         return [max(float(rows[place]) for place in places) for places in encoded.owners]
 
     def _finished(self, out: Tensor) -> Tensor:
-        return self.activation(out)[:, self.column]
+        active: Tensor = self.activation(out)
+        return active[:, self.column]
 
     def _render(self, pairs: list[Any], instruction: str | None) -> list[list[int]]:
         uncut = {"text": {"truncation": False}}
@@ -239,13 +242,26 @@ def window_of(net: BaseModel, wanted: int | None) -> int:
 
 def column_of(net: CrossEncoder, label: str | None) -> int:
     """Which column of the model's output is the score. Raises NotReady if that must be configured or is unknown."""
-    names: dict[int, str] = net.config.id2label if net.num_labels > 1 else {0: label or ""}
-    if label is None and net.num_labels > 1:
-        raise NotReady(f"the model has several labels; configure `label` as one of {', '.join(names.values())}")
-    for number, name in names.items():
-        if label in {None, name, str(number)}:
-            return number
-    raise NotReady(f'the model has no label "{label}"; it has {", ".join(names.values())}')
+    count = net.num_labels
+    names = list(((net.config.id2label if net.config else None) or {}).values())[:count]
+    if count == 1:
+        return 0
+    if label is None:
+        raise NotReady(f"the model has several labels; configure `label` as one of {', '.join(names)}")
+    if label in names or (label.isdigit() and int(label) < count):
+        return names.index(label) if label in names else int(label)
+    raise NotReady(f'the model has no label "{label}"; it has {", ".join(names)}')
+
+
+def heads_of(net: CrossEncoder) -> list[str]:
+    """The one or two layers between the encoder and the score, worth float32: bfloat16 there would tie what differs."""
+    outside = [
+        (name, module)
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Linear | nn.LayerNorm) and not any(part.isdigit() for part in name.split(".")[1:])
+    ]
+    heads = [name for name, module in outside[-2:] if type(module) is nn.Linear]
+    return heads if type(outside[-1][1]) is nn.Linear else []
 
 
 def prompt_of(net: SentenceTransformer, *names: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Callable, Sequence
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -21,7 +21,7 @@ Pair = tuple[str, str]
 Render = Callable[[list[Any], str | None], list[list[int]]]
 
 OVERLAP = 8
-"""Windows of a long document share an eighth of their length, so that a sentence on a border is whole in one of them."""
+"""Windows of a long document share an eighth of their length: a sentence on a border is whole in one of them."""
 
 PROBE = "hello"
 
@@ -106,7 +106,7 @@ def windows(body: list[int], room: int, long: Long) -> list[list[int]]:
 
 
 def encode(split: Split, window: int, limit: int | None, long: Long, group: int = 0) -> Encoded:
-    """Cut every document to the model's window and the caller's limit. Raises Unsupported if the query leaves no room."""
+    """Cut every document to the model's window and the caller's limit. Raises Unsupported if there is no room for any."""
     room = room_for_documents(split.frame, window)
     encoded = Encoded([], [])
     for body in split.bodies:
@@ -170,8 +170,7 @@ class Framed:
 
     def _probe(self) -> list[tuple[list[int], list[int]]]:
         """The special tokens that the tokenizer puts before, between and after, read off one encoded probe."""
-        probe = (PROBE, PROBE) if self._paired else PROBE
-        encoding = self._tokenizer.encode(probe, add_special_tokens=True)
+        encoding = self._tokenizer.encode(PROBE, PROBE if self._paired else None)
         parts: list[tuple[list[int], list[int]]] = [([], []), ([], []), ([], [])]
         sequences, place = encoding.sequence_ids, 0
         self._first_type = self._body_type = 0
@@ -189,7 +188,7 @@ class Framed:
 
 
 class Rendered:
-    """Pairs that a chat template renders: each is tokenised whole, and the frame is what two probes have in common.
+    """Pairs that a chat template renders: each is tokenised whole; the frame is what all, two probes among them, share.
 
     Source: https://sbert.net/docs/cross_encoder/usage/custom_models.html (2026-11)
 
@@ -204,16 +203,18 @@ class Rendered:
     def __call__(self, query: str, documents: Sequence[str], instruction: str | None) -> Split:
         pairs = [(query, document) for document in ("a", "1", *documents)]
         with self._lock:
-            first, second, *rows = self._render(pairs, instruction or self._prompt)
-        head = list(commonprefix([first, second]))
-        tail = list(commonprefix([first[len(head) :][::-1], second[len(head) :][::-1]]))[::-1]
-        whole = [_inside(row, head, tail) for row in rows]
+            rows = self._render(pairs, instruction or self._prompt)
+        head = _shared(rows)
+        tail = _shared([row[len(head) :][::-1] for row in rows])[::-1]
+        bodies = [row[len(head) : len(row) - len(tail)] for row in rows[2:]]
         kinds = ([0] * len(head), [0] * len(tail), 0) if self._typed else ([], [], None)
-        return Split(Frame(head, tail, *kinds), whole)
+        return Split(Frame(head, tail, *kinds), bodies)
 
 
-def _inside(row: list[int], head: list[int], tail: list[int]) -> list[int]:
-    return row[len(head) : len(row) - len(tail)]
+def _shared(rows: list[list[int]]) -> list[int]:
+    """The longest beginning that all rows have in common."""
+    same = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*rows, strict=False))
+    return [tokens[0] for tokens in same]
 
 
 def refuse_instruction(instruction: str | None) -> None:
