@@ -12,10 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 
 from gateway import yaml_source
 from gateway.errors import ConfigError, Problem
+from gateway.settings import Settings
 from gateway.suggestions import did_you_mean
 from gateway.upstream.seam import ClientSettings, Timeouts
 from providers import registry
@@ -27,12 +28,6 @@ EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d
 
 _VERSION = re.compile(r"^.*/v\d+(?=/)")
 _VERSION_AT_END = re.compile(r"/v\d+$")
-
-
-class Settings(BaseModel):
-    """What all sections share: unknown keys are problems, values never change, inputs never show in messages."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)
 
 
 class ServerConfig(Settings):
