@@ -22,7 +22,7 @@ from providers.types import Backend, Ranking, RerankRequest
 
 torch.set_num_threads(1)
 
-WORDS = "wing lift drag shock layer heat flow mach body plate cone jet wave edge speed theory of the a in".split()
+WORDS = tuple("wing lift drag shock layer heat flow mach body plate cone jet wave edge speed of the a in".split())  # noqa: SIM905  a list of words reads worse
 QUERY = "lift of the wing in flow"
 WINDOW = 96
 
@@ -39,7 +39,10 @@ def text(count: int, seed: int) -> str:
     return " ".join(random.Random(seed).choices(WORDS, k=count))
 
 
-DOCUMENTS = [text(3 + 7 * number % 40, number) for number in range(24)] + ["Two  spaces,\n a LINE and é!", text(300, 99)]
+DOCUMENTS = [text(3 + 7 * number % 40, number) for number in range(24)] + [
+    "Two  spaces,\n a LINE and é!",
+    text(300, 99),
+]
 
 
 def wordpiece() -> PreTrainedTokenizerFast:
@@ -81,9 +84,7 @@ def byte_level(*special: str, **names: str) -> PreTrainedTokenizerFast:
             single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
         )
     kinds = ["input_ids", "attention_mask"]
-    return PreTrainedTokenizerFast(
-        tokenizer_object=raw, model_input_names=kinds, model_max_length=2 * WINDOW, **names
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=raw, model_input_names=kinds, model_max_length=2 * WINDOW, **names)
 
 
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
@@ -121,13 +122,20 @@ def modernbert(folder: Path) -> Path:
     return saved(folder, "ModernBertForSequenceClassification", tokenizer, **ROOMY, **special, **local, num_labels=1)
 
 
-def qwen(folder: Path, template: str | None = TEMPLATE, kind: str = "Qwen3ForCausalLM", **config: Any) -> Path:
+def qwen(
+    folder: Path,
+    template: str | None = TEMPLATE,
+    kind: str = "Qwen3ForCausalLM",
+    size: int = 2 * WINDOW,
+    **config: Any,
+) -> Path:
     names = {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
     tokenizer = byte_level("<|endoftext|>", "<|im_start|>", "<|im_end|>", **names)
     tokenizer.add_tokens([word for word in ("yes", "no") if word not in tokenizer.get_vocab()])
-    tokenizer.chat_template = template
+    tokenizer.chat_template, tokenizer.model_max_length = template, size
     small = {"num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0, "eos_token_id": 2, "bos_token_id": 0}
-    return saved(folder, kind, tokenizer, **ROOMY, **small, tie_word_embeddings=True, **config)
+    shape = {**SHAPE, "max_position_embeddings": size}
+    return saved(folder, kind, tokenizer, **shape, **small, tie_word_embeddings=True, **config)
 
 
 def embedder(folder: Path, **saved_config: Any) -> Path:
@@ -162,7 +170,9 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @asynccontextmanager
 async def engine(folder: Path | str, **settings: Any) -> AsyncIterator[Backend]:
     """A running engine over a model, in float32 on the CPU unless told otherwise."""
-    backend = PROVIDER.open(LocalModel(**{"name": "m", "path": str(folder), "dtype": "float32", "device": "cpu"} | settings))
+    backend = PROVIDER.open(
+        LocalModel(**{"name": "m", "path": str(folder), "dtype": "float32", "device": "cpu"} | settings)
+    )
     async with contextlib.aclosing(backend):
         yield backend
 
