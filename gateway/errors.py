@@ -1,7 +1,12 @@
 """The gateway's own leaves of the error tree (its root and the targets' leaves are in `providers.errors`).
 
 CallerError
-└── UnknownModel        404  the name resolves to nothing
+├── UnknownModel        404  the name resolves to nothing
+└── TooLarge            413  one of the gateway's limits, named
+TargetError
+├── BreakerOpen         503  the target failed too often and is left alone for a while
+└── TargetTimeout
+    └── DeadlineExceeded  504  the whole call's time is over
 ConfigError             not a RerankError: raised before the port opens
 CallerGone              not a RerankError: nobody is left to answer
 """
@@ -10,13 +15,32 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from providers.errors import CallerError
+from providers.errors import CallerError, TargetError, TargetTimeout
 
 
 class UnknownModel(CallerError):
     """The name resolves to no route."""
 
     code = "unknown_model"
+
+
+class TooLarge(CallerError):
+    """The request exceeds one of the gateway's limits."""
+
+    code = "too_large"
+
+
+class BreakerOpen(TargetError):
+    """The target was not asked: it failed too often and is left alone for a while."""
+
+    code = "breaker_open"
+
+
+class DeadlineExceeded(TargetTimeout):
+    """The time allowed for the whole call is over."""
+
+    code = "deadline_exceeded"
+    retryable = False
 
 
 class CallerGone(Exception):

@@ -27,6 +27,7 @@ class Service:
     async def open(self) -> None:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""
         self.routes = routing.build(self.config)
+        self.routes.start()
 
     async def load(self, *names: str) -> None:
         """Load every local model, or only those that these names need, one after the other.
@@ -49,9 +50,11 @@ class Service:
         """
         routes = self.routes
         chosen = routes.fallbacks(request.model) if fallbacks is None else fallbacks
-        if not chosen:
-            return await routes.resolve(request.model).rerank(request)
-        return await Fallback([routes.resolve(name) for name in (request.model, *chosen)]).rerank(request)
+        routes.running += 1
+        try:
+            return await Fallback(routes.steps([request.model, *chosen])).rerank(request)
+        finally:
+            routes.running -= 1
 
     async def aclose(self) -> None:
         """Close what `open` opened."""

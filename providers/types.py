@@ -46,12 +46,14 @@ class Call(Struct, eq=False):
         deadline: when the whole call must be over, in seconds of `time.monotonic()`; None is no limit.
         headers: headers that travel to every upstream (`x-request-id`, trace context).
         attempts: every attempt so far, in order.
+        insist: nothing else is left for this call: an open breaker lets it through.
     """
 
     id: str
     deadline: float | None = None
     headers: dict[str, str] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
+    insist: bool = False
 
 
 class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from gateway.api.answer import ExtraFields
 from gateway.api.ids import request_id
-from gateway.errors import UnknownModel
+from gateway.errors import BreakerOpen, TooLarge, UnknownModel
 from providers import errors
 from providers.errors import RerankError
 from providers.types import Call
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 STATUS: dict[type[RerankError], int] = {
     UnknownModel: 404,
+    TooLarge: 413,
+    BreakerOpen: 503,
     errors.CallerError: 400,
     errors.Unreachable: 502,
     errors.TargetTimeout: 504,
