@@ -1,4 +1,4 @@
-"""The backend's behaviour to its callers: limits, deadlines, cancellation, timings, and that the loop is never blocked."""
+"""The backend's behaviour to its callers: limits, deadlines, cancellation, timings, clear refusals."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Held:
         return task
 
     async def queued(self, count: int) -> None:
-        while self.batcher.queued != count:
+        while self.batcher.queued != count:  # noqa: ASYNC110  the batcher has no event, and needs none
             await asyncio.sleep(0)
 
 
