@@ -20,7 +20,7 @@ def names() -> list[str]:
     ours = sorted(
         module.name for module in pkgutil.iter_modules(providers.__path__) if module.name not in _NOT_ADAPTERS
     )
-    return ours + sorted(point.name for point in _offered() if point.name not in ours)
+    return ours + sorted({point.name for point in _offered()} - set(ours))
 
 
 def find(name: str) -> Provider:
@@ -39,8 +39,11 @@ def _ours(name: str) -> object | None:
     return getattr(importlib.import_module(f"providers.{name}"), "PROVIDER", None)
 
 
-def _loaded(name: str) -> object:
-    return next(point.load() for point in _offered() if point.name == name)
+def _loaded(name: str) -> object | None:
+    try:
+        return next((point.load() for point in _offered() if point.name == name), None)
+    except (ImportError, AttributeError) as failure:
+        raise LookupError(f'adapter "{name}" is installed but cannot be loaded: {failure}') from failure
 
 
 def _offered() -> list[EntryPoint]:

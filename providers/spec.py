@@ -81,7 +81,8 @@ class LocalProvider(Struct, frozen=True, kw_only=True):
         fields: as in HttpProvider.
         missing: what must be installed first, as a command to run; "" when all is there. Imports nothing heavy.
         problems: what is wrong with one model's settings before anything is loaded (path not found, …), as sentences.
-        open: load the model and give a backend. Blocks for seconds: the gateway calls it in a thread. Raises RerankError.
+        open: load the model and give a backend. Raises RerankError. Blocks for seconds: the gateway calls it in a
+            thread.
     """
 
     name: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import msgspec
 from msgspec import Struct, field
 
 
@@ -25,18 +24,18 @@ class Attempt(Struct, frozen=True, omit_defaults=True):
     """What one call on one target came to.
 
     Attributes:
-        provider: the configured name of the provider.
+        provider: the configured name of the provider; absent for a name without one.
         model: the upstream's name of the model.
         status: the HTTP status the target answered with; absent if it gave none.
         error: what went wrong; absent on success.
         latency: whole milliseconds.
     """
 
-    provider: str
-    model: str
+    provider: str = ""
+    model: str = ""
     status: int | None = None
     error: str | None = None
-    latency: int = msgspec.field(default=-1)
+    latency: int = -1
 
 
 class Call(Struct, eq=False):
@@ -65,7 +64,7 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
         top_n: how many results the caller wants, at least 1; None is all.
         max_tokens_per_doc: cut each document after so many tokens.
         priority: 0 to 999, lower is served earlier.
-        return_documents: the caller wants its documents back. The gateway echoes them itself; adapters ask upstreams not to.
+        return_documents: the caller wants its documents back. The gateway echoes them itself; no upstream need do it.
         extra: fields outside this contract, of which a target takes only those that its adapter declares.
         call: what all attempts share.
     """
@@ -109,12 +108,15 @@ class Ranking(Struct, frozen=True, kw_only=True):
         results: in whatever order and number the target gave; the gateway verifies, sorts and cuts.
         usage: None if the target gave no counts.
         id: the target's own id of the answer.
+        provider, model: who served, filled in by the gateway.
         details: figures about how the answer was made (`queue_ms`, `truncated_documents`, …), shown in `extra_fields`.
     """
 
     results: list[Ranked]
     usage: Usage | None = None
     id: str | None = None
+    provider: str = ""
+    model: str = ""
     details: dict[str, Any] | None = None
 
 

@@ -1,0 +1,1 @@
+"""The wire: what callers send and get. Decoding is validating; nothing below this package sees HTTP."""

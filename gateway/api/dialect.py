@@ -1,0 +1,72 @@
+"""A dialect: one wire format that we serve, as three pure functions over the canonical types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+
+from gateway.api.request import WireDocument
+from providers.types import Call, Ranking, RerankRequest
+
+
+class Incoming(Struct):
+    """A request as it came in.
+
+    Attributes:
+        body: complete, decompressed.
+        path: the URL's path, decoded.
+        headers: ASGI's pairs, names in lower case.
+        call: what all attempts will share.
+        is_name: whether the configuration gives a name without a slash a meaning.
+    """
+
+    body: bytes
+    path: str
+    headers: Iterable[tuple[bytes, bytes]]
+    call: Call
+    is_name: Callable[[str], bool]
+
+
+class Asked(Struct):
+    """What a caller asked for.
+
+    Attributes:
+        request: canonical and valid.
+        documents: the caller's own, for the echo.
+        fallbacks: the caller's own; None means those configured.
+        form: whatever else the dialect's `encode` needs to know of the request.
+    """
+
+    request: RerankRequest
+    documents: list[WireDocument]
+    fallbacks: list[str] | None = None
+    form: object = None
+
+
+class Refusal(Struct):
+    """Why there is no ranking. `model` is the name that was asked for, if it came that far."""
+
+    status: int
+    message: str
+    code: str
+    call: Call
+    model: str | None = None
+
+
+class Dialect(Struct, frozen=True, kw_only=True):
+    """One wire format.
+
+    Attributes:
+        name: for telemetry.
+        paths: where it is served; Litestar's path syntax.
+        decode: raises RerankError (InvalidRequest with the dialect's own wording) for a bad request.
+        encode: the body of a 200, from the verified ranking and the latency in milliseconds.
+        refuse: the body of any other answer.
+    """
+
+    name: str
+    paths: list[str]
+    decode: Callable[[Incoming], Asked]
+    encode: Callable[[Asked, Ranking, int], bytes]
+    refuse: Callable[[Refusal], bytes]

@@ -1,0 +1,70 @@
+"""The hot route, once for all dialects: read, decode, rank, encode, as a raw ASGI handler."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+
+from litestar.handlers import asgi
+from litestar.handlers.asgi_handlers import ASGIRouteHandler
+from litestar.types import Receive, Scope, Send
+
+from gateway.api import errors
+from gateway.api.dialect import Dialect, Incoming, Refusal
+from gateway.api.http import method, read_body, respond
+from gateway.api.ids import request_id
+from gateway.errors import CallerGone
+from gateway.service import Service
+from providers.errors import RerankError
+from providers.types import Call
+
+logger = logging.getLogger(__name__)
+
+
+class Endpoint:
+    """One dialect, served."""
+
+    def __init__(self, service: Service, dialect: Dialect) -> None:
+        self._service = service
+        self._dialect = dialect
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        call = Call(id=request_id(scope["headers"]))
+        call.headers["x-request-id"] = call.id
+        if method(scope) != "POST":
+            body = self._dialect.refuse(Refusal(405, "use POST", "method_not_allowed", call))
+            return await respond(send, 405, body, {"x-request-id": call.id, "allow": "POST"})
+        try:
+            raw = await read_body(receive)
+        except CallerGone:
+            return None
+        incoming = Incoming(raw, scope["path"], scope["headers"], call, self._service.routes.is_alias)
+        status, body, headers = await self._answer(incoming)
+        return await respond(send, status, body, {"x-request-id": call.id, **headers})
+
+    async def _answer(self, incoming: Incoming) -> tuple[int, bytes, dict[str, str]]:
+        start = monotonic()
+        model = None
+        try:
+            asked = self._dialect.decode(incoming)
+            model = asked.request.model
+            ranking = await self._service.rerank(asked.request, asked.fallbacks)
+            return 200, self._dialect.encode(asked, ranking, round((monotonic() - start) * 1000)), {}
+        except RerankError as error:
+            refusal = Refusal(errors.status_of(error), error.message, error.code, incoming.call, model)
+            return refusal.status, self._dialect.refuse(refusal), errors.headers(error)
+        except Exception:
+            logger.exception("internal error")
+            refusal = Refusal(500, "internal error", "internal_error", incoming.call, model)
+            return 500, self._dialect.refuse(refusal), {}
+
+
+def route(service: Service, dialect: Dialect) -> ASGIRouteHandler:
+    """The dialect under all its paths."""
+    endpoint = Endpoint(service, dialect)
+
+    async def rerank(scope: Scope, receive: Receive, send: Send) -> None:
+        await endpoint(scope, receive, send)
+
+    return asgi(dialect.paths, copy_scope=False, name=dialect.name)(rerank)

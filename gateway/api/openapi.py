@@ -1,0 +1,108 @@
+"""The OpenAPI document and its page.
+
+The hot route is a raw ASGI handler, which Litestar leaves out of its document; it is put in here from the very structs
+that decode and encode it. The page's assets come from the installed package `swagger-ui-bundle`, so it works offline.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from litestar.router import Router
+from litestar.static_files import create_static_files_router
+from swagger_ui_bundle import swagger_ui_path
+
+from gateway.api import errors
+from gateway.api.answer import Answer
+from gateway.api.errors import ErrorBody
+from gateway.api.request import Body
+from gateway.api.rerank import PATHS
+
+ASSETS = "/docs-assets"
+
+_REFUSALS = {
+    "400": "The request is wrong; `message` says what to change.",
+    "404": "The model is unknown.",
+    "413": "The request is too large for the provider.",
+    "422": "The provider refused the request.",
+    "429": "The provider, or its queue here, is full; see `Retry-After`.",
+    "502": "The provider could not be reached, refused the gateway's credentials, or gave an unusable answer.",
+    "503": "A local model is still loading, or the provider is unavailable.",
+    "504": "The provider did not answer in time.",
+}
+
+_EXAMPLE = {
+    "model": "local/all-minilm-l6-v2",
+    "query": "What is the capital of France?",
+    "documents": ["Berlin is in Germany.", {"id": "b", "text": "Paris is the capital of France."}],
+    "top_n": 1,
+}
+
+
+class _Page(SwaggerRenderPlugin):
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        return super().render(request, complete(openapi_schema))
+
+
+class _Document(JsonRenderPlugin):
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        return super().render(request, complete(openapi_schema))
+
+
+def config() -> OpenAPIConfig:
+    """The page at /docs, the document at /docs/openapi.json."""
+    page = _Page(
+        path="/",
+        js_url=f"{ASSETS}/swagger-ui-bundle.js",
+        css_url=f"{ASSETS}/swagger-ui.css",
+        standalone_preset_js_url=f"{ASSETS}/swagger-ui-standalone-preset.js",
+        favicon=f"<link rel='icon' href='{ASSETS}/favicon-32x32.png'>",
+    )
+    return OpenAPIConfig(
+        title="rerank-gateway",
+        version="1",
+        description="One endpoint in front of every reranker.",
+        render_plugins=[_Document(path="/openapi.json"), page],
+        openapi_router=Router("/docs", route_handlers=[], include_in_schema=False, after_request=_json_not_found),
+    )
+
+
+def _json_not_found(response: Response[Any]) -> Response[Any]:
+    """Litestar answers an unknown path below the page with HTML; every error of ours is JSON."""
+    return errors.response(404, "Not Found", "not_found", {}) if response.status_code == 404 else response
+
+
+def assets() -> Router:
+    """The page's scripts and styles, out of the installed package."""
+    return create_static_files_router(ASSETS, directories=[swagger_ui_path], include_in_schema=False)
+
+
+def complete(schema: dict[str, Any]) -> dict[str, Any]:
+    """Litestar's document with the rerank routes in it."""
+    (request, answer, refusal), components = msgspec.json.schema_components(
+        [Body, Answer, ErrorBody], ref_template="#/components/schemas/{name}"
+    )
+    operation = {
+        "summary": "Rank documents by a query",
+        "tags": ["rerank"],
+        "requestBody": {"required": True, "content": _json({**request}, _EXAMPLE)},
+        "responses": {
+            "200": {"description": "The ranking, best first.", "content": _json(answer)},
+            **{status: {"description": text, "content": _json(refusal)} for status, text in _REFUSALS.items()},
+        },
+    }
+    paths = {path: {"post": {**operation, "operationId": "rerank" + path.replace("/", "_")}} for path in PATHS}
+    known = schema.get("components", {}).get("schemas", {})
+    return {
+        **schema,
+        "paths": {**paths, **schema.get("paths", {})},
+        "components": {**schema.get("components", {}), "schemas": {**known, **components}},
+    }
+
+
+def _json(schema: dict[str, Any], example: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"application/json": {"schema": schema, **({"example": example} if example else {})}}

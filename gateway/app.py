@@ -1,0 +1,78 @@
+"""The composition root: from a configuration to a Litestar application whose lifespan opens and closes everything."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from litestar import Litestar
+from litestar.exceptions import HTTPException
+
+from gateway import config as configuration
+from gateway.api import endpoint, errors, health, models, openapi, rerank
+from gateway.config import Config
+from gateway.service import Service
+from providers.errors import RerankError
+
+CONFIG_VARIABLE = "RERANK_GATEWAY_CONFIG"
+"""The environment variable that names the configuration file."""
+
+
+def create(config: Config, loaded: Callable[[RerankError | None], None] = lambda error: None) -> Litestar:
+    """The application of one configuration.
+
+    Args:
+        config: checked.
+        loaded: called once, when every local model is loaded, or with the error of the one that cannot be.
+    """
+    service = Service(config)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        await service.open()
+        loading = asyncio.create_task(_load(service, loaded))
+        try:
+            yield
+        finally:
+            loading.cancel()
+            await service.aclose()
+
+    return Litestar(
+        route_handlers=[
+            endpoint.route(service, rerank.dialect()),
+            models.route(service),
+            *health.route(service),
+            openapi.assets(),
+        ],
+        lifespan=[lifespan],
+        exception_handlers={
+            HTTPException: errors.http_exception,
+            RerankError: errors.rerank_error,
+            Exception: errors.unexpected,
+        },
+        openapi_config=openapi.config(),
+        logging_config=None,
+        debug=False,
+    )
+
+
+def from_environment() -> Litestar:
+    """The application of the file that RERANK_GATEWAY_CONFIG names, or of none. Raises ConfigError."""
+    return create(read_config(os.environ.get(CONFIG_VARIABLE)))
+
+
+def read_config(path: str | None) -> Config:
+    """The configuration in that file; without one, what the environment suggests. Raises ConfigError."""
+    return configuration.load(Path(path), os.environ) if path else configuration.default(os.environ)
+
+
+async def _load(service: Service, loaded: Callable[[RerankError | None], None]) -> None:
+    try:
+        await service.load()
+    except RerankError as error:
+        loaded(error)
+    else:
+        loaded(None)

@@ -1,0 +1,113 @@
+"""rerank-gateway rerank"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import httpx
+
+from gateway.api import answer
+from gateway.api.ids import request_id
+from gateway.api.request import Body, WireDocument, canonical
+from gateway.app import read_config
+from gateway.cli.table import table
+from gateway.service import Service
+from providers.errors import InvalidRequest, TargetFailed, Unreachable
+from providers.types import Call
+
+WIDEST_TEXT = 80
+
+
+def add_to(commands: Any, path: str | None) -> None:
+    """The grammar of the command."""
+    command: ArgumentParser = commands.add_parser(
+        "rerank",
+        help="rank the lines of a file",
+        description="Rank documents by a query: one a line, or JSON Lines (strings or objects with text, id, meta).",
+    )
+    command.add_argument("--model", required=True, help="provider/model, or a name of the configuration")
+    command.add_argument("--query", required=True, help="what to rank by")
+    command.add_argument("--top-n", type=_positive, metavar="N", help="how many results to show; default is all")
+    command.add_argument("--url", help="a running gateway to ask; default is to rank in this process")
+    command.add_argument("--config", metavar="FILE", default=path, help="YAML configuration, when in this process")
+    command.add_argument("--json", action="store_true", help="print the whole answer as JSON")
+    command.add_argument("file", metavar="FILE", nargs="?", default="-", help="the documents; - is standard input")
+    command.set_defaults(run=run)
+
+
+def run(chosen: Namespace) -> int:
+    """Rank and print. Raises RerankError, ConfigError, OSError."""
+    documents = _documents(sys.stdin.read() if chosen.file == "-" else Path(chosen.file).read_text("utf-8"))
+    body = Body(model=chosen.model, query=chosen.query, documents=documents, top_n=chosen.top_n, return_documents=True)
+    reply = _asked(chosen.url, body) if chosen.url else asyncio.run(_ranked_here(chosen.config, body))
+    print(json.dumps(reply, indent=2, ensure_ascii=False) if chosen.json else _readable(reply))
+    return 0
+
+
+def _documents(text: str) -> list[WireDocument]:
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines or lines[0].lstrip()[0] not in '{"':
+        return list(lines)
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError:
+        # A text may well begin with a quotation mark.
+        return list(lines)
+
+
+async def _ranked_here(path: str | None, body: Body) -> dict[str, Any]:
+    service = Service(read_config(path))
+    await service.open()
+    try:
+        request = canonical(body, Call(id=request_id([])), service.routes.is_alias)
+        await service.load(request.model)
+        start = monotonic()
+        ranking = await service.rerank(request)
+        encoded = answer.encode(ranking, request, body.documents or [], round((monotonic() - start) * 1000))
+    finally:
+        await service.aclose()
+    reply: dict[str, Any] = json.loads(encoded)
+    return reply
+
+
+def _asked(url: str, body: Body) -> dict[str, Any]:
+    sent = {name: getattr(body, name) for name in body.__struct_fields__ if getattr(body, name) is not None}
+    key = os.environ.get("RERANK_GATEWAY_KEY")
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    try:
+        response = httpx.post(url.rstrip("/") + "/v1/rerank", json=sent, headers=headers, timeout=300)
+        reply: dict[str, Any] = response.json()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Unreachable(f"cannot reach {url}: {error}") from None
+    except ValueError:
+        raise TargetFailed(f"{url} does not answer like a rerank-gateway (HTTP {response.status_code})") from None
+    if response.status_code != 200:
+        raise InvalidRequest(f"{reply.get('message', 'no message')} (HTTP {response.status_code})")
+    return reply
+
+
+def _readable(reply: dict[str, Any]) -> str:
+    rows = [
+        [f"{result['relevance_score']:.4f}", str(result["index"]), _text(result["document"])]
+        for result in reply["results"]
+    ]
+    served = f"{reply['extra_fields']['provider']}/{reply['model']}"
+    return f"{table(['SCORE', 'INDEX', 'DOCUMENT'], rows)}\n\n{served}, {reply['extra_fields']['latency']} ms"
+
+
+def _text(document: dict[str, Any]) -> str:
+    line = " ".join((document.get("text") or json.dumps(document)).split())
+    return line if len(line) <= WIDEST_TEXT else line[: WIDEST_TEXT - 1] + "…"
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f'"{text}" is not a number from 1')
+    return int(text)

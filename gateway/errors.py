@@ -1,0 +1,41 @@
+"""The gateway's own leaves of the error tree (its root and the targets' leaves are in `providers.errors`).
+
+CallerError
+└── UnknownModel        404  the name resolves to nothing
+ConfigError             not a RerankError: raised before the port opens
+CallerGone              not a RerankError: nobody is left to answer
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from providers.errors import CallerError
+
+
+class UnknownModel(CallerError):
+    """The name resolves to no route."""
+
+    code = "unknown_model"
+
+
+class CallerGone(Exception):
+    """The caller hung up; there is nobody to answer."""
+
+
+class Problem(Struct, frozen=True, order=True):
+    """One thing wrong in a configuration: `path` is where in the YAML (`providers.cohere.api_key`), "" for the file."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. `problems` lists everything that is wrong with it, not only the first."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems

@@ -1,0 +1,45 @@
+"""A local model from the start of the gateway on: loading in a thread, then ready, or failed for good."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from providers.errors import NotReady, RerankError
+from providers.spec import LocalModel
+from providers.types import Backend, Ranking, RerankRequest
+
+logger = logging.getLogger(__name__)
+
+
+class Loading:
+    """A backend that exists before its model is loaded. Until then it raises NotReady, which falls back."""
+
+    def __init__(self, open_model: Callable[[LocalModel], Backend], model: LocalModel) -> None:
+        self.model = model
+        self.failure: str | None = None
+        self._open = open_model
+        self._backend: Backend | None = None
+
+    async def load(self) -> None:
+        """Load the model without blocking the event loop. Raises NotReady, saying why, if it cannot be served."""
+        try:
+            self._backend = await asyncio.to_thread(self._open, self.model)
+        except Exception as error:
+            reason = error.message if isinstance(error, RerankError) else f"{type(error).__name__}: {error}"
+            self.failure = f"local model {self.model.name} cannot be loaded: {reason}"
+            logger.exception("%s", self.failure)
+            raise NotReady(self.failure) from None
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        if self._backend is None:
+            raise NotReady(self.failure or f"local model {self.model.name} is still loading; try again shortly")
+        return await self._backend.rerank(request)
+
+    async def ready(self) -> bool:
+        return self._backend is not None and await self._backend.ready()
+
+    async def aclose(self) -> None:
+        if self._backend is not None:
+            await self._backend.aclose()

@@ -1,0 +1,57 @@
+"""One target of a route: swaps the model's name, verifies the answer, and records the attempt."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+
+from msgspec.structs import replace
+
+from gateway.verify import verified
+from providers.errors import RerankError, TargetFailed
+from providers.types import Attempt, Backend, Ranking, RerankRequest
+
+logger = logging.getLogger(__name__)
+
+
+class Target:
+    """A backend as one (provider, model) that a route may try.
+
+    Args:
+        backend: what answers.
+        provider: the provider's configured name.
+        model: the name the provider knows the model by.
+        shown_as: the model's name in the answer; the caller's own where the target is an alias.
+    """
+
+    def __init__(self, backend: Backend, provider: str, model: str, shown_as: str | None = None) -> None:
+        self.backend = backend
+        self.provider = provider
+        self.model = model
+        self.shown_as = shown_as or model
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        """A verified ranking. Raises RerankError; a fault of our own becomes TargetFailed, so that it falls back."""
+        start = monotonic()
+        try:
+            ranking = await self.backend.rerank(replace(request, model=self.model))
+            results = verified(ranking.results, request)
+        except RerankError as error:
+            self._record(request, start, error.status, error.message)
+            raise
+        except Exception:
+            logger.exception("internal error in provider %s", self.provider)
+            self._record(request, start, None, "internal error")
+            raise TargetFailed(f"internal error in provider {self.provider}") from None
+        self._record(request, start, 200, None)
+        return replace(ranking, results=results, provider=self.provider, model=self.shown_as)
+
+    def _record(self, request: RerankRequest, start: float, status: int | None, error: str | None) -> None:
+        latency = round((monotonic() - start) * 1000)
+        request.call.attempts.append(Attempt(self.provider, self.model, status, error, latency))
+
+    async def ready(self) -> bool:
+        return await self.backend.ready()
+
+    async def aclose(self) -> None:
+        await self.backend.aclose()

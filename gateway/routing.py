@@ -1,0 +1,125 @@
+"""From the configuration to live backends: which policies wrap which target, in which order, is decided here alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.config import Config, ProviderConfig, client_settings, local_model, timeouts_of, url_of
+from gateway.errors import UnknownModel
+from gateway.loading import Loading
+from gateway.policy.fallback import Absent
+from gateway.policy.target import Target
+from gateway.suggestions import did_you_mean
+from gateway.upstream import HttpBackend, open_client
+from providers.spec import HttpProvider
+from providers.types import Backend
+
+REMEMBERED_TARGETS = 4096
+"""Targets kept for names that only callers mention; more would let a caller fill the memory with invented names."""
+
+
+class Routes:
+    """What every name resolves to.
+
+    Attributes:
+        models: local models by provider and name, the ones that need loading before they are ready.
+    """
+
+    def __init__(
+        self, config: Config, backends: Mapping[str, Backend], models: Mapping[str, Mapping[str, Loading]]
+    ) -> None:
+        self.config = config
+        self.models = models
+        self._backends = backends
+        self._aliases = {name: self._target(model.target, shown_as=name) for name, model in config.models.items()}
+        self._seen: dict[str, Backend] = {}
+
+    def resolve(self, name: str) -> Backend:
+        """What serves that name; for an unknown one a backend that says so (404), with near matches."""
+        backend = self._aliases.get(name) or self._seen.get(name)
+        if backend is None:
+            backend = self._target(name)
+            self._remember(name, backend)
+        return backend
+
+    def fallbacks(self, name: str) -> list[str]:
+        """The fallbacks configured for that name."""
+        model = self.config.models.get(name)
+        return model.fallbacks if model else []
+
+    def names(self) -> list[str]:
+        """All names that can be listed: aliases, then local models; an upstream's own models are not known."""
+        local = [f"{provider}/{name}" for provider, models in self.models.items() for name in models]
+        return [*self._aliases, *local]
+
+    def owner(self, name: str) -> str:
+        """The provider behind a listed name."""
+        return self._path(name).partition("/")[0]
+
+    def is_alias(self, name: str) -> bool:
+        """Whether the configuration gives that name a meaning of its own."""
+        return name in self._aliases
+
+    def loading(self, *names: str) -> list[Loading]:
+        """Every local model, or only those that these names and their fallbacks need."""
+        wanted = {self._path(name) for name in (*names, *(f for name in names for f in self.fallbacks(name)))}
+        return [
+            loading
+            for provider, models in self.models.items()
+            for model, loading in models.items()
+            if not names or f"{provider}/{model}" in wanted
+        ]
+
+    def _path(self, name: str) -> str:
+        model = self.config.models.get(name)
+        return model.target if model else name
+
+    async def aclose(self) -> None:
+        """Close every backend."""
+        for backend in [*self._backends.values(), *self.loading()]:
+            await backend.aclose()
+
+    def _target(self, name: str, shown_as: str | None = None) -> Backend:
+        provider, slash, model = name.partition("/")
+        if provider in self.models and model in self.models[provider]:
+            return Target(self.models[provider][model], provider, model, shown_as)
+        if slash and model and provider in self._backends:
+            return Target(self._backends[provider], provider, model, shown_as)
+        known = [*self.config.models, *self.names()] if hasattr(self, "_aliases") else []
+        known += [f"{other}/{model}" for other in self._backends] if slash else []
+        return Absent(
+            UnknownModel(f'unknown model "{name}"{did_you_mean(name, known)}'), provider if slash else "", model or name
+        )
+
+    def _remember(self, name: str, backend: Backend) -> None:
+        if len(self._seen) >= REMEMBERED_TARGETS:
+            del self._seen[next(iter(self._seen))]
+        self._seen[name] = backend
+
+
+def build(config: Config) -> Routes:
+    """Open a backend for every provider. Nothing is contacted or loaded yet."""
+    backends: dict[str, Backend] = {}
+    models: dict[str, dict[str, Loading]] = {}
+    for name, settings in config.providers.items():
+        provider = config.adapter(name)
+        if isinstance(provider, HttpProvider):
+            backends[name] = _http_backend(name, provider, settings)
+        else:
+            models[name] = {
+                model: Loading(provider.open, local_model(model, chosen))
+                for model, chosen in (settings.models or {}).items()
+            }
+    return Routes(config, backends, models)
+
+
+def _http_backend(name: str, provider: HttpProvider, settings: ProviderConfig) -> Backend:
+    return HttpBackend(
+        provider,
+        url_of(provider, settings),
+        settings.api_key.get_secret_value() if settings.api_key else None,
+        open_client(client_settings(settings)),
+        timeouts_of(settings),
+        {header: value.get_secret_value() for header, value in settings.headers.items()},
+        name,
+    )

@@ -1,0 +1,24 @@
+"""Everything between the gateway and an HTTP provider. Only this package knows a client library."""
+
+from __future__ import annotations
+
+from gateway.upstream.aiohttp_client import AiohttpClient
+from gateway.upstream.backend import HttpBackend
+from gateway.upstream.httpx_client import HttpxClient
+from gateway.upstream.seam import Client, ClientSettings, Response, Timeouts
+
+__all__ = [
+    "AiohttpClient",
+    "Client",
+    "ClientSettings",
+    "HttpBackend",
+    "HttpxClient",
+    "Response",
+    "Timeouts",
+    "open_client",
+]
+
+
+def open_client(settings: ClientSettings) -> Client:
+    """The client that the settings choose, on the running event loop. Raises OSError for unusable certificate files."""
+    return HttpxClient(settings) if settings.client == "httpx" else AiohttpClient(settings)

@@ -1,0 +1,118 @@
+"""A provider behind HTTP as a live backend: encode → send → status → decode."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from gateway.upstream.network import host_of
+from gateway.upstream.refusal import clean, refusal
+from gateway.upstream.seam import Client, Timeouts
+from providers.errors import BadAnswer, Rejected, RerankError, TargetTimeout, Unsupported
+from providers.spec import HttpProvider
+from providers.types import Parts, Ranking, RerankRequest
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class HttpBackend:
+    """One provider at one URL. Takes over the client: `aclose` closes it.
+
+    Args:
+        provider: the adapter.
+        url: the complete endpoint.
+        key: sent as a bearer token; None sends none.
+        client: what carries the requests.
+        timeouts: of one call; a deadline of the request that comes sooner shortens `total`.
+        headers: the operator's own constant headers.
+        name: the configured name of the provider, for messages; the adapter's if absent.
+    """
+
+    def __init__(
+        self,
+        provider: HttpProvider,
+        url: str,
+        key: str | None,
+        client: Client,
+        timeouts: Timeouts,
+        headers: Mapping[str, str] | None = None,
+        name: str | None = None,
+    ) -> None:
+        self._provider = provider
+        self._url = url
+        self._key = key
+        self._client = client
+        self._timeouts = timeouts
+        self._headers = _constant_headers(provider, key, headers or {})
+        self._name = name or provider.name
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        """Rank by one call of the provider. Raises RerankError."""
+        self._check(request)
+        timeouts = self._within(request.call.deadline)
+        headers = {**request.call.headers, **self._headers}
+        body = _encode(self._provider.encode(request))
+        response = await self._client.send("POST", self._url, headers, body, timeouts)
+        if not 200 <= response.status < 300:
+            raise refusal(self._provider, self._name, response, self._key)
+        return self._decode(response.body, request)
+
+    async def ready(self) -> bool:
+        """Always: whether the provider answers is known only by asking it."""
+        return True
+
+    async def aclose(self) -> None:
+        """Close the client."""
+        await self._client.aclose()
+
+    def _check(self, request: RerankRequest) -> None:
+        provider, documents = self._provider, request.documents
+        if provider.max_documents is not None and len(documents) > provider.max_documents:
+            raise Rejected(
+                f'provider "{self._name}" takes at most {provider.max_documents} documents per call, '
+                f"this one has {len(documents)}; send fewer",
+                status=413,
+            )
+        if not provider.multimodal and (type(request.query) is Parts or Parts in set(map(type, documents))):
+            raise Unsupported(f'provider "{self._name}" ranks text only; send the query and documents as text')
+
+    def _within(self, deadline: float | None) -> Timeouts:
+        timeouts = self._timeouts
+        if deadline is None:
+            return timeouts
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TargetTimeout(f"no time was left to ask {host_of(self._url)}")
+        if left >= timeouts.total:
+            return timeouts
+        return Timeouts(timeouts.connect, timeouts.read, timeouts.pool, left)
+
+    def _decode(self, body: bytes, request: RerankRequest) -> Ranking:
+        try:
+            return self._provider.decode(body, request)
+        except RerankError:
+            raise
+        except msgspec.MsgspecError as error:
+            # Its messages tell the place and the expected type.
+            raise BadAnswer(
+                f'provider "{self._name}" gave an unusable answer: {clean(str(error), self._key)}'
+            ) from error
+        except Exception as error:  # An adapter may be anybody's, and a backend raises nothing but RerankError.
+            raise BadAnswer(f'provider "{self._name}" gave an unusable answer ({type(error).__name__})') from error
+
+
+def _constant_headers(provider: HttpProvider, key: str | None, extra: Mapping[str, str]) -> dict[str, str]:
+    headers = {
+        "content-type": "application/json",
+        "accept": "application/json",
+        "accept-encoding": "gzip",
+        "user-agent": "rerank-gateway",
+        **{name.lower(): value for name, value in provider.headers.items()},
+        **{name.lower(): value for name, value in extra.items()},
+    }
+    if key is not None:
+        headers["authorization"] = f"Bearer {key}"
+    return headers

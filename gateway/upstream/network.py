@@ -1,0 +1,45 @@
+"""What both clients need to know of the network around us: certificates, proxies, and how to name a host."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from functools import lru_cache
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+
+@lru_cache(maxsize=64)
+def tls_context(ca_file: str | None, client_cert: str | None, client_key: str | None) -> ssl.SSLContext:
+    """A verifying TLS context. Shared: reading the system's authorities costs tens of milliseconds and about 1 MB.
+
+    Raises OSError (ssl.SSLError among them) for a file that is missing or not what it should be.
+    """
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    if client_cert is not None:
+        context.load_cert_chain(client_cert, client_key)
+    return context
+
+
+def environment_proxy(url: str) -> str | None:
+    """The proxy that the environment names for this URL, if any."""
+    parts = urlsplit(url)
+    if proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def system_reason(cause: object) -> str | None:
+    """What the TLS library or the operating system says of the error that it raised; no path, no address."""
+    told = getattr(cause, "verify_message", None) or getattr(cause, "reason", None)
+    if told is None and isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        told = os.strerror(cause.errno)
+    return str(told) if told else None
+
+
+def host_of(url: str) -> str:
+    """Host and port, for messages: no credentials, path or query string."""
+    return urlsplit(url).netloc.rpartition("@")[2]

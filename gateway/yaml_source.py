@@ -1,0 +1,107 @@
+"""A YAML file as a plain tree, with environment variables put in and every problem of the text itself named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gateway.errors import ConfigError, Problem
+
+_VARIABLE = re.compile(
+    r"(?P<escaped>\$\$(?=\{))|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-(?P<default>[^}]*))?\}|(?P<bad>\$\{[^}]*\}?)"
+)
+
+
+class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]  # chosen at run time
+    """YAML as everybody writes it, but a key given twice is an error instead of a silent loss."""
+
+
+def _unique_mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
+        key = loader.construct_object(key_node, deep=True)
+        if isinstance(key, str) and key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f'key "{key}" is given twice', key_node.start_mark)
+        seen.add(key if isinstance(key, str) else id(key_node))
+    loader.flatten_mapping(node)
+    mapping: dict[Any, Any] = loader.construct_mapping(node, deep=True)
+    return mapping
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def read(path: Path, environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
+    """The file's tree and the variables that are missing. Raises ConfigError if it cannot be read as a mapping."""
+    return parse(_text(path), environ, str(path))
+
+
+def parse(text: str, environ: Mapping[str, str], name: str) -> tuple[dict[str, Any], list[Problem]]:
+    """As `read`, from text; `name` is what problems of the text call it."""
+    try:
+        tree = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader, with one more check
+    except yaml.YAMLError as error:
+        raise ConfigError([Problem("", f"{name} is not valid YAML: {_one_line(error)}")]) from None
+    if not isinstance(tree, dict | None):
+        raise ConfigError([Problem("", f"{name} must hold a mapping, not {_kind(tree)}")])
+    problems: list[Problem] = []
+    return {key: _substituted(value, str(key), environ, problems) for key, value in (tree or {}).items()}, problems
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError([Problem("", f"cannot read {path}: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([Problem("", f"{path} is not UTF-8 text")]) from None
+
+
+def _one_line(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+    return f"{getattr(error, 'problem', None) or str(error).splitlines()[0]}{where}"
+
+
+def _kind(tree: Any) -> str:
+    return "a list" if isinstance(tree, list) else f"a single {type(tree).__name__}"
+
+
+def _substituted(node: Any, path: str, environ: Mapping[str, str], problems: list[Problem]) -> Any:
+    """The tree with `${VAR}` replaced in string values only, so that a secret cannot change the document."""
+    if isinstance(node, dict):
+        return {key: _substituted(value, f"{path}.{key}", environ, problems) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_substituted(value, f"{path}.{index}", environ, problems) for index, value in enumerate(node)]
+    if isinstance(node, str) and "$" in node:
+        return "".join(_pieces(node, path, environ, problems))
+    return node
+
+
+def _pieces(text: str, path: str, environ: Mapping[str, str], problems: list[Problem]) -> Iterator[str]:
+    position = 0
+    for match in _VARIABLE.finditer(text):
+        yield text[position : match.start()]
+        yield _value(match, path, environ, problems)
+        position = match.end()
+    yield text[position:]
+
+
+def _value(match: re.Match[str], path: str, environ: Mapping[str, str], problems: list[Problem]) -> str:
+    if match["escaped"]:
+        return "$"
+    if match["bad"] is not None:
+        problems.append(Problem(path, f'"{match[0]}" is not a variable; write ${{NAME}}, or $${{ for a literal ${{'))
+        return ""
+    value = environ.get(match["name"])
+    if match["rest"] is not None:
+        return value or match["default"]
+    if value is None:
+        problems.append(Problem(path, f"environment variable {match['name']} is not set"))
+    return value or ""

@@ -1,0 +1,1 @@
+"""What several vendors say alike, written once: optional fields, rows of results, error bodies."""

@@ -1,0 +1,78 @@
+"""Cohere: what is sent, and what is read out of every documented answer (bodies in `tests/wire/cohere/`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from providers.cohere import PROVIDER
+from providers.types import Ranked, Ranking, RerankRequest, Usage
+
+Wire = Callable[[str], bytes]
+Asked = Callable[..., RerankRequest]
+
+DOCUMENTS = ["tubes", "helmets", "sealant"]
+
+PLAIN = {"model": "a-model", "query": "how long does a tube last", "documents": DOCUMENTS}
+SENT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "no more than needed": ({}, {}),
+    "a limit": ({"top_n": 2}, {"top_n": 2}),
+    "a limit beyond the list": ({"top_n": 9}, {"top_n": 3}),
+    "a cut": ({"max_tokens_per_doc": 512}, {"max_tokens_per_doc": 512}),
+    "the highest priority": ({"priority": 0}, {"priority": 0}),
+    "no wish for documents": ({"return_documents": True}, {}),
+    "no spans": ({"extra": {"relevant_spans": {"mode": "enabled"}}}, {}),
+}
+READ = {
+    "success": Ranking(
+        results=[Ranked(0, 0.9473211), Ranked(2, 0.1841175)],
+        usage=Usage(search_units=1.0),
+        id="2f1c6f1e-6a0e-4a5c-9d0b-0f6f1c8f3b77",
+    ),
+    "minimal": Ranking(results=[Ranked(0, 0.5)]),
+    "odd_tokens_before_billed": Ranking(
+        results=[Ranked(1, 0.25)],
+        usage=Usage(prompt_tokens=57, completion_tokens=0, total_tokens=57, search_units=1.0),
+        id="b0d6",
+    ),
+    "odd_billed_tokens_only": Ranking(
+        results=[Ranked(1, 0.25)], usage=Usage(prompt_tokens=60, total_tokens=60), id="b0d7"
+    ),
+    "odd_empty_tokens": Ranking(results=[Ranked(0, 0.25)], usage=Usage(prompt_tokens=9, total_tokens=9)),
+    "odd_spans": Ranking(results=[Ranked(0, 0.9)], id="b0d8"),
+    "odd_v1_document": Ranking(results=[Ranked(0, 0.93)], usage=Usage(search_units=1.0), id="b0d9"),
+    "odd_score": Ranking(results=[Ranked(1, 0.75), Ranked(0, 0.0), Ranked(2, -0.5)]),
+    "odd_nulls": Ranking(results=[Ranked(0, 1.0)]),
+}
+SAID = {
+    "error_400_no_documents": "invalid request: list of documents must not be empty",
+    "error_401_bad_key": "invalid api token",
+    "error_404_model": "model 'rerank-x' not found, make sure the correct model ID was used and that you have access to"
+    " the model.",
+    "error_404_path": "404 page not found",
+    "error_429": "Please wait and try again later",
+    "error_499_cancelled": "failed to get rerank inference: request cancelled",
+}
+
+
+@pytest.mark.parametrize(("fields", "changes"), SENT.values(), ids=SENT)
+def test_sends(fields: dict[str, Any], changes: dict[str, Any], asked: Asked) -> None:
+    assert PROVIDER.encode(asked(**fields)) == {**PLAIN, **changes}
+
+
+@pytest.mark.parametrize(("name", "ranking"), READ.items(), ids=READ)
+def test_reads(name: str, ranking: Ranking, wire: Wire, asked: Asked) -> None:
+    assert PROVIDER.decode(wire(f"{PROVIDER.name}/{name}"), asked()) == ranking
+
+
+@pytest.mark.parametrize(("name", "sentence"), SAID.items(), ids=SAID)
+def test_says_why(name: str, sentence: str, wire: Wire) -> None:
+    assert PROVIDER.error_message(wire(f"{PROVIDER.name}/{name}")) == sentence
+
+
+def test_every_recorded_body_is_a_case() -> None:
+    recorded = Path(__file__).parent.parent / "wire" / PROVIDER.name
+    assert {body.stem for body in recorded.iterdir()} == READ.keys() | SAID.keys()

@@ -1,0 +1,86 @@
+"""vLLM: what is sent, and what is read out of every documented answer (bodies in `tests/wire/vllm/`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from providers.types import Parts, Ranked, Ranking, RerankRequest, Usage
+from providers.vllm import PROVIDER
+
+Wire = Callable[[str], bytes]
+Asked = Callable[..., RerankRequest]
+
+DOCUMENTS = ["tubes", "helmets", "sealant"]
+
+PLAIN = {
+    "model": "a-model",
+    "query": "how long does a tube last",
+    "documents": DOCUMENTS,
+    "truncate_prompt_tokens": -1,
+}
+IMAGE = Parts(content=[{"type": "image_url", "image_url": {"url": "https://img.example/gears.png"}}])
+SENT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "no more than needed, but pairs cut to fit": ({}, {}),
+    "a limit": ({"top_n": 2}, {"top_n": 2}),
+    "a limit beyond the list": ({"top_n": 9}, {"top_n": 3}),
+    "no wish for documents": ({"return_documents": True}, {}),
+    "a cut": ({"max_tokens_per_doc": 512}, {"max_tokens_per_doc": 512}),
+    "a priority": ({"priority": 3}, {"priority": 3}),
+    "the caller's own length": ({"extra": {"truncate_prompt_tokens": 256}}, {"truncate_prompt_tokens": 256}),
+    "the default length for a null": ({"extra": {"truncate_prompt_tokens": None}}, {}),
+    "raw scores": ({"extra": {"use_activation": False}}, {"use_activation": False}),
+    "an instruction": ({"extra": {"instruction": "prefer manuals"}}, {"instruction": "prefer manuals"}),
+    "content parts": ({"query": IMAGE, "documents": ["gears", IMAGE]}, {"query": IMAGE, "documents": ["gears", IMAGE]}),
+    "no name the server has dropped": ({"extra": {"activation": False, "softmax": True, "normalize": True}}, {}),
+}
+RESULTS = [Ranked(0, 0.98291015625), Ranked(1, 0.00010120868682861328)]
+READ = {
+    "success": Ranking(results=RESULTS, usage=Usage(prompt_tokens=21, total_tokens=21), id="score-6b6e0f"),
+    "minimal": Ranking(results=[Ranked(0, 0.5)]),
+    "odd_total_tokens_only": Ranking(results=RESULTS, usage=Usage(total_tokens=21), id="rerank-6b6e0f"),
+    "odd_zero_usage": Ranking(results=RESULTS, id="score-1"),
+    "odd_multimodal_document": Ranking(
+        results=[Ranked(0, 0.5)], usage=Usage(prompt_tokens=900, total_tokens=900), id="score-2"
+    ),
+    "odd_document_string_and_null": Ranking(results=[Ranked(0, 0.5), Ranked(1, 0.25)]),
+    "odd_logits": Ranking(results=[Ranked(1, 4.5), Ranked(0, -11.25)], id="score-3"),
+    "odd_score": Ranking(results=[Ranked(0, 0.0), Ranked(1, 0.75)]),
+}
+SAID = {
+    "error_400_validation": "1 validation error(s): field required",
+    "error_401": "Unauthorized",
+    "error_404_flat": "The model `x` does not exist.",
+    "error_404_model": "The model `x` does not exist. Valid aliases: bge",
+    "error_500": "EngineCore encountered an issue.",
+}
+
+
+def test_content_parts_are_written_as_vllm_reads_them(asked: Asked) -> None:
+    body = json.loads(msgspec.json.encode(PROVIDER.encode(asked(documents=["gears", IMAGE]))))
+    assert body["documents"] == ["gears", {"content": IMAGE.content}]
+
+
+@pytest.mark.parametrize(("fields", "changes"), SENT.values(), ids=SENT)
+def test_sends(fields: dict[str, Any], changes: dict[str, Any], asked: Asked) -> None:
+    assert PROVIDER.encode(asked(**fields)) == {**PLAIN, **changes}
+
+
+@pytest.mark.parametrize(("name", "ranking"), READ.items(), ids=READ)
+def test_reads(name: str, ranking: Ranking, wire: Wire, asked: Asked) -> None:
+    assert PROVIDER.decode(wire(f"{PROVIDER.name}/{name}"), asked()) == ranking
+
+
+@pytest.mark.parametrize(("name", "sentence"), SAID.items(), ids=SAID)
+def test_says_why(name: str, sentence: str, wire: Wire) -> None:
+    assert PROVIDER.error_message(wire(f"{PROVIDER.name}/{name}")) == sentence
+
+
+def test_every_recorded_body_is_a_case() -> None:
+    recorded = Path(__file__).parent.parent / "wire" / PROVIDER.name
+    assert {body.stem for body in recorded.iterdir()} == READ.keys() | SAID.keys()
