@@ -12,7 +12,7 @@ import yaml
 from gateway.errors import ConfigError, Problem
 
 _VARIABLE = re.compile(
-    r"(?P<escaped>\$\$(?=\{))|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-(?P<default>[^}]*))?\}|(?P<bad>\$\{[^}]*\}?)"
+    r"(?P<escaped>\$\$(?=\{))|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-(?P<default>(?:(?!\$\{)[^}])*))?\}|(?P<bad>\$\{[^}]*\}?)"
 )
 
 
@@ -51,7 +51,10 @@ def parse(text: str, environ: Mapping[str, str], name: str) -> tuple[dict[str, A
     if not isinstance(tree, dict | None):
         raise ConfigError([Problem("", f"{name} must hold a mapping, not {_kind(tree)}")])
     problems: list[Problem] = []
-    return {key: _substituted(value, str(key), environ, problems) for key, value in (tree or {}).items()}, problems
+    try:
+        return {key: _substituted(value, str(key), environ, problems) for key, value in (tree or {}).items()}, problems
+    except RecursionError:
+        raise ConfigError([Problem("", f"{name} holds an alias of itself")]) from None
 
 
 def _text(path: Path) -> str:

@@ -22,10 +22,7 @@ def add_to(commands: Any, path: str | None) -> None:
 
 def run(chosen: Namespace) -> int:
     """Serve until a signal."""
-    config = _overridden(read_config(chosen.config), chosen)
-    if config.server.workers == 1:
-        return server.one_process(config)
-    return server.several_processes(config, chosen.config)
+    return server.serve(_overridden(read_config(chosen.config), chosen))
 
 
 def _overridden(config: Config, chosen: Namespace) -> Config:
