@@ -51,10 +51,7 @@ def parse(text: str, environ: Mapping[str, str], name: str) -> tuple[dict[str, A
     if not isinstance(tree, dict | None):
         raise ConfigError([Problem("", f"{name} must hold a mapping, not {_kind(tree)}")])
     problems: list[Problem] = []
-    try:
-        return {key: _substituted(value, str(key), environ, problems) for key, value in (tree or {}).items()}, problems
-    except RecursionError:
-        raise ConfigError([Problem("", f"{name} holds an alias of itself")]) from None
+    return {key: _substituted(value, str(key), environ, problems) for key, value in (tree or {}).items()}, problems
 
 
 def _text(path: Path) -> str:
