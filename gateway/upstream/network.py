@@ -10,8 +10,15 @@ from urllib.request import getproxies, proxy_bypass
 
 
 class ResumingContext(ssl.SSLContext):
-    """Resumes the TLS session of the last connection to the same host. asyncio offers no parameter for that, but makes
-    every connection here."""
+    """Resumes the TLS session of an earlier connection to the same host. asyncio offers no parameter for that, but
+    makes every connection here."""
+
+    _latest: dict[str | bytes | None, ssl.SSLObject]
+    _sessions: dict[str | bytes | None, ssl.SSLSession | None]
+
+    def __init__(self, protocol: int) -> None:
+        self._latest = {}
+        self._sessions = {}
 
     def wrap_bio(
         self,
@@ -22,12 +29,13 @@ class ResumingContext(ssl.SSLContext):
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
         """As SSLContext's."""
-        known = vars(self).setdefault("_last", {})
-        if session is None and server_hostname in known:
-            # Read only now: TLS 1.3 servers send their tickets after the handshake.
-            session = known[server_hostname].session
+        latest = self._latest.get(server_hostname)
+        if latest is not None and latest.version() is not None:
+            # The handshake is over, and the ticket that TLS 1.3 servers send after it has come.
+            self._sessions[server_hostname] = latest.session
+        session = session or self._sessions.get(server_hostname)
         made = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
-        known[server_hostname] = made
+        self._latest[server_hostname] = made
         return made
 
 

@@ -365,6 +365,15 @@ async def test_a_tls_session_is_resumed(library: str, authority: trustme.CA, fil
     await client.aclose()
 
 
+async def test_many_tls_connections_at_once(library: str, authority: trustme.CA, files: Path) -> None:
+    client = open_client(ClientSettings(client=library, ca_file=str(files / "ca.pem")))  # type: ignore[arg-type]
+    async with loopback(reply(), tls=server_tls(authority)) as server:
+        answers = await asyncio.gather(*(post(client, server.url) for _ in range(16)))
+        assert answers == [(200, b"{}")] * 16
+        assert server.connections == 16
+    await client.aclose()
+
+
 MISSING = {"authorities": {"ca_file": "/nowhere.pem"}, "certificate": {"client_cert": "/nowhere.pem"}}
 
 
