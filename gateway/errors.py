@@ -2,6 +2,8 @@
 
 CallerError
 ├── UnknownModel        404  the name resolves to nothing
+├── Unauthorized        401  no key, or one that is not known
+├── ModelNotAllowed     403  the key may not use that model
 └── TooLarge            413  one of the gateway's limits, named
 TargetError
 ├── BreakerOpen         503  the target failed too often and is left alone for a while
@@ -22,6 +24,18 @@ class UnknownModel(CallerError):
     """The name resolves to no route."""
 
     code = "unknown_model"
+
+
+class Unauthorized(CallerError):
+    """There is no key, or it is unknown or has expired."""
+
+    code = "unauthorized"
+
+
+class ModelNotAllowed(CallerError):
+    """The key may not use that model, or one of the fallbacks."""
+
+    code = "model_not_allowed"
 
 
 class TooLarge(CallerError):

@@ -26,7 +26,7 @@ from gateway.policy.passthrough import Passthrough
 from gateway.policy.retry import Retry, RetryBudget
 from gateway.policy.strategy import Choice, Order, order_of
 from gateway.policy.target import Target
-from gateway.suggestions import did_you_mean
+from gateway.suggestions import LONGEST_NAME, did_you_mean
 from providers.types import Backend
 
 REMEMBERED_TARGETS = 4096
@@ -198,11 +198,10 @@ class Routes:
 
     def _absent(self, name: str) -> Absent:
         provider, slash, model = name.partition("/")
-        known = [*self.config.models, *(self.names() if self._named else [])]
-        known += [f"{other}/{model}" for other, opened in self._opened.items() if opened.backend] if slash else []
-        return Absent(
-            UnknownModel(f'unknown model "{name}"{did_you_mean(name, known)}'), provider if slash else "", model or name
-        )
+        provider, slash, model = name[:LONGEST_NAME].partition("/")
+        known = [*self.names(), *(f"{other}/{model}" for other, it in self._opened.items() if slash and it.backend)]
+        error = UnknownModel(f'unknown model "{name[:LONGEST_NAME]}"{did_you_mean(name, known)}')
+        return Absent(error, provider, model) if slash else Absent(error, "", provider)
 
     def _check(self, name: str, opened: Opened) -> HealthCheck | None:
         if opened.settings.health_check is None:
@@ -214,6 +213,9 @@ class Routes:
         return HealthCheck(name, opened.settings.health_check, opened.is_well, breakers)
 
     def _remember(self, name: str, route: Route) -> None:
+        if len(name) > LONGEST_NAME:
+            self._guarded.pop(name, None)
+            return
         if len(self._seen) >= REMEMBERED_TARGETS:
             oldest = next(iter(self._seen))
             del self._seen[oldest]

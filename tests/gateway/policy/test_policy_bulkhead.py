@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -56,6 +57,12 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    if not condition():
+        await asyncio.sleep(0)
+        await until(condition)
+
+
 async def test_full_means_refused_at_once_with_a_time_to_come_again() -> None:
     gate = Gate()
     guard = bulkhead(gate, 1, 1)
@@ -102,8 +109,7 @@ async def test_cancelled_in_the_moment_of_its_turn_it_passes_the_place_on() -> N
     calls = [asyncio.create_task(guard.rerank(asked(name))) for name in "abc"]
     await settle()
     gate.inside[0].set_result(None)
-    while not calls[0].done():
-        await asyncio.sleep(0)
+    await until(calls[0].done)
     calls[1].cancel()
     await settle()
     assert gate.order == ["a", "c"]

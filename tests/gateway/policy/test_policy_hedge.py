@@ -53,8 +53,9 @@ def hedge(first: Any, second: Any, budget: HedgeBudget, after: float | None = 1e
 
 
 async def until(condition: Any) -> None:
-    while not condition():
-        await asyncio.sleep(0)  # the next turn of the loop, not a time
+    if not condition():
+        await asyncio.sleep(0)
+        await until(condition)
 
 
 @pytest.mark.parametrize("winner", ["first", "second"])
