@@ -18,6 +18,7 @@ class Service:
 
     Attributes:
         routes: what names resolve to. Replaced as a whole, never changed.
+        draining: about to stop: callers should go elsewhere with their next request.
         keys: whose keys are let in; None lets everybody in. Replaced together with `routes`.
     """
 
@@ -25,6 +26,7 @@ class Service:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.draining = False
         self.keys = keys_of(config)
 
     async def open(self) -> None:

@@ -15,6 +15,10 @@ HEADER = "x-request-timeout-ms"
 """Milliseconds: from callers, how long they wait; to upstreams, how much of that is left."""
 
 
+NAME = HEADER.encode()
+"""The same, as ASGI has it."""
+
+
 class DeadlineSettings(Settings):
     """How long a whole call may take, all its attempts and pauses included."""
 

@@ -13,6 +13,7 @@ from providers.types import RerankRequest
 
 MIB = 1024 * 1024
 
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _STRING = re.compile(rb'"[^"]*"')
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'[]{}"\\')
 
@@ -62,11 +63,11 @@ def check_documents(request: RerankRequest, body_bytes: int, settings: LimitsSet
 
 def _is_deeper(body: bytes, limit: int) -> bool:
     """Whether brackets nest deeper than the limit. Everything is done by the interpreter's own loops over bytes."""
-    quoted = body.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _NOT_STRUCTURE)
-    brackets = _STRING.sub(b"", quoted)
+    quoted = body.replace(rb"\\", b"").replace(rb"\"", b"").translate(_ONE_KIND, _NOT_STRUCTURE)
+    # Two quotes with nothing between them: what is left is inside or outside of a string as it was before.
+    brackets = _STRING.sub(b"", quoted.replace(b'""', b""))
     for _ in range(limit):
-        shorter = brackets.replace(b"{}", b"").replace(b"[]", b"")
-        if len(shorter) == len(brackets):
+        brackets, before = brackets.replace(b"[]", b""), brackets
+        if len(brackets) == len(before):
             break
-        brackets = shorter
     return bool(brackets)
