@@ -12,11 +12,14 @@ def verified(results: list[Ranked], request: RerankRequest) -> list[Ranked]:
     """The results sorted by (-score, index) and cut to `top_n`.
 
     Raises:
-        BadAnswer: no results at all, an index out of range or given twice, a score that is not a finite number.
+        BadAnswer: no results at all, a score request not answered for every pair, an index out of range or given
+            twice, a score that is not a finite number.
     """
     if not results:
         raise BadAnswer("the answer has no results")
     count = len(request.documents)
+    if request.queries is not None and len(results) != count:
+        raise BadAnswer(f"the answer has {len(results)} scores for {count} pairs")
     seen = bytearray(count)
     for result in results:
         _check(result, count, seen)
