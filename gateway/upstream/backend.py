@@ -53,9 +53,13 @@ class HttpBackend:
         """Rank by one call of the provider. Raises RerankError."""
         self._check(request)
         timeouts = self._within(request.call.deadline)
-        headers = {**request.call.headers, **self._headers}
+        headers = {**(request.headers or request.call.headers), **self._headers}
         body = _encode(self._provider.encode(request))
-        response = await self._client.send("POST", self._url, headers, body, timeouts)
+        start = time.monotonic()
+        try:
+            response = await self._client.send("POST", self._url, headers, body, timeouts)
+        finally:
+            request.call.waits.append((start, time.monotonic()))
         if not 200 <= response.status < 300:
             raise refusal(self._provider, self._name, response, self._key)
         return self._decode(response.body, request)
