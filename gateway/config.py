@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 
 from gateway import yaml_source
+from gateway.access import key_file
+from gateway.access.keys import AuthConfig
 from gateway.errors import ConfigError, Problem
 from gateway.settings import Settings
 from gateway.suggestions import did_you_mean
@@ -117,6 +119,7 @@ class Config(Settings):
     """The whole configuration."""
 
     server: ServerConfig = ServerConfig()
+    auth: AuthConfig | None = Field(default=None, description="Who may call; without it, only this machine may.")
     providers: dict[Name, ProviderConfig] = Field(
         default={}, description="The name is what callers write before the first /."
     )
@@ -132,7 +135,8 @@ class Config(Settings):
 def load(path: Path, environ: Mapping[str, str]) -> Config:
     """Read and check a YAML file. Raises ConfigError with all problems."""
     tree, problems = yaml_source.read(path, environ)
-    return _checked(tree, problems)
+    tree, more = key_file.merged(tree, path.parent, environ)
+    return _checked(tree, problems + more)
 
 
 def default(environ: Mapping[str, str]) -> Config:
@@ -278,6 +282,7 @@ def _semantic(config: Config) -> list[Problem]:
         problems += [
             Problem(f"providers.{name}{path}", message) for path, message in _provider_problems(config, name, settings)
         ]
+    problems += config.auth.problems() if config.auth else []
     for name, model in config.models.items():
         for path, target in [("target", model.target), *((f"fallbacks.{i}", f) for i, f in enumerate(model.fallbacks))]:
             if message := _target_problem(config, target, alias_allowed=path != "target"):

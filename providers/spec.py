@@ -63,7 +63,7 @@ class LocalModel(Struct, frozen=True, kw_only=True):
     revision: str | None = None
     trust_remote_code: bool = False
     device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     activation: Literal["default", "sigmoid", "none"] = "default"
     label: str | None = None
     max_length: int | None = None

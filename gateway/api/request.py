@@ -19,6 +19,8 @@ from providers.types import Call, Input, Parts, RerankRequest
 WireDocument = str | dict[str, Any] | None
 """A document as callers may write it: text, `{text, id?, meta?}`, structured data, or content parts."""
 
+_TEXT_ONLY = {str}
+
 
 class Body(Struct, kw_only=True):
     """The request body. null means absent; fields that nobody knows are ignored; `top_k` is accepted for `top_n`."""
@@ -93,6 +95,8 @@ def texts(documents: list[WireDocument] | None) -> list[Input]:
     """Each document as it will be ranked. Raises InvalidRequest if there are none or one is blank."""
     if not documents:
         raise InvalidRequest("documents are required for rerank")
+    if set(map(type, documents)) == _TEXT_ONLY and all(map(str.strip, documents)):  # type: ignore[arg-type]
+        return documents  # type: ignore[return-value]  # all text, none blank: the usual case, without a copy
     ranked: list[Input] = []
     for index, document in enumerate(documents):
         text = document if type(document) is str else _ranked_form(document, index)

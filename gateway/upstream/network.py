@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -14,7 +15,9 @@ def tls_context(ca_file: str | None, client_cert: str | None, client_key: str | 
 
     Raises OSError (ssl.SSLError among them) for a file that is missing or not what it should be.
     """
-    context = ssl.create_default_context(cafile=ca_file)
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
     if client_cert is not None:
         context.load_cert_chain(client_cert, client_key)
     return context
@@ -27,6 +30,14 @@ def environment_proxy(url: str) -> str | None:
         return None
     proxies = getproxies()
     return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def system_reason(cause: object) -> str | None:
+    """What the TLS library or the operating system says of the error that it raised; no path, no address."""
+    told = getattr(cause, "verify_message", None) or getattr(cause, "reason", None)
+    if told is None and isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        told = os.strerror(cause.errno)
+    return str(told) if told else None
 
 
 def host_of(url: str) -> str:
