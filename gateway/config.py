@@ -20,6 +20,7 @@ from gateway.access.keys import AuthConfig
 from gateway.errors import ConfigError, Problem
 from gateway.settings import Settings
 from gateway.suggestions import did_you_mean
+from gateway.telemetry.settings import TelemetrySettings
 from gateway.upstream.seam import ClientSettings, Timeouts
 from providers import registry
 from providers.spec import HttpProvider, LocalModel, LocalProvider, Provider
@@ -126,6 +127,7 @@ class Config(Settings):
     models: dict[Name, ModelConfig] = Field(
         default={}, description="Names that callers may use instead of provider/model."
     )
+    telemetry: TelemetrySettings = Field(default=TelemetrySettings(), description="Traces, metrics and logs.")
 
     def adapter(self, name: str) -> Provider:
         """The adapter of the provider of that name. Raises LookupError if there is none."""

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ import uvicorn
 
 from gateway import app as application
 from gateway.config import Config
+from gateway.telemetry import logs
+from gateway.telemetry.cells import FOLDER_VARIABLE
 from providers.errors import RerankError
 
 EXIT_NOT_LOADED = 3
@@ -50,6 +53,7 @@ class Server(uvicorn.Server):
 
 def one_process(config: Config) -> int:
     """Serve in this process until a signal. Returns the exit status."""
+    logs.configure(config.telemetry.logs)
 
     async def run() -> int:
         app = application.create(config, lambda error: server.loaded(error))
@@ -70,9 +74,10 @@ def several_processes(config: Config, path: str | None) -> int:
         os.environ[application.CONFIG_VARIABLE] = path
     host, port = config.server.host, config.server.port
     threading.Thread(target=_announce_when_ready, args=(config,), daemon=True).start()
-    uvicorn.run(
-        "gateway.app:from_environment", factory=True, host=host, port=port, workers=config.server.workers, **_OPTIONS
-    )
+    with tempfile.TemporaryDirectory(prefix="rerank-gateway-") as folder:
+        os.environ[FOLDER_VARIABLE] = folder
+        app = "gateway.app:from_environment"
+        uvicorn.run(app, factory=True, host=host, port=port, workers=config.server.workers, **_OPTIONS)
     return 0
 
 
@@ -134,6 +139,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 _OPTIONS: dict[str, Any] = {
     "access_log": False,
+    "log_config": None,
     "log_level": "warning",
     "server_header": False,
     "date_header": False,

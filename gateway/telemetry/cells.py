@@ -8,9 +8,10 @@ and the folder holds no more files than there were processes at once. See docs/d
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from mmap import mmap
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -42,7 +43,7 @@ class Cells:
         self._lock: BinaryIO | None = None
         self._journal: BinaryIO | None = None
         self._map = mmap(-1, _SIZE) if folder is None else self._take_slot(folder)
-        self.values = memoryview(self._map).cast("d")
+        self.values: Any = memoryview(self._map).cast("d")
         self._clear_gauges()
 
     def place(self, metric: Metric, labels: Labels) -> int:
@@ -83,7 +84,8 @@ class Cells:
             self._journal.close()
 
     def _series(self, key: Key, index: int) -> list[float]:
-        return self.values[index : index + width_of(BY_NAME[key[0]])].tolist()
+        values: list[float] = self.values[index : index + width_of(BY_NAME[key[0]])].tolist()
+        return values
 
     def _clear_gauges(self) -> None:
         for (name, _), index in self._index.items():
@@ -103,6 +105,7 @@ class Cells:
             self._index[key] = index
             self._next = max(self._next, index + width_of(BY_NAME[key[0]]))
         self._journal = (folder / name).open("ab", buffering=0)
+        self._journal.write(b"\n")
         return mmap(lock.fileno(), _SIZE)
 
 
@@ -115,6 +118,7 @@ def _of_file(journal: Path) -> Iterator[tuple[Key, list[float]]]:
     with journal.with_suffix(".cells").open("r+b") as file:
         # A lock that can be had means that the process has ended: its gauges no longer stand for anything.
         ended = _locked(file)
+        values: Any
         with mmap(file.fileno(), _SIZE) as memory, memoryview(memory) as raw, raw.cast("d") as values:
             for key, index in _journal(journal):
                 metric = BY_NAME[key[0]]
@@ -125,8 +129,8 @@ def _of_file(journal: Path) -> Iterator[tuple[Key, list[float]]]:
 def _journal(path: Path) -> Iterator[tuple[Key, int]]:
     if not path.exists():
         return
-    for line in path.read_bytes().splitlines(keepends=True):
-        if line.endswith(b"\n"):
+    for line in path.read_bytes().splitlines():
+        with suppress(msgspec.DecodeError):  # a line that is being written, or was when its process was killed
             name, labels, index = msgspec.json.decode(line, type=tuple[str, Labels, int])
             if name in BY_NAME:
                 yield (name, labels), index

@@ -44,7 +44,7 @@ class Trace(Struct):
 
     def traceparent(self, span: int) -> str:
         """The header that names that span as the parent."""
-        return "00-%032x-%016x-%s" % (self.trace_id, span, "01" if self.sampled else "00")
+        return f"00-{self.trace_id:032x}-{span:016x}-{self.sampled:02x}"
 
 
 def sent_by_caller(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

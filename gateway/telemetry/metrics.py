@@ -9,7 +9,7 @@ from gateway.telemetry import names
 from gateway.telemetry.cells import Cells, Labels
 from gateway.telemetry.exchange import Exchange, Place, places
 from gateway.telemetry.names import OTHER, Metric
-from providers.types import Ranking, Timing
+from providers.types import Ranking, Timing, Usage
 
 LEARNED_NAMES = 100
 """Model names that become labels because a target served them, beside those of the configuration."""
@@ -153,23 +153,24 @@ class Metrics:
             self.try_duration.add(timing.end - timing.start, (attempt.provider, model))
 
     def _served(self, exchange: Exchange, ranking: Ranking, model: str) -> None:
-        winner = next(timing for timing in reversed(exchange.call.timings) if not timing.error_type).attempt
-        target = (winner.provider, self.known.label(winner.model))
-        usage, details = ranking.usage, ranking.details
-        if usage is not None:
-            if tokens := usage.total_tokens or usage.prompt_tokens:
-                self.tokens.add(target, tokens)
-            if usage.search_units:
-                self.search_units.add(target, usage.search_units)
+        won = (timing.attempt.model for timing in reversed(exchange.call.timings) if not timing.error_type)
+        target = (ranking.provider, self.known.label(next(won, ranking.model)))
+        if ranking.usage is not None:
+            self._used(ranking.usage, target)
         if exchange.cost:
             self.cost.add(target, exchange.cost)
         if len(exchange.call.attempts) > 1 and not _first_served(exchange):
-            self.fallbacks.add((model, winner.provider))
-        if details is not None:
-            if exchange.degraded:
-                self.degraded.add((model,))
-            if truncated := details.get("truncated_documents"):
-                self.truncated.add(target, truncated)
+            self.fallbacks.add((model, ranking.provider))
+        if exchange.degraded:
+            self.degraded.add((model,))
+        if ranking.details is not None and (truncated := ranking.details.get("truncated_documents")):
+            self.truncated.add(target, truncated)
+
+    def _used(self, usage: Usage, target: Labels) -> None:
+        if tokens := usage.total_tokens or usage.prompt_tokens:
+            self.tokens.add(target, tokens)
+        if usage.search_units:
+            self.search_units.add(target, usage.search_units)
 
 
 def _first_served(exchange: Exchange) -> bool:
@@ -177,5 +178,7 @@ def _first_served(exchange: Exchange) -> bool:
     if exchange.ranking is None:
         return False
     attempts = exchange.call.attempts
+    if len(attempts) < 2:
+        return True
     winner = next((attempt for attempt in reversed(attempts) if attempt.error is None), attempts[0])
     return (attempts[0].provider, attempts[0].model) == (winner.provider, winner.model)

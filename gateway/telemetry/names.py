@@ -1,6 +1,6 @@
 """Every span, attribute, metric and header name, in one place. docs/observability.md is generated from here.
 
-Sources: https://github.com/open-telemetry/semantic-conventions-genai (2026-11; operation `rerank` is its proposal #253),
+Sources: https://github.com/open-telemetry/semantic-conventions-genai (2026-11; `rerank` is its proposal #253),
 https://opentelemetry.io/docs/specs/semconv/http/http-spans/,
 https://github.com/Arize-ai/openinference/blob/main/spec/semantic_conventions.md (2026-11).
 """
@@ -161,7 +161,7 @@ CONVENTIONS: dict[str, Convention] = {
         prefixed=True,
     ),
 }
-"""By the value of `telemetry.traces.conventions`. `gen_ai_v1_36` is what backends made before `gen_ai.provider.name` read."""
+"""By the value of `telemetry.traces.conventions`. `gen_ai_v1_36` is for backends without `gen_ai.provider.name`."""
 
 OPT_IN = {"gen_ai_latest_experimental": "gen_ai", **{name: name for name in CONVENTIONS}}
 """What `OTEL_SEMCONV_STABILITY_OPT_IN` may hold to choose a convention; its other values are for other libraries."""
@@ -213,7 +213,7 @@ REQUESTS = Metric(
     name="rerank_gateway.requests",
     kind="counter",
     labels=("dialect", "model", "provider", "outcome", "error_type"),
-    help="Requests answered. `provider` is who served, or the first that was tried; `outcome` is ok, error or cancelled.",
+    help="Finished requests. `provider` served, or was tried first; `outcome` is ok, error or cancelled.",
 )
 DURATION = Metric(
     name="rerank_gateway.request.duration",
@@ -228,7 +228,7 @@ OWN_TIME = Metric(
     kind="histogram",
     unit="s",
     buckets=_OWN_TIME,
-    help="The gateway's own time in a request that reached a target: without the target's, and without waits for a retry.",
+    help="The gateway's own time in a request that reached a target, without the target's and waits for a retry.",
 )
 TRIES = Metric(
     name="rerank_gateway.attempts",

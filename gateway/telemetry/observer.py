@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from gateway.telemetry import context, names, setup
@@ -119,11 +118,6 @@ class Telemetry:
         while True:
             self.refresh()
             await asyncio.sleep(REFRESH_SECONDS)
-
-
-def exchange_of(dialect: str, call: Call, route: str) -> Exchange:
-    """The record of a request that begins now."""
-    return Exchange(dialect, call, monotonic(), route)
 
 
 def _propagation(trace: context.Trace, call: Call) -> Callable[[], dict[str, str]]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from gateway.telemetry import names
 from gateway.telemetry.cells import Cells, Key, Labels
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric as Family
 
 
 def exposition(cells: Cells, accept: str) -> tuple[bytes, str]:
@@ -14,12 +18,12 @@ def exposition(cells: Cells, accept: str) -> tuple[bytes, str]:
     from prometheus_client.exposition import choose_encoder
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(cells.read()))
+    registry.register(_Series(cells.read()))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
 
-class _Collector:
+class _Series:
     """Gives prometheus_client what the cells hold."""
 
     def __init__(self, series: Mapping[Key, list[float]]) -> None:
@@ -27,12 +31,13 @@ class _Collector:
         for (name, labels), values in series.items():
             self._grouped.setdefault(name, []).append((labels, values))
 
-    def collect(self) -> Iterable[object]:
+    def collect(self) -> Iterable[Family]:
+        """Every metric, those without a series too."""
         for metric in names.METRICS:
             yield _family(metric, self._grouped.get(metric.name, []))
 
 
-def _family(metric: names.Metric, series: list[tuple[Labels, list[float]]]) -> object:
+def _family(metric: names.Metric, series: list[tuple[Labels, list[float]]]) -> Family:
     from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
     name, text, labels = metric.prometheus, metric.help, metric.labels

@@ -61,7 +61,7 @@ def wording(choices: Choices, peers: Mapping[str, Peer]) -> Wording:
 
 
 def resource(choices: Choices) -> Resource:
-    """What every span and metric says of this process: OTEL_RESOURCE_ATTRIBUTES, then OTEL_SERVICE_NAME, then the file's."""
+    """What every span and metric says of this process: the variables', then the file's."""
     from opentelemetry.sdk.resources import Resource
 
     settings = choices.settings

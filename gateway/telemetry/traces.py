@@ -67,7 +67,7 @@ class Traces:
         context = _EMPTY if parent is None else _context(trace_id, parent.span_id, parent.sampled, state)
         name = names.SERVER_SPAN.name
         result = self._sampler.should_sample(context, trace_id, name, SpanKind.SERVER, _OPERATION)
-        sampled = result.decision.is_sampled()
+        sampled = result.decision.is_sampled()  # type: ignore[no-untyped-call]  # the SDK forgot the annotation
         return Trace(trace_id, parent, new_span_id(), new_span_id(), sampled, state)
 
     def ended(self, exchange: Exchange) -> None:
@@ -85,7 +85,8 @@ class Traces:
             self._rerank(tree, exchange, server)
 
     def _rerank(self, tree: _Tree, exchange: Exchange, server: Context) -> None:
-        assert exchange.trace is not None and exchange.request is not None  # noqa: S101  # `ended` saw both
+        assert exchange.trace is not None  # noqa: S101  # `ended` saw both
+        assert exchange.request is not None  # noqa: S101
         found = self._wording.of_rerank(exchange)
         name = f"rerank {attributes.short(exchange.request.model)}"
         ids = exchange.trace.rerank_span
