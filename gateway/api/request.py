@@ -36,6 +36,9 @@ class Body(Struct, kw_only=True):
     fallbacks: list[str] | None = None
 
 
+_KNOWN = len(Body.__struct_fields__)
+
+
 def decoder(extras: Iterable[str]) -> Callable[[bytes], Body]:
     """A decoder for bodies that also keeps the extra fields which some configured adapter declares.
 
@@ -131,9 +134,11 @@ def _query(query: str | dict[str, Any] | None) -> Input:
 
 
 def _extra(body: Body) -> dict[str, Any]:
-    names = body.__struct_fields__[len(Body.__struct_fields__) :]
-    values = ((name, getattr(body, name)) for name in names)
-    return {name: value for name, value in values if value is not UNSET and value is not None}
+    names = body.__struct_fields__[_KNOWN:]
+    values = [getattr(body, name) for name in names]
+    if values.count(UNSET) == len(values):
+        return {}
+    return {name: value for name, value in zip(names, values, strict=True) if value is not UNSET and value is not None}
 
 
 def _has_form(entry: str) -> bool:

@@ -20,6 +20,7 @@ class Exchange(Struct, eq=False):
         start: seconds of `time.monotonic()`.
         route: the path as it is served.
         trace: where it belongs; None while nothing traces.
+        trace_id: for the log; 0 without a trace here or at the caller.
         answer_trace: whether the caller wants a `traceparent` back.
         caller: the name of the caller's key.
         request: canonical; None if it could not be read.
@@ -37,6 +38,7 @@ class Exchange(Struct, eq=False):
     start: float
     route: str = ""
     trace: Trace | None = None
+    trace_id: int = 0
     answer_trace: bool = False
     caller: str = ""
     request: RerankRequest | None = None

@@ -73,8 +73,8 @@ def line_of(exchange: Exchange, level: str, content: ContentSettings | None) -> 
         "bytes_in": exchange.bytes_in,
         "bytes_out": exchange.bytes_out,
     }
-    if exchange.trace is not None:
-        line["trace_id"] = f"{exchange.trace.trace_id:032x}"
+    if exchange.trace_id:
+        line["trace_id"] = f"{exchange.trace_id:032x}"
     if exchange.caller:
         line["key"] = exchange.caller
     if exchange.error_type:

@@ -81,8 +81,11 @@ class Telemetry:
             for name in _SENT_ON:
                 if name in sent:
                     call.headers[name] = sent[name]
+        parent = context.parse(sent["traceparent"]) if "traceparent" in sent else None
         if self.traces is not None:
-            self._trace(self.traces, exchange, sent)
+            self._trace(self.traces, exchange, parent)
+        elif parent is not None:
+            exchange.trace_id = parent.trace_id
 
     def ended(self, exchange: Exchange) -> None:
         """The request is over, answered or not."""
@@ -103,13 +106,13 @@ class Telemetry:
             self.metrics.single[name].set(labels, value)
         self._shown = set(readings)
 
-    def _trace(self, traces: Traces, exchange: Exchange, sent: Mapping[str, str]) -> None:
+    def _trace(self, traces: Traces, exchange: Exchange, parent: context.Parent | None) -> None:
         call = exchange.call
-        parent = context.parse(sent.get("traceparent"))
         if parent is None:
             # Without a valid traceparent a tracestate means nothing.
             call.headers.pop("tracestate", None)
         trace = exchange.trace = traces.begin(parent, call.headers.get("tracestate", ""))
+        exchange.trace_id = trace.trace_id
         call.headers["traceparent"] = trace.traceparent(trace.rerank_span)
         if trace.sampled:
             call.propagate = _propagation(trace, call)

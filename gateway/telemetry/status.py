@@ -70,6 +70,8 @@ _WORST_FIRST = ("open", "half_open", "closed", "rejected", "cooling", "ok")
 def figures(cells: Cells) -> Figures:
     """The figures of this moment."""
     series = cells.read()
+    keys = sorted(_states(names.KEY_STATE, series).items())
+    queues = sorted(_of(names.QUEUE_TOKENS, series))
     requests = {"ok": 0, "error": 0, "cancelled": 0}
     for labels, values in _of(names.REQUESTS, series):
         requests[labels[3]] += int(values[0])
@@ -79,13 +81,8 @@ def figures(cells: Cells) -> Figures:
         requests=requests,
         overhead_ms=percentiles(names.OWN_TIME, overhead) if overhead else Percentiles(),
         targets=_targets(series),
-        keys=[
-            KeyStatus(labels[0], labels[1], state) for labels, state in sorted(_states(names.KEY_STATE, series).items())
-        ],
-        queues=[
-            QueueStatus(labels[0], labels[1], int(values[0]))
-            for labels, values in sorted(_of(names.QUEUE_TOKENS, series))
-        ],
+        keys=[KeyStatus(labels[0], labels[1], state) for labels, state in keys],
+        queues=[QueueStatus(labels[0], labels[1], int(values[0])) for labels, values in queues],
     )
 
 
