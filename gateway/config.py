@@ -20,11 +20,8 @@ from gateway.access.keys import AuthConfig
 from gateway.errors import ConfigError, Problem
 from gateway.settings import Settings
 from gateway.suggestions import did_you_mean
-<<<<<<< HEAD
 from gateway.telemetry.settings import TelemetrySettings
-=======
 from gateway.upstream.network import tls_context
->>>>>>> main
 from gateway.upstream.seam import ClientSettings, Timeouts
 from providers import registry
 from providers.spec import HttpProvider, LocalModel, LocalProvider, Provider

@@ -8,7 +8,6 @@ import multiprocessing.queues
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -19,14 +18,10 @@ from litestar import Litestar
 from uvicorn.supervisors import Multiprocess
 
 from gateway import app as application
-<<<<<<< HEAD
-from gateway.config import Config
-from gateway.telemetry import logs
-from gateway.telemetry.cells import FOLDER_VARIABLE
-=======
 from gateway.banner import banner
 from gateway.config import Config, ServerConfig
->>>>>>> main
+from gateway.telemetry import logs
+from gateway.telemetry.cells import shared_folder
 from providers.errors import RerankError
 
 EXIT_NOT_LOADED = 3
@@ -57,20 +52,15 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-<<<<<<< HEAD
-def one_process(config: Config) -> int:
-    """Serve in this process until a signal. Returns the exit status."""
-    logs.configure(config.telemetry.logs)
-=======
 class Worker:
     """Makes the application in each of several processes, and tells the first one how it went."""
->>>>>>> main
 
     def __init__(self, config: Config, told: multiprocessing.queues.SimpleQueue[str | None]) -> None:
         self.config = config
         self.told = told
 
     def __call__(self) -> Litestar:
+        logs.configure(self.config.telemetry.logs)
         return application.create(self.config, lambda error: self.told.put(error.message if error else None))
 
 
@@ -90,25 +80,13 @@ def one_process(config: Config, bound: socket.socket, text: str) -> int:
         if error is None:
             print(text, flush=True)
 
+    logs.configure(config.telemetry.logs)
     server = Server(uvicorn.Config(application.create(config, loaded), **_OPTIONS))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(server.serve(sockets=[bound]))
     return server.exit_status
 
 
-<<<<<<< HEAD
-def several_processes(config: Config, path: str | None) -> int:
-    """Serve in `workers` processes under uvicorn's supervisor until a signal. Returns the exit status."""
-    if path:
-        os.environ[application.CONFIG_VARIABLE] = path
-    host, port = config.server.host, config.server.port
-    threading.Thread(target=_announce_when_ready, args=(config,), daemon=True).start()
-    with tempfile.TemporaryDirectory(prefix="rerank-gateway-") as folder:
-        os.environ[FOLDER_VARIABLE] = folder
-        app = "gateway.app:from_environment"
-        uvicorn.run(app, factory=True, host=host, port=port, workers=config.server.workers, **_OPTIONS)
-    return 0
-=======
 def several_processes(config: Config, bound: socket.socket, text: str) -> int:
     """Serve in `workers` processes under uvicorn's supervisor; print the text when all of them can serve."""
     told: multiprocessing.queues.SimpleQueue[str | None] = multiprocessing.get_context("spawn").SimpleQueue()
@@ -127,11 +105,11 @@ def several_processes(config: Config, bound: socket.socket, text: str) -> int:
         print(text, flush=True)
 
     threading.Thread(target=watch, daemon=True).start()
-    supervisor.run()
+    with shared_folder():
+        supervisor.run()
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     return EXIT_NOT_LOADED if failures else 0
->>>>>>> main
 
 
 def listening(server: ServerConfig) -> socket.socket:

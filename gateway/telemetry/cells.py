@@ -7,8 +7,10 @@ and the folder holds no more files than there were processes at once. See docs/d
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from mmap import mmap
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -150,6 +152,15 @@ def _unlock(file: BinaryIO) -> None:
     import fcntl
 
     fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@contextmanager
+def shared_folder() -> Iterator[None]:
+    """A folder for the cells of all processes that are started meanwhile."""
+    with tempfile.TemporaryDirectory(prefix="rerank-gateway-") as name:
+        os.environ[FOLDER_VARIABLE] = name
+        yield
+        del os.environ[FOLDER_VARIABLE]
 
 
 def folder_of(environ: Mapping[str, str]) -> Path | None:
