@@ -9,20 +9,22 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from litestar import Request, Response
+from litestar import Request
+from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
 from litestar.router import Router
 from litestar.static_files import create_static_files_router
 from swagger_ui_bundle import swagger_ui_path
 
-from gateway.api import errors
 from gateway.api.answer import Answer
 from gateway.api.errors import ErrorBody
 from gateway.api.request import Body
 from gateway.api.rerank import PATHS
 
 ASSETS = "/docs-assets"
+PAGE = "/docs"
+DOCUMENT = "/openapi.json"
 
 _REFUSALS = {
     "400": "The request is wrong; `message` says what to change.",
@@ -66,14 +68,15 @@ def config() -> OpenAPIConfig:
         title="rerank-gateway",
         version="1",
         description="One endpoint in front of every reranker.",
-        render_plugins=[_Document(path="/openapi.json"), page],
-        openapi_router=Router("/docs", route_handlers=[], include_in_schema=False, after_request=_json_not_found),
+        render_plugins=[_Document(path=DOCUMENT), page],
+        openapi_router=Router(PAGE, route_handlers=[], include_in_schema=False, before_request=_known),
     )
 
 
-def _json_not_found(response: Response[Any]) -> Response[Any]:
+async def _known(request: Request[Any, Any, Any]) -> None:
     """Litestar answers an unknown path below the page with HTML; every error of ours is JSON."""
-    return errors.response(404, "Not Found", "not_found", {}) if response.status_code == 404 else response
+    if request.scope["path"].rstrip("/") not in (PAGE, PAGE + DOCUMENT):
+        raise NotFoundException
 
 
 def assets() -> Router:
