@@ -120,9 +120,7 @@ ANSWERED: dict[str, tuple[int, Any, int, str, str]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "expected", "kind", "sentence"), ANSWERED.values(), ids=ANSWERED
-)
+@pytest.mark.parametrize(("status", "body", "expected", "kind", "sentence"), ANSWERED.values(), ids=ANSWERED)
 async def test_the_vendors_refusal_reaches_the_caller(
     gateway, upstream, status, body, expected, kind, sentence
 ) -> None:
