@@ -189,7 +189,7 @@ def test_documents_are_one_a_line(text: str, documents: list[Any]) -> None:
 
 @pytest.mark.parametrize("line", ["{broken", "5", "null", "[]", "text"])
 def test_a_broken_line_of_json_lines_is_named(line: str) -> None:
-    with pytest.raises(InvalidRequest, match="^line 3 is not a JSON string or object"):
+    with pytest.raises(InvalidRequest, match=r"^line 3 is not a JSON string or object"):
         read_documents(f'{{"text": "a"}}\n\n{line}\n')
 
 
@@ -220,7 +220,7 @@ class TestRerank:
         gateway = start_gateway({"providers": {"cohere": {"base_url": vendor.url}}})
         gateway.wait_until_ready()
         arguments = ("rerank", "--url", f"{gateway.url}/", "--model", "cohere/m", "--query", "capital")
-        done = run(*arguments, cwd=tmp_path, given='{"text": "the capital"}\n"grass"\n'.encode())
+        done = run(*arguments, cwd=tmp_path, given=b'{"text": "the capital"}\n"grass"\n')
         assert done.returncode == 0
         assert "the capital" in done.stdout.splitlines()[1]
         refused = run(*arguments[:-4], "--model", "coher/m", "--query", "q", cwd=tmp_path, given=b"a")
