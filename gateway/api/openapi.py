@@ -1,7 +1,7 @@
 """The OpenAPI document and its page.
 
-The hot route is a raw ASGI handler, which Litestar leaves out of its document; it is put in here, with
-the schemas of `gateway.api.schema`. The page's assets come from the installed package `swagger-ui-bundle`, so it works offline.
+The hot route is a raw ASGI handler, which Litestar leaves out of its document; it is put in here, with the schemas of
+`gateway.api.schema`. The page's assets come from the installed package `swagger-ui-bundle`, so it works offline.
 """
 
 from __future__ import annotations
