@@ -11,7 +11,6 @@ from msgspec import Struct
 from gateway.service import Service
 from providers.errors import NotReady
 
-
 METHODS: list[HttpMethod | Method] = ["GET", "HEAD"]
 """Some load balancers and `wget --spider` ask with HEAD."""
 
