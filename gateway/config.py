@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 
 from gateway import yaml_source
+from gateway.access import key_file
+from gateway.access.keys import AuthConfig
 from gateway.errors import ConfigError, Problem
 from gateway.settings import Settings
 from gateway.suggestions import did_you_mean
@@ -62,8 +64,8 @@ class LocalModelConfig(Settings):
     revision: str | None = Field(default=None, description="Hub revision to load.")
     trust_remote_code: bool = Field(default=False, description="Run code that the model repository brings along.")
     device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
-        default="auto", description="Weights' type."
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Number format; `auto` is bfloat16 where the device computes it natively."
     )
     activation: Literal["default", "sigmoid", "none"] = Field(
         default="default", description="What is applied to the logit."
@@ -153,12 +155,17 @@ EmptyIfNull = BeforeValidator(_empty_if_null)
 class Config(Settings):
     """The whole configuration."""
 
+    auth: AuthConfig | None = Field(default=None, description="Who may call; without it, only this machine may.")
     server: Annotated[ServerConfig, EmptyIfNull] = ServerConfig()
     providers: Annotated[dict[Name, Annotated[ProviderConfig, EmptyIfNull]], EmptyIfNull] = Field(
         default={}, description="The name is what callers write before the first /."
     )
     models: Annotated[dict[Name, ModelConfig], EmptyIfNull] = Field(
         default={}, description="Names that callers may use instead of provider/model."
+    )
+    default_model: Name | None = Field(
+        default=None,
+        description="What serves requests of dialects without a model (TEI); unset, the only name if there is one.",
     )
 
     def adapter(self, name: str) -> Provider:
@@ -169,7 +176,8 @@ class Config(Settings):
 def load(path: Path, environ: Mapping[str, str]) -> Config:
     """Read and check a YAML file. Raises ConfigError with all problems."""
     tree, problems = yaml_source.read(path, environ)
-    return _checked(tree, problems)
+    tree, more = key_file.merged(tree, path.parent, environ)
+    return _checked(tree, problems + more)
 
 
 def from_tree(tree: Mapping[str, Any]) -> Config:
@@ -204,6 +212,13 @@ def endpoint(base_url: str, path: str) -> str:
 def url_of(provider: HttpProvider, settings: ProviderConfig) -> str:
     """Where that provider's requests go."""
     return endpoint(settings.base_url or provider.base_url or "", provider.path)
+
+
+def score_url_of(provider: HttpProvider, settings: ProviderConfig) -> str | None:
+    """Where that provider's score requests go: beside its rerank endpoint. None if it has no score API."""
+    if provider.score is None:
+        return None
+    return url_of(provider, settings).removesuffix(_last(provider.path)) + _last(provider.score.path)
 
 
 def client_settings(settings: ProviderConfig) -> ClientSettings:
@@ -283,6 +298,10 @@ def _without(tree: Any, location: tuple[int | str, ...]) -> Any:
     return {name: value for name, value in tree.items() if name != key}
 
 
+def _last(path: str) -> str:
+    return path[path.rindex("/") :]
+
+
 def _section(problem: Problem) -> str:
     return ".".join(problem.path.split(".")[:2])
 
@@ -332,12 +351,15 @@ def _semantic(config: Config, gone: set[str]) -> list[Problem]:
         problems += [
             Problem(f"providers.{name}{path}", message) for path, message in _provider_problems(config, name, settings)
         ]
+    problems += config.auth.problems() if config.auth else []
     for name, model in config.models.items():
         for path, target in [("target", model.target), *((f"fallbacks.{i}", f) for i, f in enumerate(model.fallbacks))]:
             if gone & {"providers", f"providers.{target.partition('/')[0]}"}:
                 continue
             if message := _target_problem(config, target, alias_allowed=path != "target"):
                 problems.append(Problem(f"models.{name}.{path}", message))
+    if config.default_model and (message := _target_problem(config, config.default_model, alias_allowed=True)):
+        problems.append(Problem("default_model", message))
     return problems
 
 

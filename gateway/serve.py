@@ -134,4 +134,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-_OPTIONS: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False, "date_header": False}
+_OPTIONS: dict[str, Any] = {
+    "access_log": False,
+    "log_level": "warning",
+    "server_header": False,
+    "date_header": False,
+    "proxy_headers": False,
+    "ws": "none",
+    "http": "httptools",
+    "timeout_keep_alive": 75,
+}
+"""uvicorn's 5 seconds of keep-alive would close the pooled connections of callers that pause between requests."""

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import Any
 
 from gateway import serve as server
+from gateway.access import exposure
 from gateway.app import read_config
 from gateway.config import Config
 
@@ -22,7 +23,9 @@ def add_to(commands: Any, path: str | None) -> None:
 
 def run(chosen: Namespace) -> int:
     """Serve until a signal."""
-    return server.serve(_overridden(read_config(chosen.config), chosen))
+    config = _overridden(read_config(chosen.config), chosen)
+    exposure.check(config.server.host, config.auth)
+    return server.serve(config)
 
 
 def _overridden(config: Config, chosen: Namespace) -> Config:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from contextvars import ContextVar
+from time import monotonic
 
 import aiohttp
+from msgspec.structs import replace
 
-from gateway.upstream.network import environment_proxy, host_of, tls_context
+from gateway.upstream.network import environment_proxy, host_of, system_reason, tls_context
 from gateway.upstream.seam import ClientSettings, Response, Timeouts
 from gateway.upstream.sentences import Sentences, translate
 from providers.errors import BadAnswer, TargetTimeout, Unreachable
@@ -50,8 +52,19 @@ class AiohttpClient:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
     ) -> Response:
         """See Client."""
+        opened: list[None] = []
+        _opened.set(opened)
+        started = monotonic()
         try:
-            return await self._send(method, url, headers, body, _limits(timeouts))
+            try:
+                return await self._once(self._pooled, method, url, headers, body, timeouts)
+            except _BROKEN as error:
+                if opened or isinstance(error, aiohttp.ClientConnectorError) or _has_begun(error):
+                    raise
+            # The server closed the pooled connection while we wrote to it: RFC 9112 section 9.3.1. Its neighbours in
+            # the pool may be just as stale, so the second try opens its own.
+            left = replace(timeouts, total=max(timeouts.total - (monotonic() - started), 0.001))
+            return await self._once(self._unpooled(), method, url, headers, body, left)
         except (aiohttp.ClientError, OSError) as error:
             # asyncio.TimeoutError is an OSError since Python 3.11.
             raise translate(error, _SENTENCES, url, timeouts, _reason(error)) from error
@@ -62,22 +75,6 @@ class AiohttpClient:
         if self._fresh is not None:
             await self._fresh.close()
 
-    async def _send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, limits: aiohttp.ClientTimeout
-    ) -> Response:
-        opened: list[None] = []
-        _opened.set(opened)
-        try:
-            return await self._once(self._pooled, method, url, headers, body, limits)
-        except _BROKEN as error:
-            if opened or isinstance(error, aiohttp.ClientConnectorError) or _has_begun(error):
-                raise
-        # The server closed the pooled connection while we wrote to it: RFC 9112 section 9.3.1. Its neighbours in the
-        # pool may be just as stale, so the second try must not take one of them.
-        if self._fresh is None:
-            self._fresh = self._session(force_close=True)
-        return await self._once(self._fresh, method, url, headers, body, limits)
-
     async def _once(
         self,
         session: aiohttp.ClientSession,
@@ -85,10 +82,16 @@ class AiohttpClient:
         url: str,
         headers: Mapping[str, str],
         body: bytes,
-        limits: aiohttp.ClientTimeout,
+        timeouts: Timeouts,
     ) -> Response:
         async with session.request(
-            method, url, data=body, headers=headers, timeout=limits, allow_redirects=False, proxy=self._proxy(url)
+            method,
+            url,
+            headers=headers,
+            data=body,
+            timeout=_limits(timeouts),
+            allow_redirects=False,
+            proxy=self._proxy(url),
         ) as answer:
             return Response(answer.status, answer.headers, await self._body(answer, url))
 
@@ -104,6 +107,11 @@ class AiohttpClient:
                 answer.close()
                 raise BadAnswer(f"{host_of(url)} answered with more than {limit} bytes", status=answer.status)
         return bytes(body)
+
+    def _unpooled(self) -> aiohttp.ClientSession:
+        if self._fresh is None:
+            self._fresh = self._session(force_close=True)
+        return self._fresh
 
     def _session(self, *, force_close: bool) -> aiohttp.ClientSession:
         settings = self._settings
@@ -141,7 +149,8 @@ def _limits(timeouts: Timeouts) -> aiohttp.ClientTimeout:
         total=timeouts.total,
         connect=timeouts.pool + timeouts.connect,
         sock_connect=timeouts.connect,
-        sock_read=timeouts.read,
+        # Each piece of an answer starts this timer anew, so it is left out where it can never be the first to ring.
+        sock_read=timeouts.read if timeouts.read < timeouts.total else None,
     )
 
 
@@ -155,5 +164,4 @@ def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"status {error.status}"
     cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None)
-    reasons = (getattr(cause, name, None) for name in ("verify_message", "reason", "strerror"))
-    return str(next(filter(None, reasons), type(error).__name__))
+    return system_reason(cause) or type(error).__name__

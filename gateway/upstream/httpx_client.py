@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
 
-from gateway.upstream.network import host_of, tls_context
+from gateway.upstream.network import host_of, system_reason, tls_context
 from gateway.upstream.seam import ClientSettings, Response, Timeouts
 from gateway.upstream.sentences import Sentences, translate
 from providers.errors import BadAnswer, TargetTimeout, Unreachable
@@ -97,6 +98,7 @@ class HttpxClient:
                 max_keepalive_connections=keepalive_connections,
                 keepalive_expiry=settings.keepalive,
             ),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             follow_redirects=False,
         )
 
@@ -122,5 +124,4 @@ def _reason(error: BaseException) -> str:
     """What the system or the TLS library said: httpx keeps it at the end of the chain of causes."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
-    reasons = (getattr(error, name, None) for name in ("verify_message", "reason", "strerror"))
-    return str(next(filter(None, reasons), type(error).__name__))
+    return system_reason(error) or type(error).__name__

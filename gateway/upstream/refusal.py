@@ -34,7 +34,7 @@ def refusal(provider: HttpProvider, name: str, response: Response, key: str | No
     if status in _CREDENTIALS:
         # The vendor's own text is left out: some echo parts of the key.
         return CredentialsRejected(
-            f'provider "{name}" refused the gateway\'s own credentials or account ({status} {_phrase(status)}); '
+            f'provider "{name}" refused the gateway\'s own credentials or account ({_named(status)}); '
             f'check the api_key configured for "{name}"',
             status=status,
         )
@@ -47,13 +47,11 @@ def refusal(provider: HttpProvider, name: str, response: Response, key: str | No
     text = clean(provider.error_message(response.body), key)
     wait = retry_after(response.headers)
     if status in _REJECTED:
-        return Rejected(text or f'provider "{name}" answered {status} {_phrase(status)}', status=status)
+        return Rejected(text or f'provider "{name}" answered {_named(status)}', status=status)
     if status == 429:
         return RateLimited(text or f'provider "{name}" asks for fewer calls', status=status, retry_after=wait)
     told = f": {text}" if text else ""
-    return TargetFailed(
-        f'provider "{name}" failed with status {status} {_phrase(status)}{told}', status=status, retry_after=wait
-    )
+    return TargetFailed(f'provider "{name}" failed with status {_named(status)}{told}', status=status, retry_after=wait)
 
 
 def clean(text: str, key: str | None) -> str:
@@ -98,8 +96,8 @@ def _reset(value: float | None) -> float | None:
     return max(value - time.time(), 0.0)
 
 
-def _phrase(status: int) -> str:
+def _named(status: int) -> str:
     try:
-        return HTTPStatus(status).phrase
+        return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
-        return ""
+        return str(status)

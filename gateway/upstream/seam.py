@@ -56,7 +56,7 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
     Attributes:
         client: which library; `httpx` is far slower under load, for set-ups that only it can serve (SOCKS proxies).
         proxy: `environment` (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), `none`, or the proxy's URL.
-        ca_file: PEM file of the only authorities to trust; None is the system's.
+        ca_file: PEM file of authorities to trust besides the system's.
         client_cert: PEM file of our certificate chain, for servers that demand one.
         client_key: PEM file of its key; None if `client_cert` holds it too.
         max_connections: open connections to this provider; more calls wait for `Timeouts.pool`.

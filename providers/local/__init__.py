@@ -1,4 +1,4 @@
-"""Rerankers inside the gateway: cross-encoders, embedding models, causal rerankers, as sentence-transformers loads them.
+"""Rerankers inside the gateway: cross-encoders, embedding models and causal rerankers that sentence-transformers loads.
 
 Importing this package imports nothing heavy; torch comes with the first `open`.
 """
@@ -22,7 +22,7 @@ def missing() -> str:
 
 def load(model: LocalModel) -> Backend:
     """Load one model, warm it up and start its engine. Blocks for seconds. Raises NotReady."""
-    from providers.local.model import open_engine
+    from providers.local.loading import open_engine
 
     return open_engine(model)
 

@@ -7,13 +7,14 @@ request overtakes a huge one, and nobody starves: a stamp, once given, is reache
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import Any, Protocol
 
-from providers.errors import RerankError, TargetFailed
+from providers.errors import NotReady, RerankError, TargetFailed
 from providers.local.tokens import Tokens
 
 WASTE = 8
@@ -24,20 +25,24 @@ PRIORITY_UNIT = 100
 
 
 class Text:
-    """One input in the queue, wanted by one or more jobs."""
+    """One input in the queue or in a batch, wanted by one or more jobs."""
 
-    __slots__ = ("jobs", "key", "size", "stamp", "tokens")
+    __slots__ = ("jobs", "key", "size", "stamp", "taken", "tokens")
 
     def __init__(self, tokens: Tokens, key: bytes) -> None:
         self.tokens = tokens
         self.key = key
         self.size = len(tokens.ids)
-        self.stamp = 0.0
+        self.stamp = math.inf
+        self.taken = False
         self.jobs: list[Job] = []
 
 
 class Job:
     """One request's texts and what became of them.
+
+    Args:
+        done: called once, on the engine's thread, with the job and the error or None; never for a cancelled job.
 
     Attributes:
         rows: the model's answer for each of the texts submitted, in their order.
@@ -46,13 +51,13 @@ class Job:
         waited: seconds from the submission until the last row was there, those in `compute` left out.
     """
 
-    def __init__(self, done: Callable[[Job, RerankError | None], None], at: float) -> None:
+    def __init__(self, done: Callable[[Job, RerankError | None], None]) -> None:
         self.done = done
         self.places: dict[bytes, list[int]] = {}
         self.rows: list[Any] = []
         self.tokens = 0
-        self.submitted = at
-        self.compute = self.waited = 0.0
+        self.submitted = self.compute = self.waited = 0.0
+        self.cancelled = False
 
 
 class Model(Protocol):
@@ -67,20 +72,20 @@ class Model(Protocol):
         ...
 
 
-def take(waiting: Sequence[Text], budget: int) -> list[Text]:
+def take(waiting: Sequence[Text], budget: int, window: int = 0) -> list[Text]:
     """The next batch. Pure.
 
     Args:
         waiting: the texts in the order of their stamps.
         budget: how many tokens a batch may hold, padding included. A single text may be longer.
+        window: how far to look for texts of similar length, in tokens; at least one budget.
 
     Returns:
-        Texts of one group and of similar length, the first of `waiting` among them; only texts that a strictly fair
-        server would serve in about the same time are considered.
+        Texts of one group and of similar length, the first of `waiting` among them, the others from the window.
     """
     if not waiting:
         return []
-    near = sorted(_near(waiting, budget), key=lambda text: text.size)
+    near = sorted(_near(waiting, max(budget, window)), key=lambda text: text.size)
     sizes = [text.size for text in near]
     sums = [0, *accumulate(sizes)]
     low = high = near.index(waiting[0])
@@ -89,14 +94,14 @@ def take(waiting: Sequence[Text], budget: int) -> list[Text]:
     return near[low : high + 1]
 
 
-def _near(waiting: Sequence[Text], budget: int) -> Iterable[Text]:
-    """The front of the queue, about one batch of it, as far as it may share a batch with the leader."""
+def _near(waiting: Sequence[Text], window: int) -> Iterable[Text]:
+    """The front of the queue, as far as it may share a batch with the leader."""
     total = 0
     for text in waiting:
         if text.tokens.group == waiting[0].tokens.group:
             yield text
         total += text.size
-        if total >= budget:
+        if total >= window:
             return
 
 
@@ -132,8 +137,9 @@ class Batcher:
         self._wake = threading.Condition()
         self._waiting: list[Text] = []
         self._known: dict[bytes, Text] = {}
+        self._jobs: set[Job] = set()
         self._now = 0.0
-        self._started: tuple[list[Text], Any, float] | None = None
+        self.started: tuple[list[Text], Any, float] | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
         self.queued = 0
@@ -147,62 +153,63 @@ class Batcher:
     def alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive() and not self._closed
 
-    def submit(self, texts: Sequence[Tokens], priority: int, done: Callable[[Job, RerankError | None], None]) -> Job:
-        """Queue one request's texts; `done` is called once, on the engine's thread, unless the job is cancelled."""
-        job = Job(done, self._clock())
-        job.rows = [None] * len(texts)
-        for place, tokens in enumerate(texts):
-            job.places.setdefault(tokens.key, []).append(place)
-        distinct = {places[0]: key for key, places in job.places.items()}
+    def submit(self, job: Job, texts: Sequence[Tokens], priority: int = 0) -> None:
+        """Queue one request's texts. Raises NotReady once closed."""
+        keys = [tokens.key for tokens in texts]
+        places: dict[bytes, list[int]] = {}
+        for place, key in enumerate(keys):
+            places.setdefault(key, []).append(place)
         with self._wake:
-            fresh = [self._join(job, texts[place], key) for place, key in distinct.items()]
-            self._stamp([text for text in fresh if text is not None], 1 + priority / PRIORITY_UNIT)
+            if self._closed:
+                raise NotReady("the local model was closed")
+            if job.cancelled:
+                return
+            self._jobs.add(job)
+            job.submitted, job.places, job.rows = self._clock(), places, [None] * len(keys)
+            wanted = [self._joined(job, texts[own[0]], key) for key, own in places.items()]
+            self._stamp(wanted, 1 + priority / PRIORITY_UNIT)
             self._wake.notify()
-        return job
 
     def cancel(self, job: Job) -> None:
         """Take a job's texts out of the queue, except those that another job waits for."""
         with self._wake:
+            job.cancelled = True
             self._leave([job])
 
     def close(self) -> None:
-        """Stop after the batch that runs; jobs still waiting fail."""
+        """Stop after the batch that runs; jobs that still wait fail."""
         with self._wake:
             self._closed = True
             self._wake.notify()
         if self._thread is not None:
             self._thread.join()
-        self._fail(
-            list({job for text in self._known.values() for job in text.jobs}), TargetFailed("the engine was closed")
-        )
+        self._fail(set(self._jobs), NotReady("the local model was closed"))
 
-    def _join(self, job: Job, tokens: Tokens, key: bytes) -> Text | None:
-        """Put the job on a text that is already known, or make a new one."""
-        job.tokens += len(tokens.ids)
-        known = self._known.get(key)
-        text = known or Text(tokens, key)
+    def _joined(self, job: Job, tokens: Tokens, key: bytes) -> Text:
+        """The text that is already queued or computed for somebody else, or a new one."""
+        text = self._known.setdefault(key, Text(tokens, key))
         text.jobs.append(job)
-        self._known[key] = text
-        return None if known else text
+        job.tokens += text.size
+        return text
 
-    def _stamp(self, fresh: list[Text], charge: float) -> None:
+    def _stamp(self, wanted: list[Text], charge: float) -> None:
+        """Queue what is new. What somebody already waits for is served as early as the hastier of the two would be."""
         stamp = self._now
-        for text in sorted(fresh, key=lambda text: -text.size):
+        for text in sorted(wanted, key=lambda text: -text.size):
             stamp += text.size * charge
-            text.stamp = stamp
-        self._waiting.extend(fresh)
+            if text.stamp == math.inf:
+                self._waiting.append(text)
+                self.queued += text.size
+            text.stamp = min(text.stamp, stamp)
         self._waiting.sort(key=lambda text: text.stamp)
-        self.queued += sum(text.size for text in fresh)
 
     def _leave(self, jobs: Iterable[Job]) -> None:
-        gone = set(jobs)
-        for job in gone:
-            for key in job.places:
-                text = self._known.get(key)
-                if text is not None and job in text.jobs:
-                    text.jobs.remove(job)
-                    if not text.jobs:
-                        del self._known[key]
+        for job in jobs:
+            self._jobs.discard(job)
+            for text in filter(None, map(self._known.get, job.places)):
+                text.jobs.remove(job)
+                if not text.jobs:
+                    del self._known[text.key]
             job.places = {}
         self.queued -= sum(text.size for text in self._waiting if not text.jobs)
         self._waiting = [text for text in self._waiting if text.jobs]
@@ -210,7 +217,7 @@ class Batcher:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not (self._waiting or self._started or self._closed):
+                while not (self._waiting or self.started or self._closed):
                     self._wake.wait()
                 if self._closed:
                     return
@@ -219,20 +226,24 @@ class Batcher:
     def step(self) -> None:
         """Take a batch, start it, and collect what is due. The thread's loop; tests call it themselves."""
         batch = self._next()
-        before, self._started = self._started, self._launched(batch) if batch else None
+        before, self.started = self.started, self._launched(batch) if batch else None
         if before is not None:
             self._finish(*before)
-        if self._started is not None and not self._ahead:
-            before, self._started = self._started, None
+        if self.started is not None and not self._ahead:
+            before, self.started = self.started, None
             self._finish(*before)
 
     def _next(self) -> list[Text]:
         with self._wake:
-            batch = take(self._waiting, self.budget)
-            taken = set(batch)
-            self._waiting = [text for text in self._waiting if text not in taken]
-            self.queued -= sum(text.size for text in batch)
-            self._now = max([self._now, *(text.stamp for text in batch)])
+            # Half a budget for every request: a round of all of them, in which texts of similar length can be found.
+            batch = take(self._waiting, self.budget, len(self._jobs) * self.budget // 2)
+            if batch:
+                # The clock stands at the text served, not at the batch's last: who comes now is not put behind a batch.
+                self._now = max(self._now, self._waiting[0].stamp)
+            for text in batch:
+                text.taken = True
+                self.queued -= text.size
+            self._waiting = [text for text in self._waiting if not text.taken]
             return batch
 
     def _launched(self, batch: list[Text]) -> tuple[list[Text], Any, float]:
@@ -246,43 +257,46 @@ class Batcher:
         try:
             if isinstance(handle, Exception):
                 raise handle
-            rows = self._model.collect(handle)
+            rows = dict(zip(batch, self._model.collect(handle), strict=True))
         except MemoryError:
             self._halve(batch)
         except Exception as error:
-            self._broken(batch, TargetFailed(f"the model failed on a batch: {type(error).__name__}"))
+            self._broken(batch, f"the local model failed on a batch: {type(error).__name__}")
         else:
-            self._deliver(batch, rows, self._clock() - start)
+            self._deliver(rows, self._clock() - start)
 
     def _halve(self, batch: list[Text]) -> None:
         """Out of memory: go on with half of it, and with half as large batches from here on."""
+        size = max(text.size for text in batch)
         if len(batch) == 1:
-            self._broken(batch, TargetFailed(f"out of memory on a single text of {batch[0].size} tokens"))
+            self._broken(batch, f"the local model ran out of memory on a single text of {size} tokens")
             return
-        self.budget = max(1, min(self.budget, len(batch) * batch[-1].size) // 2)
+        self.budget = max(1, min(self.budget, len(batch) * size) // 2)
         for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
             self._finish(*self._launched(half))
 
-    def _deliver(self, batch: list[Text], rows: list[Any], seconds: float) -> None:
-        self._measure(sum(text.size for text in batch), seconds)
+    def _deliver(self, rows: dict[Text, Any], seconds: float) -> None:
+        self._measure(sum(text.size for text in rows), seconds)
+        now = self._clock()
         with self._wake:
-            jobs = {job for text in batch for job in text.jobs}
-            for job in jobs:
-                job.compute += seconds
-            for text, row in zip(batch, rows, strict=True):
+            jobs = {job for text in rows for job in text.jobs}
+            for text, row in rows.items():
                 self._known.pop(text.key, None)
                 for job in text.jobs:
                     for place in job.places.pop(text.key):
                         job.rows[place] = row
-            complete = [job for job in jobs if not job.places]
+            for job in jobs:
+                job.compute += min(seconds, now - job.submitted)
+                job.waited = now - job.submitted - job.compute
+            complete = {job for job in jobs if not job.places}
+            self._jobs -= complete
         for job in complete:
-            job.waited = self._clock() - job.submitted - job.compute
             job.done(job, None)
 
-    def _broken(self, batch: list[Text], error: RerankError) -> None:
-        self._fail(list({job for text in batch for job in text.jobs}), error)
+    def _broken(self, batch: list[Text], sentence: str) -> None:
+        self._fail({job for text in batch for job in text.jobs}, TargetFailed(sentence))
 
-    def _fail(self, jobs: list[Job], error: RerankError) -> None:
+    def _fail(self, jobs: set[Job], error: RerankError) -> None:
         with self._wake:
             self._leave(jobs)
         for job in jobs:

@@ -1,14 +1,17 @@
-"""The backend: admits requests, tokenises in threads, waits for the batcher, and makes the ranking."""
+"""The backend: admits a request, tokenises it in a thread, waits for the batcher, and makes the ranking."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from providers.errors import NotReady, Overloaded, RerankError, TargetTimeout, Unsupported
+from msgspec import Struct
+
+from providers.errors import NotReady, Overloaded, RerankError, TargetFailed, TargetTimeout, Unsupported
 from providers.local.batcher import Batcher, Job
 from providers.local.tokens import Encoded
 from providers.types import Ranked, Ranking, RerankRequest, Usage
@@ -17,14 +20,36 @@ TOKENISERS = 2
 """Threads that tokenise: a second, so that a small request need not wait for a huge one's texts."""
 
 CHARACTERS_PER_TOKEN = 4
+"""What a request is reckoned at until it is tokenised; only the queue's limit depends on it."""
+
+
+class Work(Struct, frozen=True):
+    """What the model must be told of one request."""
+
+    query: str
+    documents: list[str]
+    limit: int | None
+    instruction: str | None
+    priority: int
+
+    def tokens(self, window: int) -> int:
+        """A cheap estimate of the tokens to be fed."""
+        characters = window * CHARACTERS_PER_TOKEN
+        return sum(min(len(self.query) + len(text), characters) for text in self.documents) // CHARACTERS_PER_TOKEN
 
 
 class Scorer(Protocol):
     """What the engine needs of a loaded model beside the forward pass."""
 
-    def encode(self, query: str, documents: list[str], limit: int | None, instruction: str | None) -> Encoded: ...
+    window: int
 
-    def scores(self, rows: list[Any], encoded: Encoded) -> list[float]: ...
+    def encode(self, query: str, documents: Sequence[str], limit: int | None, instruction: str | None) -> Encoded:
+        """Tokenise. Blocks; called by several threads at once. Raises RerankError."""
+        ...
+
+    def scores(self, rows: list[Any], encoded: Encoded) -> list[float]:
+        """One score for each document from the model's rows."""
+        ...
 
 
 class Engine:
@@ -36,18 +61,13 @@ class Engine:
         self._reserved = 0
 
     async def rerank(self, request: RerankRequest) -> Ranking:
-        query, documents = _texts(request)
-        left = _time_left(request)
-        size = (len(query) * len(documents) + sum(map(len, documents))) // CHARACTERS_PER_TOKEN
-        self._admit(size)
-        self._reserved += size
+        work, left = _work(request), _time_left(request)
+        self._admit(work.tokens(self._model.window))
         try:
             async with asyncio.timeout(left):
-                return await self._ranked(request, query, documents)
+                return await self._ranked(work)
         except TimeoutError:
             raise TargetTimeout("the local model did not finish in the time allowed") from None
-        finally:
-            self._reserved -= size
 
     async def ready(self) -> bool:
         return self._batcher.alive
@@ -57,63 +77,86 @@ class Engine:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _admit(self, size: int) -> None:
+        """Raises Overloaded if the texts would not fit into the queue; a request alone is always admitted."""
         if not self._batcher.alive:
             raise NotReady("the local model is closed")
         waiting = self._batcher.queued + self._reserved
         if waiting and waiting + size > self._batcher.limit:
-            seconds = max(1, math.ceil(waiting / self._batcher.speed)) if self._batcher.speed else 1
-            raise Overloaded("the local model's queue is full; try again later", retry_after=float(seconds))
+            seconds = math.ceil(waiting / self._batcher.speed) if self._batcher.speed else 1
+            raise Overloaded("the local model's queue is full; try again later", retry_after=float(max(1, seconds)))
 
-    async def _ranked(self, request: RerankRequest, query: str, documents: list[str]) -> Ranking:
-        start = time.monotonic()
+    async def _ranked(self, work: Work) -> Ranking:
         loop = asyncio.get_running_loop()
-        instruction = request.extra.get("instruction")
-        encoded = await loop.run_in_executor(
-            self._pool, self._model.encode, query, documents, request.max_tokens_per_doc, instruction
-        )
-        tokenised = time.monotonic()
-        job = await self._scored(encoded, request.priority or 0)
+        answer: asyncio.Future[None] = loop.create_future()
+        job = Job(lambda _, error: _tell(loop, answer, error))
+        try:
+            encoded, seconds = await self._queued(work, job)
+            await answer
+        except asyncio.CancelledError:
+            self._batcher.cancel(job)
+            raise
+        return self._ranking(job, encoded, seconds)
+
+    async def _queued(self, work: Work, job: Job) -> tuple[Encoded, float]:
+        """Tokenise and submit in a thread; the texts count as queued from now on, by estimate at first."""
+        size = work.tokens(self._model.window)
+        self._reserved += size
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._submit, work, job)
+        finally:
+            self._reserved -= size
+
+    def _submit(self, work: Work, job: Job) -> tuple[Encoded, float]:
+        start = time.monotonic()
+        try:
+            encoded = self._model.encode(work.query, work.documents, work.limit, work.instruction)
+        except RerankError:
+            raise
+        except Exception as error:
+            raise TargetFailed(f"the local model could not tokenise the texts: {type(error).__name__}") from error
+        seconds = time.monotonic() - start
+        self._batcher.submit(job, encoded.texts, work.priority)
+        return encoded, seconds
+
+    def _ranking(self, job: Job, encoded: Encoded, seconds: float) -> Ranking:
         scores = self._model.scores(job.rows, encoded)
         return Ranking(
             results=[Ranked(index, score) for index, score in enumerate(scores)],
             usage=Usage(prompt_tokens=job.tokens, total_tokens=job.tokens),
             details={
-                "tokenize_ms": _ms(tokenised - start),
+                "tokenize_ms": _ms(seconds),
                 "queue_ms": _ms(job.waited),
                 "compute_ms": _ms(job.compute),
                 "truncated_documents": encoded.truncated,
             },
         )
 
-    async def _scored(self, encoded: Encoded, priority: int) -> Job:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Job] = loop.create_future()
 
-        def settle(job: Job, error: RerankError | None) -> None:
-            if answer.done():
-                return
-            if error is None:
-                answer.set_result(job)
-            else:
-                answer.set_exception(error)
-
-        def done(job: Job, error: RerankError | None) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(settle, job, error)
-
-        job = self._batcher.submit(encoded.texts, priority, done)
-        try:
-            return await answer
-        except asyncio.CancelledError:
-            self._batcher.cancel(job)
-            raise
+def _tell(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[None], error: RerankError | None) -> None:
+    """Wake the waiting request from the engine's thread; its loop may be gone."""
+    try:
+        loop.call_soon_threadsafe(_settle, answer, error)
+    except RuntimeError:
+        return
 
 
-def _texts(request: RerankRequest) -> tuple[str, list[str]]:
+def _settle(answer: asyncio.Future[None], error: RerankError | None) -> None:
+    if answer.done():
+        return
+    if error is None:
+        answer.set_result(None)
+    else:
+        answer.set_exception(error)
+
+
+def _work(request: RerankRequest) -> Work:
     texts = [text for text in (request.query, *request.documents) if isinstance(text, str)]
     if len(texts) <= len(request.documents):
         raise Unsupported("the local model reads text only: send the query and every document as a string")
-    return texts[0], texts[1:]
+    instruction = request.extra.get("instruction")
+    if instruction is not None and not isinstance(instruction, str):
+        raise Unsupported("`instruction` must be a string")
+    return Work(texts[0], texts[1:], request.max_tokens_per_doc, instruction, request.priority or 0)
 
 
 def _time_left(request: RerankRequest) -> float | None:

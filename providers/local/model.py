@@ -1,10 +1,9 @@
-"""Loading and the forward pass: with `rendering`, the only module that imports torch and sentence_transformers."""
+"""The forward pass of a loaded model: padding, launching, scores. With `loading`, the only importer of torch."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,128 +13,58 @@ from sentence_transformers.base.model import BaseModel
 from sentence_transformers.base.modules import Router
 from torch import Tensor, nn
 
-from providers.errors import NotReady, RerankError, Unsupported
-from providers.local.batcher import Batcher
-from providers.local.engine import Engine
-from providers.local.source import fetch
-from providers.local.tokens import Encoded, Framed, Rendered, Tokeniser, Tokens, encode
+from providers.errors import NotReady, Unsupported
+from providers.local.tokens import PROBE, Encoded, Framed, Rendered, Tokeniser, Tokens, encode
+from providers.local.turns import Turns
 from providers.spec import LocalModel
-from providers.types import Backend
 
-CPU_BATCH, GPU_BATCH = 1_024, 16_384
-QUEUED_BATCHES = 256
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+CPU_TURNS = Turns()
+"""Models on the CPU compute one batch at a time, in the order they ask: two at once would fight for the cores."""
+
 ACTIVATIONS = {"sigmoid": nn.Sigmoid(), "none": nn.Identity()}
 
 
-def open_engine(settings: LocalModel) -> Backend:
-    """Load, verify, warm up, serve. Raises NotReady with what to change."""
-    try:
-        loaded = load(settings)
-        budget = settings.batch_tokens or (GPU_BATCH if loaded.on_gpu else CPU_BATCH)
-        loaded.warm_up(budget)
-    except RerankError:
-        raise
-    except Exception as error:
-        raise NotReady(f'the model "{settings.path}" could not be loaded: {type(error).__name__}: {error}') from error
-    limit = settings.queue_tokens or QUEUED_BATCHES * budget
-    batcher = Batcher(loaded, budget=budget, limit=limit, ahead=loaded.on_gpu)
-    batcher.start()
-    return Engine(loaded, batcher)
-
-
-def load(settings: LocalModel) -> Crosser | Embedder:
-    """The model on its device, in its dtype, ready to compute. Raises NotReady or whatever the libraries raise."""
-    folder = fetch(settings)
-    device = pick_device(settings.device)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    options: dict[str, Any] = {
-        "device": str(device),
-        "trust_remote_code": settings.trust_remote_code,
-        "local_files_only": True,
-        "model_kwargs": {"dtype": pick_dtype(settings.dtype, device)},
-    }
-    if is_embedding(folder):
-        return Embedder(SentenceTransformer(str(folder), **options), settings)
-    return Crosser(CrossEncoder(str(folder), **options), settings)
-
-
-def is_embedding(folder: Path) -> bool:
-    """Whether the files are those of an embedding model, as sentence-transformers tells them apart."""
-    if (folder / "modules.json").is_file():
-        saved = folder / "config_sentence_transformers.json"
-        kind = json.loads(saved.read_bytes()).get("model_type", "SentenceTransformer") if saved.is_file() else ""
-        if kind not in {"", "SentenceTransformer", "CrossEncoder"}:
-            raise NotReady(f"the model is a {kind}; only cross-encoders and embedding models are served")
-        return bool(kind != "CrossEncoder")
-    architecture = (json.loads((folder / "config.json").read_bytes()).get("architectures") or [""])[0]
-    return not architecture.endswith(("ForSequenceClassification", "ForCausalLM"))
-
-
-def pick_device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
-
-
-def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.bfloat16 if computes_bfloat16(device) else torch.float32
-    return DTYPES[name]
-
-
-def computes_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is native there: a GPU that says so, or a CPU with AVX512-BF16 or AMX."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    features = torch.cpu.get_capabilities()
-    return device.type == "cpu" and bool(features.get("avx512_bf16") or features.get("amx_bf16"))
-
-
 class Loaded:
-    """What cross-encoders and embedding models have in common: window, padding, forward pass."""
+    """What cross-encoders and embedding models have in common: window, padding, forward pass.
+
+    Attributes:
+        output: which of the pipeline's outputs is wanted.
+        told: for each group of inputs, what the pipeline is told beside tensors.
+        window: how many tokens the model reads.
+    """
 
     output: str
-    groups: list[dict[str, Any]] = [{}]
-    """For each group of inputs, what the forward pass is told beside the tensors."""
+    told: list[dict[str, Any]]
 
     def __init__(self, net: BaseModel, settings: LocalModel) -> None:
         self.net = net.eval()
-        self.settings = settings
         self.device = torch.device(net.device)
-        self.on_gpu = self.device.type == "cuda"
+        self.on_gpu = self.device.type != "cpu"
         self.tokenizer = net.tokenizer
         self.window = window_of(net, settings.max_length)
+        self.long = settings.long_documents
         self.typed = "token_type_ids" in self.tokenizer.model_input_names
         self.left = self.tokenizer.padding_side == "left"
 
     def launch(self, texts: Sequence[Tokens]) -> Tensor:
-        """Pad, move, and start the forward pass."""
-        features = {name: rows.to(self.device, non_blocking=True) for name, rows in self._padded(texts).items()}
-        try:
-            with torch.inference_mode():
-                told = self.groups[texts[0].group]
-                out: Tensor = self.net({**features, **told}, **_routed(told))[self.output]
-                return self._finished(out.float())
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise MemoryError from error
+        """Pad, move, and start the forward pass; a GPU goes on by itself. Raises MemoryError."""
+        told = self.told[texts[0].group]
+        with memory_errors(), nullcontext() if self.on_gpu else CPU_TURNS, torch.inference_mode():
+            features = {name: rows.to(self.device, non_blocking=True) for name, rows in self._padded(texts).items()}
+            task = {"task": told["task"]} if "task" in told else {}
+            return self._finished(self.net({**features, **told}, **task)[self.output].float())
 
     def collect(self, handle: Tensor) -> list[Any]:
-        """Wait for the device; one row per text."""
-        try:
+        """Wait for the device; one row per text. Raises MemoryError."""
+        with memory_errors():
             return list(handle.cpu().numpy())
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise MemoryError from error
 
     def warm_up(self, budget: int) -> None:
-        """One batch at the budget and one text alone, so that the first caller meets a warm model."""
-        room = min(self.window, budget, 512)
+        """A full batch and a short text, so that the first caller meets a warm model."""
+        size = min(self.window, budget, 512)
         word = self.tokenizer.unk_token_id or 0
-        for size, count in ((room, max(1, budget // room)), (8, 1)):
-            text = Tokens([word] * size, [0] * size if self.typed else None)
+        for length, count in ((size, max(1, budget // size)), (min(8, size), 1)):
+            text = Tokens([word] * length, [0] * length if self.typed else None)
             self.collect(self.launch([text] * count))
 
     def _finished(self, out: Tensor) -> Tensor:
@@ -157,9 +86,28 @@ class Loaded:
             block[number, width - len(row) if self.left else 0 : width if self.left else len(row)] = row
         return torch.from_numpy(block)
 
+    def _tokeniser(self, *, paired: bool, prompt: str | None, task: str | None = None) -> Tokeniser:
+        """The quick way for a plain tokenizer; whatever else sentence-transformers can prepare goes its way."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is not None and task is None and "message" not in self.net.modalities:
+            return Framed(backend, typed=self.typed, paired=paired, prompt=prompt or "")
 
-def _routed(told: dict[str, Any]) -> dict[str, Any]:
-    return {"task": told["task"]} if "task" in told else {}
+        def render(texts: Sequence[Any], prompt: str | None) -> list[list[int]]:
+            uncut = {"text": {"truncation": False}}
+            features = self.net.preprocess(texts, prompt=prompt, processing_kwargs=uncut, task=task)
+            masks = features["attention_mask"].bool()
+            return [row[mask].tolist() for row, mask in zip(features["input_ids"], masks, strict=True)]
+
+        return Rendered(render, prompt=prompt, typed=self.typed, paired=paired)
+
+    def _told(self, probe: Any, prompt: str | None, task: str | None = None) -> dict[str, Any]:
+        """What sentence-transformers would tell the pipeline about such an input, tensors left out.
+
+        It sets the tokenizer's truncation, so it must run before `_tokeniser` switches that off.
+        """
+        features = self.net.preprocess([probe], prompt=prompt, task=task)
+        plain = {name: value for name, value in features.items() if not isinstance(value, Tensor)}
+        return plain | ({"task": task} if task else {})
 
 
 class Crosser(Loaded):
@@ -169,21 +117,14 @@ class Crosser(Loaded):
 
     def __init__(self, net: CrossEncoder, settings: LocalModel) -> None:
         super().__init__(net, settings)
-        chat = "message" in net.modalities
-        self.groups = [{"modality": "message" if chat else "text", "logits_to_keep": 1}]
         self.column = column_of(net, settings.label)
-        if next(net.parameters()).dtype != torch.float32:
-            net.set_keep_in_fp32_modules(heads_of(net))
         self.activation: Any = ACTIVATIONS.get(settings.activation) or net.activation_fn
-        prompt = net._resolve_prompt(None, None)
-        self.split: Tokeniser = (
-            Rendered(self._render, prompt=prompt, typed=self.typed)
-            if chat
-            else Framed(self.tokenizer.backend_tokenizer, typed=self.typed, paired=True, prompt=prompt or "")
-        )
+        prompt = net.prompts.get(net.default_prompt_name or "")
+        self.told = [self._told((PROBE, PROBE), prompt)]
+        self.split = self._tokeniser(paired=True, prompt=prompt)
 
-    def encode(self, query: str, documents: list[str], limit: int | None, instruction: str | None) -> Encoded:
-        return encode(self.split(query, documents, instruction), self.window, limit, self.settings.long_documents)
+    def encode(self, query: str, documents: Sequence[str], limit: int | None, instruction: str | None) -> Encoded:
+        return encode(self.split(query, documents, instruction), self.window, limit, self.long)
 
     def scores(self, rows: list[Any], encoded: Encoded) -> list[float]:
         return [max(float(rows[place]) for place in places) for places in encoded.owners]
@@ -191,12 +132,6 @@ class Crosser(Loaded):
     def _finished(self, out: Tensor) -> Tensor:
         active: Tensor = self.activation(out)
         return active[:, self.column]
-
-    def _render(self, pairs: list[Any], instruction: str | None) -> list[list[int]]:
-        uncut = {"text": {"truncation": False}}
-        features = self.net.preprocess(pairs, prompt=instruction, processing_kwargs=uncut)
-        masks = features["attention_mask"].bool()
-        return [row[mask].tolist() for row, mask in zip(features["input_ids"], masks, strict=True)]
 
 
 class Embedder(Loaded):
@@ -206,21 +141,22 @@ class Embedder(Loaded):
 
     def __init__(self, net: SentenceTransformer, settings: LocalModel) -> None:
         super().__init__(net, settings)
-        backend = self.tokenizer.backend_tokenizer
-        self.query = Framed(backend, typed=self.typed, paired=False, prompt=prompt_of(net, "query"))
-        self.document = Framed(
-            backend, typed=self.typed, paired=False, prompt=prompt_of(net, "document", "passage", "corpus")
-        )
-        # Query and documents share batches, unless the model routes them through different layers.
-        routed = any(isinstance(module, Router) for module in net)
-        self.groups = [{"task": "query"}, {"task": "document"}] if routed else [{}]
+        if settings.activation != "default" or settings.label is not None:
+            raise NotReady("the model is an embedding model, scored by cosine: leave `activation` and `label` out")
+        tasks = ("query", "document") if any(isinstance(module, Router) for module in net) else (None, None)
+        asked, read = prompt_of(net, "query"), prompt_of(net, "document", "passage", "corpus")
+        self.told = [self._told(PROBE, asked, tasks[0]), self._told(PROBE, read, tasks[1])]
+        if not tells_apart(net):
+            self.told = self.told[:1]
+        self.query = self._tokeniser(paired=False, prompt=asked, task=tasks[0])
+        self.document = self._tokeniser(paired=False, prompt=read, task=tasks[1])
 
-    def encode(self, query: str, documents: list[str], limit: int | None, instruction: str | None) -> Encoded:
-        split, last = self.document(query, documents, instruction), len(self.groups) - 1
-        encoded = encode(split, self.window, limit, self.settings.long_documents, last)
-        asked = encode(self.query(query, [query], None), self.window, None, "truncate")
+    def encode(self, query: str, documents: Sequence[str], limit: int | None, instruction: str | None) -> Encoded:
+        split = self.document("", documents, instruction)
+        encoded = encode(split, self.window, limit, self.long, len(self.told) - 1)
+        asked = encode(self.query("", [query], None), self.window, None, "truncate")
         if asked.truncated:
-            raise Unsupported(f"the query is longer than the {self.window} tokens this model reads; shorten it")
+            raise Unsupported(f"the query is longer than the {self.window} tokens that this model reads; shorten it")
         encoded.query = len(encoded.texts)
         encoded.texts.extend(asked.texts)
         return encoded
@@ -232,39 +168,57 @@ class Embedder(Loaded):
         return [float(cosines[places.start : places.stop].max()) for places in encoded.owners]
 
 
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn a device's way of being out of memory into MemoryError."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise MemoryError from error
+    except RuntimeError as error:
+        if "allocate memory" not in str(error):
+            raise
+        raise MemoryError from error
+
+
 def window_of(net: BaseModel, wanted: int | None) -> int:
     """How many tokens the model reads. Raises NotReady if more are wanted."""
-    window = int(net.max_seq_length or 512)
+    window = min(int(net.max_seq_length or 512), positions_of(net))
     if wanted is not None and wanted > window:
-        raise NotReady(f"max_length is {wanted}, but the model reads {window} tokens at most")
+        raise NotReady(f"`max_length` is {wanted}, but the model reads {window} tokens at most")
     return wanted or window
+
+
+def positions_of(net: BaseModel) -> int:
+    """How many positions the model has learned; RoBERTa's start behind its padding index."""
+    for module in net.modules():
+        table = getattr(module, "position_embeddings", None)
+        if isinstance(table, nn.Embedding):
+            return table.num_embeddings - (getattr(table, "padding_idx", None) or -1) - 1
+    return 1 << 30
 
 
 def column_of(net: CrossEncoder, label: str | None) -> int:
     """Which column of the model's output is the score. Raises NotReady if that must be configured or is unknown."""
     count = net.num_labels
-    names = list(((net.config.id2label if net.config else None) or {}).values())[:count]
     if count == 1:
         return 0
+    names = list(((net.config.id2label if net.config else None) or {}).values())[:count]
     if label is None:
         raise NotReady(f"the model has several labels; configure `label` as one of {', '.join(names)}")
-    if label in names or (label.isdigit() and int(label) < count):
-        return names.index(label) if label in names else int(label)
+    if label in names:
+        return names.index(label)
     raise NotReady(f'the model has no label "{label}"; it has {", ".join(names)}')
 
 
-def heads_of(net: CrossEncoder) -> list[str]:
-    """The one or two layers between the encoder and the score, worth float32: bfloat16 there would tie what differs."""
-    outside = [
-        (name, module)
-        for name, module in net.named_modules()
-        if isinstance(module, nn.Linear | nn.LayerNorm) and not any(part.isdigit() for part in name.split(".")[1:])
-    ]
-    heads = [name for name, module in outside[-2:] if type(module) is nn.Linear]
-    return heads if type(outside[-1][1]) is nn.Linear else []
-
-
-def prompt_of(net: SentenceTransformer, *names: str) -> str:
+def prompt_of(net: SentenceTransformer, *names: str) -> str | None:
     """The prompt that `encode_query` or `encode_document` would put first."""
-    own = next((net.prompts[name] for name in names if net.prompts.get(name)), None)
-    return own or net._resolve_prompt(None, None) or ""
+    name = next((name for name in names if name in net.prompts), net.default_prompt_name)
+    return net.prompts.get(name or "") or None
+
+
+def tells_apart(net: SentenceTransformer) -> bool:
+    """Whether the pipeline treats queries unlike documents: by other layers, or by a prompt that pooling leaves out."""
+    return any(isinstance(module, Router) or getattr(module, "include_prompt", True) is False for module in net)

@@ -106,7 +106,7 @@ def windows(body: list[int], room: int, long: Long) -> list[list[int]]:
 
 
 def encode(split: Split, window: int, limit: int | None, long: Long, group: int = 0) -> Encoded:
-    """Cut every document to the model's window and the caller's limit. Raises Unsupported if there is no room for any."""
+    """Cut every document to the model's window and the caller's limit. Raises Unsupported if the query fills it."""
     room = room_for_documents(split.frame, window)
     encoded = Encoded([], [])
     for body in split.bodies:
@@ -188,22 +188,23 @@ class Framed:
 
 
 class Rendered:
-    """Pairs that a chat template renders: each is tokenised whole; the frame is what all, two probes among them, share.
+    """Texts that sentence-transformers prepares: each is tokenised whole; the frame is what all, two probes too, share.
 
     Source: https://sbert.net/docs/cross_encoder/usage/custom_models.html (2026-11)
 
     Args:
-        render: pairs and an instruction to ids, uncut. Not safe for threads; called by one at a time.
+        render: texts (or pairs) and an instruction to ids, uncut. Not safe for threads; called by one at a time.
         prompt: the instruction where the request brings none.
     """
 
-    def __init__(self, render: Render, *, prompt: str | None, typed: bool) -> None:
-        self._render, self._prompt, self._typed, self._lock = render, prompt, typed, threading.Lock()
+    def __init__(self, render: Render, *, prompt: str | None, typed: bool, paired: bool) -> None:
+        self._render, self._prompt, self._typed, self._paired = render, prompt, typed, paired
+        self._lock = threading.Lock()
 
     def __call__(self, query: str, documents: Sequence[str], instruction: str | None) -> Split:
-        pairs = [(query, document) for document in ("a", "1", *documents)]
+        texts = [(query, text) if self._paired else text for text in ("a", "1", *documents)]
         with self._lock:
-            rows = self._render(pairs, instruction or self._prompt)
+            rows = self._render(texts, instruction or self._prompt)
         head = _shared(rows)
         tail = _shared([row[len(head) :][::-1] for row in rows])[::-1]
         bodies = [row[len(head) : len(row) - len(tail)] for row in rows[2:]]

@@ -65,7 +65,7 @@ def test_a_port_in_use_is_one_sentence(start_gateway, workers) -> None:
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
 def test_an_impossible_address_is_one_sentence(start_gateway, host) -> None:
-    process = start_gateway(VENDOR, "--host", host)
+    process = start_gateway({**VENDOR, "auth": "none"}, "--host", host)
     assert process.wait() == 1
     assert process.output.startswith(f"error: cannot listen on {host}:0: ")
     assert process.output.count("\n") == 1

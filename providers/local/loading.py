@@ -1,0 +1,131 @@
+"""From settings to a running engine: files, device, number format, kind of model. Imports torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.cross_encoder.modules import LogitScore
+from torch import nn
+
+from providers.errors import NotReady, RerankError
+from providers.local.batcher import Batcher
+from providers.local.engine import Engine
+from providers.local.model import Crosser, Embedder
+from providers.local.source import fetch
+from providers.local.templates import template_for
+from providers.spec import LocalModel
+from providers.types import Backend
+
+CPU_BATCH, GPU_BATCH = 1_024, 16_384
+"""Tokens of a batch. Small padded batches win on a CPU, large ones on a GPU: figures in `docs/local-engine.md`."""
+
+QUEUED_BATCHES = 256
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def open_engine(settings: LocalModel) -> Backend:
+    """Load, verify, warm up, serve. Raises NotReady with what to change."""
+    try:
+        loaded = load(settings)
+        budget = settings.batch_tokens or (GPU_BATCH if loaded.on_gpu else CPU_BATCH)
+        loaded.warm_up(budget)
+    except RerankError:
+        raise
+    except Exception as error:
+        raise NotReady(f'the model "{settings.path}" could not be loaded: {type(error).__name__}: {error}') from error
+    limit = settings.queue_tokens or QUEUED_BATCHES * budget
+    batcher = Batcher(loaded, budget=budget, limit=limit, ahead=loaded.on_gpu)
+    batcher.start()
+    return Engine(loaded, batcher)
+
+
+def load(settings: LocalModel) -> Crosser | Embedder:
+    """The model on its device, in its number format. Raises NotReady, or whatever the libraries raise."""
+    folder = fetch(settings)
+    device = pick_device(settings.device)
+    dtype = pick_dtype(settings.dtype, device)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    options: dict[str, Any] = {
+        "device": str(device),
+        "trust_remote_code": settings.trust_remote_code,
+        "local_files_only": True,
+        "model_kwargs": {"dtype": dtype},
+    }
+    if is_embedding(folder):
+        return Embedder(SentenceTransformer(str(folder), **options), settings)
+    template = template_for(folder)
+    net = CrossEncoder(str(folder), **options, processor_kwargs={"chat_template": template} if template else None)
+    slim_head(net)
+    if dtype != torch.float32:
+        net.set_keep_in_fp32_modules(heads_of(net))
+    return Crosser(net, settings)
+
+
+def is_embedding(folder: Path) -> bool:
+    """Whether the files are those of an embedding model, as sentence-transformers tells them apart."""
+    if (folder / "modules.json").is_file():
+        saved = folder / "config_sentence_transformers.json"
+        kind = json.loads(saved.read_bytes()).get("model_type", "SentenceTransformer") if saved.is_file() else ""
+        if kind not in {"", "SentenceTransformer", "CrossEncoder"}:
+            raise NotReady(f"the model is a {kind}; only cross-encoders and embedding models are served")
+        return bool(kind != "CrossEncoder")
+    architecture = (json.loads((folder / "config.json").read_bytes()).get("architectures") or [""])[0]
+    return not architecture.endswith(("ForSequenceClassification", "ForCausalLM"))
+
+
+def pick_device(name: str) -> torch.device:
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return torch.bfloat16 if computes_bfloat16(device) else torch.float32
+    return DTYPES[name]
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is native there: a GPU that says so, or a CPU with AVX512-BF16, AMX or Arm's BF16."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 cannot tell yet
+    return device.type == "cpu" and any(features.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def slim_head(net: CrossEncoder) -> None:
+    """Of a causal model's vocabulary, keep the two rows that are asked for: less work, and float32 costs nothing."""
+    asked = next((module for module in net if isinstance(module, LogitScore)), None)
+    model: Any = net.transformers_model
+    if asked is None or model is None:
+        return
+    head = model.get_output_embeddings()
+    wanted = [token for token in (asked.true_token_id, asked.false_token_id) if token is not None]
+    slim = nn.Linear(head.in_features, len(wanted), bias=head.bias is not None, device=net.device)
+    with torch.no_grad():
+        slim.weight.copy_(head.weight[wanted])
+        if head.bias is not None:
+            slim.bias.copy_(head.bias[wanted])
+    model.set_output_embeddings(slim.eval())
+    asked.true_token_id, asked.false_token_id = 0, 1 if asked.false_token_id is not None else None
+    net.set_keep_in_fp32_modules([name for name, module in net.named_modules() if module is slim])
+
+
+def heads_of(net: CrossEncoder) -> list[str]:
+    """The layers between the encoder and the score, worth float32: rounded to bfloat16 there, different scores tie."""
+    outside = {
+        name: module
+        for name, module in net.named_modules()
+        if not any(part.isdigit() for part in name.split(".")[1:]) and "embedding" not in name
+    }
+    # A norm beside a layer would be fed float32 with bfloat16 weights, which torch refuses.
+    normed = {name.rpartition(".")[0] for name, module in outside.items() if isinstance(module, nn.LayerNorm)}
+    linear = [name for name, module in outside.items() if isinstance(module, nn.Linear)]
+    return [name for name in linear if name.rpartition(".")[0] not in normed]

