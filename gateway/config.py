@@ -23,6 +23,7 @@ from gateway.policy.limits import LimitsSettings
 from gateway.policy.settings import ProviderPolicies, RoutePolicies
 from gateway.settings import Settings
 from gateway.suggestions import did_you_mean
+from gateway.telemetry.settings import TelemetrySettings
 from gateway.upstream.network import tls_context
 from gateway.upstream.seam import ClientSettings, Timeouts
 from providers import registry
@@ -159,6 +160,11 @@ class Config(Settings):
     models: Annotated[dict[Name, ModelConfig], EmptyIfNull] = Field(
         default={}, description="Names that callers may use instead of provider/model."
     )
+    default_model: Name | None = Field(
+        default=None,
+        description="What serves requests of dialects without a model (TEI); unset, the only name if there is one.",
+    )
+    telemetry: TelemetrySettings = Field(default=TelemetrySettings(), description="Traces, metrics and logs.")
 
     def adapter(self, name: str) -> Provider:
         """The adapter of the provider of that name. Raises LookupError if there is none."""
@@ -204,6 +210,13 @@ def endpoint(base_url: str, path: str) -> str:
 def url_of(provider: HttpProvider, settings: ProviderConfig) -> str:
     """Where that provider's requests go."""
     return endpoint(settings.base_url or provider.base_url or "", provider.path)
+
+
+def score_url_of(provider: HttpProvider, settings: ProviderConfig) -> str | None:
+    """Where that provider's score requests go: beside its rerank endpoint. None if it has no score API."""
+    if provider.score is None:
+        return None
+    return url_of(provider, settings).removesuffix(_last(provider.path)) + _last(provider.score.path)
 
 
 def client_settings(settings: ProviderConfig, answer_bytes: int) -> ClientSettings:
@@ -283,6 +296,10 @@ def _without(tree: Any, location: tuple[int | str, ...]) -> Any:
     return {name: value for name, value in tree.items() if name != key}
 
 
+def _last(path: str) -> str:
+    return path[path.rindex("/") :]
+
+
 def _section(problem: Problem) -> str:
     return ".".join(problem.path.split(".")[:2])
 
@@ -339,6 +356,8 @@ def _semantic(config: Config, gone: set[str]) -> list[Problem]:
                 continue
             if message := _target_problem(config, target, alias_allowed=alias_allowed):
                 problems.append(Problem(f"models.{name}.{path}", message))
+    if config.default_model and (message := _target_problem(config, config.default_model, alias_allowed=True)):
+        problems.append(Problem("default_model", message))
     return problems
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from gateway.config import Config, ProviderConfig, client_settings, local_model, timeouts_of, url_of
+from gateway.config import Config, ProviderConfig, client_settings, local_model, score_url_of, timeouts_of, url_of
 from gateway.loading import Loading
 from gateway.policy.keys import Keyed, KeyPool, KeyState
 from gateway.policy.passthrough import Passthrough
@@ -80,11 +80,11 @@ def _models(provider: LocalProvider, settings: ProviderConfig, before: Opened | 
 
 
 def _key_pool(name: str, provider: HttpProvider, settings: ProviderConfig, client: Client) -> KeyPool:
-    url, timeouts = url_of(provider, settings), timeouts_of(settings)
+    url, score_url, timeouts = url_of(provider, settings), score_url_of(provider, settings), timeouts_of(settings)
     headers = {header: value.get_secret_value() for header, value in settings.headers.items()}
     return KeyPool(
         [
-            Keyed(HttpBackend(provider, url, key, client, timeouts, headers, name), state)
+            Keyed(HttpBackend(provider, url, key, client, timeouts, headers, name, score_url), state)
             for key, state in _keys(settings)
         ],
         name,

@@ -1,7 +1,7 @@
 """From the configuration to live routes: which policies wrap which target, in which order, is decided here alone.
 
 For one request: Fallback over the steps of the model and its fallbacks; each step is
-Retry(Breaker(Target(Bulkhead(Deadline(KeyPool(HttpBackend) | local model | Passthrough))))).
+Retry(Breaker(Target(Bulkhead(Deadline(KeyPool(HttpBackend) | Pairs(local model)))))).
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from gateway.policy.fallback import Absent, Step
 from gateway.policy.health_check import HealthCheck
 from gateway.policy.hedge import Hedge, HedgeBudget, HedgeSettings
 from gateway.policy.latency import Latency, Observed
+from gateway.policy.pairs import Pairs
 from gateway.policy.passthrough import Passthrough
 from gateway.policy.retry import Retry, RetryBudget
 from gateway.policy.strategy import Choice, Order, order_of
 from gateway.policy.target import Target
-from gateway.suggestions import LONGEST_NAME, did_you_mean
+from gateway.suggestions import LONGEST_NAME, clause, near
 from providers.types import Backend
 
 REMEMBERED_TARGETS = 4096
@@ -54,6 +55,10 @@ class Route(Struct, frozen=True):
     order: Order
     hedge: HedgeSettings | None = None
     budget: HedgeBudget | None = None
+
+    async def ready(self) -> bool:
+        """Whether one of its targets could serve now."""
+        return any([await choice.step.backend.ready() for choice in self.order()])
 
     def steps(self) -> list[Step]:
         """The walk of one request through this route."""
@@ -118,6 +123,17 @@ class Routes:
         """The provider behind a listed name; the first one's where there are several."""
         return self._paths(name)[0].partition("/")[0]
 
+    def default_model(self) -> str | None:
+        """What serves a request whose dialect lets the model be left out: the configured one, else the only name."""
+        if self.config.default_model is not None:
+            return self.config.default_model
+        names = self.names()
+        return names[0] if len(names) == 1 else None
+
+    def known(self, name: str) -> bool:
+        """Whether that name resolves to something, without saying whether an upstream has that model."""
+        return any(self._backend(*_split(path)) is not None for path in self._paths(name))
+
     def is_alias(self, name: str) -> bool:
         """Whether the configuration gives that name a meaning of its own."""
         return name in self._named
@@ -162,7 +178,7 @@ class Routes:
     def _choice(
         self, path: str, shown_as: str | None = None, weight: float = 1.0, model: ModelConfig | None = None
     ) -> Choice:
-        provider, _, upstream_model = path.partition("/")
+        provider, upstream_model = _split(path)
         backend = self._backend(provider, upstream_model)
         if backend is None:
             return Choice(Step(self._absent(path), parts=0), weight, Latency())
@@ -179,7 +195,7 @@ class Routes:
             settings = self._opened[provider].settings
             self._guarded[path] = Guarded(
                 settings,
-                Bulkhead(Deadline(backend, provider), settings.bulkhead, path),
+                Bulkhead(Deadline(_paired(backend), provider), settings.bulkhead, path),
                 BreakerState(settings.breaker),
                 RetryBudget(settings.retry),
                 Latency(),
@@ -188,19 +204,22 @@ class Routes:
 
     def _backend(self, provider: str, model: str) -> Backend | None:
         opened = self._opened.get(provider)
-        return (opened.models.get(model) or opened.backend) if opened and model else None
+        if opened is None or not model:
+            return None
+        return opened.models.get(model) or opened.backend
 
     def _is_current(self, path: str, guarded: Guarded) -> bool:
         """Whether a target of the configuration before is the same in this one, down to its connections."""
-        provider, _, model = path.partition("/")
+        provider, model = _split(path)
         opened = self._opened.get(provider)
         return opened is not None and opened.settings is guarded.settings and self._backend(provider, model) is not None
 
     def _absent(self, name: str) -> Absent:
         provider, slash, model = name.partition("/")
         provider, slash, model = name[:LONGEST_NAME].partition("/")
-        known = [*self.names(), *(f"{other}/{model}" for other, it in self._opened.items() if slash and it.backend)]
-        error = UnknownModel(f'unknown model "{name[:LONGEST_NAME]}"{did_you_mean(name, known)}')
+        open_ended = [other for other, opened in self._opened.items() if opened.backend]
+        meant = near(name, self.names()) + [f"{other}/{model}" for other in near(provider, open_ended) if slash]
+        error = UnknownModel(f'unknown model "{name[:LONGEST_NAME]}"{clause(meant)}')
         return Absent(error, provider, model) if slash else Absent(error, "", provider)
 
     def _check(self, name: str, opened: Opened) -> HealthCheck | None:
@@ -233,6 +252,15 @@ def _chain(guarded: Guarded, provider: str, model: str, shown_as: str | None) ->
     target = Target(guarded.backend, provider, model, shown_as)
     breaker = Breaker(target, guarded.breaker, settings.breaker, provider, model)
     return Retry(breaker, settings.retry, guarded.budget)
+
+
+def _paired(backend: Backend) -> Backend:
+    return Pairs(backend) if isinstance(backend, Loading) else backend
+
+
+def _split(path: str) -> tuple[str, str]:
+    provider, _, model = path.partition("/")
+    return provider, model
 
 
 def _kept(before: Routes | None) -> Iterable[tuple[str, Guarded]]:

@@ -20,6 +20,7 @@ from gateway.errors import CallerGone
 from gateway.policy import deadline
 from gateway.policy.limits import check_documents
 from gateway.service import Service
+from gateway.telemetry.exchange import Exchange
 from providers.errors import RerankError
 from providers.types import Call
 
@@ -35,33 +36,50 @@ class Endpoint:
     def __init__(self, service: Service, dialect: Dialect) -> None:
         self._service = service
         self._dialect = dialect
+        self._telemetry = service.telemetry
+        self._paths = frozenset(dialect.paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         call = Call(id=request_id(scope["headers"]))
         call.headers["x-request-id"] = call.id
+        exchange = Exchange(self._dialect.name, call, monotonic(), self._route(scope["path"]))
+        self._telemetry.began(exchange, scope["headers"])
+        try:
+            await self._serve(exchange, scope, receive, send)
+        finally:
+            self._telemetry.ended(exchange)
+
+    async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        call = exchange.call
         if method(scope) != "POST":
             body = self._dialect.refuse(Refusal(405, "use POST", "method_not_allowed", call))
+            exchange.error_type = "method_not_allowed"
+            exchange.finish(405, body)
             return await respond(send, 405, body, {"x-request-id": call.id, "allow": "POST"})
         config, headers = self._service.config, dict(scope["headers"])
         try:
             raw = await read_body(receive, headers, config.limits)
             call.deadline = monotonic() + deadline.allowed(config.deadline, headers.get(deadline.NAME))
+            exchange.bytes_in = len(raw)
             incoming = Incoming(raw, scope["path"], scope["headers"], call, self._service.routes.is_alias)
-            status, body, extra = await self._unless_gone(receive, incoming)
+            status, body, extra = await self._unless_gone(receive, incoming, exchange)
         except CallerGone:
             return None
         except RerankError as error:
-            status, body, extra = self._refused(error, call)
+            status, body, extra = self._refused(error, exchange)
         if self._service.draining:
             extra["connection"] = "close"
-        return await respond(send, status, body, {"x-request-id": call.id, **extra})
+        exchange.finish(status, body)
+        return await respond(send, status, body, {"x-request-id": call.id, **exchange.headers(), **extra})
 
-    async def _unless_gone(self, receive: Receive, incoming: Incoming) -> tuple[int, bytes, dict[str, str]]:
+    async def _unless_gone(
+        self, receive: Receive, incoming: Incoming, exchange: Exchange
+    ) -> tuple[int, bytes, dict[str, str]]:
         """The answer. Raises CallerGone if nobody waits for it any more; what was under way for it is cancelled."""
         watch = Watch(receive)
         try:
-            return await self._answer(incoming)
+            return await self._answer(incoming, exchange)
         except asyncio.CancelledError:
             if watch.gone:
                 raise CallerGone from None
@@ -69,28 +87,39 @@ class Endpoint:
         finally:
             watch.stop()
 
-    async def _answer(self, incoming: Incoming) -> tuple[int, bytes, dict[str, str]]:
+    async def _answer(self, incoming: Incoming, exchange: Exchange) -> tuple[int, bytes, dict[str, str]]:
         start = monotonic()
         model = None
         try:
             caller = auth.principal(self._service, incoming.headers)
+            exchange.caller = caller.name
             asked = self._dialect.decode(incoming)
+            exchange.request = asked.request
             model = asked.request.model
             caller.check(model, self._service.fallbacks(model, asked.fallbacks))
             check_documents(asked.request, len(incoming.body), self._service.config.limits)
-            ranking = await self._service.rerank(asked.request, asked.fallbacks)
+            ranking = exchange.ranking = await self._service.rerank(asked.request, asked.fallbacks)
             body = self._dialect.encode(asked, ranking, round((monotonic() - start) * 1000))
-            return 200, body, DEGRADED.copy() if ranking.details and ranking.details.get("degraded") else {}
+            return 200, body, DEGRADED.copy() if exchange.degraded else {}
         except RerankError as error:
-            return self._refused(error, incoming.call, model)
+            return self._refused(error, exchange, model)
         except Exception:
             logger.exception("internal error")
+            exchange.ranking, exchange.error_type = None, "internal_error"
             refusal = Refusal(500, "internal error", "internal_error", incoming.call, model)
             return 500, self._dialect.refuse(refusal), {}
 
-    def _refused(self, error: RerankError, call: Call, model: str | None = None) -> tuple[int, bytes, dict[str, str]]:
-        refusal = Refusal(errors.status_of(error), error.message, error.code, call, model)
-        return refusal.status, self._dialect.refuse(refusal), errors.headers(error)
+    def _refused(
+        self, error: RerankError, exchange: Exchange, model: str | None = None
+    ) -> tuple[int, bytes, dict[str, str]]:
+        exchange.error_type = error.code
+        status = self._dialect.status(error)
+        refusal = Refusal(status, error.message, error.code, exchange.call, model, error)
+        return status, self._dialect.refuse(refusal), errors.headers(error)
+
+    def _route(self, path: str) -> str:
+        """The path as it is served: never with what a caller put into it."""
+        return path if path in self._paths else self._dialect.paths[0]
 
 
 def route(service: Service, dialect: Dialect) -> ASGIRouteHandler:
