@@ -20,6 +20,7 @@ class Service:
     Attributes:
         routes: what names resolve to. Replaced as a whole, never changed.
         draining: about to stop: callers should go elsewhere with their next request.
+        closing: no request is under way any more, or none is waited for.
         keys: whose keys are let in; None lets everybody in. Replaced together with `routes`.
         telemetry: what is told of every request. Opened and closed by the application.
     """
@@ -29,6 +30,7 @@ class Service:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.draining = False
+        self.closing = False
         self.keys = keys_of(config)
         self.telemetry = telemetry_of(config)
 
@@ -68,8 +70,14 @@ class Service:
         """What is tried after the model: the caller's own fallbacks, else those configured."""
         return self.routes.fallbacks(model) if asked is None else asked
 
+    def replace(self, config: Config, routes: Routes) -> None:
+        """Put another configuration in force, from the next request on."""
+        self.config, self.keys, self.routes = config, keys_of(config), routes
+        routes.start()
+
     async def aclose(self) -> None:
         """Close what `open` opened."""
+        self.closing = True
         await asyncio.shield(self.routes.aclose())
 
 
