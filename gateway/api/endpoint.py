@@ -73,7 +73,8 @@ class Endpoint:
             return 200, self._dialect.encode(asked, ranking, round((monotonic() - start) * 1000)), {}
         except RerankError as error:
             exchange.error_type = error.code
-            refusal = Refusal(errors.status_of(error), error.message, error.code, incoming.call, model)
+            status = self._dialect.status(error)
+            refusal = Refusal(status, error.message, error.code, incoming.call, model, error)
             return refusal.status, self._dialect.refuse(refusal), errors.headers(error)
         except Exception:
             logger.exception("internal error")
