@@ -63,25 +63,24 @@ class Wording:
         return found
 
     def of_attempt(self, timing: Timing, place: Place) -> Found:
-        """Attributes of one attempt."""
-        attempt = timing.attempt
+        """Attributes of one timing."""
         found: Found = {
-            names.PROVIDER.name: attempt.provider,
+            names.PROVIDER.name: timing.provider,
             names.RETRY.name: place.retry,
             names.FALLBACK.name: place.fallback,
             names.HEDGED.name: place.hedged,
         }
         if self._convention.attempt_model is not None:
-            found[self._convention.attempt_model] = short(attempt.model)
-        peer = self.peers.get(attempt.provider)
+            found[self._convention.attempt_model] = short(timing.model)
+        peer = self.peers.get(timing.provider)
         if peer is not None:
             found[self._convention.provider] = peer.adapter
         if peer is not None and peer.address is not None:
             found[names.ADDRESS.name] = peer.address
             if peer.port is not None:
                 found[names.PORT.name] = peer.port
-            if attempt.status is not None:
-                found[names.STATUS.name] = attempt.status
+            if timing.status is not None:
+                found[names.STATUS.name] = timing.status
         if timing.key:
             found[names.KEY.name] = timing.key
         if timing.error_type:

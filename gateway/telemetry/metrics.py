@@ -112,7 +112,7 @@ class Metrics:
         self.in_flight.add((), -1.0)
         ranking, timings = exchange.ranking, exchange.call.timings
         model = self._model(exchange)
-        provider = ranking.provider if ranking else timings[0].attempt.provider if timings else ""
+        provider = ranking.provider if ranking else timings[0].provider if timings else ""
         outcome = exchange.outcome
         self.requests.add((exchange.dialect, model, provider, outcome, exchange.error_type))
         self.duration.add(exchange.end - exchange.start, (model, outcome))
@@ -140,20 +140,20 @@ class Metrics:
         for timing, place in places(timings):
             self._attempt(timing, place)
             if place.retry and not place.hedged:
-                self.retries.add((timing.attempt.provider,))
+                self.retries.add((timing.provider,))
             if place.hedged:
-                self.hedges.add((timing.attempt.provider, "lost" if timing.error_type else "won"))
+                self.hedges.add((timing.provider, "lost" if timing.error_type else "won"))
 
     def _attempt(self, timing: Timing, place: Place) -> None:
-        attempt, error = timing.attempt, timing.error_type
-        model = self.known.label(attempt.model) if error else self.known.served(attempt.model)
+        error = timing.error_type
+        model = self.known.label(timing.model) if error else self.known.served(timing.model)
         outcome = ("cancelled" if error == "cancelled" else "error") if error else "ok"
-        self.tries.add((attempt.provider, model, outcome, error))
+        self.tries.add((timing.provider, model, outcome, error))
         if error != "cancelled":
-            self.try_duration.add(timing.end - timing.start, (attempt.provider, model))
+            self.try_duration.add(timing.end - timing.start, (timing.provider, model))
 
     def _served(self, exchange: Exchange, ranking: Ranking, model: str) -> None:
-        won = (timing.attempt.model for timing in reversed(exchange.call.timings) if not timing.error_type)
+        won = (timing.model for timing in reversed(exchange.call.timings) if not timing.error_type)
         target = (ranking.provider, self.known.label(next(won, ranking.model)))
         if ranking.usage is not None:
             self._used(ranking.usage, target)

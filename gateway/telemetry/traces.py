@@ -100,7 +100,7 @@ class Traces:
         found = self._wording.of_attempt(timing, place)
         kind = names.ATTEMPT_SPAN if names.ADDRESS.name in found else _INSIDE
         span_id = _span_of(timing.headers)
-        name = f"attempt {timing.attempt.provider}"
+        name = f"attempt {timing.provider}"
         attempt = tree.span(name, kind, span_id, rerank, timing.start, timing.end, found, bool(timing.error_type))
         start = timing.start
         for phase, detail in names.LOCAL_PHASES:

@@ -56,7 +56,8 @@ class HttpBackend:
         """Rank by one call of the provider. Raises RerankError."""
         self._check(request)
         timeouts = self._within(request.call.deadline)
-        headers = {**(request.headers or request.call.headers), **self._headers}
+        sent_on = request.timing and request.timing.headers
+        headers = {**(sent_on or request.call.headers), **self._headers}
         api, url = self._api(request)
         body = _encode(api.encode(request))
         start = time.monotonic()
