@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 
 from gateway.config import Config, url_of
 from gateway.errors import ConfigError, Problem
+from gateway.routing import Routes
+from gateway.telemetry import names
 from gateway.telemetry.attributes import Peer
-from gateway.telemetry.observer import Telemetry
+from gateway.telemetry.observer import Reading, Telemetry
 from providers.spec import HttpProvider
 
 
@@ -36,6 +38,19 @@ def labels(config: Config) -> Iterator[str]:
         for model_name in provider.models or {}:
             yield model_name
             yield f"{name}/{model_name}"
+
+
+def loads(routes: Routes) -> Iterator[Reading]:
+    """The queues and batches of the local models."""
+    for provider, models in routes.models.items():
+        for name, loading in models.items():
+            load, labels = loading.load_of(), (provider, name)
+            if load is not None:
+                yield names.QUEUE_TOKENS, labels, load.queued_tokens
+                yield names.BATCHES, labels, load.batches
+                yield names.BATCH_TEXTS, labels, load.texts
+                yield names.BATCH_TOKENS, labels, load.tokens
+                yield names.BATCH_PADDING, labels, load.padding
 
 
 def _peer(config: Config, name: str) -> Peer:

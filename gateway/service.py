@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from gateway import routing
 from gateway.access.keys import KeyTable
 from gateway.config import Config
-from gateway.observed import telemetry_of
+from gateway.observed import loads, telemetry_of
 from gateway.policy.fallback import Fallback
 from gateway.routing import Routes
 from providers.types import Ranking, RerankRequest
@@ -29,6 +29,7 @@ class Service:
         self.config = config
         self.keys = keys_of(config)
         self.telemetry = telemetry_of(config)
+        self.telemetry.watch(lambda: loads(self.routes))
 
     async def open(self) -> None:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""

@@ -156,6 +156,22 @@ class Ranking(Struct, frozen=True, kw_only=True):
     details: dict[str, Any] | None = None
 
 
+class Load(Struct, frozen=True, kw_only=True):
+    """What a backend inside the gateway has to do, and has done since its start.
+
+    Attributes:
+        queued_tokens: tokens that wait.
+        batches, texts: forward passes, and the texts in them.
+        tokens, padding: tokens in those batches, and what they were filled up with.
+    """
+
+    queued_tokens: int
+    batches: int
+    texts: int
+    tokens: int
+    padding: int
+
+
 class Backend(Protocol):
     """A live object that can rerank: an upstream, the local engine, or a policy wrapped around another backend."""
 
