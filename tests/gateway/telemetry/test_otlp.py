@@ -141,7 +141,11 @@ def test_a_collector_that_is_down_costs_nothing(start_gateway, upstream, protoco
     vendor = {"base_url": upstream.url, "api_key": "k"}
     process = start_gateway(
         {"providers": {"cohere": vendor}, "telemetry": telemetry},
-        environ={"OTEL_BSP_MAX_QUEUE_SIZE": "16", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "8", "OTEL_BSP_SCHEDULE_DELAY": "5"},
+        environ={
+            "OTEL_BSP_MAX_QUEUE_SIZE": "16",
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "8",
+            "OTEL_BSP_SCHEDULE_DELAY": "5",
+        },
     )
     process.wait_until_ready()
     with httpx.Client() as client:
