@@ -111,29 +111,33 @@ def test_a_broken_stream_costs_no_request() -> None:
     log.ended(finished())
 
 
+class _Quoting(Exception):
+    """Its message is not written in any line of code."""
+
+    def __str__(self) -> str:
+        return "-".join(("a", "document"))
+
+
 def message(as_json: bool, exception_messages: bool) -> str:
     try:
         try:
-            raise KeyError("a document's text")
-        except KeyError as error:
-            raise ValueError("the query's text") from error
+            raise _Quoting
+        except _Quoting as error:
+            raise ValueError("-".join(("the", "query"))) from error
     except ValueError as error:
-        record = logging.makeLogRecord(
-            {"msg": "it failed for %s", "args": ("x\ny",), "levelname": "ERROR", "name": "gateway", "exc_info": (type(error), error, error.__traceback__)}
-        )  # fmt: skip
+        raised = (type(error), error, error.__traceback__)
+        record = logging.LogRecord("gateway", logging.ERROR, "", 1, "failed for %s", ("x\ny",), raised)
     return Formatter(as_json, exception_messages).format(record)
 
 
 def test_exceptions_show_type_and_place_but_no_message() -> None:
     line = json.loads(message(as_json=True, exception_messages=False))
-    assert line["message"] == "it failed for xy"
-    assert "builtins.ValueError" in line["exception"]
-    assert "builtins.KeyError" in line["exception"]
-    assert "test_logs.py" in line["exception"]
-    assert "'s text" not in line["exception"].replace('raise KeyError("a document\'s text")', "").replace(
-        'raise ValueError("the query\'s text")', ""
-    )
+    assert line["message"] == "failed for xy"
+    for shown in ("builtins.ValueError", "_Quoting", "test_logs.py"):
+        assert shown in line["exception"]
+    for hidden in ("the-query", "a-document"):
+        assert hidden not in line["exception"]
 
 
 def test_exceptions_show_all_when_asked_for() -> None:
-    assert "ValueError: the query's text" in message(as_json=False, exception_messages=True)
+    assert "ValueError: the-query" in message(as_json=False, exception_messages=True)

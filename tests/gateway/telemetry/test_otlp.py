@@ -132,6 +132,9 @@ def test_by_the_file(start_gateway, upstream, collector) -> None:
     assert "secret-of-the-collector" not in process.output
 
 
+SMALL_QUEUE = {"MAX_QUEUE_SIZE": "16", "MAX_EXPORT_BATCH_SIZE": "8", "SCHEDULE_DELAY": "5"}
+
+
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 def test_a_collector_that_is_down_costs_nothing(start_gateway, upstream, protocol) -> None:
     telemetry = {
@@ -141,11 +144,7 @@ def test_a_collector_that_is_down_costs_nothing(start_gateway, upstream, protoco
     vendor = {"base_url": upstream.url, "api_key": "k"}
     process = start_gateway(
         {"providers": {"cohere": vendor}, "telemetry": telemetry},
-        environ={
-            "OTEL_BSP_MAX_QUEUE_SIZE": "16",
-            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "8",
-            "OTEL_BSP_SCHEDULE_DELAY": "5",
-        },
+        environ={f"OTEL_BSP_{name}": value for name, value in SMALL_QUEUE.items()},
     )
     process.wait_until_ready()
     with httpx.Client() as client:
