@@ -111,14 +111,14 @@ class Wording:
         documents = [text_of(document, content.characters) for document in request.documents[: content.documents]]
         left_out = {names.LEFT_OUT.name: len(request.documents) - len(documents)}
         if not self._convention.prefixed:
-            return {names.QUERY.name: query, names.DOCUMENTS.name: documents, **left_out}
+            return {names.QUERY.name: query, names.DOCUMENTS.name: tuple(documents), **left_out}
         numbered = {names.OPENINFERENCE_DOCUMENT.format(i): text for i, text in enumerate(documents)}
         return {names.OPENINFERENCE_QUERY: query, names.OPENINFERENCE_INPUT: query, **numbered, **left_out}
 
     def _outputs(self, request: RerankRequest, ranking: Ranking) -> Found:
         results = ranking.results[: self._content.documents]
         if not self._convention.prefixed:
-            return {names.SCORES.name: [result.relevance_score for result in results]}
+            return {names.SCORES.name: tuple(result.relevance_score for result in results)}
         found: Found = {}
         for place, result in enumerate(results):
             found[names.OPENINFERENCE_SCORE.format(place)] = result.relevance_score
