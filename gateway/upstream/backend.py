@@ -60,6 +60,8 @@ class HttpBackend:
         timeouts = self._within(request.call.deadline)
         sent_on = request.timing and request.timing.headers
         headers = {**(sent_on or request.call.headers), **self._headers}
+        if request.call.deadline is not None:
+            headers["x-request-timeout-ms"] = str(int(timeouts.total * 1000))
         api, url = self._api(request)
         body = _encode(api.encode(request))
         start = time.monotonic()
