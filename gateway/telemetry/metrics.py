@@ -14,6 +14,11 @@ from providers.types import Ranking, Timing, Usage
 LEARNED_NAMES = 100
 """Model names that become labels because a target served them, beside those of the configuration."""
 
+_NOT_ASKED = frozenset({"cancelled", "breaker_open"})
+"""Attempts whose length says nothing of the target."""
+
+_OUTCOMES = {"": "ok", "cancelled": "cancelled", "breaker_open": "skipped"}
+
 _ALONE = Place(0, 0, False)
 
 
@@ -147,9 +152,9 @@ class Metrics:
     def _attempt(self, timing: Timing, place: Place) -> None:
         error = timing.error_type
         model = self.known.label(timing.model) if error else self.known.served(timing.model)
-        outcome = ("cancelled" if error == "cancelled" else "error") if error else "ok"
+        outcome = _OUTCOMES.get(error, "error")
         self.tries.add((timing.provider, model, outcome, error))
-        if error != "cancelled":
+        if error not in _NOT_ASKED:
             self.try_duration.add(timing.end - timing.start, (timing.provider, model))
 
     def _served(self, exchange: Exchange, ranking: Ranking, model: str) -> None:

@@ -102,7 +102,7 @@ def settings(upstream: Any) -> Callable[..., dict[str, Any]]:
     """A configuration with one upstream as two providers, and whatever else is given."""
 
     def make(**more: Any) -> dict[str, Any]:
-        vendor = {"base_url": upstream.url, "api_key": "key-of-the-vendor"}
-        return {"auth": "none", "providers": {"cohere": vendor, "jina": vendor}, **more}
+        vendor = {"base_url": upstream.url, "api_key": "key-of-the-vendor", "retry": {"retries": 0}}
+        return {"auth": "none", "providers": {"cohere": {**vendor}, "jina": {**vendor}}, **more}
 
     return make

@@ -52,6 +52,7 @@ async def test_success(opened, settings, spans, upstream) -> None:
         "gen_ai.request.model": "m",
         "http.response.status_code": 200,
         "rerank_gateway.provider": "cohere",
+        "rerank_gateway.provider.key": "api_key",
         "rerank_gateway.attempt.retry": 0,
         "rerank_gateway.attempt.fallback": 0,
         "rerank_gateway.attempt.hedged": False,
