@@ -144,6 +144,7 @@ class Batcher:
         self._thread: threading.Thread | None = None
         self.queued = 0
         self.speed = 0.0
+        self.batches = self.texts = self.tokens = self.padding = 0
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="rerank-engine", daemon=True)
@@ -276,7 +277,12 @@ class Batcher:
             self._finish(*self._launched(half))
 
     def _deliver(self, rows: dict[Text, Any], seconds: float) -> None:
-        self._measure(sum(text.size for text in rows), seconds)
+        tokens = sum(text.size for text in rows)
+        self._measure(tokens, seconds)
+        self.batches += 1
+        self.texts += len(rows)
+        self.tokens += tokens
+        self.padding += len(rows) * max(text.size for text in rows) - tokens
         now = self._clock()
         with self._wake:
             jobs = {job for text in rows for job in text.jobs}
