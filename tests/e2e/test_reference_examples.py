@@ -162,8 +162,8 @@ class TestInfron:
         assert [row["index"] for row in reply["results"]] == CAPITALS[:3]
         assert vendor.asked[0].body["documents"][0] == (
             "Title: Facts about Carson City\n"
-            "Content: Carson City is the capital city of the American state of Nevada. At the 2010 United States Census, "
-            "Carson City had a population of 55,274.\n"
+            "Content: Carson City is the capital city of the American state of Nevada. At the 2010 United States "
+            "Census, Carson City had a population of 55,274.\n"
         )
 
     def test_an_example_that_is_not_json_is_told_so(self, gateway, vendor) -> None:
