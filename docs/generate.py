@@ -1,4 +1,4 @@
-"""Write what is derived from the configuration's models: `python docs/generate.py` (`make docs`). A test checks freshness.
+"""Write what is derived from the configuration: `python docs/generate.py` (`make docs`). A test checks freshness.
 
 config/schema.json            editors complete and check the YAML with it
 config/gateway.example.yaml   every key with its meaning and default
