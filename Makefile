@@ -7,6 +7,9 @@ CONFIG ?= config/gateway.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 
+# A test collection in BEIR's layout, for `make bench`; the gateway that ranks it must be running.
+DATA ?=
+
 .PHONY: serve test check bench docs clean
 
 serve: $(VENV)/serve
@@ -21,8 +24,13 @@ check: $(VENV)/develop
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The figures of docs/performance.md come from `python -m benchmarks.gateway`, on a machine with wrk.
+bench: $(VENV)/develop
+	@test -n "$(DATA)" || { echo "make bench DATA=folder   (corpus.jsonl, queries.jsonl, qrels/test.tsv)"; exit 2; }
+	$(BIN)/python -m benchmarks.cranfield $(DATA) --url http://$(HOST):$(PORT)
+
 docs: $(VENV)/develop
-	$(BIN)/python -m docs.generate
+	$(BIN)/python docs/generate.py
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
@@ -31,11 +39,11 @@ $(BIN)/python:
 
 $(VENV)/serve: $(BIN)/python pyproject.toml
 	@echo "Installing the gateway with its local engine; the first time takes a few minutes."
-	$(BIN)/python -m pip install --quiet --editable '.[local]'
+	$(BIN)/python -m pip install --quiet --quiet --editable '.[local]'
 	touch $@
 
 $(VENV)/develop: $(VENV)/serve
-	$(BIN)/python -m pip install --quiet --group test --group check
+	$(BIN)/python -m pip install --quiet --quiet --group test --group check
 	touch $@
 
 clean:
