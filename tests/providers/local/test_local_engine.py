@@ -145,6 +145,8 @@ async def test_a_closed_engine_is_not_ready(held: Held) -> None:
     second = asyncio.create_task(held.engine.rerank(request("q", ["d" * 29])))
     await held.queued(30)
     closing = asyncio.create_task(held.engine.aclose())
+    while await held.engine.ready():
+        await asyncio.sleep(0)
     held.model.gate.set()
     await closing
     assert not await held.engine.ready()
