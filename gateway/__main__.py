@@ -1,4 +1,4 @@
-"""The command line: serve, check, providers, rerank."""
+"""The command line: serve, check, keys, providers, rerank."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from gateway.app import CONFIG_VARIABLE
-from gateway.cli import check, providers, rerank, serve
+from gateway.cli import check, keys, providers, rerank, serve
 from gateway.errors import ConfigError
 from providers.errors import RerankError
 
@@ -21,12 +21,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 done, 1 a problem the message explains, 2 wrong usage."""
     chosen = parser().parse_args(arguments)
     try:
-        return int(chosen.run(chosen))
+        status = int(chosen.run(chosen))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ConfigError, RerankError, OSError) as error:
         print(_sentence(error), file=sys.stderr)
         return EXIT_PROBLEM
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    return status
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"rerank-gateway {version('rerank-gateway')}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (serve, check, providers, rerank):
+    for command in (serve, check, keys, providers, rerank):
         command.add_to(commands, os.environ.get(CONFIG_VARIABLE))
     return top
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,9 +13,11 @@ from litestar import Litestar
 from litestar.exceptions import HTTPException
 
 from gateway import config as configuration
-from gateway.api import endpoint, errors, health, models, openapi, rerank
+from gateway.api import endpoint, errors, health, metrics, models, mounts, openapi, rerank, status
+from gateway.api.paths import Forgiving
 from gateway.config import Config
 from gateway.service import Service
+from gateway.telemetry import logs
 from providers.errors import RerankError
 
 CONFIG_VARIABLE = "RERANK_GATEWAY_CONFIG"
@@ -33,18 +36,23 @@ def create(config: Config, loaded: Callable[[RerankError | None], None] = lambda
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         await service.open()
+        service.telemetry.open()
         loading = asyncio.create_task(_load(service, loaded))
         try:
             yield
         finally:
             loading.cancel()
             await service.aclose()
+            await service.telemetry.aclose()
 
-    return Litestar(
+    app = Litestar(
         route_handlers=[
-            endpoint.route(service, rerank.dialect()),
+            endpoint.route(service, rerank.dialect(lambda: service.routes.default_model())),
+            *mounts.routes(service),
             models.route(service),
             *health.route(service),
+            *metrics.route(service),
+            status.route(service),
             openapi.assets(),
         ],
         lifespan=[lifespan],
@@ -57,11 +65,15 @@ def create(config: Config, loaded: Callable[[RerankError | None], None] = lambda
         logging_config=None,
         debug=False,
     )
+    app.asgi_handler = Forgiving(app.asgi_handler, rerank.PATHS)
+    return app
 
 
 def from_environment() -> Litestar:
     """The application of the file that RERANK_GATEWAY_CONFIG names, or of none. Raises ConfigError."""
-    return create(read_config(os.environ.get(CONFIG_VARIABLE)))
+    config = read_config(os.environ.get(CONFIG_VARIABLE))
+    logs.configure(config.telemetry.logs)
+    return create(config)
 
 
 def read_config(path: str | None) -> Config:
@@ -75,4 +87,7 @@ async def _load(service: Service, loaded: Callable[[RerankError | None], None]) 
     except RerankError as error:
         loaded(error)
     else:
+        # What lives now lives until the end: the collector need not look through it at every full collection.
+        gc.collect()
+        gc.freeze()
         loaded(None)

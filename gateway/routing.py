@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.config import Config, ProviderConfig, client_settings, local_model, timeouts_of, url_of
+from gateway.config import Config, ProviderConfig, client_settings, local_model, score_url_of, timeouts_of, url_of
 from gateway.errors import UnknownModel
 from gateway.loading import Loading
 from gateway.policy.fallback import Absent
+from gateway.policy.pairs import Pairs
 from gateway.policy.target import Target
-from gateway.suggestions import did_you_mean
+from gateway.suggestions import LONGEST_NAME, clause, near
 from gateway.upstream import HttpBackend, open_client
 from providers.spec import HttpProvider
 from providers.types import Backend
@@ -31,8 +32,8 @@ class Routes:
         self.config = config
         self.models = models
         self._backends = backends
-        self._aliases = {name: self._target(model.target, shown_as=name) for name, model in config.models.items()}
         self._seen: dict[str, Backend] = {}
+        self._aliases = {name: self._target(model.target, shown_as=name) for name, model in config.models.items()}
 
     def resolve(self, name: str) -> Backend:
         """What serves that name; for an unknown one a backend that says so (404), with near matches."""
@@ -55,6 +56,18 @@ class Routes:
     def owner(self, name: str) -> str:
         """The provider behind a listed name."""
         return self._path(name).partition("/")[0]
+
+    def default_model(self) -> str | None:
+        """What serves a request whose dialect lets the model be left out: the configured one, else the only name."""
+        if self.config.default_model is not None:
+            return self.config.default_model
+        names = self.names()
+        return names[0] if len(names) == 1 else None
+
+    def known(self, name: str) -> bool:
+        """Whether that name resolves to something, without saying whether an upstream has that model."""
+        provider, slash, model = self._path(name).partition("/")
+        return model in self.models.get(provider, {}) or bool(slash and model and provider in self._backends)
 
     def is_alias(self, name: str) -> bool:
         """Whether the configuration gives that name a meaning of its own."""
@@ -82,16 +95,20 @@ class Routes:
     def _target(self, name: str, shown_as: str | None = None) -> Backend:
         provider, slash, model = name.partition("/")
         if provider in self.models and model in self.models[provider]:
-            return Target(self.models[provider][model], provider, model, shown_as)
+            return Target(Pairs(self.models[provider][model]), provider, model, shown_as)
         if slash and model and provider in self._backends:
             return Target(self._backends[provider], provider, model, shown_as)
-        known = [*self.config.models, *self.names()] if hasattr(self, "_aliases") else []
-        known += [f"{other}/{model}" for other in self._backends] if slash else []
-        return Absent(
-            UnknownModel(f'unknown model "{name}"{did_you_mean(name, known)}'), provider if slash else "", model or name
-        )
+        return self._absent(name)
+
+    def _absent(self, name: str) -> Backend:
+        provider, slash, model = name[:LONGEST_NAME].partition("/")
+        meant = near(name, self.names()) + [f"{other}/{model}" for other in near(provider, self._backends) if slash]
+        error = UnknownModel(f'unknown model "{name[:LONGEST_NAME]}"{clause(meant)}')
+        return Absent(error, provider, model) if slash else Absent(error, "", provider)
 
     def _remember(self, name: str, backend: Backend) -> None:
+        if len(name) > LONGEST_NAME:
+            return
         if len(self._seen) >= REMEMBERED_TARGETS:
             del self._seen[next(iter(self._seen))]
         self._seen[name] = backend
@@ -122,4 +139,5 @@ def _http_backend(name: str, provider: HttpProvider, settings: ProviderConfig) -
         timeouts_of(settings),
         {header: value.get_secret_value() for header, value in settings.headers.items()},
         name,
+        score_url_of(provider, settings),
     )
