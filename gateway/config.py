@@ -64,8 +64,8 @@ class LocalModelConfig(Settings):
     revision: str | None = Field(default=None, description="Hub revision to load.")
     trust_remote_code: bool = Field(default=False, description="Run code that the model repository brings along.")
     device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
-        default="auto", description="Weights' type."
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Number format; `auto` is bfloat16 where the device computes it natively."
     )
     activation: Literal["default", "sigmoid", "none"] = Field(
         default="default", description="What is applied to the logit."
