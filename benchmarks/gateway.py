@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import signal
 import statistics
 import sys
 import tempfile
@@ -57,6 +58,7 @@ def main() -> None:
     arguments = _arguments()
     if problems := stacks.missing(arguments.stacks):
         sys.exit("\n".join(problems))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped then, too
     with tempfile.TemporaryDirectory() as name, ExitStack() as opened:
         folder = Path(name)
         folder.chmod(0o755)
