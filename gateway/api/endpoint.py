@@ -54,7 +54,8 @@ class Endpoint:
             ranking = await self._service.rerank(asked.request, asked.fallbacks)
             return 200, self._dialect.encode(asked, ranking, round((monotonic() - start) * 1000)), {}
         except RerankError as error:
-            refusal = Refusal(errors.status_of(error), error.message, error.code, incoming.call, model)
+            status = self._dialect.status(error)
+            refusal = Refusal(status, error.message, error.code, incoming.call, model, error)
             return refusal.status, self._dialect.refuse(refusal), errors.headers(error)
         except Exception:
             logger.exception("internal error")
