@@ -20,6 +20,7 @@ from gateway.access.keys import AuthConfig
 from gateway.errors import ConfigError, Problem
 from gateway.settings import Settings
 from gateway.suggestions import did_you_mean
+from gateway.telemetry.settings import TelemetrySettings
 from gateway.upstream.network import tls_context
 from gateway.upstream.seam import ClientSettings, Timeouts
 from providers import registry
@@ -167,6 +168,7 @@ class Config(Settings):
         default=None,
         description="What serves requests of dialects without a model (TEI); unset, the only name if there is one.",
     )
+    telemetry: TelemetrySettings = Field(default=TelemetrySettings(), description="Traces, metrics and logs.")
 
     def adapter(self, name: str) -> Provider:
         """The adapter of the provider of that name. Raises LookupError if there is none."""
