@@ -21,6 +21,10 @@ check: $(VENV)/develop
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: $(VENV)/develop
+	$(BIN)/python -m pip install --quiet --group bench
+	$(BIN)/python -m benchmarks.gateway --json docs/performance.json --plot docs/performance.svg
+
 docs: $(VENV)/develop
 	$(BIN)/python -m docs.generate
 
