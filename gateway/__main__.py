@@ -1,4 +1,4 @@
-"""The command line: serve, check, providers, rerank."""
+"""The command line: serve, check, keys, providers, rerank."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from gateway.app import CONFIG_VARIABLE
-from gateway.cli import check, providers, rerank, serve
+from gateway.cli import check, keys, providers, rerank, serve
 from gateway.errors import ConfigError
 from providers.errors import RerankError
 
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"rerank-gateway {version('rerank-gateway')}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (serve, check, providers, rerank):
+    for command in (serve, check, keys, providers, rerank):
         command.add_to(commands, os.environ.get(CONFIG_VARIABLE))
     return top
 

@@ -1,7 +1,9 @@
 """The gateway's own leaves of the error tree (its root and the targets' leaves are in `providers.errors`).
 
 CallerError
-└── UnknownModel        404  the name resolves to nothing
+├── UnknownModel        404  the name resolves to nothing
+├── Unauthorized        401  no key, or one that is not known
+└── ModelNotAllowed     403  the key may not use that model
 ConfigError             not a RerankError: raised before the port opens
 CallerGone              not a RerankError: nobody is left to answer
 """
@@ -17,6 +19,18 @@ class UnknownModel(CallerError):
     """The name resolves to no route."""
 
     code = "unknown_model"
+
+
+class Unauthorized(CallerError):
+    """There is no key, or it is unknown or has expired."""
+
+    code = "unauthorized"
+
+
+class ModelNotAllowed(CallerError):
+    """The key may not use that model, or one of the fallbacks."""
+
+    code = "model_not_allowed"
 
 
 class CallerGone(Exception):

@@ -10,7 +10,7 @@ from gateway.loading import Loading
 from gateway.policy.fallback import Absent
 from gateway.policy.pairs import Pairs
 from gateway.policy.target import Target
-from gateway.suggestions import did_you_mean
+from gateway.suggestions import LONGEST_NAME, did_you_mean
 from gateway.upstream import HttpBackend, open_client
 from providers.spec import HttpProvider
 from providers.types import Backend
@@ -32,8 +32,8 @@ class Routes:
         self.config = config
         self.models = models
         self._backends = backends
-        self._aliases = {name: self._target(model.target, shown_as=name) for name, model in config.models.items()}
         self._seen: dict[str, Backend] = {}
+        self._aliases = {name: self._target(model.target, shown_as=name) for name, model in config.models.items()}
 
     def resolve(self, name: str) -> Backend:
         """What serves that name; for an unknown one a backend that says so (404), with near matches."""
@@ -98,13 +98,17 @@ class Routes:
             return Target(Pairs(self.models[provider][model]), provider, model, shown_as)
         if slash and model and provider in self._backends:
             return Target(self._backends[provider], provider, model, shown_as)
-        known = [*self.config.models, *self.names()] if hasattr(self, "_aliases") else []
-        known += [f"{other}/{model}" for other in self._backends] if slash else []
-        return Absent(
-            UnknownModel(f'unknown model "{name}"{did_you_mean(name, known)}'), provider if slash else "", model or name
-        )
+        return self._absent(name)
+
+    def _absent(self, name: str) -> Backend:
+        provider, slash, model = name[:LONGEST_NAME].partition("/")
+        known = [*self.names(), *(f"{other}/{model}" for other in self._backends if slash)]
+        error = UnknownModel(f'unknown model "{name[:LONGEST_NAME]}"{did_you_mean(name, known)}')
+        return Absent(error, provider, model) if slash else Absent(error, "", provider)
 
     def _remember(self, name: str, backend: Backend) -> None:
+        if len(name) > LONGEST_NAME:
+            return
         if len(self._seen) >= REMEMBERED_TARGETS:
             del self._seen[next(iter(self._seen))]
         self._seen[name] = backend

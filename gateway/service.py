@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from gateway import routing
+from gateway.access.keys import KeyTable
 from gateway.config import Config
 from gateway.policy.fallback import Fallback
 from gateway.routing import Routes
@@ -17,12 +18,14 @@ class Service:
 
     Attributes:
         routes: what names resolve to. Replaced as a whole, never changed.
+        keys: whose keys are let in; None lets everybody in. Replaced together with `routes`.
     """
 
     routes: Routes
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.keys = keys_of(config)
 
     async def open(self) -> None:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""
@@ -48,11 +51,20 @@ class Service:
             RerankError: the first target's error, when none could serve. `request.call.attempts` holds all.
         """
         routes = self.routes
-        chosen = routes.fallbacks(request.model) if fallbacks is None else fallbacks
+        chosen = self.fallbacks(request.model, fallbacks)
         if not chosen:
             return await routes.resolve(request.model).rerank(request)
         return await Fallback([routes.resolve(name) for name in (request.model, *chosen)]).rerank(request)
 
+    def fallbacks(self, model: str, asked: Sequence[str] | None) -> Sequence[str]:
+        """What is tried after the model: the caller's own fallbacks, else those configured."""
+        return self.routes.fallbacks(model) if asked is None else asked
+
     async def aclose(self) -> None:
         """Close what `open` opened."""
         await asyncio.shield(self.routes.aclose())
+
+
+def keys_of(config: Config) -> KeyTable | None:
+    """The keys of a configuration; None where it asks for none."""
+    return KeyTable(config.auth.keys) if config.auth and config.auth.keys else None

@@ -9,7 +9,7 @@ from litestar.handlers import asgi
 from litestar.handlers.asgi_handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
-from gateway.api import errors
+from gateway.api import auth, errors
 from gateway.api.dialect import Dialect, Incoming, Refusal
 from gateway.api.http import method, read_body, respond
 from gateway.api.ids import request_id
@@ -47,8 +47,10 @@ class Endpoint:
         start = monotonic()
         model = None
         try:
+            caller = auth.principal(self._service, incoming.headers)
             asked = self._dialect.decode(incoming)
             model = asked.request.model
+            caller.check(model, self._service.fallbacks(model, asked.fallbacks))
             ranking = await self._service.rerank(asked.request, asked.fallbacks)
             return 200, self._dialect.encode(asked, ranking, round((monotonic() - start) * 1000)), {}
         except RerankError as error:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from gateway.api.answer import ExtraFields
 from gateway.api.ids import request_id
-from gateway.errors import UnknownModel
+from gateway.errors import ModelNotAllowed, Unauthorized, UnknownModel
 from providers import errors
 from providers.errors import RerankError
 from providers.types import Call
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 STATUS: dict[type[RerankError], int] = {
     UnknownModel: 404,
+    Unauthorized: 401,
+    ModelNotAllowed: 403,
     errors.CallerError: 400,
     errors.Unreachable: 502,
     errors.TargetTimeout: 504,
@@ -89,7 +91,9 @@ def body(message: str, error_type: str, call: Call, model: str | None = None) ->
 
 
 def headers(error: RerankError) -> dict[str, str]:
-    """The headers an error adds: `retry-after` in whole seconds, where the wait is known."""
+    """The headers an error adds: `retry-after` in whole seconds, where the wait is known; how to log in for a 401."""
+    if isinstance(error, Unauthorized):
+        return {"www-authenticate": "Bearer"}
     return {} if error.retry_after is None else {"retry-after": str(max(1, ceil(error.retry_after)))}
 
 

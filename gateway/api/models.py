@@ -8,6 +8,7 @@ from litestar import get
 from litestar.handlers.http_handlers import HTTPRouteHandler
 from msgspec import Struct
 
+from gateway.api import auth
 from gateway.service import Service
 
 
@@ -31,7 +32,13 @@ def route(service: Service) -> HTTPRouteHandler:
     """The listing of one configuration."""
     created = int(time())
 
-    @get("/v1/models", sync_to_thread=False, summary="List the models that are known by name", tags=["models"])
+    @get(
+        "/v1/models",
+        sync_to_thread=False,
+        summary="List the models that are known by name",
+        tags=["models"],
+        guards=[auth.guard(service)],
+    )
     def list_models() -> ModelList:
         return ModelList([Model(name, created, service.routes.owner(name)) for name in service.routes.names()])
 

@@ -19,11 +19,13 @@ from providers.types import Call, Input, Parts, RerankRequest
 WireDocument = str | dict[str, Any] | None
 """A document as callers may write it: text, `{text, id?, meta?}`, structured data, or content parts."""
 
+_TEXT_ONLY = {str}
+
 
 class Body(Struct, kw_only=True):
     """The request body. null means absent; fields that nobody knows are ignored; `top_k` is accepted for `top_n`.
 
-    Numbers and booleans may come as strings ("3", "true"), as RAGFlow sends them. `texts` in place of `documents` is a
+    `return_documents` may come as "true" or "false", as RAGFlow sends it. `texts` in place of `documents` is a
     request to text-embeddings-inference, and read as that.
     """
 
@@ -47,17 +49,30 @@ def decoder(extras: Iterable[str]) -> Callable[[bytes], Body]:
     names = sorted(set(extras) - set(Body.__struct_fields__))
     fields = [(name, Any, UNSET) for name in names]
     extended: type[Body] = msgspec.defstruct("Body", fields, bases=(Body,), kw_only=True)  # type: ignore[assignment]
-    decode = msgspec.json.Decoder(extended, strict=False).decode
+    decode = msgspec.json.Decoder(extended).decode
 
     def checked(body: bytes) -> Body:
         try:
             return decode(body)
+        except msgspec.ValidationError as error:
+            spelt = _truths(msgspec.json.decode(body))
+            if spelt is None:
+                raise InvalidRequest(f"invalid request format: {error}") from None
+            return checked(spelt)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidRequest(f"invalid request format: {error}") from None
         except RecursionError:
             raise InvalidRequest("invalid request format: the JSON is nested too deeply") from None
 
     return checked
+
+
+def _truths(body: Any) -> bytes | None:
+    """The body with "true" and "false" as booleans where they are meant so; None if there are none."""
+    spelt = body.get("return_documents") if isinstance(body, dict) else None
+    if not isinstance(spelt, str) or spelt.lower() not in ("true", "false"):
+        return None
+    return msgspec.json.encode({**body, "return_documents": spelt.lower() == "true"})
 
 
 def canonical(body: Body, call: Call, is_name: Callable[[str], bool]) -> RerankRequest:
@@ -98,6 +113,8 @@ def texts(documents: list[WireDocument] | None) -> list[Input]:
     """Each document as it will be ranked. Raises InvalidRequest if there are none or one is blank."""
     if not documents:
         raise InvalidRequest("documents are required for rerank")
+    if set(map(type, documents)) == _TEXT_ONLY and all(map(str.strip, documents)):  # type: ignore[arg-type]
+        return documents  # type: ignore[return-value]  # all text, none blank: the usual case, without a copy
     ranked: list[Input] = []
     for index, document in enumerate(documents):
         text = document if type(document) is str else _ranked_form(document, index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
+from gateway.access import exposure
 from gateway.app import read_config
 from gateway.cli.table import table
 from gateway.config import Config, ProviderConfig, url_of
@@ -26,6 +27,7 @@ def add_to(commands: Any, path: str | None) -> None:
 def run(chosen: Namespace) -> int:
     """Print what the configuration means. Raises ConfigError."""
     config = read_config(chosen.file)
+    exposure.check(config.server.host, config.auth)
     print(f"{chosen.file or 'the default configuration'} is valid\n")
     print(_providers(config))
     if config.models:

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import Any
 
 from gateway import serve as server
+from gateway.access import exposure
 from gateway.app import read_config
 from gateway.config import Config
 
@@ -23,9 +24,8 @@ def add_to(commands: Any, path: str | None) -> None:
 def run(chosen: Namespace) -> int:
     """Serve until a signal."""
     config = _overridden(read_config(chosen.config), chosen)
-    if config.server.workers == 1:
-        return server.one_process(config)
-    return server.several_processes(config, chosen.config)
+    exposure.check(config.server.host, config.auth)
+    return server.serve(config)
 
 
 def _overridden(config: Config, chosen: Namespace) -> Config:

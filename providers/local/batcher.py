@@ -138,7 +138,7 @@ class Batcher:
         self._waiting: list[Text] = []
         self._known: dict[bytes, Text] = {}
         self._now = 0.0
-        self._started: tuple[list[Text], Any, float] | None = None
+        self.started: tuple[list[Text], Any, float] | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
         self.queued = 0
@@ -214,7 +214,7 @@ class Batcher:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not (self._waiting or self._started or self._closed):
+                while not (self._waiting or self.started or self._closed):
                     self._wake.wait()
                 if self._closed:
                     return
@@ -223,11 +223,11 @@ class Batcher:
     def step(self) -> None:
         """Take a batch, start it, and collect what is due. The thread's loop; tests call it themselves."""
         batch = self._next()
-        before, self._started = self._started, self._launched(batch) if batch else None
+        before, self.started = self.started, self._launched(batch) if batch else None
         if before is not None:
             self._finish(*before)
-        if self._started is not None and not self._ahead:
-            before, self._started = self._started, None
+        if self.started is not None and not self._ahead:
+            before, self.started = self.started, None
             self._finish(*before)
 
     def _next(self) -> list[Text]:

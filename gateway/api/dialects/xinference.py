@@ -13,8 +13,10 @@ from typing import Any
 
 from litestar import get
 from litestar.handlers.http_handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from msgspec import Struct
 
+from gateway.api import auth
 from gateway.errors import UnknownModel
 from gateway.service import Service
 
@@ -47,10 +49,16 @@ def routes(service: Service) -> list[HTTPRouteHandler]:
 
     @get("/v1/cluster/auth", sync_to_thread=False, summary="Whether a key is needed", tags=["xinference"])
     def cluster_auth() -> ClusterAuth:
-        return ClusterAuth(auth=False)
+        return ClusterAuth(auth=service.keys is not None)
 
-    @get("/v1/models/{model:path}", sync_to_thread=False, summary="Describe a model", tags=["models"])
-    def describe(model: str) -> Description:
+    @get(
+        "/v1/models/{model:path}",
+        sync_to_thread=False,
+        guards=[auth.guard(service)],
+        summary="Describe a model",
+        tags=["models"],
+    )
+    def describe(model: FromPath[str]) -> Description:
         name = model.strip("/")
         if not service.routes.known(name):
             raise UnknownModel(f'unknown model "{name}"')

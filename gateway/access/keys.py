@@ -1,0 +1,165 @@
+"""Keys: their settings, and the table that turns a presented key into a principal.
+
+A key is looked up by its SHA-256 digest in memory and nothing else is done with it: no I/O, no parsing, no database
+(https://github.com/advisories/GHSA-r75f-5x8p-qvmc is what happens otherwise). A plain hash is enough, since a key made
+here holds 256 random bits. What is compared is the digest, in constant time: the time taken tells nothing of it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from fnmatch import translate
+from hashlib import sha256
+from math import inf
+from typing import Annotated, Any, Literal
+
+from msgspec import Struct
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from gateway.errors import ModelNotAllowed, Problem, Unauthorized
+from gateway.settings import Settings
+
+PREFIX = "rgw_"
+"""What every key that is made here begins with, so that secret scanners can know it."""
+
+_NO_DIGEST = bytes(32)
+_ALGORITHM = "sha256:"
+
+
+class KeyConfig(Settings):
+    """One key, known by its hash."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Who it belongs to; shown in usage and metrics.")
+    hash: str = Field(description="As `rerank-gateway keys new NAME` prints it.")
+    models: list[str] = Field(default=["*"], description="Names it may ask for; `*` stands for any characters.")
+    expires: datetime | None = Field(default=None, description="When it stops working; a time without a zone is UTC.")
+    admin: bool = Field(default=False, description="May see everybody's usage.")
+    metadata: dict[str, str] = Field(default={}, description="Your own notes; nothing reads them.")
+
+    @field_validator("hash")
+    @classmethod
+    def _is_a_hash(cls, value: str) -> str:
+        if not re.fullmatch(r"sha256:[0-9a-f]{64}", value):
+            raise ValueError("must be `sha256:` and 64 hex digits, as `rerank-gateway keys new NAME` prints it")
+        return value
+
+    @field_validator("expires")
+    @classmethod
+    def _in_utc(cls, value: datetime | None) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+
+
+class KeysConfig(Settings):
+    """Who may call."""
+
+    mode: Literal["keys", "none"] = Field(default="keys", description="`none` lets everybody in: write `auth: none`.")
+    file: str | None = Field(default=None, description="YAML file with a list of more keys, in the same form.")
+    keys: list[KeyConfig] = Field(default=[], description="The keys that are let in.")
+
+    @model_validator(mode="after")
+    def _are_distinct(self) -> KeysConfig:
+        for field in ("name", "hash"):
+            seen: set[str] = set()
+            for key in self.keys:
+                if getattr(key, field) in seen:
+                    raise ValueError(f'two keys have the same {field}; the second is "{key.name}"')
+                seen.add(getattr(key, field))
+        return self
+
+    def problems(self) -> list[Problem]:
+        """What is wrong with the section as a whole."""
+        if self.keys or self.mode == "none":
+            return []
+        return [Problem("auth.keys", "names no key; `rerank-gateway keys new NAME` makes one; or write `auth: none`")]
+
+
+def _spelled_out(value: Any) -> Any:
+    if isinstance(value, str) and value != "none":
+        raise ValueError("must be the word `none`, or a mapping with `keys`")
+    return {"mode": "none"} if value == "none" else value
+
+
+AuthConfig = Annotated[KeysConfig, BeforeValidator(_spelled_out, json_schema_input_type=KeysConfig | Literal["none"])]
+"""The section `auth`: keys, or the word `none`."""
+
+
+class Principal(Struct, frozen=True, eq=False):
+    """Who calls.
+
+    Attributes:
+        name: the key's name; "" where no key is asked for.
+        digest: of the key.
+        expires: seconds since the epoch.
+        admin: may see everybody's usage.
+        allows: whether a model's name is allowed; None allows all.
+    """
+
+    name: str = ""
+    digest: bytes = _NO_DIGEST
+    expires: float = inf
+    admin: bool = False
+    allows: Callable[[str], object] | None = None
+
+    def check(self, model: str, fallbacks: Iterable[str]) -> None:
+        """Raises ModelNotAllowed for the first name that this key may not ask for."""
+        if self.allows is None:
+            return
+        for name in (model, *fallbacks):
+            if not self.allows(name):
+                raise ModelNotAllowed(f'this key may not use the model "{name[:200]}"; ask the operator to allow it')
+
+
+ANYONE = Principal()
+"""Who calls where no key is asked for. Sees no usage: that takes a key."""
+
+
+class KeyTable:
+    """All keys of one configuration."""
+
+    def __init__(self, keys: Iterable[KeyConfig]) -> None:
+        self._principals = {principal.digest: principal for principal in map(principal_of, keys)}
+
+    def find(self, key: str | None) -> Principal:
+        """Whose key that is. Raises Unauthorized, with the same sentence whatever is wrong with the key."""
+        if key is None:
+            raise Unauthorized("a key is required: send it as `Authorization: Bearer <key>`")
+        digest = sha256(key.encode("utf-8", "surrogatepass")).digest()
+        principal = self._principals.get(digest, ANYONE)
+        if not hmac.compare_digest(principal.digest, digest) or principal.expires <= time.time():
+            raise Unauthorized("the key is unknown or has expired")
+        return principal
+
+
+def principal_of(key: KeyConfig) -> Principal:
+    """The principal that a configured key stands for."""
+    return Principal(
+        name=key.name,
+        digest=bytes.fromhex(key.hash.removeprefix(_ALGORITHM)),
+        expires=key.expires.timestamp() if key.expires else inf,
+        admin=key.admin,
+        allows=matcher(key.models),
+    )
+
+
+def matcher(patterns: Iterable[str]) -> Callable[[str], object] | None:
+    """A test whether a name matches one of the patterns; None if all names do."""
+    chosen = list(patterns)
+    if "*" in chosen:
+        return None
+    return re.compile("|".join(map(translate, chosen)) or "(?!)").fullmatch
+
+
+def new_key() -> tuple[str, str]:
+    """A new key of 256 random bits, and its hash as the configuration wants it."""
+    key = PREFIX + secrets.token_urlsafe(32)
+    return key, hash_of(key)
+
+
+def hash_of(key: str) -> str:
+    """The hash by which the configuration knows a key."""
+    return _ALGORITHM + sha256(key.encode()).hexdigest()
