@@ -36,6 +36,7 @@ class Body(Struct, kw_only=True):
     top_n: int | None = None
     top_k: int | UnsetType | None = UNSET
     max_tokens_per_doc: int | None = None
+    max_chunks_per_doc: Any = UNSET
     priority: int | None = None
     return_documents: bool | None = None
     fallbacks: list[str] | None = None
