@@ -26,7 +26,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal
 
-CLIENTS = ("aiohttp", "pyreqwest", "pyqwest", "httpx")
+CLIENTS = ("aiohttp", "pyreqwest", "httpx")
 Send = Callable[[], Awaitable[bytes]]
 
 
@@ -172,39 +172,6 @@ class Httpx(Seam):
     """The second."""
 
     client = "httpx"
-
-
-class Pyqwest:
-    """pyqwest with the same duties."""
-
-    def __init__(self, url: str, body: bytes, authority: str, concurrency: int) -> None:
-        from pyqwest import Client, HTTPTransport
-
-        certificates = Path(authority).read_bytes()
-        self._transport = HTTPTransport(
-            tls_ca_cert=certificates,
-            connect_timeout=5,
-            read_timeout=60,
-            pool_max_idle_per_host=1000,
-            enable_otel=False,
-            follow_redirects=False,
-        )
-        self._client = Client(self._transport)
-        self._url, self._content = url, body
-
-    async def __aenter__(self) -> Send:
-        client, url, body = self._client, self._url, self._content
-
-        async def send() -> bytes:
-            async with asyncio.timeout(60), client.stream("POST", url, headers=HEADERS, content=body) as answer:
-                if answer.status != 200:
-                    raise RuntimeError
-                return b"".join([bytes(chunk) async for chunk in answer.content])
-
-        return send
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._transport.aclose()
 
 
 class Pyreqwest:

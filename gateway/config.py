@@ -20,6 +20,7 @@ from gateway.access.keys import AuthConfig
 from gateway.errors import ConfigError, Problem
 from gateway.settings import Settings
 from gateway.suggestions import did_you_mean
+from gateway.telemetry.settings import TelemetrySettings
 from gateway.upstream.network import tls_context
 from gateway.upstream.seam import ClientSettings, Timeouts
 from providers import registry
@@ -64,8 +65,8 @@ class LocalModelConfig(Settings):
     revision: str | None = Field(default=None, description="Hub revision to load.")
     trust_remote_code: bool = Field(default=False, description="Run code that the model repository brings along.")
     device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
-        default="auto", description="Weights' type."
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Number format; `auto` is bfloat16 where the device computes it natively."
     )
     activation: Literal["default", "sigmoid", "none"] = Field(
         default="default", description="What is applied to the logit."
@@ -167,6 +168,7 @@ class Config(Settings):
         default=None,
         description="What serves requests of dialects without a model (TEI); unset, the only name if there is one.",
     )
+    telemetry: TelemetrySettings = Field(default=TelemetrySettings(), description="Traces, metrics and logs.")
 
     def adapter(self, name: str) -> Provider:
         """The adapter of the provider of that name. Raises LookupError if there is none."""

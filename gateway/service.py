@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from gateway import routing
 from gateway.access.keys import KeyTable
 from gateway.config import Config
+from gateway.observed import telemetry_of
 from gateway.policy.fallback import Fallback
 from gateway.routing import Routes
 from providers.types import Ranking, RerankRequest
@@ -19,6 +20,7 @@ class Service:
     Attributes:
         routes: what names resolve to. Replaced as a whole, never changed.
         keys: whose keys are let in; None lets everybody in. Replaced together with `routes`.
+        telemetry: what is told of every request. Opened and closed by the application.
     """
 
     routes: Routes
@@ -26,6 +28,7 @@ class Service:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.keys = keys_of(config)
+        self.telemetry = telemetry_of(config)
 
     async def open(self) -> None:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""

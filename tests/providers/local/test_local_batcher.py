@@ -42,6 +42,12 @@ def test_take(sizes: list[int], groups: list[int], budget: int, expected: list[i
     assert not texts or texts[0] in batch
 
 
+def test_take_finds_more_of_a_length_in_a_wider_window() -> None:
+    texts = waiting(*[90, 10, 50] * 4)
+    assert [text.size for text in take(texts, 200)] == [90]
+    assert [text.size for text in take(texts, 200, 400)] == [90, 90]
+
+
 SIZES = st.lists(st.integers(1, 300), max_size=60)
 
 
