@@ -3,7 +3,12 @@
 CallerError
 ├── UnknownModel        404  the name resolves to nothing
 ├── Unauthorized        401  no key, or one that is not known
-└── ModelNotAllowed     403  the key may not use that model
+├── ModelNotAllowed     403  the key may not use that model
+└── TooLarge            413  one of the gateway's limits, named
+TargetError
+├── BreakerOpen         503  the target failed too often and is left alone for a while
+└── TargetTimeout
+    └── DeadlineExceeded  504  the whole call's time is over
 ConfigError             not a RerankError: raised before the port opens
 CallerGone              not a RerankError: nobody is left to answer
 """
@@ -12,7 +17,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from providers.errors import CallerError
+from providers.errors import CallerError, TargetError, TargetTimeout
 
 
 class UnknownModel(CallerError):
@@ -31,6 +36,25 @@ class ModelNotAllowed(CallerError):
     """The key may not use that model, or one of the fallbacks."""
 
     code = "model_not_allowed"
+
+
+class TooLarge(CallerError):
+    """The request exceeds one of the gateway's limits."""
+
+    code = "too_large"
+
+
+class BreakerOpen(TargetError):
+    """The target was not asked: it failed too often and is left alone for a while."""
+
+    code = "breaker_open"
+
+
+class DeadlineExceeded(TargetTimeout):
+    """The time allowed for the whole call is over."""
+
+    code = "deadline_exceeded"
+    retryable = False
 
 
 class CallerGone(Exception):

@@ -19,6 +19,7 @@ class Service:
 
     Attributes:
         routes: what names resolve to. Replaced as a whole, never changed.
+        draining: about to stop: callers should go elsewhere with their next request.
         keys: whose keys are let in; None lets everybody in. Replaced together with `routes`.
         telemetry: what is told of every request. Opened and closed by the application.
     """
@@ -27,12 +28,14 @@ class Service:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.draining = False
         self.keys = keys_of(config)
         self.telemetry = telemetry_of(config)
 
     async def open(self) -> None:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""
         self.routes = routing.build(self.config)
+        self.routes.start()
 
     async def load(self, *names: str) -> None:
         """Load every local model, or only those that these names need, one after the other.
@@ -55,9 +58,11 @@ class Service:
         """
         routes = self.routes
         chosen = self.fallbacks(request.model, fallbacks)
-        if not chosen:
-            return await routes.resolve(request.model).rerank(request)
-        return await Fallback([routes.resolve(name) for name in (request.model, *chosen)]).rerank(request)
+        routes.running += 1
+        try:
+            return await Fallback(routes.steps([request.model, *chosen])).rerank(request)
+        finally:
+            routes.running -= 1
 
     def fallbacks(self, model: str, asked: Sequence[str] | None) -> Sequence[str]:
         """What is tried after the model: the caller's own fallbacks, else those configured."""

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from gateway.api.answer import ExtraFields
 from gateway.api.ids import request_id
-from gateway.errors import ModelNotAllowed, Unauthorized, UnknownModel
+from gateway.errors import BreakerOpen, ModelNotAllowed, TooLarge, Unauthorized, UnknownModel
 from providers import errors
 from providers.errors import RerankError
 from providers.types import Call
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 STATUS: dict[type[RerankError], int] = {
     UnknownModel: 404,
+    TooLarge: 413,
+    BreakerOpen: 503,
     Unauthorized: 401,
     ModelNotAllowed: 403,
     errors.CallerError: 400,
