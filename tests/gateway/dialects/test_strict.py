@@ -181,7 +181,8 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], int, Any]] = {
         {"max_chunks_per_doc": 3334},
         400,
         message(
-            "invalid request: number of total max chunks (number of documents * max chunks per doc) must be less than 10000"
+            "invalid request: number of total max chunks (number of documents * max chunks per doc) must be less than "
+            "10000"
         ),
     ),
     "Jina: unknown model": (
