@@ -7,13 +7,25 @@ CONFIG ?= config/gateway.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test check bench docs clean
+CLIENTS := newest frameworks oldest
+
+.PHONY: serve test test-clients check bench docs clean
 
 serve: $(VENV)/serve
 	$(BIN)/rerank-gateway serve --config $(CONFIG) --host $(HOST) --port $(PORT)
 
 test: $(VENV)/develop
 	$(BIN)/python -m pytest
+
+# Each group of client packages has an environment of its own: they exclude each other's versions.
+test-clients: $(VENV)/develop $(CLIENTS:%=.venv-clients-%/done)
+	$(BIN)/python tests/clients/run.py
+
+.venv-clients-%/done: pyproject.toml
+	$(PYTHON) -m venv .venv-clients-$*
+	.venv-clients-$*/bin/python -m pip install --quiet --upgrade pip
+	.venv-clients-$*/bin/python -m pip install --quiet --group clients-$*
+	touch $@
 
 check: $(VENV)/develop
 	$(BIN)/ruff check .
@@ -43,4 +55,4 @@ $(VENV)/develop: $(VENV)/serve
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-clients-* tests/clients/node/node_modules
