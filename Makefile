@@ -47,11 +47,11 @@ $(BIN)/python:
 
 $(VENV)/serve: $(BIN)/python pyproject.toml
 	@echo "Installing the gateway with its local engine; the first time takes a few minutes."
-	$(BIN)/python -m pip install --quiet --editable '.[local]'
+	$(BIN)/python -m pip install --quiet --quiet --editable '.[local]'
 	touch $@
 
 $(VENV)/develop: $(VENV)/serve
-	$(BIN)/python -m pip install --quiet --group test --group check
+	$(BIN)/python -m pip install --quiet --quiet --group test --group check
 	touch $@
 
 clean:
