@@ -1,15 +1,14 @@
-"""The tables of docs/observability.md, from the names in the code; each stands between two marker comments."""
+"""The tables of docs/observability.md, from the names and settings in the code."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from gateway.telemetry import names
-
-PAGE = Path(__file__).with_name("observability.md")
-_PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+from gateway.telemetry.settings import TelemetrySettings
 
 
 def spans() -> str:
@@ -59,18 +58,35 @@ def headers() -> str:
     return _table(("Header", "What it says"), ((f"`{one.name}`", one.help) for one in names.ANSWER_HEADERS))
 
 
+def settings() -> str:
+    rows = _fields("telemetry", TelemetrySettings)
+    return _table(("Key", "Default", "What it does"), rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "spans": spans,
     "attributes": attributes,
     "conventions": conventions,
     "metrics": metrics,
     "headers": headers,
+    "telemetry_settings": settings,
 }
 
 
-def renewed() -> str:
-    """The page as it should be: its hand-written text, and each generated part as the code would have it now."""
-    return _PART.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]()}\n\n{found[3]}", PAGE.read_text(encoding="utf-8"))
+def _fields(path: str, model: type[BaseModel]) -> Iterable[tuple[str, ...]]:
+    for name, field in model.model_fields.items():
+        where = f"{path}.{name}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _fields(where, field.annotation)
+        else:
+            yield f"`{where}`", _default(field), field.description or ""
+
+
+def _default(field: FieldInfo) -> str:
+    default = field.default
+    if default is None or default == {}:
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
 def _fixed(convention: names.Convention) -> str:

@@ -60,7 +60,9 @@ class Reloader:
                 await self._swap(config)
             except (ConfigError, RerankError, OSError) as error:
                 logger.error("%s was not reloaded, the configuration before stays in force: %s", self._path, error)
+                self._service.telemetry.reloaded("rejected")
                 return False
+            self._service.telemetry.reloaded("ok")
             logger.warning("%s was reloaded", self._path)
             return True
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from gateway import routing
 from gateway.access.keys import KeyTable
 from gateway.config import Config
-from gateway.observed import loads, states, telemetry_of
+from gateway.observed import labels, loads, peers, states, telemetry_of
 from gateway.policy.fallback import Fallback
 from gateway.routing import Routes
 from providers.types import Ranking, RerankRequest
@@ -75,6 +75,7 @@ class Service:
     def replace(self, config: Config, routes: Routes) -> None:
         """Put another configuration in force, from the next request on."""
         self.config, self.keys, self.routes = config, keys_of(config), routes
+        self.telemetry.configure(peers(config), labels(config))
         routes.start()
 
     async def aclose(self) -> None:

@@ -75,3 +75,9 @@ def test_compose_mounts_files_that_exist() -> None:
     assert {"gateway", "otel-collector", "jaeger", "prometheus", "grafana"} <= set(services)
     mounts = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])]
     assert [mount for mount in mounts if mount.startswith("./") and not (ROOT / mount).exists()] == []
+
+
+def test_the_gateway_of_compose_is_valid() -> None:
+    from gateway.config import from_tree
+
+    assert from_tree(yaml.safe_load((ROOT / "config/docker.yaml").read_text())).server.port == 8080
