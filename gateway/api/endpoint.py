@@ -94,7 +94,7 @@ class Endpoint:
             caller = auth.principal(self._service, incoming.headers)
             exchange.caller = caller.name
             asked = self._dialect.decode(incoming)
-            exchange.request = asked.request
+            exchange.request, exchange.read = asked.request, monotonic()
             model = asked.request.model
             caller.check(model, self._service.fallbacks(model, asked.fallbacks))
             check_documents(asked.request, len(incoming.body), self._service.config.limits)
