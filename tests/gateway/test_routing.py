@@ -185,7 +185,7 @@ class TestThroughTheGateway:
             vendor.says(200, {"results": [{"index": 0, "relevance_score": 1}]})
         client: httpx.AsyncClient = await opened(
             {
-                "providers": {name: {"adapter": "vllm", "base_url": v.url} for name, v in self.vendors.items()},
+                "providers": {name: {"adapter": "vllm", "base_url": v.url, "retry": {"retries": 0}} for name, v in self.vendors.items()},
                 "models": {"ours": {"target": "a/m", "fallbacks": ["b/m"]}, "other": {"target": "c/other"}},
             }
         )

@@ -95,7 +95,7 @@ FORMAT: dict[str, tuple[Any, str]] = {
         "Expected `str | object | null`, got `array` - at `$.documents[0]`",
     ),
     "a text that is a number": (without(documents=["a", {"text": 1}]), "Expected `str` - at `$.documents[1].text`"),
-    "top_n as text": (without(top_n="2"), "Expected `int | null`, got `str` - at `$.top_n`"),
+    "top_n as text": (without(top_n="two"), "Expected `int | null`, got `str` - at `$.top_n`"),
     "top_n with a fraction": (without(top_n=1.5), "Expected `int | null`, got `float` - at `$.top_n`"),
     "top_n as a truth": (without(top_n=True), "Expected `int | null`, got `bool` - at `$.top_n`"),
     "return_documents as text": (
@@ -108,7 +108,7 @@ FORMAT: dict[str, tuple[Any, str]] = {
         "Expected `str`, got `object` - at `$.fallbacks[0]`",
     ),
     "a wrong type before a missing model": (
-        {"top_n": "2"},
+        {"top_n": "two"},
         "Expected `int | null`, got `str` - at `$.top_n`",
     ),
 }
@@ -153,6 +153,7 @@ ACCEPTED: dict[str, tuple[Any, dict[str, Any]]] = {
     "blanks around are kept": (without(query=" q ", documents=[" a "]), {"query": " q ", "documents": [" a "]}),
     "documents alike": (without(documents=["a", "a"]), {"documents": ["a", "a"]}),
     "top_n": (without(top_n=1), {"top_n": 1}),
+    "top_n as text": (without(top_n="2"), {"top_n": 2}),
     "top_n beyond the list": (without(top_n=99), {"top_n": 99}),
     "top_k for top_n": (without(top_k=1), {"top_n": 1}),
     "top_n before top_k": (without(top_n=1, top_k=2), {"top_n": 1}),
@@ -195,6 +196,6 @@ def test_a_large_request_is_decoded_whole() -> None:
 
 def test_every_field_of_the_contract_is_read() -> None:
     assert set(msgspec.structs.asdict(DECODE(b"{}"))) - {"truncation", "instruction", "rank_fields"} == {
-        "model", "query", "documents", "top_n", "top_k", "max_tokens_per_doc", "priority", "return_documents",
+        "model", "query", "documents", "texts", "top_n", "top_k", "max_tokens_per_doc", "priority", "return_documents",
         "fallbacks",
     }  # fmt: skip
