@@ -7,10 +7,9 @@ CONFIG ?= config/gateway.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 
-# A test collection in BEIR's layout, for `make bench`; the gateway that ranks it must be running.
-DATA ?=
+CLIENTS := newest frameworks oldest
 
-.PHONY: serve test check bench docs clean
+.PHONY: serve test test-clients check bench docs clean
 
 serve: $(VENV)/serve
 	$(BIN)/rerank-gateway serve --config $(CONFIG) --host $(HOST) --port $(PORT)
@@ -18,19 +17,28 @@ serve: $(VENV)/serve
 test: $(VENV)/develop
 	$(BIN)/python -m pytest
 
+# Each group of client packages has an environment of its own: they exclude each other's versions.
+test-clients: $(VENV)/develop $(CLIENTS:%=.venv-clients-%/done)
+	$(BIN)/python tests/clients/run.py
+
+.venv-clients-%/done: pyproject.toml
+	$(PYTHON) -m venv .venv-clients-$*
+	.venv-clients-$*/bin/python -m pip install --quiet --upgrade pip
+	.venv-clients-$*/bin/python -m pip install --quiet --group clients-$*
+	touch $@
+
 check: $(VENV)/develop
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The figures of docs/performance.md come from `python -m benchmarks.gateway`, on a machine with wrk.
 bench: $(VENV)/develop
-	@test -n "$(DATA)" || { echo "make bench DATA=folder   (corpus.jsonl, queries.jsonl, qrels/test.tsv)"; exit 2; }
-	$(BIN)/python -m benchmarks.cranfield $(DATA) --url http://$(HOST):$(PORT)
+	$(BIN)/python -m pip install --quiet --group bench
+	$(BIN)/python -m benchmarks.gateway --json docs/performance.json --plot docs/performance.svg
 
 docs: $(VENV)/develop
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
@@ -47,4 +55,4 @@ $(VENV)/develop: $(VENV)/serve
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-clients-* tests/clients/node/node_modules

@@ -1,25 +1,27 @@
-"""Write what is derived from the configuration: `python docs/generate.py` (`make docs`). A test checks freshness.
+"""Write what is derived from the code: `python -m docs.generate` (`make docs`). A test checks freshness.
 
 config/schema.json            editors complete and check the YAML with it
 config/gateway.example.yaml   every key with its meaning and default
 docs/configuration.md         the tables below its marker
+docs/*.md                     whatever stands between `<!-- generated: NAME -->` and `<!-- end -->`
 """
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from docs import observability
+from gateway import config
+
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-from gateway import config  # noqa: E402  # found through the line above
-
+PARTS: dict[str, Callable[[], str]] = {**observability.PARTS}
+_PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 MARKER = "<!-- Everything below is written by `make docs`. -->\n"
 HEAD = """\
 # yaml-language-server: $schema=schema.json
@@ -56,7 +58,13 @@ def files() -> dict[Path, str]:
         ROOT / "config" / "schema.json": json.dumps(schema, indent=2) + "\n",
         ROOT / "config" / "gateway.example.yaml": HEAD + "\n".join(_mapping(schema, schema, EXAMPLE, "")) + "\n",
         page: written + MARKER + "\n" + "\n".join(_tables(schema)),
+        **{path: renewed(path.read_text(encoding="utf-8")) for path in (ROOT / "docs").glob("*.md") if path != page},
     }
+
+
+def renewed(text: str) -> str:
+    """The page with every generated part as the code would have it now."""
+    return _PART.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]()}\n\n{found[3]}", text)
 
 
 def _mapping(schema: Schema, node: Schema, values: dict[str, Any], indent: str) -> Iterator[str]:

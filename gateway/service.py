@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from gateway import routing
 from gateway.access.keys import KeyTable
 from gateway.config import Config
-from gateway.observed import telemetry_of
+from gateway.observed import loads, states, telemetry_of
 from gateway.policy.fallback import Fallback
 from gateway.routing import Routes
 from providers.types import Ranking, RerankRequest
@@ -20,6 +20,7 @@ class Service:
     Attributes:
         routes: what names resolve to. Replaced as a whole, never changed.
         draining: about to stop: callers should go elsewhere with their next request.
+        closing: no request is under way any more, or none is waited for.
         keys: whose keys are let in; None lets everybody in. Replaced together with `routes`.
         telemetry: what is told of every request. Opened and closed by the application.
     """
@@ -29,8 +30,11 @@ class Service:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.draining = False
+        self.closing = False
         self.keys = keys_of(config)
         self.telemetry = telemetry_of(config)
+        self.telemetry.watch(lambda: loads(self.routes))
+        self.telemetry.watch(lambda: states(self.routes, self.telemetry.known.label))
 
     async def open(self) -> None:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""
@@ -68,8 +72,14 @@ class Service:
         """What is tried after the model: the caller's own fallbacks, else those configured."""
         return self.routes.fallbacks(model) if asked is None else asked
 
+    def replace(self, config: Config, routes: Routes) -> None:
+        """Put another configuration in force, from the next request on."""
+        self.config, self.keys, self.routes = config, keys_of(config), routes
+        routes.start()
+
     async def aclose(self) -> None:
         """Close what `open` opened."""
+        self.closing = True
         await asyncio.shield(self.routes.aclose())
 
 
