@@ -51,11 +51,6 @@ _MODEL = {
 _OPTIONAL: dict[str, Any] = {
     "top_n": {"type": "integer", "minimum": 1, "description": "How many results to return; all if absent."},
     "top_k": {"type": "integer", "minimum": 1, "description": "Another spelling of `top_n`."},
-    "texts": {
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "In place of `documents`: text-embeddings-inference's own form, answered in its own form.",
-    },
     "max_tokens_per_doc": {
         "type": "integer",
         "description": "Cut each document after so many tokens, where the provider can.",

@@ -153,7 +153,6 @@ ACCEPTED: dict[str, tuple[Any, dict[str, Any]]] = {
     "blanks around are kept": (without(query=" q ", documents=[" a "]), {"query": " q ", "documents": [" a "]}),
     "documents alike": (without(documents=["a", "a"]), {"documents": ["a", "a"]}),
     "top_n": (without(top_n=1), {"top_n": 1}),
-    "top_n as text": (without(top_n="2"), {"top_n": 2}),
     "top_n beyond the list": (without(top_n=99), {"top_n": 99}),
     "top_k for top_n": (without(top_k=1), {"top_n": 1}),
     "top_n before top_k": (without(top_n=1, top_k=2), {"top_n": 1}),
