@@ -104,7 +104,7 @@ class ProviderConfig(ProviderPolicies):
     proxy: str = Field(
         default="environment", repr=False, description="`environment`, `none`, or the URL of an HTTP proxy."
     )
-    ca_file: str | None = Field(default=None, description="PEM file of the only authorities to trust.")
+    ca_file: str | None = Field(default=None, description="PEM file of authorities to trust besides the system's.")
     client_cert: str | None = Field(
         default=None, description="PEM file of our certificate, for servers that demand one."
     )

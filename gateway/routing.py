@@ -21,6 +21,7 @@ from gateway.policy.deadline import Deadline
 from gateway.policy.fallback import Absent, Step
 from gateway.policy.health_check import HealthCheck
 from gateway.policy.hedge import Hedge, HedgeBudget, HedgeSettings
+from gateway.policy.keys import KeyState
 from gateway.policy.latency import Latency, Observed
 from gateway.policy.pairs import Pairs
 from gateway.policy.passthrough import Passthrough
@@ -157,6 +158,10 @@ class Routes:
     def breakers(self) -> dict[str, BreakerState]:
         """The breaker of every target asked so far, by `provider/model`."""
         return {name: guarded.breaker for name, guarded in self._guarded.items()}
+
+    def key_states(self) -> dict[tuple[str, str], KeyState]:
+        """What is known of the providers' keys, by the provider and the key's name."""
+        return {(name, key.name): key for name, opened in self._opened.items() for key in opened.key_states()}
 
     def start(self) -> None:
         """Begin the active health checks. Needs the running event loop."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from gateway import routing
 from gateway.access.keys import KeyTable
 from gateway.config import Config
-from gateway.observed import telemetry_of
+from gateway.observed import loads, states, telemetry_of
 from gateway.policy.fallback import Fallback
 from gateway.routing import Routes
 from providers.types import Ranking, RerankRequest
@@ -33,6 +33,8 @@ class Service:
         self.closing = False
         self.keys = keys_of(config)
         self.telemetry = telemetry_of(config)
+        self.telemetry.watch(lambda: loads(self.routes))
+        self.telemetry.watch(lambda: states(self.routes, self.telemetry.known.label))
 
     async def open(self) -> None:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""

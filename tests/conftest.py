@@ -154,7 +154,7 @@ def upstream() -> Iterator[Upstream]:
     server.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def upstreams() -> Iterator[Callable[[], Upstream]]:
     """A maker of vendors on loopback, for tests that need several."""
     servers: list[Upstream] = []

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 import httpx
+import msgspec
 
 from gateway.api import answer
 from gateway.api.ids import request_id
@@ -100,11 +101,12 @@ async def _ranked_here(path: str | None, body: Body) -> dict[str, Any]:
 
 
 def _asked(url: str, body: Body) -> dict[str, Any]:
-    sent = {name: getattr(body, name) for name in body.__struct_fields__ if getattr(body, name) is not None}
     key = os.environ.get("RERANK_GATEWAY_KEY")
-    headers = {"authorization": f"Bearer {key}"} if key else {}
+    headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
     try:
-        response = httpx.post(url.rstrip("/") + "/v1/rerank", json=sent, headers=headers, timeout=300)
+        response = httpx.post(
+            url.rstrip("/") + "/v1/rerank", content=msgspec.json.encode(body), headers=headers, timeout=300
+        )
         reply = response.json()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Unreachable(f"cannot reach {url}: {error}") from None

@@ -1,0 +1,24 @@
+# The gateway with its local engine. `docker build --build-arg EXTRAS= .` leaves the engine out, for upstreams alone.
+FROM python:3.12-slim AS build
+ARG EXTRAS=[local]
+WORKDIR /build
+COPY pyproject.toml README.md LICENSE ./
+COPY gateway gateway
+COPY providers providers
+RUN python -m venv /opt/gateway \
+ && /opt/gateway/bin/python -m pip install --no-cache-dir ".${EXTRAS}"
+
+FROM python:3.12-slim
+# Nothing in the working directory may stand in for a module, and nothing is buffered on its way to the log.
+ENV PATH=/opt/gateway/bin:$PATH PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 HF_HOME=/var/cache/gateway
+RUN useradd --system --uid 10001 --create-home --home-dir /var/cache/gateway gateway
+COPY --from=build /opt/gateway /opt/gateway
+COPY config/docker.yaml /etc/gateway/gateway.yaml
+USER 10001
+WORKDIR /var/cache/gateway
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/readyz', timeout=2)"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["rerank-gateway"]
+CMD ["serve", "--config", "/etc/gateway/gateway.yaml"]
