@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import aiohttp
@@ -79,6 +80,8 @@ class Soak:
                     f"{self.url}/v1/rerank", json=body, headers={"x-request-timeout-ms": str(TIMEOUT_MS)}
                 ) as answer:
                     self._count(answer.status, await answer.json())
+                    if answer.headers.get("connection") == "close":
+                        return  # As a load balancer would: told to go elsewhere, it goes.
             except aiohttp.ClientConnectorError:
                 if self.stopping:
                     return
@@ -119,7 +122,7 @@ async def soak(seconds: float, server: FaultServer, gateway: subprocess.Popen[by
             if tick % 5 == 4:
                 run.sample()
             if tick % 20 == 19:
-                file.write_text(yaml.safe_dump(configuration(server, tick // 20 + 1)))
+                file.write_text(yaml.safe_dump(configuration(server, tick // 20 + 1)))  # noqa: ASYNC240  # tiny
                 gateway.send_signal(signal.SIGHUP)
                 run.seen["reloads"] += 1
         run.stopping = True
@@ -133,13 +136,14 @@ def report(run: Soak, status: int) -> bool:
     """Print the figures. Returns whether they are as they should be."""
     third = max(1, len(run.samples) // 3)
     early, late = run.samples[third : 2 * third] or run.samples, run.samples[-third:]
-    rss = [max(sample[0] for sample in part) for part in (early, late)]
-    fds = [max(sample[1] for sample in part) for part in (early, late)]
+    rss = [median(sample[0] for sample in part) for part in (early, late)]
+    fds = [median(sample[1] for sample in part) for part in (early, late)]
     for name, count in sorted(run.seen.items()):
         print(f"{name:32} {count}")
     print(f"{'slowest request':32} {run.worst:.2f} s")
+    print(f"{'memory, every 5 s':32} {' '.join(str(round(sample[0])) for sample in run.samples)} MiB")
     print(f"{'memory, middle and last third':32} {rss[0]:.1f} MiB, {rss[1]:.1f} MiB")
-    print(f"{'open files, middle and last third':32} {fds[0]}, {fds[1]}")
+    print(f"{'open files, middle and last third':32} {fds[0]:.0f}, {fds[1]:.0f}")
     print(f"{'exit status after SIGTERM':32} {status}")
     good = {"served", "reloads"}
     bad = [name for name in run.seen if name not in good and not name.startswith("by ")]

@@ -1,7 +1,7 @@
 """From the configuration to live routes: which policies wrap which target, in which order, is decided here alone.
 
 For one request: Fallback over the steps of the model and its fallbacks; each step is
-Retry(Breaker(Target(Bulkhead(Deadline(KeyPool(HttpBackend) | Pairs(local model)))))).
+Retry(Breaker(Target(Bulkhead(KeyPool(HttpBackend) | Deadline(Pairs(local model)))))).
 """
 
 from __future__ import annotations
@@ -50,10 +50,12 @@ class Route(Struct, frozen=True):
 
     Attributes:
         order: its targets in the order of trying, anew for each request.
+        fixed: the walk, where it is the same for all requests.
         hedge: if and when the second is asked beside the first.
     """
 
     order: Order
+    fixed: list[Step] | None = None
     hedge: HedgeSettings | None = None
     budget: HedgeBudget | None = None
 
@@ -63,6 +65,8 @@ class Route(Struct, frozen=True):
 
     def steps(self) -> list[Step]:
         """The walk of one request through this route."""
+        if self.fixed is not None:
+            return self.fixed
         choices = self.order()
         steps = [choice.step for choice in choices]
         if self.hedge is None or self.budget is None or len(steps) < 2:
@@ -106,7 +110,8 @@ class Routes:
         """What serves that name; for an unknown one a route that says so (404), with near matches."""
         route = self._named.get(name) or self._seen.get(name)
         if route is None:
-            route = Route(order_of("ordered", [self._choice(name)]))
+            choices = [self._choice(name)]
+            route = Route(order_of("ordered", choices), [choices[0].step])
             self._remember(name, route)
         return route
 
@@ -178,7 +183,10 @@ class Routes:
 
     def _configured(self, name: str, model: ModelConfig) -> Route:
         choices = [self._choice(entry.target, name, entry.weight, model) for entry in model.all_targets]
-        return Route(order_of(model.strategy, choices), model.hedge, HedgeBudget() if model.hedge else None)
+        order = order_of(model.strategy, choices)
+        if model.hedge is not None:
+            return Route(order, hedge=model.hedge, budget=HedgeBudget())
+        return Route(order, [choice.step for choice in choices] if order() is choices else None)
 
     def _choice(
         self, path: str, shown_as: str | None = None, weight: float = 1.0, model: ModelConfig | None = None
@@ -200,7 +208,7 @@ class Routes:
             settings = self._opened[provider].settings
             self._guarded[path] = Guarded(
                 settings,
-                Bulkhead(Deadline(_paired(backend), provider), settings.bulkhead, path),
+                Bulkhead(_in_time(backend, provider), settings.bulkhead, path),
                 BreakerState(settings.breaker),
                 RetryBudget(settings.retry),
                 Latency(),
@@ -259,8 +267,9 @@ def _chain(guarded: Guarded, provider: str, model: str, shown_as: str | None) ->
     return Retry(breaker, settings.retry, guarded.budget)
 
 
-def _paired(backend: Backend) -> Backend:
-    return Pairs(backend) if isinstance(backend, Loading) else backend
+def _in_time(backend: Backend, provider: str) -> Backend:
+    """An HTTP backend ends its calls by itself; what runs in this process may be anybody's."""
+    return Deadline(Pairs(backend), provider) if isinstance(backend, Loading) else backend
 
 
 def _split(path: str) -> tuple[str, str]:

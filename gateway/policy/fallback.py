@@ -43,13 +43,16 @@ class Fallback:
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """The first ranking. Raises DeadlineExceeded if the time is over, else the first error of a target."""
+        steps, rest = self.steps, 0
         failures: list[RerankError] = []
         skipped: list[Step] = []
-        rest = sum([step.parts for step in self.steps])
-        for step in self.steps:
-            rest -= step.parts
+        if len(steps) > 1:
+            rest = sum([step.parts for step in steps]) - steps[0].parts
+        for position, step in enumerate(steps):
+            if position:
+                rest -= step.parts
             try:
-                return await step.backend.rerank(self._in_time(request, step.parts, rest))
+                return await step.backend.rerank(self._in_time(request, step.parts, rest) if rest else request)
             except RerankError as error:
                 failures.append(error)
                 if isinstance(error, BreakerOpen):
@@ -64,7 +67,7 @@ class Fallback:
 
     def _in_time(self, request: RerankRequest, own: int, rest: int) -> RerankRequest:
         deadline = request.call.deadline
-        if deadline is None or not rest or not own:
+        if deadline is None or not own:
             return request
         now = self._clock.now()
         return replace(request, call=replace(request.call, deadline=now + share(deadline - now, own, rest)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,7 @@ def test_an_answer_is_a_sound_ranking_and_an_error_says_why(
 @pytest.mark.parametrize("mode", ["accept and hang", "slow drip"])
 def test_504_tells_which_attempt_used_the_time_up(seen: dict[tuple[str, str], Outcome], mode: str) -> None:
     message = seen[mode, "alone"].body["message"]
-    assert "was used up, most of it by alone" in message
-    assert f"/m (1{'1' if '(11' in message else '2'}" in message
+    assert re.search(r"was used up, most of it by alone\d+/m \(1[12]\d\d ms: no complete answer", message)
 
 
 def test_a_fallback_still_fits_when_the_first_target_hangs(seen: dict[tuple[str, str], Outcome]) -> None:
