@@ -17,6 +17,9 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from gateway import yaml_source
 from gateway.access import key_file
 from gateway.access.keys import AuthConfig
+from gateway.access.limits import LimitsConfig
+from gateway.access.prices import Price
+from gateway.access.store_settings import StoreConfig
 from gateway.errors import ConfigError, Problem
 from gateway.settings import Settings
 from gateway.suggestions import did_you_mean
@@ -125,6 +128,14 @@ class Config(Settings):
     )
     models: dict[Name, ModelConfig] = Field(
         default={}, description="Names that callers may use instead of provider/model."
+    )
+
+    limits: LimitsConfig | None = Field(default=None, description="What all callers together may take.")
+    prices: dict[Name, Price] = Field(
+        default={}, description="Prices by provider/model, over those that come along; `*` stands for any characters."
+    )
+    store: StoreConfig | None = Field(
+        default=None, description="Where limits, budgets and usage are counted; default is each process for itself."
     )
 
     def adapter(self, name: str) -> Provider:

@@ -3,7 +3,13 @@
 CallerError
 ├── UnknownModel        404  the name resolves to nothing
 ├── Unauthorized        401  no key, or one that is not known
-└── ModelNotAllowed     403  the key may not use that model
+├── ModelNotAllowed     403  the key may not use that model
+├── PriceUnknown        403  the key has a budget, and the model no price
+└── Limited                  a limit of ours does not allow the request
+    ├── LimitReached    429  now; later it may
+    ├── TooMuch         413  nor ever will
+    └── BudgetSpent     402  until the next period
+StoreDown               503  the store of limits and budgets cannot be reached
 ConfigError             not a RerankError: raised before the port opens
 CallerGone              not a RerankError: nobody is left to answer
 """
@@ -12,7 +18,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from providers.errors import CallerError
+from providers.errors import CallerError, RerankError
 
 
 class UnknownModel(CallerError):
@@ -31,6 +37,42 @@ class ModelNotAllowed(CallerError):
     """The key may not use that model, or one of the fallbacks."""
 
     code = "model_not_allowed"
+
+
+class PriceUnknown(CallerError):
+    """The key has a budget, which cannot be kept for a model without a price."""
+
+    code = "price_unknown"
+
+
+class Limited(CallerError):
+    """A limit of ours does not allow the request. `headers` tell the caller where it stands."""
+
+    headers: dict[str, str] = {}
+
+
+class LimitReached(Limited):
+    """Too much for now."""
+
+    code = "limit_reached"
+
+
+class TooMuch(Limited):
+    """More at once than the limit will ever allow."""
+
+    code = "limit_too_small"
+
+
+class BudgetSpent(Limited):
+    """The money of this period does not suffice."""
+
+    code = "budget_spent"
+
+
+class StoreDown(RerankError):
+    """The store of limits and budgets cannot be reached."""
+
+    code = "store_down"
 
 
 class CallerGone(Exception):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from gateway import routing
-from gateway.access.keys import KeyTable
+from gateway import metering, routing
+from gateway.access.keys import Principal
+from gateway.access.meter import Meter
 from gateway.config import Config
 from gateway.policy.fallback import Fallback
 from gateway.routing import Routes
@@ -19,17 +20,23 @@ class Service:
     Attributes:
         routes: what names resolve to. Replaced as a whole, never changed.
         keys: whose keys are let in; None lets everybody in. Replaced together with `routes`.
+        meter: counts; None where nothing is counted. Replaced together with `routes`.
+        books: the store and the ledger, which stay.
     """
 
     routes: Routes
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.keys = keys_of(config)
+        self.keys = metering.keys_of(config)
+        self.books = metering.Books(config)
+        self.meter: Meter | None = None
 
     async def open(self) -> None:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""
-        self.routes = routing.build(self.config)
+        self.books.open()
+        self.routes = routing.build(self.config, self.books.store)
+        self.meter = metering.meter_of(self.config, self.books, self.routes)
 
     async def load(self, *names: str) -> None:
         """Load every local model, or only those that these names need, one after the other.
@@ -56,6 +63,20 @@ class Service:
             return await routes.resolve(request.model).rerank(request)
         return await Fallback([routes.resolve(name) for name in (request.model, *chosen)]).rerank(request)
 
+    async def rerank_for(
+        self, caller: Principal, request: RerankRequest, fallbacks: Sequence[str] | None
+    ) -> tuple[Ranking, dict[str, str]]:
+        """As `rerank`, within what that caller may do. Returns the headers that tell what is left, too.
+
+        Raises:
+            ModelNotAllowed, Limited, StoreDown: before any target is asked.
+        """
+        meter, names = self.meter, self.fallbacks(request.model, fallbacks)
+        caller.check(request.model, names)
+        if meter is None:
+            return await self.rerank(request, names), {}
+        return await meter.rerank(caller, request, (request.model, *names), lambda: self.rerank(request, names))
+
     def fallbacks(self, model: str, asked: Sequence[str] | None) -> Sequence[str]:
         """What is tried after the model: the caller's own fallbacks, else those configured."""
         return self.routes.fallbacks(model) if asked is None else asked
@@ -63,8 +84,4 @@ class Service:
     async def aclose(self) -> None:
         """Close what `open` opened."""
         await asyncio.shield(self.routes.aclose())
-
-
-def keys_of(config: Config) -> KeyTable | None:
-    """The keys of a configuration; None where it asks for none."""
-    return KeyTable(config.auth.keys) if config.auth and config.auth.keys else None
+        await self.books.aclose()

@@ -50,9 +50,8 @@ class Endpoint:
             caller = auth.principal(self._service, incoming.headers)
             asked = self._dialect.decode(incoming)
             model = asked.request.model
-            caller.check(model, self._service.fallbacks(model, asked.fallbacks))
-            ranking = await self._service.rerank(asked.request, asked.fallbacks)
-            return 200, self._dialect.encode(asked, ranking, round((monotonic() - start) * 1000)), {}
+            ranking, headers = await self._service.rerank_for(caller, asked.request, asked.fallbacks)
+            return 200, self._dialect.encode(asked, ranking, round((monotonic() - start) * 1000)), headers
         except RerankError as error:
             refusal = Refusal(errors.status_of(error), error.message, error.code, incoming.call, model)
             return refusal.status, self._dialect.refuse(refusal), errors.headers(error)

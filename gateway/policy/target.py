@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from time import monotonic
 
 from msgspec.structs import replace
@@ -14,6 +15,13 @@ from providers.types import Attempt, Backend, Ranking, RerankRequest
 logger = logging.getLogger(__name__)
 
 
+Cost = Callable[[Ranking, int], float | None]
+
+
+def _unknown(ranking: Ranking, documents: int) -> None:
+    return None
+
+
 class Target:
     """A backend as one (provider, model) that a route may try.
 
@@ -22,13 +30,17 @@ class Target:
         provider: the provider's configured name.
         model: the name the provider knows the model by.
         shown_as: the model's name in the answer; the caller's own where the target is an alias.
+        cost: what an answer for so many documents cost, in US dollars; None if unknown.
     """
 
-    def __init__(self, backend: Backend, provider: str, model: str, shown_as: str | None = None) -> None:
+    def __init__(
+        self, backend: Backend, provider: str, model: str, shown_as: str | None = None, cost: Cost = _unknown
+    ) -> None:
         self.backend = backend
         self.provider = provider
         self.model = model
         self.shown_as = shown_as or model
+        self._cost = cost
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """A verified ranking. Raises RerankError; a fault of our own becomes TargetFailed, so that it falls back."""
@@ -44,7 +56,8 @@ class Target:
             self._record(request, start, None, "internal error")
             raise TargetFailed(f"internal error in provider {self.provider}") from None
         self._record(request, start, 200, None)
-        return replace(ranking, results=results, provider=self.provider, model=self.shown_as)
+        cost = self._cost(ranking, len(request.documents))
+        return replace(ranking, results=results, provider=self.provider, model=self.shown_as, cost=cost)
 
     def _record(self, request: RerankRequest, start: float, status: int | None, error: str | None) -> None:
         latency = round((monotonic() - start) * 1000)
