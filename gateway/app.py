@@ -12,7 +12,7 @@ from litestar import Litestar
 from litestar.exceptions import HTTPException
 
 from gateway import config as configuration
-from gateway.api import endpoint, errors, health, models, openapi, rerank
+from gateway.api import endpoint, errors, health, models, openapi, rerank, usage
 from gateway.config import Config
 from gateway.service import Service
 from providers.errors import RerankError
@@ -44,6 +44,7 @@ def create(config: Config, loaded: Callable[[RerankError | None], None] = lambda
         route_handlers=[
             endpoint.route(service, rerank.dialect()),
             models.route(service),
+            usage.route(service),
             *health.route(service),
             openapi.assets(),
         ],

@@ -4,6 +4,7 @@ CallerError
 ├── UnknownModel        404  the name resolves to nothing
 ├── Unauthorized        401  no key, or one that is not known
 ├── ModelNotAllowed     403  the key may not use that model
+├── NotAdmin            403  that takes an admin key
 ├── PriceUnknown        403  the key has a budget, and the model no price
 └── Limited                  a limit of ours does not allow the request
     ├── LimitReached    429  now; later it may
@@ -37,6 +38,12 @@ class ModelNotAllowed(CallerError):
     """The key may not use that model, or one of the fallbacks."""
 
     code = "model_not_allowed"
+
+
+class NotAdmin(CallerError):
+    """That takes an admin key."""
+
+    code = "not_admin"
 
 
 class PriceUnknown(CallerError):

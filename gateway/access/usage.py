@@ -30,7 +30,7 @@ class Usage(Struct, omit_defaults=True, kw_only=True):
     Attributes:
         model: `provider/model` as it served; absent for failed requests.
         tokens: as providers counted them; answers that came without a count add nothing.
-        cost: US dollars, of the answers whose price is known; `unpriced_requests` tells how many others there were.
+        cost: US dollars, of the answers whose price is known, absent if none is; `unpriced_requests` tells of the others.
     """
 
     date: str
@@ -42,7 +42,7 @@ class Usage(Struct, omit_defaults=True, kw_only=True):
     documents: int = 0
     tokens: int = 0
     search_units: float = 0
-    cost: float = 0
+    cost: float | None = None
 
 
 class Ledger:
@@ -133,6 +133,7 @@ class Ledger:
 def usage(row: Row, figures: Figures) -> Usage:
     """A row as callers see it."""
     day, key, model = row
+    priced = figures.requests - figures.failed_requests - figures.unpriced_requests
     return Usage(
         date=day,
         key=key,
@@ -142,8 +143,8 @@ def usage(row: Row, figures: Figures) -> Usage:
         unpriced_requests=figures.unpriced_requests,
         documents=figures.documents,
         tokens=figures.tokens,
-        search_units=figures.milli_searches / 1000,
-        cost=figures.nano_usd / NANO,
+        search_units=figures.milli_searches / 1000 or 0,
+        cost=figures.nano_usd / NANO if priced else None,
     )
 
 
