@@ -30,7 +30,7 @@ class Usage(Struct, omit_defaults=True, kw_only=True):
     Attributes:
         model: `provider/model` as it served; absent for failed requests.
         tokens: as providers counted them; answers that came without a count add nothing.
-        cost: US dollars, of the answers whose price is known, absent if none is; `unpriced_requests` tells of the others.
+        cost: US dollars, of the answers whose price is known, absent if none is; see `unpriced_requests`.
     """
 
     date: str
