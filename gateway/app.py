@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -76,4 +77,7 @@ async def _load(service: Service, loaded: Callable[[RerankError | None], None]) 
     except RerankError as error:
         loaded(error)
     else:
+        # What lives now lives until the end: the collector need not look through it at every full collection.
+        gc.collect()
+        gc.freeze()
         loaded(None)

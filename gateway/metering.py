@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from gateway.access.counters import Store
 from gateway.access.keys import KeyTable
-from gateway.access.limits import Limit, limits_of
+from gateway.access.limited import LimitedTarget
+from gateway.access.limits import Limit, limits_of, model_limits
 from gateway.access.memory import MemoryStore
 from gateway.access.meter import Meter
+from gateway.access.prices import Price, PriceTable, cost_of
 from gateway.access.usage import Ledger
 from gateway.config import Config
-from gateway.routing import Routes
+from gateway.policy.target import Cost
+from providers.types import Backend
 
 
 class Books:
@@ -38,6 +41,37 @@ class Books:
         await self.store.aclose()
 
 
+class Terms:
+    """Prices and limits of one configuration's targets.
+
+    Args:
+        config: checked.
+        store: where limits are counted.
+    """
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self._config = config
+        self._store = store
+        self._prices = PriceTable(config.prices, lambda name: config.adapter(name).name)
+
+    def cost(self, provider: str, model: str) -> Cost:
+        """What answers of that target cost."""
+        return cost_of(self._prices.find(provider, model))
+
+    def limited(self, backend: Backend, provider: str, model: str) -> Backend:
+        """The backend within the limits of its model; itself where there are none."""
+        limits = model_limits(self._config.rate_limits, f"{provider}/{model}")
+        return LimitedTarget(backend, self._store, limits) if limits else backend
+
+    def prices(self, name: str) -> Sequence[Price | None]:
+        """The price of each target that a name leads to; None where it is unknown."""
+        return [self._price(path) for path in self._config.paths(name)]
+
+    def _price(self, path: str) -> Price | None:
+        provider, _, model = path.partition("/")
+        return self._prices.find(provider, model) if provider in self._config.providers else None
+
+
 def open_store(config: Config) -> Store:
     """The store that the configuration names; nothing is contacted yet."""
     if config.store is None:
@@ -53,18 +87,18 @@ def keys_of(config: Config) -> KeyTable | None:
     return KeyTable(config.auth.keys) if config.auth and config.auth.keys else None
 
 
-def meter_of(config: Config, books: Books, routes: Routes) -> Meter | None:
+def meter_of(config: Config, books: Books, terms: Terms) -> Meter | None:
     """What counts for that configuration; None where nothing is counted, so that nothing is paid for it."""
     limits = _limits(config)
     has_keys = keys_of(config) is not None
     if not limits and not has_keys:
         return None
-    return Meter(books.store, books.ledger if has_keys else None, limits, routes.price)
+    return Meter(books.store, books.ledger if has_keys else None, limits, terms.prices)
 
 
 def _limits(config: Config) -> Mapping[str, tuple[Limit, ...]]:
     """The limits by the name of the key; "" is for callers without one."""
-    everybody = limits_of("the gateway", config.limits)
+    everybody = limits_of("the gateway", config.rate_limits)
     found = {"": everybody}
     for key in config.auth.keys if config.auth else ():
         found[key.name] = limits_of(f"key {key.name}", key.limits, key.budget) + everybody

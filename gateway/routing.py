@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.access.counters import Store
-from gateway.access.limited import LimitedTarget
-from gateway.access.limits import model_limits
 from gateway.access.memory import MemoryStore
-from gateway.access.prices import Price, PriceTable, cost_of
 from gateway.config import Config, ProviderConfig, client_settings, local_model, timeouts_of, url_of
 from gateway.errors import UnknownModel
 from gateway.loading import Loading
+from gateway.metering import Terms
 from gateway.policy.fallback import Absent
 from gateway.policy.target import Target
-from gateway.suggestions import did_you_mean
+from gateway.suggestions import LONGEST_NAME, did_you_mean
 from gateway.upstream import HttpBackend, open_client
 from providers.spec import HttpProvider
 from providers.types import Backend
@@ -31,15 +28,14 @@ class Routes:
     """
 
     def __init__(
-        self, config: Config, backends: Mapping[str, Backend], models: Mapping[str, Mapping[str, Loading]], store: Store
+        self, config: Config, backends: Mapping[str, Backend], models: Mapping[str, Mapping[str, Loading]], terms: Terms
     ) -> None:
         self.config = config
-        self._store = store
-        self._prices = PriceTable(config.prices, lambda name: config.adapter(name).name)
+        self._terms = terms
         self.models = models
         self._backends = backends
-        self._aliases = {name: self._target(model.target, shown_as=name) for name, model in config.models.items()}
         self._seen: dict[str, Backend] = {}
+        self._aliases = {name: self._target(model.target, shown_as=name) for name, model in config.models.items()}
 
     def resolve(self, name: str) -> Backend:
         """What serves that name; for an unknown one a backend that says so (404), with near matches."""
@@ -62,11 +58,6 @@ class Routes:
     def owner(self, name: str) -> str:
         """The provider behind a listed name."""
         return self._path(name).partition("/")[0]
-
-    def price(self, name: str) -> Price | None:
-        """The price of what that name leads to; None if it is unknown."""
-        provider, _, model = self._path(name).partition("/")
-        return self._prices.find(provider, model) if provider in self.config.providers else None
 
     def is_alias(self, name: str) -> bool:
         """Whether the configuration gives that name a meaning of its own."""
@@ -94,33 +85,31 @@ class Routes:
     def _target(self, name: str, shown_as: str | None = None) -> Backend:
         provider, slash, model = name.partition("/")
         if provider in self.models and model in self.models[provider]:
-            return self._within_limits(self.models[provider][model], provider, model, shown_as)
+            return self._priced(self.models[provider][model], provider, model, shown_as)
         if slash and model and provider in self._backends:
-            return self._within_limits(self._backends[provider], provider, model, shown_as)
-        known = [*self.config.models, *self.names()] if hasattr(self, "_aliases") else []
-        known += [f"{other}/{model}" for other in self._backends] if slash else []
-        return Absent(
-            UnknownModel(f'unknown model "{name}"{did_you_mean(name, known)}'), provider if slash else "", model or name
-        )
+            return self._priced(self._backends[provider], provider, model, shown_as)
+        return self._absent(name)
 
-    def _within_limits(self, backend: Backend, provider: str, model: str, shown_as: str | None) -> Backend:
-        target = Target(backend, provider, model, shown_as, cost_of(self._prices.find(provider, model)))
-        limits = model_limits(self.config.limits, f"{provider}/{model}")
-        return LimitedTarget(target, self._store, limits) if limits else target
+    def _priced(self, backend: Backend, provider: str, model: str, shown_as: str | None) -> Backend:
+        target = Target(backend, provider, model, shown_as, self._terms.cost(provider, model))
+        return self._terms.limited(target, provider, model)
+
+    def _absent(self, name: str) -> Backend:
+        provider, slash, model = name[:LONGEST_NAME].partition("/")
+        known = [*self.names(), *(f"{other}/{model}" for other in self._backends if slash)]
+        error = UnknownModel(f'unknown model "{name[:LONGEST_NAME]}"{did_you_mean(name, known)}')
+        return Absent(error, provider, model) if slash else Absent(error, "", provider)
 
     def _remember(self, name: str, backend: Backend) -> None:
+        if len(name) > LONGEST_NAME:
+            return
         if len(self._seen) >= REMEMBERED_TARGETS:
             del self._seen[next(iter(self._seen))]
         self._seen[name] = backend
 
 
-def build(config: Config, store: Store | None = None) -> Routes:
-    """Open a backend for every provider. Nothing is contacted or loaded yet.
-
-    Args:
-        config: checked.
-        store: where the limits of models are counted; it stays open.
-    """
+def build(config: Config, terms: Terms | None = None) -> Routes:
+    """Open a backend for every provider. Nothing is contacted or loaded yet."""
     backends: dict[str, Backend] = {}
     models: dict[str, dict[str, Loading]] = {}
     for name, settings in config.providers.items():
@@ -132,7 +121,7 @@ def build(config: Config, store: Store | None = None) -> Routes:
                 model: Loading(provider.open, local_model(model, chosen))
                 for model, chosen in (settings.models or {}).items()
             }
-    return Routes(config, backends, models, store or MemoryStore())
+    return Routes(config, backends, models, terms or Terms(config, MemoryStore()))
 
 
 def _http_backend(name: str, provider: HttpProvider, settings: ProviderConfig) -> Backend:

@@ -3,91 +3,120 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
-import json
-import os
+import multiprocessing
+import multiprocessing.queues
+import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import uvicorn
+from litestar import Litestar
+from uvicorn.supervisors import Multiprocess
 
 from gateway import app as application
-from gateway.config import Config
+from gateway.banner import banner
+from gateway.config import Config, ServerConfig
 from providers.errors import RerankError
 
 EXIT_NOT_LOADED = 3
 """The exit status when a local model cannot be loaded."""
 
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+
+WORKER_SILENCE = 60
+"""Seconds a worker may be unresponsive, for example while it imports torch, before it is replaced."""
+
 
 class Server(uvicorn.Server):
-    """A uvicorn server that says when it can be used, and stops when a local model cannot be loaded."""
+    """A uvicorn server whose stop by a signal is a success, and which stops when a local model cannot be loaded."""
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[str], None]) -> None:
-        super().__init__(config)
-        self.exit_status = 0
-        self._announce = announce
-        self._bound: asyncio.Future[str] = asyncio.Future()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Bind, then let the announcement know the address."""
-        await super().startup(sockets)
-        if self.started:
-            self._bound.set_result(address(self.servers[0].sockets[0]))
+    exit_status = 0
 
     def loaded(self, error: RerankError | None) -> None:
         """Called when the local models are loaded, or one of them cannot be."""
-        if error is None:
-            self._bound.add_done_callback(lambda bound: self._announce(bound.result()))
-            return
-        print(f"error: {error.message}", file=sys.stderr)
-        self.exit_status = EXIT_NOT_LOADED
+        if error is not None:
+            print(f"error: {error.message}", file=sys.stderr)
+            self.exit_status = EXIT_NOT_LOADED
+            self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop gracefully; a second Ctrl-C at once. uvicorn would raise the signal again after it has stopped."""
+        self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 
 
-def one_process(config: Config) -> int:
-    """Serve in this process until a signal. Returns the exit status."""
+class Worker:
+    """Makes the application in each of several processes, and tells the first one how it went."""
 
-    async def run() -> int:
-        app = application.create(config, lambda error: server.loaded(error))
-        server = Server(uvicorn.Config(app, host=config.server.host, port=config.server.port, **_OPTIONS), announce)
-        await server.serve()
-        return server.exit_status
+    def __init__(self, config: Config, told: multiprocessing.queues.SimpleQueue[str | None]) -> None:
+        self.config = config
+        self.told = told
 
-    def announce(url: str) -> None:
-        print(banner(url, config), flush=True)
+    def __call__(self) -> Litestar:
+        return application.create(self.config, lambda error: self.told.put(error.message if error else None))
 
+
+def serve(config: Config) -> int:
+    """Serve until a signal. Returns the exit status. Raises OSError, saying what to do, if the port cannot be had."""
+    with listening(config.server) as bound:
+        text = banner(address(bound), config)
+        serve_here = config.server.workers == 1
+        return one_process(config, bound, text) if serve_here else several_processes(config, bound, text)
+
+
+def one_process(config: Config, bound: socket.socket, text: str) -> int:
+    """Serve in this process; print the text when requests can be served. Returns the exit status."""
+
+    def loaded(error: RerankError | None) -> None:
+        server.loaded(error)
+        if error is None:
+            print(text, flush=True)
+
+    server = Server(uvicorn.Config(application.create(config, loaded), **_OPTIONS))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(run())
+        runner.run(server.serve(sockets=[bound]))
+    return server.exit_status
 
 
-def several_processes(config: Config, path: str | None) -> int:
-    """Serve in `workers` processes under uvicorn's supervisor until a signal. Returns the exit status."""
-    if path:
-        os.environ[application.CONFIG_VARIABLE] = path
-    host, port = config.server.host, config.server.port
-    threading.Thread(target=_announce_when_ready, args=(config,), daemon=True).start()
-    uvicorn.run(
-        "gateway.app:from_environment", factory=True, host=host, port=port, workers=config.server.workers, **_OPTIONS
-    )
-    return 0
+def several_processes(config: Config, bound: socket.socket, text: str) -> int:
+    """Serve in `workers` processes under uvicorn's supervisor; print the text when all of them can serve."""
+    told: multiprocessing.queues.SimpleQueue[str | None] = multiprocessing.get_context("spawn").SimpleQueue()
+    count = config.server.workers
+    worker: Any = Worker(config, told)
+    options = uvicorn.Config(worker, factory=True, workers=count, timeout_worker_healthcheck=WORKER_SILENCE, **_OPTIONS)
+    supervisor = Multiprocess(options, sockets=[bound])
+    failures: list[str] = []
+
+    def watch() -> None:
+        for _ in range(count):
+            if failure := told.get():
+                failures.append(failure)
+                supervisor.should_exit.set()
+                return
+        print(text, flush=True)
+
+    threading.Thread(target=watch, daemon=True).start()
+    supervisor.run()
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    return EXIT_NOT_LOADED if failures else 0
 
 
-def banner(url: str, config: Config) -> str:
-    """What a newcomer needs: the address, the models, and a line to paste."""
-    names = [*config.models, *(f"{name}/{model}" for name, p in config.providers.items() for model in p.models or {})]
-    open_ended = [f"{name}/<any of its models>" for name, provider in config.providers.items() if not provider.models]
-    lines = [
-        f"rerank-gateway is ready on {url}",
-        f"  models:  {', '.join(names + open_ended) or 'none'}",
-        f"  API:     {url}/docs",
-    ]
-    if names or open_ended:
-        lines += ["", "Try it:", _curl(url, (names + open_ended)[0])]
-    return "\n".join(lines)
+def listening(server: ServerConfig) -> socket.socket:
+    """A bound socket. Raises OSError, saying what to do, if the address cannot be had."""
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    try:
+        return socket.create_server((server.host, server.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (while")[0]
+        raise OSError(
+            f"cannot listen on {server.host}:{server.port}: {reason}; choose another address with --host and --port"
+        ) from None
 
 
 def address(bound: socket.socket) -> str:
@@ -95,33 +124,6 @@ def address(bound: socket.socket) -> str:
     host, port = bound.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # shown, not bound
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _curl(url: str, model: str) -> str:
-    body = {
-        "model": model,
-        "query": "What is the capital of France?",
-        "documents": ["Berlin is the capital of Germany.", "Paris is the capital of France.", "Horses eat grass."],
-    }
-    return f"curl -s {url}/v1/rerank -H 'content-type: application/json' -d '{json.dumps(body)}'"
-
-
-def _announce_when_ready(config: Config) -> None:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.server.host, config.server.host)  # noqa: S104
-    while not _is_ready(host, config.server.port):
-        time.sleep(0.2)
-    print(banner(f"http://{host}:{config.server.port}", config), flush=True)
-
-
-def _is_ready(host: str, port: int) -> bool:
-    connection = http.client.HTTPConnection(host, port, timeout=2)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -132,4 +134,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-_OPTIONS: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False, "date_header": False}
+_OPTIONS: dict[str, Any] = {
+    "access_log": False,
+    "log_level": "warning",
+    "server_header": False,
+    "date_header": False,
+    "proxy_headers": False,
+    "ws": "none",
+    "http": "httptools",
+    "timeout_keep_alive": 75,
+}
+"""uvicorn's 5 seconds of keep-alive would close the pooled connections of callers that pause between requests."""

@@ -35,8 +35,9 @@ class Service:
     async def open(self) -> None:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""
         self.books.open()
-        self.routes = routing.build(self.config, self.books.store)
-        self.meter = metering.meter_of(self.config, self.books, self.routes)
+        terms = metering.Terms(self.config, self.books.store)
+        self.routes = routing.build(self.config, terms)
+        self.meter = metering.meter_of(self.config, self.books, terms)
 
     async def load(self, *names: str) -> None:
         """Load every local model, or only those that these names need, one after the other.

@@ -12,7 +12,7 @@ import yaml
 from gateway.errors import ConfigError, Problem
 
 _VARIABLE = re.compile(
-    r"(?P<escaped>\$\$(?=\{))|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-(?P<default>[^}]*))?\}|(?P<bad>\$\{[^}]*\}?)"
+    r"(?P<escaped>\$\$(?=\{))|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-(?P<default>(?:(?!\$\{)[^}])*))?\}|(?P<bad>\$\{[^}]*\}?)"
 )
 
 

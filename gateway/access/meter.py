@@ -25,7 +25,7 @@ class Meter:
         store: where counters live.
         ledger: where usage is noted; None where no key is asked for.
         limits: of each key by name; the gateway's own are in all of them.
-        price: of the model that a name leads to; None if it is unknown.
+        prices: of all targets that a name leads to; None where one is unknown.
     """
 
     def __init__(
@@ -33,12 +33,12 @@ class Meter:
         store: Store,
         ledger: Ledger | None,
         limits: Mapping[str, tuple[Limit, ...]],
-        price: Callable[[str], Price | None],
+        prices: Callable[[str], Sequence[Price | None]],
     ) -> None:
         self._store = store
         self._ledger = ledger
         self._limits = limits
-        self._price = price
+        self._prices = prices
 
     async def rerank(
         self, caller: Principal, request: RerankRequest, names: Names, rank: Rank
@@ -82,11 +82,11 @@ class Meter:
         """What the request can cost at most, in nano-dollars, whichever of its targets serves."""
         tokens, most = most_tokens(request), 0
         for name in names:
-            price = self._price(name)
-            if price is None:
-                raise PriceUnknown(
-                    f'this key has a budget, and no price is known for "{name[:200]}"; '
-                    "ask the operator to write one under `prices`"
-                )
-            most = max(most, price.most(len(request.documents), tokens))
+            for price in self._prices(name):
+                if price is None:
+                    raise PriceUnknown(
+                        f'this key has a budget, and no price is known for "{name[:200]}"; '
+                        "ask the operator to write one under `prices`"
+                    )
+                most = max(most, price.most(len(request.documents), tokens))
         return most

@@ -16,8 +16,8 @@ _encode = msgspec.json.Encoder().encode
 class EchoedDocument(Struct, omit_defaults=True):
     """The caller's own document, as it was ranked."""
 
-    text: str | None = None
     id: Any = None
+    text: str | None = None
     meta: Any = None
     content: list[Any] | None = None
 
@@ -42,9 +42,9 @@ class ExtraFields(Struct, omit_defaults=True, kw_only=True):
 
     request_type: str = msgspec.field(default_factory=lambda: "rerank")
     provider: str | None = None
-    original_model_requested: str | None = None
     latency: int | None = None
     chunk_index: int = msgspec.field(default_factory=int)
+    original_model_requested: str | None = None
     attempts: list[Attempt] | None = None
     cost: float | None = None
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
-from uuid import uuid4
 
 _SANE = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
@@ -14,4 +14,4 @@ def request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
     for name, value in headers:
         if name == b"x-request-id" and _SANE.fullmatch(value):
             return value.decode("ascii")
-    return uuid4().hex
+    return os.urandom(16).hex()

@@ -19,6 +19,8 @@ from providers.types import Call, Input, Parts, RerankRequest
 WireDocument = str | dict[str, Any] | None
 """A document as callers may write it: text, `{text, id?, meta?}`, structured data, or content parts."""
 
+_TEXT_ONLY = {str}
+
 
 class Body(Struct, kw_only=True):
     """The request body. null means absent; fields that nobody knows are ignored; `top_k` is accepted for `top_n`."""
@@ -32,6 +34,9 @@ class Body(Struct, kw_only=True):
     priority: int | None = None
     return_documents: bool | None = None
     fallbacks: list[str] | None = None
+
+
+_KNOWN = len(Body.__struct_fields__)
 
 
 def decoder(extras: Iterable[str]) -> Callable[[bytes], Body]:
@@ -93,6 +98,8 @@ def texts(documents: list[WireDocument] | None) -> list[Input]:
     """Each document as it will be ranked. Raises InvalidRequest if there are none or one is blank."""
     if not documents:
         raise InvalidRequest("documents are required for rerank")
+    if set(map(type, documents)) == _TEXT_ONLY and all(map(str.strip, documents)):  # type: ignore[arg-type]
+        return documents  # type: ignore[return-value]  # all text, none blank: the usual case, without a copy
     ranked: list[Input] = []
     for index, document in enumerate(documents):
         text = document if type(document) is str else _ranked_form(document, index)
@@ -127,9 +134,11 @@ def _query(query: str | dict[str, Any] | None) -> Input:
 
 
 def _extra(body: Body) -> dict[str, Any]:
-    names = body.__struct_fields__[len(Body.__struct_fields__) :]
-    values = ((name, getattr(body, name)) for name in names)
-    return {name: value for name, value in values if value is not UNSET and value is not None}
+    names = body.__struct_fields__[_KNOWN:]
+    values = [getattr(body, name) for name in names]
+    if values.count(UNSET) == len(values):
+        return {}
+    return {name: value for name, value in zip(names, values, strict=True) if value is not UNSET and value is not None}
 
 
 def _has_form(entry: str) -> bool:

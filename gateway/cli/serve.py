@@ -25,9 +25,7 @@ def run(chosen: Namespace) -> int:
     """Serve until a signal."""
     config = _overridden(read_config(chosen.config), chosen)
     exposure.check(config.server.host, config.auth)
-    if config.server.workers == 1:
-        return server.one_process(config)
-    return server.several_processes(config, chosen.config)
+    return server.serve(config)
 
 
 def _overridden(config: Config, chosen: Namespace) -> Config:

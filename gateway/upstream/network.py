@@ -9,13 +9,45 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 
+class ResumingContext(ssl.SSLContext):
+    """Resumes the TLS session of an earlier connection to the same host. asyncio offers no parameter for that, but
+    makes every connection here."""
+
+    _latest: dict[str | bytes | None, ssl.SSLObject]
+    _sessions: dict[str | bytes | None, ssl.SSLSession | None]
+
+    def __init__(self, protocol: int) -> None:
+        self._latest = {}
+        self._sessions = {}
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """As SSLContext's."""
+        latest = self._latest.get(server_hostname)
+        if latest is not None and latest.version() is not None:
+            # The handshake is over, and the ticket that TLS 1.3 servers send after it has come.
+            self._sessions[server_hostname] = latest.session
+        session = session or self._sessions.get(server_hostname)
+        made = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        self._latest[server_hostname] = made
+        return made
+
+
 @lru_cache(maxsize=64)
 def tls_context(ca_file: str | None, client_cert: str | None, client_key: str | None) -> ssl.SSLContext:
     """A verifying TLS context. Shared: reading the system's authorities costs tens of milliseconds and about 1 MB.
 
     Raises OSError (ssl.SSLError among them) for a file that is missing or not what it should be.
     """
-    context = ssl.create_default_context()
+    context = ResumingContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
     if ca_file is not None:
         context.load_verify_locations(ca_file)
     if client_cert is not None:

@@ -72,20 +72,20 @@ class Model(Protocol):
         ...
 
 
-def take(waiting: Sequence[Text], budget: int) -> list[Text]:
+def take(waiting: Sequence[Text], budget: int, window: int = 0) -> list[Text]:
     """The next batch. Pure.
 
     Args:
         waiting: the texts in the order of their stamps.
         budget: how many tokens a batch may hold, padding included. A single text may be longer.
+        window: how far to look for texts of similar length, in tokens; at least one budget.
 
     Returns:
-        Texts of one group and of similar length, the first of `waiting` among them; only texts that a strictly fair
-        server would serve in about the same time are considered.
+        Texts of one group and of similar length, the first of `waiting` among them, the others from the window.
     """
     if not waiting:
         return []
-    near = sorted(_near(waiting, budget), key=lambda text: text.size)
+    near = sorted(_near(waiting, max(budget, window)), key=lambda text: text.size)
     sizes = [text.size for text in near]
     sums = [0, *accumulate(sizes)]
     low = high = near.index(waiting[0])
@@ -94,14 +94,14 @@ def take(waiting: Sequence[Text], budget: int) -> list[Text]:
     return near[low : high + 1]
 
 
-def _near(waiting: Sequence[Text], budget: int) -> Iterable[Text]:
-    """The front of the queue, about one batch of it, as far as it may share a batch with the leader."""
+def _near(waiting: Sequence[Text], window: int) -> Iterable[Text]:
+    """The front of the queue, as far as it may share a batch with the leader."""
     total = 0
     for text in waiting:
         if text.tokens.group == waiting[0].tokens.group:
             yield text
         total += text.size
-        if total >= budget:
+        if total >= window:
             return
 
 
@@ -137,8 +137,9 @@ class Batcher:
         self._wake = threading.Condition()
         self._waiting: list[Text] = []
         self._known: dict[bytes, Text] = {}
+        self._jobs: set[Job] = set()
         self._now = 0.0
-        self._started: tuple[list[Text], Any, float] | None = None
+        self.started: tuple[list[Text], Any, float] | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
         self.queued = 0
@@ -163,6 +164,7 @@ class Batcher:
                 raise NotReady("the local model was closed")
             if job.cancelled:
                 return
+            self._jobs.add(job)
             job.submitted, job.places, job.rows = self._clock(), places, [None] * len(keys)
             wanted = [self._joined(job, texts[own[0]], key) for key, own in places.items()]
             self._stamp(wanted, 1 + priority / PRIORITY_UNIT)
@@ -181,7 +183,7 @@ class Batcher:
             self._wake.notify()
         if self._thread is not None:
             self._thread.join()
-        self._fail({job for text in self._known.values() for job in text.jobs}, NotReady("the local model was closed"))
+        self._fail(set(self._jobs), NotReady("the local model was closed"))
 
     def _joined(self, job: Job, tokens: Tokens, key: bytes) -> Text:
         """The text that is already queued or computed for somebody else, or a new one."""
@@ -203,6 +205,7 @@ class Batcher:
 
     def _leave(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
+            self._jobs.discard(job)
             for text in filter(None, map(self._known.get, job.places)):
                 text.jobs.remove(job)
                 if not text.jobs:
@@ -214,7 +217,7 @@ class Batcher:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not (self._waiting or self._started or self._closed):
+                while not (self._waiting or self.started or self._closed):
                     self._wake.wait()
                 if self._closed:
                     return
@@ -223,16 +226,17 @@ class Batcher:
     def step(self) -> None:
         """Take a batch, start it, and collect what is due. The thread's loop; tests call it themselves."""
         batch = self._next()
-        before, self._started = self._started, self._launched(batch) if batch else None
+        before, self.started = self.started, self._launched(batch) if batch else None
         if before is not None:
             self._finish(*before)
-        if self._started is not None and not self._ahead:
-            before, self._started = self._started, None
+        if self.started is not None and not self._ahead:
+            before, self.started = self.started, None
             self._finish(*before)
 
     def _next(self) -> list[Text]:
         with self._wake:
-            batch = take(self._waiting, self.budget)
+            # Half a budget for every request: a round of all of them, in which texts of similar length can be found.
+            batch = take(self._waiting, self.budget, len(self._jobs) * self.budget // 2)
             if batch:
                 # The clock stands at the text served, not at the batch's last: who comes now is not put behind a batch.
                 self._now = max(self._now, self._waiting[0].stamp)
@@ -284,9 +288,10 @@ class Batcher:
             for job in jobs:
                 job.compute += min(seconds, now - job.submitted)
                 job.waited = now - job.submitted - job.compute
-        for job in jobs:
-            if not job.places:
-                job.done(job, None)
+            complete = {job for job in jobs if not job.places}
+            self._jobs -= complete
+        for job in complete:
+            job.done(job, None)
 
     def _broken(self, batch: list[Text], sentence: str) -> None:
         self._fail({job for text in batch for job in text.jobs}, TargetFailed(sentence))

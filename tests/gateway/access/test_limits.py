@@ -99,7 +99,7 @@ async def test_a_refusal_says_what_the_limit_is_and_when_to_come_back(
 
 
 async def test_the_tightest_limit_of_each_unit_is_shown(serve: Any, upstream: Upstream) -> None:
-    sections = {"limits": {"requests": "3/hour", "documents": "100/hour"}}
+    sections = {"rate_limits": {"requests": "3/hour", "documents": "100/hour"}}
     caller = await team(serve, sections, limits={"requests": "1000/minute", "documents": "10/minute"})
     shown = (await caller.ask()).headers
     assert (shown["x-ratelimit-limit-requests"], shown["x-ratelimit-remaining-requests"]) == ("3", "2")
@@ -123,7 +123,7 @@ async def test_one_key_does_not_use_up_anothers(serve: Any, upstream: Upstream) 
 async def test_the_gateways_own_limit_holds_for_all_together(auth: str, serve: Any, upstream: Upstream) -> None:
     made = [key(name) for name in ("one", "two")]
     sections = {"auth": {"keys": [entry for _, entry in made]} if auth == "keys" else "none"}
-    client = await serve(limits={"requests": "3/hour"}, **sections)
+    client = await serve(rate_limits={"requests": "3/hour"}, **sections)
     answers = [await Team(client, secret).ask() for _ in range(2) for secret, _ in made]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
 
@@ -139,7 +139,7 @@ async def test_a_models_limit_holds_by_whatever_name_it_is_asked_for(
     name: str, serve: Any, upstream: Upstream, stored: Any
 ) -> None:
     sections = {"models": {"alone": {"target": "cohere/rerank-v3.5"}}, **stored}
-    client = await serve(limits={"models": {"cohere/rerank-v3*": {"requests": "2/hour"}}}, **sections)
+    client = await serve(rate_limits={"models": {"cohere/rerank-v3*": {"requests": "2/hour"}}}, **sections)
     answers = [await client.post("/v1/rerank", json=body(model=name)) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert len(upstream.calls) == 2
@@ -149,7 +149,7 @@ async def test_beyond_a_models_limit_the_fallback_serves_and_its_own_limit_holds
     serve: Any, upstream: Upstream
 ) -> None:
     models = {"cohere/rerank-v3.5": {"requests": "1/hour"}, "cohere/rerank-v3.0": {"requests": "1/hour"}}
-    client = await serve(limits={"models": models})
+    client = await serve(rate_limits={"models": models})
     answers = [await client.post("/v1/rerank", json=body(model="fast")) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert [answer.json().get("model") for answer in answers[:2]] == ["fast", "slow"]
@@ -425,10 +425,10 @@ def test_content_parts_count_too() -> None:
 
 
 PROBLEMS: dict[str, tuple[dict[str, Any], str]] = {
-    "rate": ({"limits": {"requests": "many"}}, "limits.requests: must look like `600/minute`"),
-    "rate of zero": ({"limits": {"requests": "0/minute"}}, "limits.requests"),
-    "window": ({"limits": {"tokens": "5/year"}}, "limits.tokens"),
-    "concurrency of a model": ({"limits": {"models": {"m": {"concurrency": 3}}}}, "unknown key"),
+    "rate": ({"rate_limits": {"requests": "many"}}, "rate_limits.requests: must look like `600/minute`"),
+    "rate of zero": ({"rate_limits": {"requests": "0/minute"}}, "rate_limits.requests"),
+    "window": ({"rate_limits": {"tokens": "5/year"}}, "rate_limits.tokens"),
+    "concurrency of a model": ({"rate_limits": {"models": {"m": {"concurrency": 3}}}}, "unknown key"),
     "price without a unit": ({"prices": {"a/b": {}}}, "prices.a/b: needs per_search or per_million_tokens"),
     "negative price": ({"prices": {"a/b": {"per_search": -1}}}, "prices.a/b.per_search"),
     "store": ({"store": {"url": "http://x"}}, "store.url: must be a redis://"),

@@ -1,0 +1,87 @@
+"""Load on one server, and what it cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.stacks import HERE, KEY, LOAD_CORE, Server
+
+
+class Figures(msgspec.Struct):
+    """One measurement. Latencies and CPU time in microseconds, CPU time per request; memory in megabytes."""
+
+    rate: float
+    p50: float
+    p99: float
+    errors: int
+    cpu: float | None = None
+    megabytes: float | None = None
+
+
+def closed(server: Server | None, port: int, body: Path, concurrency: int, seconds: float) -> Figures:
+    """wrk: so many connections, each sends the next request when the answer has come."""
+    _wrk(port, body, concurrency, 0.5)
+    before = server.cpu_seconds() if server else 0.0
+    told = _wrk(port, body, concurrency, seconds)
+    return _figures(told, server, before)
+
+
+def opened(program: str, server: Server | None, port: int, request: Path, rate: float, seconds: float) -> Figures:
+    """Requests due at random moments, `rate` per second, whatever happens to earlier ones."""
+    before = server.cpu_seconds() if server else 0.0
+    command = ["taskset", "-c", str(LOAD_CORE), program, str(port), f"{rate:.1f}", str(seconds), "128", str(request)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=True)
+    return _figures(json.loads(done.stdout), server, before)
+
+
+def body(folder: Path, documents: int, characters: int | None) -> Path:
+    """A request body with documents of that many characters, or 200 to 500 each."""
+    path = folder / f"body-{documents}-{characters}.json"
+    choose = random.Random(7)
+    texts = [_text(choose, characters or choose.randint(200, 500)) for _ in range(documents)]
+    query = "what is the effect of a shock wave on the boundary layer of a wing"
+    path.write_text(json.dumps({"model": "cohere/rerank-v3.5", "query": query, "documents": texts}))
+    return path
+
+
+def request(folder: Path, content: Path) -> Path:
+    """The same as a whole HTTP request."""
+    path = folder / f"{content.stem}.http"
+    data = content.read_bytes()
+    head = (
+        "POST /v1/rerank HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+        f"authorization: Bearer {KEY}\r\ncontent-length: {len(data)}\r\n\r\n"
+    )
+    path.write_bytes(head.encode() + data)
+    return path
+
+
+def _text(choose: random.Random, length: int) -> str:
+    letters = "etaoinshrdlucmfwypvbgkjqxz"
+    words: list[str] = []
+    while sum(map(len, words)) + len(words) < length:
+        words.append("".join(choose.choices(letters, k=choose.randint(2, 11))))
+    return " ".join(words)[:length].strip().ljust(length, "x")
+
+
+def _wrk(port: int, body: Path, concurrency: int, seconds: float) -> dict[str, float]:
+    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{concurrency}", f"-d{max(1, round(seconds))}s"]
+    command += ["--timeout", "30s", "-s", str(HERE / "wrk.lua"), f"http://127.0.0.1:{port}/v1/rerank"]
+    variables = os.environ | {"BENCHMARK_BODY": str(body), "BENCHMARK_KEY": KEY}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=True, env=variables)
+    told: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return told
+
+
+def _figures(told: dict[str, float], server: Server | None, before: float) -> Figures:
+    figures = Figures(told["requests"] / told["seconds"], told["p50"], told["p99"], int(told["errors"]))
+    if server is not None:
+        figures.cpu = (server.cpu_seconds() - before) / max(told["requests"], 1) * 1e6
+        figures.megabytes = server.megabytes()
+    return figures

