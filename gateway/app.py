@@ -13,7 +13,8 @@ from litestar import Litestar
 from litestar.exceptions import HTTPException
 
 from gateway import config as configuration
-from gateway.api import endpoint, errors, health, models, openapi, rerank, usage
+from gateway.api import endpoint, errors, health, models, mounts, openapi, rerank, usage
+from gateway.api.paths import Forgiving
 from gateway.config import Config
 from gateway.service import Service
 from providers.errors import RerankError
@@ -41,9 +42,10 @@ def create(config: Config, loaded: Callable[[RerankError | None], None] = lambda
             loading.cancel()
             await service.aclose()
 
-    return Litestar(
+    app = Litestar(
         route_handlers=[
-            endpoint.route(service, rerank.dialect()),
+            endpoint.route(service, rerank.dialect(lambda: service.routes.default_model())),
+            *mounts.routes(service),
             models.route(service),
             usage.route(service),
             *health.route(service),
@@ -59,6 +61,8 @@ def create(config: Config, loaded: Callable[[RerankError | None], None] = lambda
         logging_config=None,
         debug=False,
     )
+    app.asgi_handler = Forgiving(app.asgi_handler, rerank.PATHS)
+    return app
 
 
 def from_environment() -> Litestar:

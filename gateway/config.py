@@ -166,6 +166,10 @@ class Config(Settings):
     models: Annotated[dict[Name, ModelConfig], EmptyIfNull] = Field(
         default={}, description="Names that callers may use instead of provider/model."
     )
+    default_model: Name | None = Field(
+        default=None,
+        description="What serves requests of dialects without a model (TEI); unset, the only name if there is one.",
+    )
 
     rate_limits: LimitsConfig | None = Field(default=None, description="What all callers together may take.")
     prices: dict[Name, Price] = Field(
@@ -224,6 +228,13 @@ def endpoint(base_url: str, path: str) -> str:
 def url_of(provider: HttpProvider, settings: ProviderConfig) -> str:
     """Where that provider's requests go."""
     return endpoint(settings.base_url or provider.base_url or "", provider.path)
+
+
+def score_url_of(provider: HttpProvider, settings: ProviderConfig) -> str | None:
+    """Where that provider's score requests go: beside its rerank endpoint. None if it has no score API."""
+    if provider.score is None:
+        return None
+    return url_of(provider, settings).removesuffix(_last(provider.path)) + _last(provider.score.path)
 
 
 def client_settings(settings: ProviderConfig) -> ClientSettings:
@@ -303,6 +314,10 @@ def _without(tree: Any, location: tuple[int | str, ...]) -> Any:
     return {name: value for name, value in tree.items() if name != key}
 
 
+def _last(path: str) -> str:
+    return path[path.rindex("/") :]
+
+
 def _section(problem: Problem) -> str:
     return ".".join(problem.path.split(".")[:2])
 
@@ -359,6 +374,8 @@ def _semantic(config: Config, gone: set[str]) -> list[Problem]:
                 continue
             if message := _target_problem(config, target, alias_allowed=path != "target"):
                 problems.append(Problem(f"models.{name}.{path}", message))
+    if config.default_model and (message := _target_problem(config, config.default_model, alias_allowed=True)):
+        problems.append(Problem("default_model", message))
     return problems
 
 

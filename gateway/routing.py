@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.access.memory import MemoryStore
-from gateway.config import Config, ProviderConfig, client_settings, local_model, timeouts_of, url_of
+from gateway.config import Config, ProviderConfig, client_settings, local_model, score_url_of, timeouts_of, url_of
 from gateway.errors import UnknownModel
 from gateway.loading import Loading
 from gateway.metering import Terms
 from gateway.policy.fallback import Absent
+from gateway.policy.pairs import Pairs
 from gateway.policy.target import Target
 from gateway.suggestions import LONGEST_NAME, did_you_mean
 from gateway.upstream import HttpBackend, open_client
@@ -59,6 +60,18 @@ class Routes:
         """The provider behind a listed name."""
         return self._path(name).partition("/")[0]
 
+    def default_model(self) -> str | None:
+        """What serves a request whose dialect lets the model be left out: the configured one, else the only name."""
+        if self.config.default_model is not None:
+            return self.config.default_model
+        names = self.names()
+        return names[0] if len(names) == 1 else None
+
+    def known(self, name: str) -> bool:
+        """Whether that name resolves to something, without saying whether an upstream has that model."""
+        provider, slash, model = self._path(name).partition("/")
+        return model in self.models.get(provider, {}) or bool(slash and model and provider in self._backends)
+
     def is_alias(self, name: str) -> bool:
         """Whether the configuration gives that name a meaning of its own."""
         return name in self._aliases
@@ -85,7 +98,7 @@ class Routes:
     def _target(self, name: str, shown_as: str | None = None) -> Backend:
         provider, slash, model = name.partition("/")
         if provider in self.models and model in self.models[provider]:
-            return self._priced(self.models[provider][model], provider, model, shown_as)
+            return self._priced(Pairs(self.models[provider][model]), provider, model, shown_as)
         if slash and model and provider in self._backends:
             return self._priced(self._backends[provider], provider, model, shown_as)
         return self._absent(name)
@@ -133,4 +146,5 @@ def _http_backend(name: str, provider: HttpProvider, settings: ProviderConfig) -
         timeouts_of(settings),
         {header: value.get_secret_value() for header, value in settings.headers.items()},
         name,
+        score_url_of(provider, settings),
     )

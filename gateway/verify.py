@@ -16,10 +16,13 @@ def verified(results: list[Ranked], request: RerankRequest) -> list[Ranked]:
     """The results sorted by (-score, index) and cut to `top_n`.
 
     Raises:
-        BadAnswer: no results at all, an index out of range or given twice, a score that is not a finite number.
+        BadAnswer: no results at all, a score request not answered for every pair, an index out of range or given
+            twice, a score that is not a finite number.
     """
     if not results:
         raise BadAnswer("the answer has no results")
+    if request.queries is not None and len(results) != len(request.documents):
+        raise BadAnswer(f"the answer has {len(results)} scores for {len(request.documents)} pairs")
     if not _sound(results, len(request.documents)):
         raise BadAnswer(_fault(results, len(request.documents)))
     # Two stable sorts by attribute cost a third of one by a tuple: no Python code runs per result.

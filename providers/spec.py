@@ -14,6 +14,19 @@ JSON = dict[str, Any]
 Field = Literal["top_n", "max_tokens_per_doc", "priority", "return_documents"]
 
 
+class ScoreApi(Struct, frozen=True, kw_only=True):
+    """A provider's own way to score pairs of texts, one query to many documents or one to each.
+
+    Attributes:
+        path: beside the rerank endpoint, for example `/v1/score`.
+        encode, decode: as in HttpProvider, of requests that carry `queries`.
+    """
+
+    path: str
+    encode: Callable[[RerankRequest], JSON]
+    decode: Callable[[bytes, RerankRequest], Ranking]
+
+
 class HttpProvider(Struct, frozen=True, kw_only=True):
     """A reranker behind HTTP, said as data.
 
@@ -29,6 +42,7 @@ class HttpProvider(Struct, frozen=True, kw_only=True):
             the conformance test checks: a field changes the body if and only if it is named here.
         max_documents: how many documents one call may carry; None is no documented limit.
         multimodal: whether content parts may be sent.
+        score: its score API, if it has one; without it only one query for all documents can be scored.
         api_key_env: the environment variable that vendor's users set; None if there is no usual one.
         key_required: whether the target refuses calls without a key.
         headers: constant headers that the vendor demands.
@@ -43,6 +57,7 @@ class HttpProvider(Struct, frozen=True, kw_only=True):
     fields: frozenset[str]
     max_documents: int | None = None
     multimodal: bool = False
+    score: ScoreApi | None = None
     api_key_env: str | None = None
     key_required: bool = True
     headers: Mapping[str, str] = {}

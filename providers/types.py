@@ -59,12 +59,14 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
 
     Attributes:
         model: the name the target knows the model by (an adapter never sees an alias).
-        query: never blank.
+        query: never blank. Of a score request the first of `queries`.
         documents: at least one, none blank, in the caller's order.
         top_n: how many results the caller wants, at least 1; None is all.
         max_tokens_per_doc: cut each document after so many tokens.
         priority: 0 to 999, lower is served earlier.
         return_documents: the caller wants its documents back. The gateway echoes them itself; no upstream need do it.
+        queries: given for a score request only: one query for all documents, or one for each document (pairwise). Every
+            document is then to be scored.
         extra: fields outside this contract, of which a target takes only those that its adapter declares.
         call: what all attempts share.
     """
@@ -76,6 +78,7 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
     max_tokens_per_doc: int | None = None
     priority: int | None = None
     return_documents: bool = False
+    queries: list[Input] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     call: Call = field(default_factory=lambda: Call(id=""))
 

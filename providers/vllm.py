@@ -14,7 +14,7 @@ from msgspec.json import Decoder
 from providers.dialects.errors import error_message
 from providers.dialects.fields import limit, passed, present
 from providers.dialects.results import counted, read
-from providers.spec import JSON, HttpProvider
+from providers.spec import JSON, HttpProvider, ScoreApi
 from providers.types import Ranked, Ranking, RerankRequest, Usage
 
 _EXTRAS = (
@@ -36,7 +36,19 @@ class _Answer(Struct):
     id: str | None = None
 
 
+class _Scored(Struct):
+    index: int
+    score: float
+
+
+class _Scores(Struct):
+    data: list[_Scored]
+    usage: Usage | None = None
+    id: str | None = None
+
+
 _ANSWER = Decoder(_Answer)
+_SCORES = Decoder(_Scores)
 
 
 def encode(request: RerankRequest) -> JSON:
@@ -50,6 +62,24 @@ def encode(request: RerankRequest) -> JSON:
         # Without it a pair longer than the model's limit fails the whole call; -1 cuts it at that limit.
         truncate_prompt_tokens=-1,
     ) | passed(request, _EXTRAS)
+
+
+def encode_score(request: RerankRequest) -> JSON:
+    queries = request.queries or [request.query]
+    return present(
+        model=request.model,
+        # `text_1` and `text_2` are the oldest names, which every version takes. They want text as it is when it is one.
+        text_1=queries[0] if len(queries) == 1 else queries,
+        text_2=request.documents,
+        priority=request.priority,
+        truncate_prompt_tokens=-1,
+    ) | passed(request, _EXTRAS)
+
+
+def decode_score(body: bytes, request: RerankRequest) -> Ranking:
+    answer = _SCORES.decode(body)
+    results = [Ranked(row.index, row.score) for row in answer.data]
+    return Ranking(results=results, usage=counted(answer.usage), id=answer.id)
 
 
 def decode(body: bytes, request: RerankRequest) -> Ranking:
@@ -66,5 +96,6 @@ PROVIDER = HttpProvider(
     error_message=error_message,
     fields=frozenset({"top_n", "max_tokens_per_doc", "priority", *_EXTRAS}),
     multimodal=True,
+    score=ScoreApi(path="/v1/score", encode=encode_score, decode=decode_score),
     key_required=False,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -49,17 +50,56 @@ class ExtraFields(Struct, omit_defaults=True, kw_only=True):
     cost: float | None = None
 
 
+class Row(Struct, omit_defaults=True):
+    """A result as Voyage's clients read it: the document is its text."""
+
+    relevance_score: float
+    index: int
+    document: str | None = None
+
+
+class ApiVersion(Struct):
+    """Which of Cohere's APIs this is: "1" or "2"."""
+
+    version: str
+
+
+class Counts(Struct, omit_defaults=True):
+    """What was used or charged, in Cohere's words."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    search_units: float | None = None
+
+
+class Meta(Struct, omit_defaults=True):
+    """Cohere's account of a call."""
+
+    api_version: ApiVersion
+    billed_units: Counts | None = None
+    tokens: Counts | None = None
+
+
 class Answer(Struct, omit_defaults=True, kw_only=True):
-    """The body of a 200."""
+    """The body of a 200.
+
+    Attributes:
+        data: the results once more, as Voyage's clients read them; only for those.
+        meta: what Cohere's v2 clients read; only for those.
+    """
 
     id: str
     results: list[Result]
+    data: list[Row] | None = None
     model: str
     usage: Usage | None = None
+    meta: Meta | None = None
     extra_fields: ExtraFields
 
 
-def encode(ranking: Ranking, request: RerankRequest, documents: list[WireDocument], latency: int) -> bytes:
+def encode(
+    ranking: Ranking, request: RerankRequest, documents: list[WireDocument], latency: int, more: Mapping[str, Any] = {}
+) -> bytes:
     """The bytes of the answer.
 
     Args:
@@ -67,6 +107,7 @@ def encode(ranking: Ranking, request: RerankRequest, documents: list[WireDocumen
         request: what was asked.
         documents: the caller's own documents, to echo when asked for.
         latency: milliseconds.
+        more: other fields of Answer, which replace those of the ranking.
     """
     # A Ranked encodes to the same bytes as a Result without a document.
     results: Any = ranking.results
@@ -82,7 +123,7 @@ def encode(ranking: Ranking, request: RerankRequest, documents: list[WireDocumen
             id=request.call.id,
             results=results,
             model=ranking.model,
-            usage=ranking.usage,
+            **{"usage": ranking.usage, **more},
             extra_fields=_extra_fields(ranking, request, latency),
         )
     )

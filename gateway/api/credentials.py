@@ -1,28 +1,31 @@
-"""Where a caller may put its key. Clients differ: a scheme in any letter case, none at all, or a header of its own."""
+"""Where clients put a key."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-_OWN_HEADERS = (b"x-api-key", b"api-key")
+_OTHERS = (b"x-api-key", b"api-key")
 
 
 def presented_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """The key in these ASGI headers, None if there is none.
 
-    `Authorization: Bearer <key>` with the scheme in any letter case, `Authorization: <key>`, `X-Api-Key: <key>` or
-    `Api-Key: <key>`; `Authorization` wins. The bytes are kept as they are (ISO-8859-1), so nothing can fail to decode.
+    `Authorization` wins: a bearer token, in whatever letter case the scheme is written, or the bare key, as some
+    clients of text-embeddings-inference send it. Then `X-Api-Key`, then `Api-Key`. Any other scheme is no key of ours.
     """
-    own = None
+    found: dict[bytes, bytes] = {}
     for name, value in headers:
         if name == b"authorization":
-            if key := _without_scheme(value):
-                return key.decode("latin-1")
-        elif own is None and name in _OWN_HEADERS:
-            own = value.strip().decode("latin-1") or None
-    return own
+            key = _token(value)
+            if key is not None:
+                return key
+        elif name in _OTHERS:
+            found.setdefault(name, value.strip())
+    return next((found[name].decode("latin-1") for name in _OTHERS if found.get(name)), None)
 
 
-def _without_scheme(value: bytes) -> bytes:
-    scheme, _, rest = value.strip().partition(b" ")
-    return rest.strip() if scheme.lower() == b"bearer" else value.strip()
+def _token(value: bytes) -> str | None:
+    words = value.split()
+    if len(words) == 2 and words[0].lower() == b"bearer":
+        return words[1].decode("latin-1")
+    return words[0].decode("latin-1") if len(words) == 1 and words[0].lower() != b"bearer" else None

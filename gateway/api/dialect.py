@@ -6,8 +6,13 @@ from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
+from gateway.api.errors import status_of
 from gateway.api.request import WireDocument
+from providers.errors import RerankError
 from providers.types import Call, Ranking, RerankRequest
+
+DefaultModel = Callable[[], str | None]
+"""What gives the model of requests that name none, in the dialects which allow that; None where none is configured."""
 
 
 class Incoming(Struct):
@@ -45,13 +50,14 @@ class Asked(Struct):
 
 
 class Refusal(Struct):
-    """Why there is no ranking. `model` is the name that was asked for, if it came that far."""
+    """Why there is no ranking: `error` was raised; `model` is the name that was asked for, if it came that far."""
 
     status: int
     message: str
     code: str
     call: Call
     model: str | None = None
+    error: RerankError | None = None
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
@@ -63,6 +69,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
         decode: raises RerankError (InvalidRequest with the dialect's own wording) for a bad request.
         encode: the body of a 200, from the verified ranking and the latency in milliseconds.
         refuse: the body of any other answer.
+        status: the HTTP status of an error; the gateway's own table unless the vendor's differs.
     """
 
     name: str
@@ -70,3 +77,4 @@ class Dialect(Struct, frozen=True, kw_only=True):
     decode: Callable[[Incoming], Asked]
     encode: Callable[[Asked, Ranking, int], bytes]
     refuse: Callable[[Refusal], bytes]
+    status: Callable[[RerankError], int] = status_of

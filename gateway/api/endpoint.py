@@ -53,7 +53,8 @@ class Endpoint:
             ranking, headers = await self._service.rerank_for(caller, asked.request, asked.fallbacks)
             return 200, self._dialect.encode(asked, ranking, round((monotonic() - start) * 1000)), headers
         except RerankError as error:
-            refusal = Refusal(errors.status_of(error), error.message, error.code, incoming.call, model)
+            status = self._dialect.status(error)
+            refusal = Refusal(status, error.message, error.code, incoming.call, model, error)
             return refusal.status, self._dialect.refuse(refusal), errors.headers(error)
         except Exception:
             logger.exception("internal error")

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import yaml
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from providers.errors import InvalidRequest
 from providers.types import Call, Input, Parts, RerankRequest
@@ -23,13 +23,18 @@ _TEXT_ONLY = {str}
 
 
 class Body(Struct, kw_only=True):
-    """The request body. null means absent; fields that nobody knows are ignored; `top_k` is accepted for `top_n`."""
+    """The request body. null means absent; fields that nobody knows are ignored; `top_k` is accepted for `top_n`.
+
+    Numbers and booleans may come as strings ("3", "true"), as RAGFlow sends them. `texts` in place of `documents` is a
+    request to text-embeddings-inference, and read as that.
+    """
 
     model: str | None = None
     query: str | dict[str, Any] | None = None
     documents: list[WireDocument] | None = None
+    texts: list[str] | None = None
     top_n: int | None = None
-    top_k: int | None = None
+    top_k: int | UnsetType | None = UNSET
     max_tokens_per_doc: int | None = None
     priority: int | None = None
     return_documents: bool | None = None
@@ -47,7 +52,7 @@ def decoder(extras: Iterable[str]) -> Callable[[bytes], Body]:
     names = sorted(set(extras) - set(Body.__struct_fields__))
     fields = [(name, Any, UNSET) for name in names]
     extended: type[Body] = msgspec.defstruct("Body", fields, bases=(Body,), kw_only=True)  # type: ignore[assignment]
-    decode = msgspec.json.Decoder(extended).decode
+    decode = msgspec.json.Decoder(extended, strict=False).decode
 
     def checked(body: bytes) -> Body:
         try:
@@ -75,7 +80,7 @@ def canonical(body: Body, call: Call, is_name: Callable[[str], bool]) -> RerankR
         raise InvalidRequest("model is required")
     query = _query(body.query)
     documents = texts(body.documents)
-    top_n = body.top_n if body.top_n is not None else body.top_k
+    top_n = body.top_n if body.top_n is not None or body.top_k is UNSET else body.top_k
     if top_n is not None and top_n < 1:
         raise InvalidRequest("top_n must be at least 1")
     for entry in body.fallbacks or ():

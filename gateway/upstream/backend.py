@@ -12,7 +12,7 @@ from gateway.upstream.network import host_of
 from gateway.upstream.refusal import clean, refusal
 from gateway.upstream.seam import Client, Timeouts
 from providers.errors import BadAnswer, Rejected, RerankError, TargetTimeout, Unsupported
-from providers.spec import HttpProvider
+from providers.spec import HttpProvider, ScoreApi
 from providers.types import Parts, Ranking, RerankRequest
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -29,6 +29,7 @@ class HttpBackend:
         timeouts: of one call; a deadline of the request that comes sooner shortens `total`.
         headers: the operator's own constant headers.
         name: the configured name of the provider, for messages; the adapter's if absent.
+        score_url: the complete endpoint of the adapter's score API, if it has one.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class HttpBackend:
         timeouts: Timeouts,
         headers: Mapping[str, str] | None = None,
         name: str | None = None,
+        score_url: str | None = None,
     ) -> None:
         self._provider = provider
         self._url = url
@@ -48,17 +50,19 @@ class HttpBackend:
         self._timeouts = timeouts
         self._headers = _constant_headers(provider, key, headers or {})
         self._name = name or provider.name
+        self._score_url = score_url or url
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """Rank by one call of the provider. Raises RerankError."""
         self._check(request)
         timeouts = self._within(request.call.deadline)
         headers = {**request.call.headers, **self._headers}
-        body = _encode(self._provider.encode(request))
-        response = await self._client.send("POST", self._url, headers, body, timeouts)
+        api, url = self._api(request)
+        body = _encode(api.encode(request))
+        response = await self._client.send("POST", url, headers, body, timeouts)
         if not 200 <= response.status < 300:
             raise refusal(self._provider, self._name, response, self._key)
-        return self._decode(response.body, request)
+        return self._decode(api, response.body, request)
 
     async def ready(self) -> bool:
         """Always: whether the provider answers is known only by asking it."""
@@ -68,6 +72,18 @@ class HttpBackend:
         """Close the client."""
         await self._client.aclose()
 
+    def _api(self, request: RerankRequest) -> tuple[HttpProvider | ScoreApi, str]:
+        """What the request is put to: the score API where it carries pairs and there is one."""
+        if request.queries is None:
+            return self._provider, self._url
+        if self._provider.score is not None:
+            return self._provider.score, self._score_url
+        if len(request.queries) > 1:
+            raise Unsupported(
+                f'provider "{self._name}" scores one query at a time; send one query with its documents per request'
+            )
+        return self._provider, self._url
+
     def _check(self, request: RerankRequest) -> None:
         provider, documents = self._provider, request.documents
         if provider.max_documents is not None and len(documents) > provider.max_documents:
@@ -76,7 +92,7 @@ class HttpBackend:
                 f"this one has {len(documents)}; send fewer",
                 status=413,
             )
-        if not provider.multimodal and (type(request.query) is Parts or Parts in set(map(type, documents))):
+        if not provider.multimodal and _has_parts(request):
             raise Unsupported(f'provider "{self._name}" ranks text only; send the query and documents as text')
 
     def _within(self, deadline: float | None) -> Timeouts:
@@ -90,9 +106,9 @@ class HttpBackend:
             return timeouts
         return Timeouts(timeouts.connect, timeouts.read, timeouts.pool, left)
 
-    def _decode(self, body: bytes, request: RerankRequest) -> Ranking:
+    def _decode(self, api: HttpProvider | ScoreApi, body: bytes, request: RerankRequest) -> Ranking:
         try:
-            return self._provider.decode(body, request)
+            return api.decode(body, request)
         except RerankError:
             raise
         except msgspec.MsgspecError as error:
@@ -102,6 +118,12 @@ class HttpBackend:
             ) from error
         except Exception as error:  # An adapter may be anybody's, and a backend raises nothing but RerankError.
             raise BadAnswer(f'provider "{self._name}" gave an unusable answer ({type(error).__name__})') from error
+
+
+def _has_parts(request: RerankRequest) -> bool:
+    if type(request.query) is Parts or Parts in set(map(type, request.documents)):
+        return True
+    return request.queries is not None and Parts in set(map(type, request.queries))
 
 
 def _constant_headers(provider: HttpProvider, key: str | None, extra: Mapping[str, str]) -> dict[str, str]:

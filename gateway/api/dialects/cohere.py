@@ -1,0 +1,184 @@
+"""Cohere's rerank API, v1 and v2.
+
+Source: https://docs.cohere.com/v1/reference/rerank and https://docs.cohere.com/reference/rerank (2026-11)
+
+v1 takes documents as strings or as objects with `text` (or with `rank_fields` to say which keys count) and gives them
+back on demand. v2 takes strings and gives none back. `meta.billed_units` holds what the target charged: search units
+where it counts those, else input tokens; neither is invented.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.api.answer import ApiVersion, Counts, Meta
+from gateway.api.dialect import Asked, Dialect, Incoming, Refusal
+from gateway.api.dialects.wording import Invalid, Wording, checked, given, reader
+from gateway.errors import UnknownModel
+from providers.types import Input, Ranking, Usage
+
+WORDING = Wording(
+    json="invalid json syntax: {}",
+    types="invalid request: {}",
+    model="a model parameter is required for this endpoint.",
+    query="invalid request: query must not be empty or be only whitespace",
+    documents="invalid request: list of documents must not be empty",
+    document="invalid request: document at index {} cannot be empty",
+    limit="invalid request: top_n must be at least 1",
+)
+MOST_CHUNKS = 10_000
+
+_encode = msgspec.json.Encoder().encode
+
+
+class BodyV1(Struct, kw_only=True):
+    model: str | None = None
+    query: str | None = None
+    documents: list[str | dict[str, Any]] | None = None
+    top_n: int | None = None
+    rank_fields: list[str] | None = None
+    return_documents: bool | None = None
+    max_chunks_per_doc: int | None = None
+
+
+class BodyV2(Struct, kw_only=True):
+    model: str | None = None
+    query: str | None = None
+    documents: list[str] | None = None
+    top_n: int | None = None
+    max_tokens_per_doc: int | None = None
+    priority: int | None = None
+
+
+class Result(Struct, omit_defaults=True):
+    index: int
+    relevance_score: float
+    document: dict[str, Any] | None = None
+
+
+class Answer(Struct):
+    id: str
+    results: list[Result]
+    meta: Meta
+
+
+class Refused(Struct):
+    message: str
+    id: str
+
+
+def v1() -> Dialect:
+    """Below `/cohere/v1`."""
+    read = reader(BodyV1, WORDING)
+
+    def decode(incoming: Incoming) -> Asked:
+        body = read(incoming.body)
+        fields = _rank_fields(body)
+        request = checked(
+            incoming,
+            WORDING,
+            model=body.model,
+            query=body.query,
+            documents=_texts(body.documents, fields),
+            limit=body.top_n,
+            return_documents=bool(body.return_documents),
+            extra=given(max_chunks_per_doc=body.max_chunks_per_doc),
+        )
+        _check_size(len(request.documents), body.max_chunks_per_doc or 1)
+        return Asked(request, list(body.documents or ()), form="1")
+
+    return Dialect(name="cohere-v1", paths=["/cohere/v1/rerank"], decode=decode, encode=encode, refuse=refuse)
+
+
+def v2() -> Dialect:
+    """Below `/cohere/v2`."""
+    read = reader(BodyV2, WORDING)
+
+    def decode(incoming: Incoming) -> Asked:
+        body = read(incoming.body)
+        request = checked(
+            incoming,
+            WORDING,
+            model=body.model,
+            query=body.query,
+            documents=list[Input](body.documents) if body.documents is not None else None,
+            limit=body.top_n,
+            max_tokens_per_doc=body.max_tokens_per_doc,
+            priority=body.priority,
+        )
+        _check_size(len(request.documents), 1)
+        return Asked(request, [], form="2")
+
+    return Dialect(name="cohere-v2", paths=["/cohere/v2/rerank"], decode=decode, encode=encode, refuse=refuse)
+
+
+def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
+    """The body of a 200."""
+    echo = asked.documents if asked.request.return_documents else None
+    results = [
+        Result(row.index, row.relevance_score, _echoed(echo[row.index]) if echo else None) for row in ranking.results
+    ]
+    return _encode(Answer(asked.request.call.id, results, meta(ranking.usage, str(asked.form))))
+
+
+def meta(usage: Usage | None, version: str) -> Meta:
+    """What is known of the costs, in Cohere's words."""
+    counted = usage or Usage()
+    tokens = counted.prompt_tokens if counted.prompt_tokens is not None else counted.total_tokens
+    if counted.search_units is not None:
+        billed = Counts(search_units=counted.search_units)
+    else:
+        billed = Counts(input_tokens=tokens)
+    spent = Counts(input_tokens=tokens, output_tokens=counted.completion_tokens or 0) if tokens is not None else None
+    return Meta(ApiVersion(version), billed, spent)
+
+
+def refuse(refusal: Refusal) -> bytes:
+    """The body of any other answer."""
+    message = refusal.message
+    if isinstance(refusal.error, UnknownModel):
+        message = (
+            f"model '{refusal.model}' not found, make sure the correct model ID was used and that you have access to "
+            f"the model. ({message})"
+        )
+    return _encode(Refused(message, refusal.call.id))
+
+
+def _rank_fields(body: BodyV1) -> list[str]:
+    if body.rank_fields is not None and not body.rank_fields:
+        raise Invalid("invalid request: rank_fields must be omitted or not be empty", "rank_fields")
+    return body.rank_fields or ["text"]
+
+
+def _texts(documents: list[str | dict[str, Any]] | None, fields: list[str]) -> list[Input] | None:
+    if documents is None:
+        return None
+    return [
+        document if isinstance(document, str) else _text(document, fields, index)
+        for index, document in enumerate(documents)
+    ]
+
+
+def _text(document: dict[str, Any], fields: list[str], index: int) -> str:
+    """The values of the fields that count, in the caller's order; at least one must be there."""
+    if not any(name in document for name in fields):
+        names = " or ".join(f"`{name}`" for name in fields)
+        raise Invalid(f"invalid request: document at index {index} must have a {names} field", f"documents.{index}")
+    values = [document[name] for name in fields if document.get(name) is not None]
+    return "\n".join(value if isinstance(value, str) else _encode(value).decode() for value in values)
+
+
+def _echoed(document: Any) -> dict[str, Any]:
+    return {"text": document} if isinstance(document, str) else document
+
+
+def _check_size(documents: int, chunks: int) -> None:
+    if documents * chunks > MOST_CHUNKS:
+        raise Invalid(
+            "invalid request: number of total max chunks (number of documents * max chunks per doc) must be less than "
+            f"{MOST_CHUNKS}",
+            "documents",
+        )

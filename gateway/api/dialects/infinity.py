@@ -1,0 +1,160 @@
+"""Infinity's rerank API.
+
+Source: https://github.com/michaelfeil/infinity, version 0.0.77 (2026-11)
+
+A returned document is a bare string. It is left out when not asked for, where the server itself writes null: clients
+take either, and some neither read nor survive a null. A wrong field is FastAPI's 422, the only error that the official
+client reads.
+"""
+
+from __future__ import annotations
+
+from time import time
+
+import msgspec
+from msgspec import Struct
+
+from gateway.api.dialect import Asked, DefaultModel, Dialect, Incoming, Refusal
+from gateway.api.dialects.wording import Invalid, Wording, checked, given, reader
+from gateway.api.errors import status_of
+from gateway.errors import UnknownModel
+from providers.errors import RerankError
+from providers.types import Input, Ranking, Usage
+
+WORDING = Wording(
+    json="JSON decode error: {}",
+    types="{}",
+    model="Field required",
+    query="Field required",
+    documents="List should have at least 1 item after validation, not 0",
+    document="String at index {} should not be blank",
+    limit="Input should be greater than 0",
+)
+UNNAMED = "default/not-specified"
+"""What Infinity takes for the model when a request names none."""
+
+_KINDS = {"missing": "missing", "type": "type_error", "value": "value_error", "json": "json_invalid"}
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Body(Struct, kw_only=True):
+    query: str | None = None
+    documents: list[str] | None = None
+    model: str | None = None
+    top_n: int | None = None
+    return_documents: bool | None = None
+    raw_scores: bool | None = None
+
+
+class Result(Struct, omit_defaults=True):
+    relevance_score: float
+    index: int
+    document: str | None = None
+
+
+class Tokens(Struct):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Answer(Struct):
+    object: str
+    results: list[Result]
+    model: str
+    usage: Tokens
+    id: str
+    created: int
+
+
+class Complaint(Struct):
+    type: str
+    loc: list[str | int]
+    msg: str
+
+
+class Complaints(Struct):
+    detail: list[Complaint]
+
+
+class Said(Struct):
+    message: str
+    type: str | None
+    param: str | None
+    code: int
+
+
+class Refused(Struct):
+    error: Said
+
+
+class Unauthorized(Struct):
+    detail: str
+
+
+def dialect(default_model: DefaultModel) -> Dialect:
+    """Below `/infinity`, with and without the version that many put into the server's prefix."""
+    read = reader(Body, WORDING)
+
+    def decode(incoming: Incoming) -> Asked:
+        body = read(incoming.body)
+        named = body.model if body.model != UNNAMED else None
+        request = checked(
+            incoming,
+            WORDING,
+            model=named or default_model(),
+            query=body.query,
+            documents=list[Input](body.documents) if body.documents is not None else None,
+            limit=body.top_n,
+            return_documents=bool(body.return_documents),
+            extra=given(use_activation=False) if body.raw_scores else {},
+        )
+        return Asked(request, [])
+
+    return Dialect(
+        name="infinity",
+        paths=["/infinity/rerank", "/infinity/v1/rerank"],
+        decode=decode,
+        encode=encode,
+        refuse=refuse,
+        status=status,
+    )
+
+
+def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
+    """The body of a 200. The counts are demanded: 0 stands for a target that does not count."""
+    ranked = asked.request.documents if asked.request.return_documents else None
+    results = [
+        Result(row.relevance_score, row.index, _text(ranked[row.index]) if ranked else None) for row in ranking.results
+    ]
+    call = asked.request.call
+    return _encode(Answer("rerank", results, ranking.model, _tokens(ranking.usage), f"infinity-{call.id}", int(time())))
+
+
+def refuse(refusal: Refusal) -> bytes:
+    """The body of any other answer."""
+    error = refusal.error
+    if isinstance(error, Invalid):
+        place: list[str | int] = [int(part) if part.isdigit() else part for part in error.field.split(".") if part]
+        return _encode(Complaints([Complaint(_KINDS[error.kind], ["body", *place], error.message)]))
+    if refusal.status == 401:
+        return _encode(Unauthorized("Unauthorized"))
+    message = f"Invalid model: {refusal.message}" if isinstance(error, UnknownModel) else refusal.message
+    return _encode(Refused(Said(message, None, None, refusal.status)))
+
+
+def status(error: RerankError) -> int:
+    """422 for a wrong field, 400 for an unknown model, else the gateway's own."""
+    if isinstance(error, Invalid):
+        return 422
+    return 400 if isinstance(error, UnknownModel) else status_of(error)
+
+
+def _tokens(usage: Usage | None) -> Tokens:
+    counted = usage or Usage()
+    prompt = counted.prompt_tokens or counted.total_tokens or 0
+    return Tokens(prompt, counted.total_tokens or prompt)
+
+
+def _text(document: Input) -> str | None:
+    return document if isinstance(document, str) else None

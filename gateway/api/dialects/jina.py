@@ -1,0 +1,164 @@
+"""Jina's rerank API.
+
+Source: https://api.jina.ai/docs and the specification of the Jina Search Foundation API, 2026.04.02 (2026-11)
+
+Documents are strings, `{"text"}` or `{"image"}` (an address or base64), which goes to targets that read content parts.
+`return_documents` is false unless asked for, as the service answers (its specification says true). An unknown model is
+a 400 here, and a wrong field a 422 that names it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.api.dialect import Asked, Dialect, Incoming, Refusal
+from gateway.api.dialects.wording import Invalid, Wording, checked, given, reader
+from gateway.api.errors import status_of
+from gateway.errors import UnknownModel
+from providers.errors import RerankError
+from providers.types import Input, Parts, Ranking
+
+WORDING = Wording(
+    json="the body is not valid JSON: {}",
+    types="{}",
+    model="Field required: model",
+    query="query must be a non-empty text",
+    documents="documents must have at least one item",
+    document="documents[{}] must not be empty",
+    limit="top_n must be greater than or equal to 1",
+)
+
+CODES = {
+    401: "AUTH_INVALID_API_KEY",
+    402: "AUTHZ_INSUFFICIENT_BALANCE",
+    403: "AUTHZ_RESOURCE_LIMIT_EXCEEDED",
+    404: "RESOURCE_NOT_FOUND",
+    429: "RATE_REQUEST_LIMIT_EXCEEDED",
+    503: "SERVICE_UNAVAILABLE",
+    504: "SERVICE_TIMEOUT",
+}
+"""The vendor's word for each status; any other 4xx has none, any other 5xx is INTERNAL_ERROR."""
+
+_KINDS = {"missing": "missing", "type": "type_error", "value": "value_error", "json": "json_invalid"}
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Document(Struct, omit_defaults=True):
+    text: str | None = None
+    image: str | None = None
+
+
+class Body(Struct, kw_only=True):
+    model: str | None = None
+    query: str | Document | None = None
+    documents: list[str | Document] | None = None
+    top_n: int | None = None
+    return_documents: bool | None = None
+    truncation: bool | None = None
+    max_doc_length: int | None = None
+
+
+class Result(Struct, omit_defaults=True):
+    index: int
+    relevance_score: float
+    document: Document | None = None
+
+
+class Tokens(Struct, omit_defaults=True):
+    total_tokens: int
+    prompt_tokens: int | None = None
+
+
+class Answer(Struct):
+    model: str
+    object: str
+    usage: Tokens
+    results: list[Result]
+
+
+class Complaint(Struct):
+    field: str
+    message: str
+    type: str
+
+
+class Refused(Struct, omit_defaults=True):
+    detail: str
+    code: str | None = None
+    request_id: str | None = None
+    errors: list[Complaint] | None = None
+
+
+def dialect() -> Dialect:
+    """Below `/jina`."""
+    read = reader(Body, WORDING)
+
+    def decode(incoming: Incoming) -> Asked:
+        body = read(incoming.body)
+        documents = None if body.documents is None else [_ranked(document) for document in body.documents]
+        request = checked(
+            incoming,
+            WORDING,
+            model=body.model,
+            query=None if body.query is None else _ranked(body.query),
+            documents=documents,
+            limit=body.top_n,
+            return_documents=bool(body.return_documents),
+            max_tokens_per_doc=body.max_doc_length,
+            extra=given(truncation=body.truncation, max_doc_length=body.max_doc_length),
+        )
+        return Asked(request, [], form=body.documents)
+
+    return Dialect(name="jina", paths=["/jina/v1/rerank"], decode=decode, encode=encode, refuse=refuse, status=status)
+
+
+def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
+    """The body of a 200. `usage` is demanded: 0 stands for a target that does not count."""
+    echo: Any = asked.form if asked.request.return_documents else None
+    usage = ranking.usage
+    counted = usage.total_tokens or usage.prompt_tokens or 0 if usage else 0
+    results = [
+        Result(row.index, row.relevance_score, _echoed(echo[row.index]) if echo else None) for row in ranking.results
+    ]
+    return _encode(Answer(ranking.model, "list", Tokens(counted), results))
+
+
+def refuse(refusal: Refusal) -> bytes:
+    """The body of any other answer."""
+    error = refusal.error
+    if isinstance(error, Invalid):
+        complaint = Complaint(error.field, error.message, _KINDS[error.kind])
+        return _encode(Refused(error.message, request_id=refusal.call.id, errors=[complaint]))
+    if isinstance(error, UnknownModel):
+        code: str | None = "INPUT_MODEL_NOT_FOUND"
+    else:
+        code = CODES.get(refusal.status) or ("INTERNAL_ERROR" if refusal.status >= 500 else None)
+    return _encode(Refused(refusal.message, code, refusal.call.id))
+
+
+def status(error: RerankError) -> int:
+    """422 for a wrong field, 400 for an unknown model, else the gateway's own."""
+    if isinstance(error, Invalid):
+        return 400 if error.kind == "json" else 422
+    return 400 if isinstance(error, UnknownModel) else status_of(error)
+
+
+def _ranked(document: str | Document) -> Input:
+    if isinstance(document, str):
+        return document
+    if document.image is None:
+        return document.text or ""
+    return Parts([{"type": "image_url", "image_url": {"url": _address(document.image)}}])
+
+
+def _address(image: str) -> str:
+    """An image's address; bare base64 becomes a data URL, which is how content parts carry it."""
+    return image if image.startswith(("http://", "https://", "data:")) else f"data:image/png;base64,{image}"
+
+
+def _echoed(document: str | Document) -> Document:
+    return Document(text=document) if isinstance(document, str) else document

@@ -1,0 +1,123 @@
+"""The rerank API of text-embeddings-inference: a bare list of scores, best first, and no model in the request.
+
+Source: https://github.com/huggingface/text-embeddings-inference, version 1.9.3 (2026-11)
+
+The model is in the path (`/tei/<model>/rerank`), in the body for the few clients that send one, or the configured
+default. A fault of the body's form, which the server answers in plain text, is the same JSON here as all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct
+
+from gateway.api.dialect import Asked, DefaultModel, Dialect, Incoming, Refusal
+from gateway.api.dialects.wording import Invalid, Wording, checked, given, reader
+from gateway.api.errors import status_of
+from providers.errors import RerankError
+from providers.types import Input, Ranking
+
+WORDING = Wording(
+    json="Failed to parse the request body as JSON: {}",
+    types="Failed to deserialize the JSON body into the target type: {}",
+    model="no model: put one into the path (/tei/<model>/rerank), or configure default_model",
+    query="`query` cannot be empty",
+    documents="`texts` cannot be empty",
+    document="`texts` cannot hold empty texts; the one at index {} is",
+    limit="`top_n` must be at least 1",
+)
+
+TYPES = {413: "Validation", 422: "Validation", 429: "Overloaded", 503: "Unhealthy"}
+"""`error_type` by status. 5xx are the backend's; any other 4xx is about the request."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Body(Struct, kw_only=True):
+    query: str | None = None
+    texts: list[str] | None = None
+    model: str | None = None
+    truncate: bool | None = None
+    raw_scores: bool | None = None
+    return_text: bool | None = None
+
+
+class Row(Struct, omit_defaults=True):
+    index: int
+    score: float
+    text: str | None = None
+
+
+class Refused(Struct):
+    error: str
+    error_type: str
+
+
+def dialect(default_model: DefaultModel) -> Dialect:
+    """Below `/tei`."""
+    decode = decoder(default_model, model_in)
+    return Dialect(name="tei", paths=["/tei"], decode=decode, encode=encode, refuse=refuse, status=status)
+
+
+def decoder(
+    default_model: DefaultModel, model_in: Callable[[str], str | None] = lambda path: None
+) -> Callable[[Incoming], Asked]:
+    """What reads a body with `texts`, on the mount and in the unified dialect.
+
+    Args:
+        default_model: serves requests that name no model.
+        model_in: the model that a path names, if any.
+    """
+    read = reader(Body, WORDING)
+
+    def decode(incoming: Incoming) -> Asked:
+        body = read(incoming.body)
+        for field in ("query", "texts"):
+            if getattr(body, field) is None:
+                raise Invalid(WORDING.types.format(f"missing field `{field}`"), field, "missing")
+        request = checked(
+            incoming,
+            WORDING,
+            model=model_in(incoming.path) or body.model or default_model(),
+            query=body.query,
+            documents=list[Input](body.texts) if body.texts is not None else None,
+            documents_field="texts",
+            return_documents=bool(body.return_text),
+            extra=given(truncation=body.truncate, use_activation=False if body.raw_scores else None),
+        )
+        return Asked(request, [])
+
+    return decode
+
+
+def model_in(path: str) -> str | None:
+    """The model in a path below the mount: all but the last part; None without one."""
+    return path.strip("/").rpartition("/")[0] or None
+
+
+def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
+    """The body of a 200."""
+    ranked = asked.request.documents if asked.request.return_documents else None
+    rows = [
+        Row(row.index, row.relevance_score, _text(ranked[row.index]) if ranked else None) for row in ranking.results
+    ]
+    return _encode(rows)
+
+
+def refuse(refusal: Refusal) -> bytes:
+    """The body of any other answer."""
+    kind = TYPES.get(refusal.status) or ("Backend" if refusal.status >= 500 else "Validation")
+    if isinstance(refusal.error, Invalid) and refusal.error.field == "texts" and refusal.error.kind == "value":
+        kind = "Empty"
+    return _encode(Refused(refusal.message, kind))
+
+
+def status(error: RerankError) -> int:
+    """422 for a field that is missing or of the wrong type, else the gateway's own."""
+    return 422 if isinstance(error, Invalid) and error.kind in ("missing", "type") else status_of(error)
+
+
+def _text(document: Input) -> str | None:
+    return document if isinstance(document, str) else None

@@ -1,0 +1,43 @@
+"""Paths as users get them wrong: a base with a version too many, a doubled slash, a slash at the end.
+
+Clients append their own path to whatever base they are given, and several of them follow no redirect with a POST, so
+the path is put right in place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+_SLASHES = re.compile(r"//+")
+_VERSIONS = re.compile(r"(?:/v\d+)+(?=/v\d+/)")
+
+
+class Forgiving:
+    """An application that also answers under misspelt paths. A path that is served as it is costs one look-up.
+
+    Args:
+        app: what answers.
+        served: paths to leave alone.
+    """
+
+    def __init__(self, app: ASGIApp, served: Iterable[str]) -> None:
+        self._app = app
+        self._served = frozenset(served)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] not in self._served:
+            path = repaired(scope["path"])
+            if path != scope["path"]:
+                scope["path"] = path
+                scope["raw_path"] = quote(path).encode("ascii")
+        await self._app(scope, receive, send)
+
+
+def repaired(path: str) -> str:
+    """The path with single slashes, none at the end, and only the last of several versions in a row."""
+    single = _SLASHES.sub("/", path)
+    return _VERSIONS.sub("", single).rstrip("/") or "/"
