@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 
 from gateway import yaml_source
 from gateway.access import key_file
+from gateway.access.edge import EdgeSettings
 from gateway.access.keys import AuthConfig
 from gateway.access.limits import LimitsConfig
 from gateway.access.prices import Price
@@ -47,7 +48,7 @@ _KINDS = {
 """Our words for pydantic's types of problem, where its own speak of Python."""
 
 
-class ServerConfig(Settings):
+class ServerConfig(EdgeSettings):
     """Where the gateway listens."""
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")

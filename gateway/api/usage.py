@@ -40,6 +40,8 @@ def route(service: Service) -> HTTPRouteHandler:
             raise Unauthorized("usage is counted by key, and this gateway asks for none")
         if key not in (None, caller.name) and not caller.admin:
             raise NotAdmin("this key sees its own usage only; an admin key sees everybody's")
+        if key not in (None, caller.name) and not auth.is_operators_address(service, request.scope):
+            raise NotAdmin("others' usage is shown at the operators' address only")
         wanted = None if key == "*" else key or caller.name
         return UsageList(await service.books.ledger.read(_days(first, last), wanted))
 
