@@ -14,11 +14,12 @@ from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException
 
 from gateway import config as configuration
-from gateway.api import endpoint, errors, health, models, mounts, openapi, rerank, usage
+from gateway.api import endpoint, errors, health, metrics, models, mounts, openapi, rerank, status, usage
 from gateway.api.hosts import Hosts
 from gateway.api.paths import Forgiving
 from gateway.config import Config
 from gateway.service import Service
+from gateway.telemetry import logs
 from providers.errors import RerankError
 
 CONFIG_VARIABLE = "RERANK_GATEWAY_CONFIG"
@@ -37,12 +38,14 @@ def create(config: Config, loaded: Callable[[RerankError | None], None] = lambda
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         await service.open()
+        service.telemetry.open()
         loading = asyncio.create_task(_load(service, loaded))
         try:
             yield
         finally:
             loading.cancel()
             await service.aclose()
+            await service.telemetry.aclose()
 
     app = Litestar(
         route_handlers=[
@@ -51,6 +54,8 @@ def create(config: Config, loaded: Callable[[RerankError | None], None] = lambda
             models.route(service),
             usage.route(service),
             *health.route(service),
+            *metrics.route(service),
+            status.route(service),
             openapi.assets(),
         ],
         lifespan=[lifespan],
@@ -72,7 +77,9 @@ def create(config: Config, loaded: Callable[[RerankError | None], None] = lambda
 
 def from_environment() -> Litestar:
     """The application of the file that RERANK_GATEWAY_CONFIG names, or of none. Raises ConfigError."""
-    return create(read_config(os.environ.get(CONFIG_VARIABLE)))
+    config = read_config(os.environ.get(CONFIG_VARIABLE))
+    logs.configure(config.telemetry.logs)
+    return create(config)
 
 
 def read_config(path: str | None) -> Config:

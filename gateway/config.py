@@ -24,6 +24,7 @@ from gateway.access.store_settings import StoreConfig
 from gateway.errors import ConfigError, Problem
 from gateway.settings import Settings
 from gateway.suggestions import did_you_mean
+from gateway.telemetry.settings import TelemetrySettings
 from gateway.upstream.network import tls_context
 from gateway.upstream.seam import ClientSettings, Timeouts
 from providers import registry
@@ -171,6 +172,7 @@ class Config(Settings):
         default=None,
         description="What serves requests of dialects without a model (TEI); unset, the only name if there is one.",
     )
+    telemetry: TelemetrySettings = Field(default=TelemetrySettings(), description="Traces, metrics and logs.")
 
     rate_limits: LimitsConfig | None = Field(default=None, description="What all callers together may take.")
     prices: dict[Name, Price] = Field(

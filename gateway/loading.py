@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from time import monotonic
 
 from gateway.threads import in_daemon
 from providers.errors import NotReady, RerankError
@@ -36,7 +37,11 @@ class Loading:
     async def rerank(self, request: RerankRequest) -> Ranking:
         if self._backend is None:
             raise NotReady(self.failure or f"local model {self.model.name} is still loading; try again shortly")
-        return await self._backend.rerank(request)
+        start = monotonic()
+        try:
+            return await self._backend.rerank(request)
+        finally:
+            request.call.waits.append((start, monotonic()))
 
     async def ready(self) -> bool:
         return self._backend is not None and await self._backend.ready()

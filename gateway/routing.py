@@ -12,7 +12,7 @@ from gateway.metering import Terms
 from gateway.policy.fallback import Absent
 from gateway.policy.pairs import Pairs
 from gateway.policy.target import Target
-from gateway.suggestions import LONGEST_NAME, did_you_mean
+from gateway.suggestions import LONGEST_NAME, clause, near
 from gateway.upstream import HttpBackend, open_client
 from providers.spec import HttpProvider
 from providers.types import Backend
@@ -109,8 +109,8 @@ class Routes:
 
     def _absent(self, name: str) -> Backend:
         provider, slash, model = name[:LONGEST_NAME].partition("/")
-        known = [*self.names(), *(f"{other}/{model}" for other in self._backends if slash)]
-        error = UnknownModel(f'unknown model "{name[:LONGEST_NAME]}"{did_you_mean(name, known)}')
+        meant = near(name, self.names()) + [f"{other}/{model}" for other in near(provider, self._backends) if slash]
+        error = UnknownModel(f'unknown model "{name[:LONGEST_NAME]}"{clause(meant)}')
         return Absent(error, provider, model) if slash else Absent(error, "", provider)
 
     def _remember(self, name: str, backend: Backend) -> None:

@@ -23,6 +23,8 @@ from gateway import app as application
 from gateway.access.edge import AdminSettings
 from gateway.banner import banner
 from gateway.config import Config, ServerConfig
+from gateway.telemetry import logs
+from gateway.telemetry.cells import shared_folder
 from providers.errors import RerankError
 
 EXIT_NOT_LOADED = 3
@@ -61,6 +63,7 @@ class Worker:
         self.told = told
 
     def __call__(self) -> Litestar:
+        logs.configure(self.config.telemetry.logs)
         return application.create(self.config, lambda error: self.told.put(error.message if error else None))
 
 
@@ -82,6 +85,7 @@ def one_process(config: Config, bound: list[socket.socket], text: str) -> int:
         if error is None:
             print(text, flush=True)
 
+    logs.configure(config.telemetry.logs)
     server = Server(uvicorn.Config(application.create(config, loaded), **_tls(config), **_OPTIONS))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(server.serve(sockets=bound))
@@ -108,7 +112,8 @@ def several_processes(config: Config, bound: list[socket.socket], text: str) -> 
         print(text, flush=True)
 
     threading.Thread(target=watch, daemon=True).start()
-    supervisor.run()
+    with shared_folder():
+        supervisor.run()
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     return EXIT_NOT_LOADED if failures else 0
@@ -156,6 +161,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 _OPTIONS: dict[str, Any] = {
     "access_log": False,
+    "log_config": None,
     "log_level": "warning",
     "server_header": False,
     "date_header": False,

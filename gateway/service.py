@@ -9,6 +9,7 @@ from gateway import metering, routing
 from gateway.access.keys import Principal
 from gateway.access.meter import Meter
 from gateway.config import Config
+from gateway.observed import telemetry_of
 from gateway.policy.fallback import Fallback
 from gateway.routing import Routes
 from providers.types import Ranking, RerankRequest
@@ -22,6 +23,7 @@ class Service:
         keys: whose keys are let in; None lets everybody in. Replaced together with `routes`.
         meter: counts; None where nothing is counted. Replaced together with `routes`.
         books: the store and the ledger, which stay.
+        telemetry: what is told of every request. Opened and closed by the application.
     """
 
     routes: Routes
@@ -31,6 +33,7 @@ class Service:
         self.keys = metering.keys_of(config)
         self.books = metering.Books(config)
         self.meter: Meter | None = None
+        self.telemetry = telemetry_of(config)
 
     async def open(self) -> None:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""

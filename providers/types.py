@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from msgspec import Struct, field
@@ -38,6 +39,27 @@ class Attempt(Struct, frozen=True, omit_defaults=True):
     latency: int = -1
 
 
+class Timing(Struct, eq=False, kw_only=True):
+    """One attempt as telemetry sees it; never shown to a caller.
+
+    Attributes:
+        attempt: what it came to.
+        start, end: seconds of `time.monotonic()`.
+        error_type: the error's `code`, `internal_error`, or `cancelled`; "" on success.
+        key: the configured name of the provider's key that was used.
+        headers: what this attempt alone sent, if anything (`RerankRequest.headers`).
+        details: the ranking's.
+    """
+
+    attempt: Attempt
+    start: float
+    end: float
+    error_type: str = ""
+    key: str = ""
+    headers: dict[str, str] | None = None
+    details: dict[str, Any] | None = None
+
+
 class Call(Struct, eq=False):
     """What all attempts of one logical request share.
 
@@ -46,12 +68,18 @@ class Call(Struct, eq=False):
         deadline: when the whole call must be over, in seconds of `time.monotonic()`; None is no limit.
         headers: headers that travel to every upstream (`x-request-id`, trace context).
         attempts: every attempt so far, in order.
+        timings: every attempt that reached a target, in the order of their ends.
+        waits: when the gateway waited for somebody else: (start, end) in seconds of `time.monotonic()`.
+        propagate: makes the headers of one attempt, in place of `headers`; None where all attempts send the same.
     """
 
     id: str
     deadline: float | None = None
     headers: dict[str, str] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
+    timings: list[Timing] = field(default_factory=list)
+    waits: list[tuple[float, float]] = field(default_factory=list)
+    propagate: Callable[[], dict[str, str]] | None = None
 
 
 class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
@@ -69,6 +97,7 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
             document is then to be scored.
         extra: fields outside this contract, of which a target takes only those that its adapter declares.
         call: what all attempts share.
+        headers: what this attempt sends in place of the call's headers; None where it sends those.
     """
 
     model: str
@@ -81,6 +110,7 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
     queries: list[Input] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     call: Call = field(default_factory=lambda: Call(id=""))
+    headers: dict[str, str] | None = None
 
 
 class Ranked(Struct, frozen=True, eq=True):

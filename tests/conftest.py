@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import os
@@ -12,7 +13,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -171,22 +171,35 @@ def upstreams() -> Iterator[Callable[[], Upstream]]:
 Open = Callable[[dict[str, Any]], Awaitable[httpx.AsyncClient]]
 
 
-@asynccontextmanager
-async def _opened(settings: dict[str, Any]) -> AsyncIterator[httpx.AsyncClient]:
+async def _serve(settings: dict[str, Any], ready: asyncio.Future[httpx.AsyncClient], close: asyncio.Event) -> None:
+    """In a task of its own: a fixture is set up and torn down in two, which a lifespan does not survive."""
     from gateway import app
     from gateway.config import from_tree
 
     application = app.create(from_tree(settings))
     transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)  # type: ignore[arg-type]
     async with application.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-        yield client
+        ready.set_result(client)
+        await close.wait()
 
 
 @pytest.fixture
 async def opened() -> AsyncIterator[Open]:
     """Open a gateway in this process from a configuration's tree, without a port; gives a client of it."""
-    async with AsyncExitStack() as stack:
-        yield lambda settings: stack.enter_async_context(_opened(settings))
+    close = asyncio.Event()
+    running: list[asyncio.Task[None]] = []
+
+    async def open_gateway(settings: dict[str, Any]) -> httpx.AsyncClient:
+        ready: asyncio.Future[httpx.AsyncClient] = asyncio.get_running_loop().create_future()
+        running.append(asyncio.create_task(_serve(settings, ready, close)))
+        await asyncio.wait({ready, running[-1]}, return_when=asyncio.FIRST_COMPLETED)
+        if running[-1].done():
+            await running.pop()
+        return ready.result()
+
+    yield open_gateway
+    close.set()
+    await asyncio.gather(*running)
 
 
 class Process:

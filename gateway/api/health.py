@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from litestar import get
+from litestar import route as http
+from litestar.enums import HttpMethod
 from litestar.handlers.http_handlers import HTTPRouteHandler
+from litestar.types import Method
 from msgspec import Struct
 
 from gateway.service import Service
 from providers.errors import NotReady
+
+METHODS: list[HttpMethod | Method] = ["GET", "HEAD"]
+"""Some load balancers and `wget --spider` ask with HEAD."""
 
 
 class Health(Struct):
@@ -19,11 +24,11 @@ class Health(Struct):
 def route(service: Service) -> list[HTTPRouteHandler]:
     """The three probes."""
 
-    @get("/livez", sync_to_thread=False, summary="Whether the process lives", tags=["health"])
+    @http("/livez", http_method=METHODS, sync_to_thread=False, summary="Whether the process lives", tags=["health"])
     def livez() -> Health:
         return Health("ok")
 
-    @get(["/readyz", "/health"], summary="Whether requests can be served", tags=["health"])
+    @http(["/readyz", "/health"], http_method=METHODS, summary="Whether requests can be served", tags=["health"])
     async def readyz() -> Health:
         waiting = [
             model.failure or f"local model {model.model.name} is still loading"

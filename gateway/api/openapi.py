@@ -1,28 +1,27 @@
 """The OpenAPI document and its page.
 
-The hot route is a raw ASGI handler, which Litestar leaves out of its document; it is put in here from the very structs
-that decode and encode it. The page's assets come from the installed package `swagger-ui-bundle`, so it works offline.
+The hot route is a raw ASGI handler, which Litestar leaves out of its document; it is put in here, with the schemas of
+`gateway.api.schema`. The page's assets come from the installed package `swagger-ui-bundle`, so it works offline.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-from litestar import Request, Response
+from litestar import Request
+from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
 from litestar.router import Router
 from litestar.static_files import create_static_files_router
 from swagger_ui_bundle import swagger_ui_path
 
-from gateway.api import errors
-from gateway.api.answer import Answer
-from gateway.api.errors import ErrorBody
-from gateway.api.request import Body
+from gateway.api import schema as unified
 from gateway.api.rerank import PATHS
 
 ASSETS = "/docs-assets"
+PAGE = "/docs"
+DOCUMENT = "/openapi.json"
 
 _REFUSALS = {
     "400": "The request is wrong; `message` says what to change.",
@@ -34,6 +33,14 @@ _REFUSALS = {
     "503": "A local model is still loading, or the provider is unavailable.",
     "504": "The provider did not answer in time.",
 }
+
+_REQUEST_ID = {
+    "name": "x-request-id",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "Identifies the request here and at the provider; made if absent.",
+}
+_ECHOED = {"x-request-id": {"schema": {"type": "string"}, "description": "The request's id."}}
 
 _EXAMPLE = {
     "model": "local/all-minilm-l6-v2",
@@ -66,14 +73,15 @@ def config() -> OpenAPIConfig:
         title="rerank-gateway",
         version="1",
         description="One endpoint in front of every reranker.",
-        render_plugins=[_Document(path="/openapi.json"), page],
-        openapi_router=Router("/docs", route_handlers=[], include_in_schema=False, after_request=_json_not_found),
+        render_plugins=[_Document(path=DOCUMENT), page],
+        openapi_router=Router(PAGE, route_handlers=[], include_in_schema=False, before_request=_known),
     )
 
 
-def _json_not_found(response: Response[Any]) -> Response[Any]:
+async def _known(request: Request[Any, Any, Any]) -> None:
     """Litestar answers an unknown path below the page with HTML; every error of ours is JSON."""
-    return errors.response(404, "Not Found", "not_found", {}) if response.status_code == 404 else response
+    if request.scope["path"].rstrip("/") not in (PAGE, PAGE + DOCUMENT):
+        raise NotFoundException
 
 
 def assets() -> Router:
@@ -83,16 +91,19 @@ def assets() -> Router:
 
 def complete(schema: dict[str, Any]) -> dict[str, Any]:
     """Litestar's document with the rerank routes in it."""
-    (request, answer, refusal), components = msgspec.json.schema_components(
-        [Body, Answer, ErrorBody], ref_template="#/components/schemas/{name}"
-    )
+    components = {"RerankRequest": unified.request(), **unified.answers()}
+    request, answer, refusal = ({"$ref": unified.PREFIX + name} for name in ("RerankRequest", "Answer", "ErrorBody"))
     operation = {
         "summary": "Rank documents by a query",
         "tags": ["rerank"],
-        "requestBody": {"required": True, "content": _json({**request}, _EXAMPLE)},
+        "parameters": [_REQUEST_ID],
+        "requestBody": {"required": True, "content": _json(request, _EXAMPLE)},
         "responses": {
-            "200": {"description": "The ranking, best first.", "content": _json(answer)},
-            **{status: {"description": text, "content": _json(refusal)} for status, text in _REFUSALS.items()},
+            "200": {"description": "The ranking, best first.", "headers": _ECHOED, "content": _json(answer)},
+            **{
+                status: {"description": text, "headers": _ECHOED, "content": _json(refusal)}
+                for status, text in _REFUSALS.items()
+            },
         },
     }
     paths = {path: {"post": {**operation, "operationId": "rerank" + path.replace("/", "_")}} for path in PATHS}

@@ -44,22 +44,44 @@ def add_to(commands: Any, path: str | None) -> None:
 
 def run(chosen: Namespace) -> int:
     """Rank and print. Raises RerankError, ConfigError, OSError."""
-    documents = _documents(sys.stdin.read() if chosen.file == "-" else Path(chosen.file).read_text("utf-8"))
+    documents = read_documents(_text_of(chosen.file))
     body = Body(model=chosen.model, query=chosen.query, documents=documents, top_n=chosen.top_n, return_documents=True)
     reply = _asked(chosen.url, body) if chosen.url else asyncio.run(_ranked_here(chosen.config, body))
     print(json.dumps(reply, indent=2, ensure_ascii=False) if chosen.json else _readable(reply))
     return 0
 
 
-def _documents(text: str) -> list[WireDocument]:
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines or lines[0].lstrip()[0] not in '{"':
-        return list(lines)
+def read_documents(text: str) -> list[WireDocument]:
+    """One document a line: JSON Lines if the first is a JSON string or object, else plain text. Blank lines are none.
+
+    Raises InvalidRequest, naming the line, for JSON Lines with something else in between.
+    """
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not lines or _json(lines[0][1]) is None:
+        return [line.rstrip("\r") for _, line in lines]
+    documents = [(number, _json(line)) for number, line in lines]
+    for number, document in documents:
+        if document is None:
+            raise InvalidRequest(f"line {number} is not a JSON string or object, as the first line is")
+    return [document for _, document in documents]
+
+
+def _json(line: str) -> WireDocument:
     try:
-        return [json.loads(line) for line in lines]
-    except ValueError:
-        # A text may well begin with a quotation mark.
-        return list(lines)
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, str | dict) else None
+
+
+def _text_of(file: str) -> str:
+    name = "standard input" if file == "-" else file
+    try:
+        return (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode("utf-8-sig")
+    except OSError as error:
+        raise OSError(f"cannot read {name}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"{name} is not UTF-8 text") from None
 
 
 async def _ranked_here(path: str | None, body: Body) -> dict[str, Any]:
@@ -83,13 +105,15 @@ def _asked(url: str, body: Body) -> dict[str, Any]:
     headers = {"authorization": f"Bearer {key}"} if key else {}
     try:
         response = httpx.post(url.rstrip("/") + "/v1/rerank", json=sent, headers=headers, timeout=300)
-        reply: dict[str, Any] = response.json()
+        reply = response.json()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Unreachable(f"cannot reach {url}: {error}") from None
     except ValueError:
         raise TargetFailed(f"{url} does not answer like a rerank-gateway (HTTP {response.status_code})") from None
-    if response.status_code != 200:
-        raise InvalidRequest(f"{reply.get('message', 'no message')} (HTTP {response.status_code})")
+    if response.status_code != 200 and isinstance(reply, dict) and isinstance(reply.get("message"), str):
+        raise InvalidRequest(f"{reply['message']} (HTTP {response.status_code})")
+    if response.status_code != 200 or not isinstance(reply, dict) or not {"results", "extra_fields"} <= set(reply):
+        raise TargetFailed(f"{url} does not answer like a rerank-gateway (HTTP {response.status_code})")
     return reply
 
 

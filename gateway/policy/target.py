@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
 from msgspec.structs import replace
 
 from gateway.verify import verified
 from providers.errors import RerankError, TargetFailed
-from providers.types import Attempt, Backend, Ranking, RerankRequest
+from providers.types import Attempt, Backend, Ranking, RerankRequest, Timing
 
 logger = logging.getLogger(__name__)
 
@@ -44,24 +46,42 @@ class Target:
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """A verified ranking. Raises RerankError; a fault of our own becomes TargetFailed, so that it falls back."""
+        call = request.call
+        asked = replace(request, model=self.model, headers=call.propagate() if call.propagate else None)
         start = monotonic()
         try:
-            ranking = await self.backend.rerank(replace(request, model=self.model))
+            ranking = await self.backend.rerank(asked)
             results = verified(ranking.results, request)
         except RerankError as error:
-            self._record(request, start, error.status, error.message)
+            self._record(asked, start, error.status, error.message, error.code)
+            raise
+        except CancelledError:
+            self._record(asked, start, None, "cancelled", "cancelled")
             raise
         except Exception:
             logger.exception("internal error in provider %s", self.provider)
-            self._record(request, start, None, "internal error")
+            self._record(asked, start, None, "internal error", "internal_error")
             raise TargetFailed(f"internal error in provider {self.provider}") from None
-        self._record(request, start, 200, None)
+        self._record(asked, start, 200, None, "", ranking.details)
         cost = self._cost(ranking, len(request.documents))
         return replace(ranking, results=results, provider=self.provider, model=self.shown_as, cost=cost)
 
-    def _record(self, request: RerankRequest, start: float, status: int | None, error: str | None) -> None:
-        latency = round((monotonic() - start) * 1000)
-        request.call.attempts.append(Attempt(self.provider, self.model, status, error, latency))
+    def _record(
+        self,
+        request: RerankRequest,
+        start: float,
+        status: int | None,
+        error: str | None,
+        error_type: str,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        end = monotonic()
+        attempt = Attempt(self.provider, self.model, status, error, round((end - start) * 1000))
+        timing = Timing(
+            attempt=attempt, start=start, end=end, error_type=error_type, headers=request.headers, details=details
+        )
+        request.call.attempts.append(attempt)
+        request.call.timings.append(timing)
 
     async def ready(self) -> bool:
         return await self.backend.ready()

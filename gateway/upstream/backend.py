@@ -56,10 +56,14 @@ class HttpBackend:
         """Rank by one call of the provider. Raises RerankError."""
         self._check(request)
         timeouts = self._within(request.call.deadline)
-        headers = {**request.call.headers, **self._headers}
+        headers = {**(request.headers or request.call.headers), **self._headers}
         api, url = self._api(request)
         body = _encode(api.encode(request))
-        response = await self._client.send("POST", url, headers, body, timeouts)
+        start = time.monotonic()
+        try:
+            response = await self._client.send("POST", url, headers, body, timeouts)
+        finally:
+            request.call.waits.append((start, time.monotonic()))
         if not 200 <= response.status < 300:
             raise refusal(self._provider, self._name, response, self._key)
         return self._decode(api, response.body, request)

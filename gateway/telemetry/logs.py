@@ -1,0 +1,215 @@
+"""Logs: one line per request, and the process's own messages, as JSON or for a terminal.
+
+The request's line is written here and not through `logging`, whose records cost more than the whole line. Neither
+holds query or document text, keys or upstream bodies, unless the configuration asks for content.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import msgspec
+
+from gateway.telemetry.attributes import short, text_of
+from gateway.telemetry.exchange import Exchange
+from gateway.telemetry.settings import ContentSettings, LogSettings
+
+_encode = msgspec.json.Encoder().encode
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
+"""Control characters, and those that reorder or hide text on a terminal."""
+
+_DETAILS = ("queue_ms", "tokenize_ms", "compute_ms", "truncated_documents")
+
+Line = dict[str, Any]
+
+
+class RequestLog:
+    """Writes one line per finished request.
+
+    Args:
+        settings: level and format.
+        content: whether queries and documents may be written.
+        stream: where to; the standard error stream if absent.
+    """
+
+    def __init__(self, settings: LogSettings, content: ContentSettings, stream: TextIO | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._content = content if content.in_logs else None
+        self._format: Callable[[Line], str] = _json if wants_json(settings, self._stream) else _text
+        self._least = logging.getLevelNamesMapping()[settings.level.upper()]
+
+    def ended(self, exchange: Exchange) -> None:
+        """Write the line of a request that is over."""
+        failed = exchange.status >= 500
+        if self._least > (logging.WARNING if failed else logging.INFO):
+            return
+        line = self._format(line_of(exchange, "warning" if failed else "info", self._content))
+        try:
+            self._stream.write(line + "\n")
+        except (OSError, ValueError):
+            # A full disk or a closed pipe must not cost a request.
+            return
+
+
+def line_of(exchange: Exchange, level: str, content: ContentSettings | None) -> Line:
+    """What the line says; what is not known is left out."""
+    line: Line = {
+        "time": _now(),
+        "level": level,
+        "event": "request",
+        "request_id": exchange.call.id,
+        "status": exchange.status,
+        "outcome": exchange.outcome,
+        "duration_ms": _ms(exchange.end - exchange.start),
+        "overhead_ms": _ms(exchange.overhead),
+        "attempts": len(exchange.call.attempts),
+        "dialect": exchange.dialect,
+        "bytes_in": exchange.bytes_in,
+        "bytes_out": exchange.bytes_out,
+    }
+    if exchange.trace_id:
+        line["trace_id"] = f"{exchange.trace_id:032x}"
+    if exchange.caller:
+        line["key"] = exchange.caller
+    if exchange.error_type:
+        line["error_type"] = exchange.error_type
+    if exchange.request is not None:
+        line["model"] = printable(short(exchange.request.model))
+        line["documents"] = len(exchange.request.documents)
+    if exchange.ranking is not None:
+        _add_ranking(line, exchange)
+    if content is not None:
+        _add_content(line, exchange, content)
+    return line
+
+
+def printable(text: str) -> str:
+    """The text without what could forge a line, move a cursor or hide."""
+    return text if text.isascii() and text.isprintable() else _UNPRINTABLE.sub("", text)
+
+
+def configure(settings: LogSettings) -> None:
+    """Let the process's own messages go to the standard error stream in the chosen format. For `serve` only."""
+    target = logging.StreamHandler(sys.stderr)
+    target.setFormatter(Formatter(wants_json(settings, sys.stderr), settings.exception_messages))
+    root = logging.getLogger()
+    root.handlers[:] = [target]
+    root.setLevel(settings.level.upper())
+
+
+def wants_json(settings: LogSettings, stream: TextIO) -> bool:
+    """Whether lines are JSON: by the settings, else unless somebody watches."""
+    return settings.format == "json" or (settings.format == "auto" and not stream.isatty())
+
+
+class Formatter(logging.Formatter):
+    """A message as one line of JSON, or as text with the traceback below it.
+
+    The message of an exception may quote the request that caused it, so only its type and place are shown unless
+    `exception_messages` is set.
+    """
+
+    def __init__(self, as_json: bool, exception_messages: bool) -> None:
+        super().__init__()
+        self._as_json, self._messages = as_json, exception_messages
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: Line = {
+            "time": _now(),
+            "level": record.levelname.lower(),
+            "event": "message",
+            "logger": record.name,
+            "message": printable(record.getMessage()),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = self._traceback(record.exc_info[1])
+        if self._as_json:
+            return _json(line)
+        head = f"{line['time'][11:23]} {line['level'].upper():7} {line['message']}"
+        return f"{head}\n{line['exception']}" if "exception" in line else head
+
+    def _traceback(self, error: BaseException) -> str:
+        if self._messages:
+            return "".join(traceback.format_exception(error)).rstrip()
+        shown = []
+        seen: BaseException | None = error
+        while seen is not None:
+            places = "".join(traceback.format_tb(seen.__traceback__))
+            shown.append(f"{places}{type(seen).__module__}.{type(seen).__qualname__}")
+            seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+        return "\nwhile handling:\n".join(shown)
+
+
+def _add_ranking(line: Line, exchange: Exchange) -> None:
+    ranking = exchange.ranking
+    assert ranking is not None  # noqa: S101  # asked by the caller
+    line["provider"] = ranking.provider
+    line["served_model"] = printable(short(ranking.model))
+    if exchange.degraded:
+        line["degraded"] = True
+    if ranking.usage is not None:
+        usage = ranking.usage
+        if tokens := usage.total_tokens or usage.prompt_tokens:
+            line["tokens"] = tokens
+        if usage.search_units:
+            line["search_units"] = usage.search_units
+    if exchange.cost is not None:
+        line["cost_usd"] = exchange.cost
+    if ranking.details is not None:
+        line.update({name: ranking.details[name] for name in _DETAILS if name in ranking.details})
+
+
+def _add_content(line: Line, exchange: Exchange, content: ContentSettings) -> None:
+    request = exchange.request
+    if request is None:
+        return
+    shown = request.documents[: content.documents]
+    line["query"] = printable(text_of(request.query, content.characters))
+    line["document_texts"] = [printable(text_of(document, content.characters)) for document in shown]
+    line["documents_left_out"] = len(request.documents) - len(shown)
+
+
+def _json(line: Line) -> str:
+    return _encode(line).decode("utf-8")
+
+
+def _text(line: Line) -> str:
+    """For people: the moment, the status, who served what, and the rest as name=value."""
+    served = f" → {line['provider']}/{line['served_model']}" if "provider" in line else ""
+    first = (
+        f"{line['time'][11:23]} {line['level'].upper():7} {line['status'] or '---'} {line.get('model', '-')}{served}"
+        f" {line.get('documents', 0)} documents {line['duration_ms']:.1f} ms (own {line['overhead_ms']:.2f})"
+    )
+    return f"{first} {' '.join(f'{name}={line[name]}' for name in line if name not in _SHOWN)}"
+
+
+_SHOWN = frozenset(
+    [
+        "time",
+        "level",
+        "event",
+        "status",
+        "outcome",
+        "model",
+        "provider",
+        "served_model",
+        "documents",
+        "duration_ms",
+        "overhead_ms",
+        "dialect",
+    ]
+)
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

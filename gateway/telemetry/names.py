@@ -1,0 +1,378 @@
+"""Every span, attribute, metric and header name, in one place. docs/observability.md is generated from here.
+
+Sources: https://github.com/open-telemetry/semantic-conventions-genai (2026-11; `rerank` is its proposal #253),
+https://opentelemetry.io/docs/specs/semconv/http/http-spans/,
+https://github.com/Arize-ai/openinference/blob/main/spec/semantic_conventions.md (2026-11).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+SCOPE = "rerank_gateway"
+OPERATION = "rerank"
+OTHER = "_other"
+"""The label of whatever is not in a bounded set."""
+
+
+class SpanName(Struct, frozen=True):
+    """A span: `name` with its variable parts in braces."""
+
+    name: str
+    kind: Literal["SERVER", "CLIENT", "INTERNAL"]
+    parent: str
+    help: str
+
+
+SERVER_SPAN = SpanName(
+    "POST {route}", "SERVER", "the caller's span", "The HTTP request, from its headers to its answer."
+)
+RERANK_SPAN = SpanName(
+    "rerank {model}",
+    "CLIENT",
+    SERVER_SPAN.name,
+    "The logical call with all its attempts; `model` is what was asked for.",
+)
+ATTEMPT_SPAN = SpanName(
+    "attempt {provider}",
+    "CLIENT",
+    RERANK_SPAN.name,
+    "One call on one target (INTERNAL if the model runs in the gateway).",
+)
+TOKENIZE_SPAN = SpanName("tokenize", "INTERNAL", ATTEMPT_SPAN.name, "Local engine: text to tokens.")
+QUEUE_SPAN = SpanName("queue", "INTERNAL", ATTEMPT_SPAN.name, "Local engine: waiting for a batch.")
+COMPUTE_SPAN = SpanName("compute", "INTERNAL", ATTEMPT_SPAN.name, "Local engine: batches that held these documents.")
+
+SPANS = (SERVER_SPAN, RERANK_SPAN, ATTEMPT_SPAN, TOKENIZE_SPAN, QUEUE_SPAN, COMPUTE_SPAN)
+
+LOCAL_PHASES = ((TOKENIZE_SPAN, "tokenize_ms"), (QUEUE_SPAN, "queue_ms"), (COMPUTE_SPAN, "compute_ms"))
+"""The local engine's spans in the order in which they happen, with the detail that holds each one's length."""
+
+
+class Attribute(Struct, frozen=True):
+    """An attribute and the spans it is on (`server`, `rerank`, `attempt`); `content` marks those off by default."""
+
+    name: str
+    on: str
+    help: str
+    content: bool = False
+
+
+METHOD = Attribute("http.request.method", "server", "The HTTP method.")
+ROUTE = Attribute("http.route", "server", "The path, as it is served.")
+STATUS = Attribute("http.response.status_code", "server, attempt", "The HTTP status; absent where there was no answer.")
+BYTES_IN = Attribute("http.request.body.size", "server", "Bytes of the request body.")
+BYTES_OUT = Attribute("http.response.body.size", "server", "Bytes of the answer's body.")
+ERROR_TYPE = Attribute(
+    "error.type",
+    "server, rerank, attempt",
+    "The error's stable code, as in the error body's `error_type`; `cancelled`.",
+)
+REQUEST_ID = Attribute("rerank_gateway.request_id", "server", "The `x-request-id`.")
+DIALECT = Attribute("rerank_gateway.dialect", "server", "The wire format that was spoken.")
+CALLER = Attribute("rerank_gateway.caller", "server", "The name of the caller's key.")
+OVERHEAD = Attribute("rerank_gateway.overhead", "server", "Seconds of the gateway's own, without waiting for others.")
+ATTEMPTS = Attribute("rerank_gateway.attempts", "rerank", "How many attempts were made.")
+DEGRADED = Attribute("rerank_gateway.degraded", "rerank", "True if a passthrough answered in place of a model.")
+SERVED_BY = Attribute("rerank_gateway.served_by", "rerank", "The configured name of the provider that served.")
+TRUNCATED = Attribute("rerank_gateway.truncated_documents", "rerank", "Documents cut to fit the model's window.")
+PROVIDER = Attribute("rerank_gateway.provider", "attempt", "The provider's name in the configuration.")
+KEY = Attribute("rerank_gateway.provider.key", "attempt", "The configured name of the provider's key.")
+RETRY = Attribute(
+    "rerank_gateway.attempt.retry", "attempt", "0 for the first attempt on this target, 1 for its first retry."
+)
+FALLBACK = Attribute("rerank_gateway.attempt.fallback", "attempt", "0 for the first target, 1 for the first fallback.")
+HEDGED = Attribute("rerank_gateway.attempt.hedged", "attempt", "True if it ran beside an earlier one.")
+ADDRESS = Attribute("server.address", "attempt", "The provider's host.")
+PORT = Attribute("server.port", "attempt", "The provider's port.")
+QUERY = Attribute("rerank_gateway.query", "rerank", "The query.", content=True)
+DOCUMENTS = Attribute("rerank_gateway.documents", "rerank", "The first documents, each cut.", content=True)
+LEFT_OUT = Attribute(
+    "rerank_gateway.documents.left_out", "rerank", "How many documents were not recorded.", content=True
+)
+SCORES = Attribute("gen_ai.rerank.scores", "rerank", "Scores of the first results, highest first.", content=True)
+
+ATTRIBUTES = (
+    METHOD, ROUTE, STATUS, BYTES_IN, BYTES_OUT, ERROR_TYPE, REQUEST_ID, DIALECT, CALLER, OVERHEAD, ATTEMPTS, DEGRADED,
+    SERVED_BY, TRUNCATED, PROVIDER, KEY, RETRY, FALLBACK, HEDGED, ADDRESS, PORT, QUERY, DOCUMENTS, LEFT_OUT, SCORES,
+)  # fmt: skip
+"""The attributes that are the same in every convention, but for content in OpenInference."""
+
+
+class Convention(Struct, frozen=True, kw_only=True):
+    """What one convention calls the facts of a rerank call; None where it has no word.
+
+    Attributes:
+        fixed: attributes that never vary.
+        prefixed: whether content is given as `reranker.input_documents.<i>.document.content` and so on.
+    """
+
+    fixed: dict[str, str]
+    provider: str
+    model: str
+    attempt_model: str | None = None
+    response_model: str | None
+    response_id: str | None
+    documents: str
+    top_n: str
+    input_tokens: str
+    search_units: str | None
+    prefixed: bool = False
+
+
+CONVENTIONS: dict[str, Convention] = {
+    "gen_ai": Convention(
+        fixed={"gen_ai.operation.name": OPERATION},
+        provider="gen_ai.provider.name",
+        model="gen_ai.request.model",
+        attempt_model="gen_ai.request.model",
+        response_model="gen_ai.response.model",
+        response_id="gen_ai.response.id",
+        documents="gen_ai.rerank.candidate.count",
+        top_n="gen_ai.rerank.top_n",
+        input_tokens="gen_ai.usage.input_tokens",
+        search_units="gen_ai.usage.search_units",
+    ),
+    "gen_ai_v1_36": Convention(
+        fixed={"gen_ai.operation.name": OPERATION},
+        provider="gen_ai.system",
+        model="gen_ai.request.model",
+        attempt_model="gen_ai.request.model",
+        response_model="gen_ai.response.model",
+        response_id="gen_ai.response.id",
+        documents="gen_ai.rerank.candidate.count",
+        top_n="gen_ai.rerank.top_n",
+        input_tokens="gen_ai.usage.input_tokens",
+        search_units="gen_ai.usage.search_units",
+    ),
+    "openinference": Convention(
+        fixed={"openinference.span.kind": "RERANKER"},
+        provider="llm.provider",
+        model="reranker.model_name",
+        attempt_model="llm.model_name",
+        response_model=None,
+        response_id=None,
+        documents="rerank_gateway.documents.count",
+        top_n="reranker.top_k",
+        input_tokens="llm.token_count.prompt",
+        search_units=None,
+        prefixed=True,
+    ),
+}
+"""By the value of `telemetry.traces.conventions`. `gen_ai_v1_36` is for backends without `gen_ai.provider.name`."""
+
+OPT_IN = {"gen_ai_latest_experimental": "gen_ai", **{name: name for name in CONVENTIONS}}
+"""What `OTEL_SEMCONV_STABILITY_OPT_IN` may hold to choose a convention; its other values are for other libraries."""
+
+OPENINFERENCE_QUERY = "reranker.query"
+OPENINFERENCE_INPUT = "input.value"
+OPENINFERENCE_DOCUMENT = "reranker.input_documents.{}.document.content"
+OPENINFERENCE_RESULT = "reranker.output_documents.{}.document.content"
+OPENINFERENCE_SCORE = "reranker.output_documents.{}.document.score"
+
+
+class Metric(Struct, frozen=True, kw_only=True):
+    """One metric.
+
+    Attributes:
+        name: OpenTelemetry's.
+        labels: names only; every value comes from a bounded set.
+        buckets: a histogram's upper bounds.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    unit: str = "1"
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def prometheus(self) -> str:
+        """The name of the time series' family at /metrics, without a counter's `_total`."""
+        suffix = {"s": "_seconds", "By": "_bytes"}.get(self.unit, "")
+        return self.name.replace(".", "_") + suffix
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names that a query may use."""
+        if self.kind == "histogram":
+            return tuple(self.prometheus + end for end in ("_bucket", "_count", "_sum"))
+        return (self.prometheus + "_total",) if self.kind == "counter" else (self.prometheus,)
+
+
+_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_OWN_TIME = (50e-6, 100e-6, 150e-6, 250e-6, 500e-6, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_COUNTS = (1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 10000.0)
+_BYTES = (1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0)
+
+
+REQUESTS = Metric(
+    name="rerank_gateway.requests",
+    kind="counter",
+    labels=("dialect", "model", "provider", "outcome", "error_type"),
+    help="Finished requests. `provider` served, or was tried first; `outcome` is ok, error or cancelled.",
+)
+DURATION = Metric(
+    name="rerank_gateway.request.duration",
+    kind="histogram",
+    unit="s",
+    labels=("model", "outcome"),
+    buckets=_LATENCY,
+    help="Time from a request's headers to its answer.",
+)
+OWN_TIME = Metric(
+    name="rerank_gateway.overhead",
+    kind="histogram",
+    unit="s",
+    buckets=_OWN_TIME,
+    help="The gateway's own time in a request that reached a target, without the target's and waits for a retry.",
+)
+TRIES = Metric(
+    name="rerank_gateway.attempts",
+    kind="counter",
+    labels=("provider", "model", "outcome", "error_type"),
+    help="Attempts on targets. `model` is the provider's name for it.",
+)
+TRY_DURATION = Metric(
+    name="rerank_gateway.attempt.duration",
+    kind="histogram",
+    unit="s",
+    labels=("provider", "model"),
+    buckets=_LATENCY,
+    help="Time of one attempt, successful or not; cancelled ones are left out.",
+)
+RETRIES = Metric(
+    name="rerank_gateway.retries",
+    kind="counter",
+    labels=("provider",),
+    help="Attempts on a target that had failed in the same request.",
+)
+FALLBACKS = Metric(
+    name="rerank_gateway.fallbacks.served",
+    kind="counter",
+    labels=("model", "provider"),
+    help="Requests served by another target than the first.",
+)
+HEDGES = Metric(
+    name="rerank_gateway.hedges",
+    kind="counter",
+    labels=("provider", "outcome"),
+    help="Attempts that ran beside an earlier one of the same request; `outcome` is won or lost.",
+)
+DEGRADED_ANSWERS = Metric(
+    name="rerank_gateway.degraded.answers",
+    kind="counter",
+    labels=("model",),
+    help="Answers that a passthrough gave in the caller's own order.",
+)
+IN_FLIGHT = Metric(name="rerank_gateway.in_flight", kind="gauge", help="Requests that are being answered.")
+DOCUMENT_COUNT = Metric(
+    name="rerank_gateway.request.documents", kind="histogram", buckets=_COUNTS, help="Documents of a request."
+)
+REQUEST_BYTES = Metric(
+    name="rerank_gateway.request.size", kind="histogram", unit="By", buckets=_BYTES, help="Bytes of a request body."
+)
+ANSWER_BYTES = Metric(
+    name="rerank_gateway.response.size", kind="histogram", unit="By", buckets=_BYTES, help="Bytes of an answer's body."
+)
+TOKENS = Metric(
+    name="rerank_gateway.tokens",
+    kind="counter",
+    labels=("provider", "model"),
+    help="Tokens that providers counted: `total_tokens`, else `prompt_tokens`.",
+)
+SEARCH_UNITS = Metric(
+    name="rerank_gateway.search_units",
+    kind="counter",
+    labels=("provider", "model"),
+    help="Search units that providers counted.",
+)
+COST = Metric(
+    name="rerank_gateway.cost.usd",
+    kind="counter",
+    labels=("provider", "model"),
+    help="US dollars by the price table; answers without a known price add nothing.",
+)
+TARGET_STATE = Metric(
+    name="rerank_gateway.target.state",
+    kind="gauge",
+    labels=("provider", "model", "state"),
+    help="Workers whose breaker for the target is in that state: closed, open or half_open.",
+)
+KEY_STATE = Metric(
+    name="rerank_gateway.key.state",
+    kind="gauge",
+    labels=("provider", "key", "state"),
+    help="Workers in which the provider's key is in that state: ok, cooling or rejected.",
+)
+QUEUE_TOKENS = Metric(
+    name="rerank_gateway.local.queue.tokens",
+    kind="gauge",
+    labels=("provider", "model"),
+    help="Tokens that wait in the local engine.",
+)
+BATCHES = Metric(
+    name="rerank_gateway.local.batches",
+    kind="counter",
+    labels=("provider", "model"),
+    help="Batches that the local engine computed.",
+)
+BATCH_TEXTS = Metric(
+    name="rerank_gateway.local.batch.texts",
+    kind="counter",
+    labels=("provider", "model"),
+    help="Texts in those batches; over the batches, the mean batch size.",
+)
+BATCH_TOKENS = Metric(
+    name="rerank_gateway.local.batch.tokens",
+    kind="counter",
+    labels=("provider", "model"),
+    help="Tokens in those batches, without padding.",
+)
+BATCH_PADDING = Metric(
+    name="rerank_gateway.local.batch.padding",
+    kind="counter",
+    labels=("provider", "model"),
+    help="Padding in those batches, in tokens; over padding and tokens, the padding share.",
+)
+TRUNCATED_DOCUMENTS = Metric(
+    name="rerank_gateway.documents.truncated",
+    kind="counter",
+    labels=("provider", "model"),
+    help="Documents cut to fit a model's window.",
+)
+RELOADS = Metric(
+    name="rerank_gateway.config.reloads",
+    kind="counter",
+    labels=("outcome",),
+    help="Configurations read again; `outcome` is ok or rejected.",
+)
+INFO = Metric(name="rerank_gateway.info", kind="gauge", labels=("version",), help="Workers of that version that run.")
+
+METRICS = (
+    REQUESTS, DURATION, OWN_TIME, TRIES, TRY_DURATION, RETRIES, FALLBACKS, HEDGES, DEGRADED_ANSWERS, IN_FLIGHT,
+    DOCUMENT_COUNT, REQUEST_BYTES, ANSWER_BYTES, TOKENS, SEARCH_UNITS, COST, TARGET_STATE, KEY_STATE, QUEUE_TOKENS,
+    BATCHES, BATCH_TEXTS, BATCH_TOKENS, BATCH_PADDING, TRUNCATED_DOCUMENTS, RELOADS, INFO,
+)  # fmt: skip
+
+BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+class Header(Struct, frozen=True):
+    """A header on answers of the rerank routes."""
+
+    name: str
+    help: str
+
+
+ANSWER_HEADERS = (
+    Header("x-request-id", "The caller's own, else one made here."),
+    Header("x-gateway-provider", "The configured name of the provider that served."),
+    Header("x-gateway-model", "The model that served."),
+    Header("x-gateway-attempts", "How many attempts were made."),
+    Header("x-gateway-overhead-ms", "Milliseconds of the gateway's own, without waiting for others."),
+    Header("traceparent", "The gateway's span; to callers that sent one, or `x-gateway-traceparent: true`."),
+)

@@ -1,0 +1,132 @@
+"""The one thing that the endpoint tells of its requests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from gateway.telemetry import context, names, setup
+from gateway.telemetry.attributes import Peer
+from gateway.telemetry.cells import Cells, Key, Labels, folder_of
+from gateway.telemetry.exchange import Exchange
+from gateway.telemetry.logs import RequestLog
+from gateway.telemetry.metrics import Known, Metrics
+from gateway.telemetry.settings import TelemetrySettings, choose
+from providers.types import Call
+
+if TYPE_CHECKING:
+    from gateway.telemetry.push import Push
+    from gateway.telemetry.traces import Traces
+
+REFRESH_SECONDS = 1.0
+"""How old the state gauges of another worker may be."""
+
+_SENT_ON = ("traceparent", "tracestate", "baggage")
+
+Reading = tuple[names.Metric, Labels, float]
+"""A metric, its labels, and the value that it has now."""
+
+
+class Telemetry:
+    """Traces, metrics and the request log of one process.
+
+    Args:
+        settings: the configuration's `telemetry` section.
+        peers: the configured providers.
+        models: every model name that the configuration mentions; only these, and a few that were served, are labels.
+    """
+
+    def __init__(self, settings: TelemetrySettings, peers: Mapping[str, Peer], models: Iterable[str]) -> None:
+        self._choices = choose(settings, os.environ)
+        self._peers = dict(peers)
+        self.cells = Cells(folder_of(os.environ))
+        self.known = Known(models)
+        self.metrics = Metrics(self.cells, self.known)
+        self.log = RequestLog(settings.logs, settings.content) if settings.logs.requests else None
+        self.traces: Traces | None = None
+        self._push: Push | None = None
+        self._sources: list[Callable[[], Iterable[Reading]]] = []
+        self._shown: set[Key] = set()
+        self._refreshing: asyncio.Task[None] | None = None
+
+    def watch(self, source: Callable[[], Iterable[Reading]]) -> None:
+        """Ask for the state of something (breakers, keys, queues) whenever gauges are read. It must be cheap."""
+        self._sources.append(source)
+
+    def open(self) -> None:
+        """Start the exporters. Needs the running event loop."""
+        self.metrics.single[names.INFO.name].set((version("rerank-gateway"),), 1.0)
+        self.traces = setup.open_traces(self._choices, self._peers)
+        self._push = setup.open_push(self._choices, self.cells)
+        self._refreshing = asyncio.create_task(self._keep_fresh())
+
+    async def aclose(self) -> None:
+        """Send what is left, for a bounded time, and stop."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+        closing = [opened.close for opened in (self.traces, self._push) if opened is not None]
+        await asyncio.gather(*(asyncio.to_thread(close) for close in closing))
+        self.cells.close()
+
+    def began(self, exchange: Exchange, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """A request's headers are there: join the caller's trace, and tell the upstreams of it."""
+        self.metrics.began()
+        sent = context.sent_by_caller(headers)
+        call = exchange.call
+        if sent:
+            exchange.answer_trace = "traceparent" in sent or "x-gateway-traceparent" in sent
+            for name in _SENT_ON:
+                if name in sent:
+                    call.headers[name] = sent[name]
+        parent = context.parse(sent["traceparent"]) if "traceparent" in sent else None
+        if self.traces is not None:
+            self._trace(self.traces, exchange, parent)
+        elif parent is not None:
+            exchange.trace_id = parent.trace_id
+
+    def ended(self, exchange: Exchange) -> None:
+        """The request is over, answered or not."""
+        if exchange.end == 0.0:
+            exchange.close()
+            exchange.error_type = exchange.error_type or "cancelled"
+        self.metrics.ended(exchange)
+        if self.traces is not None:
+            self.traces.ended(exchange)
+        if self.log is not None:
+            self.log.ended(exchange)
+
+    def refresh(self) -> None:
+        """Read every watched state into its gauge."""
+        readings = {(metric.name, labels): value for source in self._sources for metric, labels, value in source()}
+        gone = [key for key in self._shown if key not in readings and names.BY_NAME[key[0]].kind == "gauge"]
+        for (name, labels), value in (*readings.items(), *((key, 0.0) for key in gone)):
+            self.metrics.single[name].set(labels, value)
+        self._shown = set(readings)
+
+    def _trace(self, traces: Traces, exchange: Exchange, parent: context.Parent | None) -> None:
+        call = exchange.call
+        if parent is None:
+            # Without a valid traceparent a tracestate means nothing.
+            call.headers.pop("tracestate", None)
+        trace = exchange.trace = traces.begin(parent, call.headers.get("tracestate", ""))
+        exchange.trace_id = trace.trace_id
+        call.headers["traceparent"] = trace.traceparent(trace.rerank_span)
+        if trace.sampled:
+            call.propagate = _propagation(trace, call)
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            self.refresh()
+            await asyncio.sleep(REFRESH_SECONDS)
+
+
+def _propagation(trace: context.Trace, call: Call) -> Callable[[], dict[str, str]]:
+    """What makes the headers of each attempt: the call's, with a span of the attempt's own as the parent."""
+
+    def propagate() -> dict[str, str]:
+        return {**call.headers, "traceparent": trace.traceparent(context.new_span_id())}
+
+    return propagate

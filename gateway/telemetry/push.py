@@ -1,0 +1,95 @@
+"""Sends this process's metrics by OTLP. Every worker sends its own, told apart by `service.instance.id`.
+
+OpenTelemetry's own instruments cost about 34 CPU-µs per request for three histograms and a counter, so the cells are
+read as they are, once per interval, and given to the SDK's exporter in the SDK's data types.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Gauge,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricExporter,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from gateway.telemetry import names
+from gateway.telemetry.cells import Cells, Labels
+
+CLOSE_SECONDS = 2.0
+
+
+class Push:
+    """A thread that exports every `interval` seconds, and once more at the end."""
+
+    def __init__(self, exporter: MetricExporter, resource: Resource, cells: Cells, interval: float) -> None:
+        self._exporter, self._resource, self._cells, self._interval = exporter, resource, cells, interval
+        self._start = time.time_ns()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="metrics-push", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Export once more, for at most CLOSE_SECONDS. Blocks."""
+        self._over.set()
+        self._thread.join(CLOSE_SECONDS)
+        self._exporter.shutdown(timeout_millis=0)
+        self._thread.join(CLOSE_SECONDS)
+
+    def _run(self) -> None:
+        while not self._over.wait(self._interval):
+            self._export()
+        self._export()
+
+    def _export(self) -> None:
+        self._exporter.export(snapshot(self._cells, self._resource, self._start))
+
+
+def snapshot(cells: Cells, resource: Resource, start: int) -> MetricsData:
+    """All series of this process, cumulative since `start` (nanoseconds since 1970)."""
+    grouped: dict[str, list[tuple[Labels, list[float]]]] = {}
+    for (name, labels), values in cells.own().items():
+        grouped.setdefault(name, []).append((labels, values))
+    now = time.time_ns()
+    metrics = [_metric(names.BY_NAME[name], series, start, now) for name, series in grouped.items()]
+    scope = ScopeMetrics(InstrumentationScope(names.SCOPE), metrics, "")
+    return MetricsData([ResourceMetrics(resource, [scope], "")])
+
+
+def _metric(metric: names.Metric, series: list[tuple[Labels, list[float]]], start: int, now: int) -> Metric:
+    points: Any
+    if metric.kind == "histogram":
+        points = [_distribution(metric, labels, values, start, now) for labels, values in series]
+        data: Any = Histogram(points, AggregationTemporality.CUMULATIVE)
+    else:
+        points = [NumberDataPoint(_labelled(metric, labels), start, now, values[0]) for labels, values in series]
+        counts = metric.kind == "counter"
+        data = Sum(points, AggregationTemporality.CUMULATIVE, is_monotonic=True) if counts else Gauge(points)
+    return Metric(metric.name, metric.help, metric.unit, data)
+
+
+def _distribution(
+    metric: names.Metric, labels: Labels, values: list[float], start: int, now: int
+) -> HistogramDataPoint:
+    counts = [int(value) for value in values[:-1]]
+    nothing: Any = None  # The exporter leaves out a least and greatest value that is not known.
+    return HistogramDataPoint(
+        _labelled(metric, labels), start, now, sum(counts), values[-1], counts, metric.buckets, nothing, nothing
+    )
+
+
+def _labelled(metric: names.Metric, labels: Labels) -> dict[str, str]:
+    return {name: value for name, value in zip(metric.labels, labels, strict=True) if value}

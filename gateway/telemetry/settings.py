@@ -1,0 +1,181 @@
+"""The `telemetry` section of the configuration, and what OpenTelemetry's environment variables make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct
+from pydantic import Field, SecretStr
+
+from gateway.settings import Settings
+from gateway.telemetry.names import OPT_IN
+
+Exporter = Literal["otlp", "console", "none"]
+Protocol = Literal["http/protobuf", "grpc"]
+
+
+class OtlpSettings(Settings):
+    """Where OTLP goes. What is absent comes from the OTEL_EXPORTER_OTLP_* variables."""
+
+    endpoint: str | None = Field(
+        default=None, pattern=r"^https?://", description="Base URL of the collector, for example http://localhost:4318."
+    )
+    protocol: Protocol | None = Field(default=None, description="`http/protobuf` or `grpc`.")
+    headers: dict[str, SecretStr] = Field(default={}, description="Headers for the collector.")
+
+
+class TraceSettings(Settings):
+    """Which spans are made, and how they are called."""
+
+    exporter: Exporter | None = Field(
+        default=None,
+        description="`otlp`, `console` or `none`. Default: OTEL_TRACES_EXPORTER, else `otlp` if an endpoint is known.",
+    )
+    sample_ratio: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Share of traces recorded when the caller has not decided. Default: OTEL_TRACES_SAMPLER, else all.",
+    )
+    conventions: Literal["gen_ai", "gen_ai_v1_36", "openinference"] | None = Field(
+        default=None, description="Attribute names. Default: OTEL_SEMCONV_STABILITY_OPT_IN, else `gen_ai`."
+    )
+
+
+class MetricSettings(Settings):
+    """Where metrics can be had."""
+
+    prometheus: bool = Field(default=True, description="Serve /metrics.")
+    exporter: Exporter | None = Field(
+        default=None, description="`otlp`, `console` or `none`. Default: OTEL_METRICS_EXPORTER, else as for traces."
+    )
+    interval: float | None = Field(
+        default=None, gt=0, description="Seconds between exports. Default: OTEL_METRIC_EXPORT_INTERVAL, else 60."
+    )
+
+
+class LogSettings(Settings):
+    """What is written to the standard error stream."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level written.")
+    format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="`auto` is text on a terminal, else JSON lines."
+    )
+    requests: bool = Field(default=True, description="One line per request, at level info.")
+    exception_messages: bool = Field(
+        default=False, description="Show the messages of unexpected exceptions, which may quote a request."
+    )
+
+
+class ContentSettings(Settings):
+    """Whether queries and documents are recorded. They never are, unless it is said here."""
+
+    in_spans: bool | None = Field(
+        default=None,
+        description="Record them on spans. Default: OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT, else false.",
+    )
+    in_logs: bool = Field(default=False, description="Record them in the request log.")
+    documents: int = Field(default=10, ge=0, le=100, description="At most so many documents; the rest is counted.")
+    characters: int = Field(default=1000, ge=1, description="At most so many characters of each text.")
+
+
+class TelemetrySettings(Settings):
+    """Traces, metrics and logs."""
+
+    service_name: str | None = Field(
+        default=None, min_length=1, description="Default: OTEL_SERVICE_NAME, else rerank-gateway."
+    )
+    resource: dict[str, str] = Field(default={}, description="Resource attributes, beside OTEL_RESOURCE_ATTRIBUTES.")
+    otlp: OtlpSettings = OtlpSettings()
+    traces: TraceSettings = TraceSettings()
+    metrics: MetricSettings = MetricSettings()
+    logs: LogSettings = LogSettings()
+    content: ContentSettings = ContentSettings()
+
+
+class Choices(Struct, frozen=True, kw_only=True):
+    """The settings with the environment applied: what is written in the file wins, then the variable, then the default.
+
+    Attributes:
+        traces, metrics: the exporters.
+        interval: seconds between two exports of the metrics.
+        content_in_spans: whether queries and documents are recorded on spans.
+    """
+
+    settings: TelemetrySettings
+    traces: str
+    traces_protocol: str
+    metrics: str
+    metrics_protocol: str
+    interval: float
+    conventions: str
+    content_in_spans: bool
+    hide_inputs: bool
+    hide_outputs: bool
+
+
+def choose(settings: TelemetrySettings, environ: Mapping[str, str]) -> Choices:
+    """Apply the environment. Raises ValueError for a variable with a value that means nothing."""
+    disabled = _flag(environ, "OTEL_SDK_DISABLED")
+    content = settings.content.in_spans
+    return Choices(
+        settings=settings,
+        traces="none" if disabled else _exporter(settings, environ, "TRACES", settings.traces.exporter),
+        traces_protocol=_protocol(settings, environ, "TRACES"),
+        metrics="none" if disabled else _exporter(settings, environ, "METRICS", settings.metrics.exporter),
+        metrics_protocol=_protocol(settings, environ, "METRICS"),
+        interval=settings.metrics.interval or _milliseconds(environ, "OTEL_METRIC_EXPORT_INTERVAL", 60_000) / 1000,
+        conventions=settings.traces.conventions or _conventions(environ),
+        content_in_spans=_flag(environ, "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT")
+        if content is None
+        else content,
+        hide_inputs=_flag(environ, "OPENINFERENCE_HIDE_INPUTS"),
+        hide_outputs=_flag(environ, "OPENINFERENCE_HIDE_OUTPUTS"),
+    )
+
+
+def _exporter(settings: TelemetrySettings, environ: Mapping[str, str], signal: str, chosen: str | None) -> str:
+    if chosen is not None:
+        return chosen
+    named = environ.get(f"OTEL_{signal}_EXPORTER", "").strip()
+    if named in ("otlp", "console", "none"):
+        return named
+    if named:
+        raise ValueError(f'OTEL_{signal}_EXPORTER is "{named}"; it may be otlp, console or none')
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+    known = settings.otlp.endpoint or any(environ.get(name) for name in endpoints)
+    return "otlp" if known else "none"
+
+
+def _protocol(settings: TelemetrySettings, environ: Mapping[str, str], signal: str) -> str:
+    for name in (f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if settings.otlp.protocol is None and (value := environ.get(name, "").strip()):
+            if value not in ("http/protobuf", "grpc"):
+                raise ValueError(f'{name} is "{value}"; it may be http/protobuf or grpc')
+            return value
+    return settings.otlp.protocol or "http/protobuf"
+
+
+def _conventions(environ: Mapping[str, str]) -> str:
+    asked = [OPT_IN[item] for item in _items(environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", "")) if item in OPT_IN]
+    return asked[-1] if asked else "gen_ai"
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",")]
+
+
+def _flag(environ: Mapping[str, str], name: str) -> bool:
+    return environ.get(name, "").strip().lower() in ("true", "1")
+
+
+def _milliseconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name, "").strip()
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = 0.0
+    if value <= 0:
+        raise ValueError(f'{name} is "{text}"; it must be a number of milliseconds')
+    return value

