@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from gateway.access.counters import Store
@@ -20,10 +20,15 @@ from providers.types import Backend
 
 
 class Books:
-    """The store and the ledger of a running gateway. They outlive a change of the configuration."""
+    """The store and the ledger of a running gateway. They outlive a change of the configuration.
 
-    def __init__(self, config: Config) -> None:
-        self.store = open_store(config)
+    Args:
+        config: names the store.
+        failed: called each time that the store could not be asked.
+    """
+
+    def __init__(self, config: Config, failed: Callable[[], None] = lambda: None) -> None:
+        self.store = open_store(config, failed)
         self.ledger = Ledger(self.store)
         self._flushing: asyncio.Task[None] | None = None
 
@@ -72,14 +77,14 @@ class Terms:
         return self._prices.find(provider, model) if provider in self._config.providers else None
 
 
-def open_store(config: Config) -> Store:
-    """The store that the configuration names; nothing is contacted yet."""
+def open_store(config: Config, failed: Callable[[], None]) -> Store:
+    """The store that the configuration names; nothing is contacted yet. `failed` counts when it cannot be asked."""
     if config.store is None:
         return MemoryStore()
     from gateway.access.valkey import ValkeyStore  # takes a while to import, and most need no store
 
     url = config.store.url.get_secret_value()
-    return ValkeyStore(url, config.store.timeout, fail_open=config.store.when_down == "fail_open")
+    return ValkeyStore(url, config.store.timeout, fail_open=config.store.when_down == "fail_open", failed=failed)
 
 
 def keys_of(config: Config) -> KeyTable | None:

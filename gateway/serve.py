@@ -23,6 +23,7 @@ from gateway import app as application
 from gateway.access.edge import AdminSettings
 from gateway.banner import banner
 from gateway.config import Config, ServerConfig
+from gateway.protocol import BoundedProtocol
 from gateway.telemetry import logs
 from gateway.telemetry.cells import shared_folder
 from providers.errors import RerankError
@@ -167,7 +168,7 @@ _OPTIONS: dict[str, Any] = {
     "date_header": False,
     "proxy_headers": False,
     "ws": "none",
-    "http": "httptools",
+    "http": BoundedProtocol,
     "timeout_keep_alive": 75,
 }
 """uvicorn's 5 seconds of keep-alive would close the pooled connections of callers that pause between requests."""

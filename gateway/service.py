@@ -12,6 +12,9 @@ from gateway.config import Config
 from gateway.observed import telemetry_of
 from gateway.policy.fallback import Fallback
 from gateway.routing import Routes
+from gateway.suggestions import LONGEST_NAME
+from gateway.telemetry import names
+from providers.errors import InvalidRequest
 from providers.types import Ranking, RerankRequest
 
 
@@ -31,9 +34,9 @@ class Service:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.keys = metering.keys_of(config)
-        self.books = metering.Books(config)
         self.meter: Meter | None = None
         self.telemetry = telemetry_of(config)
+        self.books = metering.Books(config, self.telemetry.metrics.single[names.STORE_FAILURES.name].add)
 
     async def open(self) -> None:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""
@@ -73,13 +76,15 @@ class Service:
         """As `rerank`, within what that caller may do. Returns the headers that tell what is left, too.
 
         Raises:
-            ModelNotAllowed, Limited, StoreDown: before any target is asked.
+            InvalidRequest, ModelNotAllowed, Limited, StoreDown: before any target is asked.
         """
-        meter, names = self.meter, self.fallbacks(request.model, fallbacks)
-        caller.check(request.model, names)
+        meter, others = self.meter, self.fallbacks(request.model, fallbacks)
+        if any(len(name) > LONGEST_NAME for name in (request.model, *others)):
+            raise InvalidRequest(f"a model's name has at most {LONGEST_NAME} characters")
+        caller.check(request.model, others)
         if meter is None:
-            return await self.rerank(request, names), {}
-        return await meter.rerank(caller, request, (request.model, *names), lambda: self.rerank(request, names))
+            return await self.rerank(request, others), {}
+        return await meter.rerank(caller, request, (request.model, *others), lambda: self.rerank(request, others))
 
     def fallbacks(self, model: str, asked: Sequence[str] | None) -> Sequence[str]:
         """What is tried after the model: the caller's own fallbacks, else those configured."""

@@ -62,6 +62,8 @@ async def settled(store: Store, ticket: Ticket, ranking: Awaitable[Ranking]) -> 
 
 
 async def _settle(store: Store, ticket: Ticket, ranking: Ranking | None, *, keep_money: bool) -> None:
+    if not ticket.taken.left:
+        return  # The store was down, and nothing was taken that could be given back.
     if corrections := ticket.corrections(ranking, keep_money=keep_money):
         await store.settle(corrections, ticket.seat, ticket.taken.at)
 

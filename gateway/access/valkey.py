@@ -47,14 +47,18 @@ class ValkeyStore:
         url: `redis://`, `rediss://` or `unix://`, with user, password and database where needed.
         timeout: seconds that one call may take.
         fail_open: let requests through, uncounted, while the store is down; else they are refused.
+        failed: called each time that the store could not be asked.
         clock: seconds.
-
-    Attributes:
-        failures: how often the store could not be asked.
     """
 
     def __init__(
-        self, url: str, timeout: float, *, fail_open: bool, clock: Callable[[], float] = time.monotonic
+        self,
+        url: str,
+        timeout: float,
+        *,
+        fail_open: bool,
+        failed: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         pool = BlockingConnectionPool.from_url(
             url,
@@ -70,9 +74,9 @@ class ValkeyStore:
         self._settle = self._redis.register_script(_script("settle"))
         self._timeout = timeout
         self._fail_open = fail_open
+        self._failed = failed
         self._clock = clock
         self._paused_until = 0.0
-        self.failures = 0
 
     async def take(self, charges: Sequence[Charge], seat: str) -> Taken:
         arguments: list[Any] = [seat, SLOTS]
@@ -123,13 +127,13 @@ class ValkeyStore:
 
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
         if self._clock() < self._paused_until:
-            self.failures += 1
+            self._failed()
             raise StoreDown("the store of limits and budgets cannot be reached", retry_after=PAUSE)
         try:
             async with asyncio.timeout(self._timeout):
                 return await call()
         except (RedisError, OSError, TimeoutError) as error:
-            self.failures += 1
+            self._failed()
             self._paused_until = self._clock() + PAUSE
             logger.warning("the store of limits and budgets cannot be reached: %s", type(error).__name__)
             raise StoreDown("the store of limits and budgets cannot be reached", retry_after=PAUSE) from None

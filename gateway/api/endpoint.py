@@ -15,6 +15,7 @@ from gateway.api.http import method, read_body, respond
 from gateway.api.ids import request_id
 from gateway.errors import CallerGone
 from gateway.service import Service
+from gateway.suggestions import LONGEST_NAME
 from gateway.telemetry.exchange import Exchange
 from providers.errors import RerankError
 from providers.types import Call
@@ -67,7 +68,7 @@ class Endpoint:
             exchange.caller = caller.name
             asked = self._dialect.decode(incoming)
             exchange.request = asked.request
-            model = asked.request.model
+            model = asked.request.model[:LONGEST_NAME]
             ranking, headers = await self._service.rerank_for(caller, asked.request, asked.fallbacks)
             exchange.ranking, exchange.cost = ranking, ranking.cost
             return 200, self._dialect.encode(asked, ranking, round((monotonic() - start) * 1000)), headers

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 
 def binary() -> str | None:
@@ -36,6 +42,24 @@ def server(folder: Path, port: int | None = None) -> Iterator[tuple[str, subproc
             yield f"redis://127.0.0.1:{port}/0", process
         finally:
             process.kill()
+
+
+@contextmanager
+def gateway(folder: Path, tree: dict[str, Any]) -> Iterator[str]:
+    """The real command on real sockets. Gives the URL that it announces; what it logs goes to `folder/log`."""
+    path = folder / "gateway.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    command = [sys.executable, "-m", "gateway", "serve", "--config", str(path), "--port", "0"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment, text=True) as running,
+    ):
+        assert running.stdout is not None
+        try:
+            yield running.stdout.readline().split()[-1]
+        finally:
+            running.send_signal(signal.SIGTERM)
 
 
 def free_port() -> int:

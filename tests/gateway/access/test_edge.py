@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import ssl
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,27 +114,12 @@ def test_a_certificate_that_cannot_be_used_is_told_before_the_port_opens(
     assert "server.tls: these files cannot be used" in capsys.readouterr().err
 
 
-@contextmanager
-def process(folder: Path, tree: dict[str, Any]) -> Iterator[str]:
-    """The real command on real sockets. Gives the URL that it announces."""
-    path = folder / "gateway.yaml"
-    path.write_text(yaml.safe_dump(tree))
-    command = [sys.executable, "-m", "gateway", "serve", "--config", str(path), "--port", "0"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as running:
-        assert running.stdout is not None
-        try:
-            yield running.stdout.readline().split()[-1]
-        finally:
-            running.send_signal(signal.SIGTERM)
-
-
 def test_tls_is_served_and_a_client_certificate_demanded_where_configured(tmp_path: Path) -> None:
     authority, strangers = trustme.CA(), trustme.CA()
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     tls = {"cert": str(tmp_path / "server.pem"), "client_ca": str(tmp_path / "ca.pem")}
-    with process(tmp_path, {"server": {"tls": tls}}) as url:
+    with servers.gateway(tmp_path, {"server": {"tls": tls}}) as url:
         assert url.startswith("https://127.0.0.1:")
         known, unknown, none = (_trusting(authority) for _ in range(3))
         authority.issue_cert("caller").configure_cert(known)
@@ -162,7 +141,7 @@ def test_others_usage_is_shown_at_the_operators_address_only(tmp_path: Path) -> 
     port = servers.free_port()
     tree = {"server": {"admin": {"port": port}}, "auth": {"keys": [entry]}}
     headers = {"authorization": f"Bearer {secret}", "host": f"127.0.0.1:{port}"}
-    with process(tmp_path, json.loads(json.dumps(tree))) as url:
+    with servers.gateway(tmp_path, json.loads(json.dumps(tree))) as url:
         answers = [
             httpx.get(f"{base}/v1/usage", params=query, headers=headers, trust_env=False).status_code
             for base in (url, f"http://127.0.0.1:{port}")

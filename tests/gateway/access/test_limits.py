@@ -336,7 +336,7 @@ async def test_usage_survives_a_restart_where_a_store_is_configured(serve: Any, 
 
 
 @pytest.mark.parametrize(("when_down", "expected"), [("fail_open", 200), ("fail_closed", 503)])
-async def test_without_its_store_the_gateway_does_as_configured(
+async def test_without_its_store_the_gateway_does_as_configured_and_counts_it(
     when_down: str, expected: int, serve: Any, upstream: Upstream
 ) -> None:
     url = f"redis://127.0.0.1:{servers.free_port()}/0"
@@ -344,6 +344,8 @@ async def test_without_its_store_the_gateway_does_as_configured(
     caller = await team(serve, sections, limits={"requests": "5/hour"})
     assert (await caller.ask()).status_code == expected
     assert (await caller.usage()).status_code == 503
+    shown = (await caller.client.get("/metrics")).text
+    assert float(shown.split("rerank_gateway_store_failures_total ")[1].split()[0]) >= 2
 
 
 PERIODS = {
