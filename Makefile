@@ -7,7 +7,7 @@ CONFIG ?= config/gateway.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test check bench docs clean
+.PHONY: serve test check audit sbom lock bench docs clean
 
 serve: $(VENV)/serve
 	$(BIN)/rerank-gateway serve --config $(CONFIG) --host $(HOST) --port $(PORT)
@@ -20,6 +20,7 @@ check: $(VENV)/develop
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/audit.py
 
 docs: $(VENV)/develop
 	$(BIN)/python -m docs.generate
@@ -29,14 +30,32 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-$(VENV)/serve: $(BIN)/python pyproject.toml
+$(VENV)/serve: $(BIN)/python pyproject.toml requirements.lock
 	@echo "Installing the gateway with its local engine; the first time takes a few minutes."
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --editable '.[local]'
 	touch $@
 
-$(VENV)/develop: $(VENV)/serve
-	$(BIN)/python -m pip install --quiet --group test --group check
+$(VENV)/develop: $(VENV)/serve requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-dev.lock
 	touch $@
+
+# Known vulnerabilities of what is locked.
+audit: $(VENV)/develop
+	$(BIN)/python .ci/audit.py
+
+# What is installed, as CycloneDX.
+sbom: $(VENV)/develop
+	$(BIN)/cyclonedx-py environment --output-reproducible --of JSON -o sbom.json $(BIN)/python
+
+# torch is resolved by itself, for the machine it is installed on: its builds differ by accelerator.
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+WITH_TORCH := torch triton $(shell cat .ci/with-torch.txt)
+
+lock: $(BIN)/python
+	$(BIN)/python -m pip install --quiet 'uv>=0.9'
+	$(LOCK) --quiet --extra local $(addprefix --no-emit-package ,$(WITH_TORCH)) --output-file requirements.lock
+	$(LOCK) --quiet --group test --group check --group audit --constraint requirements.lock --output-file requirements-dev.lock
 
 clean:
 	rm -rf $(VENV)
