@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import Field, field_validator
 
 from gateway.access.counters import Charge, Taken
@@ -20,6 +21,7 @@ SEAT_SECONDS = 300.0
 """After so long a place of a call that never ended (its host died) is free again, where a store is shared."""
 
 Unit = Literal["requests", "documents", "tokens"]
+AnyUnit = Unit | Literal["concurrency", "usd"]
 
 _RATE = re.compile(r"([1-9][0-9]{0,14}) ?/ ?(second|minute|hour|day)")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
@@ -73,14 +75,18 @@ class Limit(Struct, frozen=True):
         most: the limit.
         seconds: of the window; 0 where there is none.
         words: as the configuration says it.
+        key: of the counter; a budget's has the period's label behind it.
+        headers: the names of the headers that tell of it.
         period, warn_at: of a budget.
     """
 
     owner: str
-    unit: Unit | Literal["concurrency", "usd"]
+    unit: AnyUnit
     most: int
     seconds: int
     words: str
+    key: str = ""
+    headers: tuple[str, str, str] = ("", "", "")
     period: Literal["day", "week", "month"] = "month"
     warn_at: float = 1.0
 
@@ -88,12 +94,12 @@ class Limit(Struct, frozen=True):
         """What to take."""
         if self.unit == "usd":
             label, end = period(self.period, now)
-            return Charge("purse", f"budget:{self.owner}:{label}", self.most, amount, _until(end, now))
+            return Charge("purse", f"{self.key}:{label}", self.most, amount, _until(end, now))
         if self.unit == "concurrency":
-            return Charge("seats", f"seats:{self.owner}", self.most, 1, SEAT_SECONDS)
+            return Charge("seats", self.key, self.most, 1, SEAT_SECONDS)
         if self.unit == "tokens":
             amount = min(amount, self.most)
-        return Charge("window", f"{self.unit}:{self.seconds}:{self.owner}", self.most, amount, self.seconds)
+        return Charge("window", self.key, self.most, amount, self.seconds)
 
     def refusal(self, charge: Charge, taken: Taken, now: datetime) -> Limited:
         """What a caller is told who does not fit."""
@@ -119,10 +125,11 @@ def limits_of(owner: str, settings: RateSettings | None, budget: BudgetConfig | 
     found = list(_rates(owner, settings)) if settings else []
     if isinstance(settings, LimitSettings) and settings.concurrency:
         words = f"{settings.concurrency} requests at the same time"
-        found.append(Limit(owner, "concurrency", settings.concurrency, 0, words))
+        found.append(_limit(owner, "concurrency", settings.concurrency, 0, words))
     if budget:
         words = f"${budget.usd:g} per {budget.period}"
-        found.append(Limit(owner, "usd", round(budget.usd * NANO), 0, words, budget.period, budget.warn_at))
+        money = _limit(owner, "usd", round(budget.usd * NANO), 0, words)
+        found.append(replace(money, period=budget.period, warn_at=budget.warn_at))
     return tuple(found)
 
 
@@ -141,7 +148,12 @@ def _rates(owner: str, settings: RateSettings) -> Iterable[Limit]:
     units: Sequence[Unit] = ("requests", "documents", "tokens")
     for unit in units:
         if match := _RATE.fullmatch(getattr(settings, unit) or ""):
-            yield Limit(owner, unit, int(match[1]), _SECONDS[match[2]], f"{match[1]} {unit} per {match[2]}")
+            yield _limit(owner, unit, int(match[1]), _SECONDS[match[2]], f"{match[1]} {unit} per {match[2]}")
+
+
+def _limit(owner: str, unit: AnyUnit, most: int, seconds: int, words: str) -> Limit:
+    names = (f"x-ratelimit-limit-{unit}", f"x-ratelimit-remaining-{unit}", f"x-ratelimit-reset-{unit}")
+    return Limit(owner, unit, most, seconds, words, f"{unit}:{seconds}:{owner}", names)
 
 
 def period(name: str, now: datetime) -> tuple[str, datetime]:

@@ -135,10 +135,10 @@ def rate_headers(limit: Limit, left: int) -> Headers:
     """The three headers of one limit: what it is, what is left, and after how many seconds all of it is."""
     if limit.unit == "usd":
         return _budget_headers(limit, left)
-    unit = limit.unit
-    found = {f"x-ratelimit-limit-{unit}": str(limit.most), f"x-ratelimit-remaining-{unit}": str(left)}
+    most, remaining, reset = limit.headers
+    found = {most: str(limit.most), remaining: str(left)}
     if limit.seconds:
-        found[f"x-ratelimit-reset-{unit}"] = str(limit.seconds)
+        found[reset] = str(limit.seconds)
     return found
 
 

@@ -57,7 +57,9 @@ def gateway(folder: Path, tree: dict[str, Any]) -> Iterator[str]:
     ):
         assert running.stdout is not None
         try:
-            yield running.stdout.readline().split()[-1]
+            announced = running.stdout.readline().split()
+            assert announced, (folder / "log").read_text("utf-8", "replace")
+            yield announced[-1]
         finally:
             running.send_signal(signal.SIGTERM)
 
