@@ -22,6 +22,9 @@ from gateway.access.limits import LimitsConfig
 from gateway.access.prices import Price
 from gateway.access.store_settings import StoreConfig
 from gateway.errors import ConfigError, Problem
+from gateway.policy.deadline import DeadlineSettings
+from gateway.policy.limits import LimitsSettings
+from gateway.policy.settings import ProviderPolicies, RoutePolicies
 from gateway.settings import Settings
 from gateway.suggestions import did_you_mean
 from gateway.telemetry.settings import TelemetrySettings
@@ -85,12 +88,11 @@ class LocalModelConfig(Settings):
     queue_tokens: int | None = Field(default=None, ge=16, description="Tokens that may wait; more is answered 429.")
 
 
-class ProviderConfig(Settings):
+class ProviderConfig(ProviderPolicies):
     """Where and who: one upstream account, or the models that run inside the gateway."""
 
     adapter: str | None = Field(default=None, description="Which adapter speaks to it; default is the provider's name.")
     base_url: str | None = Field(default=None, description="Base or full endpoint; default is the vendor's.")
-    api_key: SecretStr | None = Field(default=None, description="The gateway's own key for this provider.")
     headers: dict[str, SecretStr] = Field(default={}, description="Constant headers to send along.")
     timeout: float = Field(default=30.0, gt=0, le=3600, description="Seconds one attempt may take in all.")
     connect_timeout: float = Field(default=5.0, gt=0, le=600, description="Seconds to get a new connection.")
@@ -116,13 +118,6 @@ class ProviderConfig(Settings):
             raise ValueError("must be an http:// or https:// URL without credentials, query or fragment")
         return value
 
-    @field_validator("api_key")
-    @classmethod
-    def _is_a_key(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
-            raise ValueError("must not be empty or contain spaces, line breaks or non-ASCII characters")
-        return value
-
     @field_validator("headers")
     @classmethod
     def _are_headers(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
@@ -139,10 +134,9 @@ class ProviderConfig(Settings):
         return value
 
 
-class ModelConfig(Settings):
+class ModelConfig(RoutePolicies):
     """A name that callers may use instead of `provider/model`."""
 
-    target: str = Field(description="`provider/model` that serves it.")
     fallbacks: list[str] = Field(default=[], description="`provider/model` entries or other names, tried in order.")
 
 
@@ -162,6 +156,8 @@ class Config(Settings):
 
     auth: AuthConfig | None = Field(default=None, description="Who may call; without it, only this machine may.")
     server: Annotated[ServerConfig, EmptyIfNull] = ServerConfig()
+    deadline: DeadlineSettings = Field(default=DeadlineSettings(), description="How long a whole call may take.")
+    limits: LimitsSettings = Field(default=LimitsSettings(), description="How large requests and answers may be.")
     providers: Annotated[dict[Name, Annotated[ProviderConfig, EmptyIfNull]], EmptyIfNull] = Field(
         default={}, description="The name is what callers write before the first /."
     )
@@ -185,7 +181,7 @@ class Config(Settings):
     def paths(self, name: str) -> list[str]:
         """The `provider/model` of each target that a name leads to."""
         model = self.models.get(name)
-        return [model.target] if model else [name]
+        return [entry.target for entry in model.all_targets] if model else [name]
 
     def adapter(self, name: str) -> Provider:
         """The adapter of the provider of that name. Raises LookupError if there is none."""
@@ -240,10 +236,10 @@ def score_url_of(provider: HttpProvider, settings: ProviderConfig) -> str | None
     return url_of(provider, settings).removesuffix(_last(provider.path)) + _last(provider.score.path)
 
 
-def client_settings(settings: ProviderConfig) -> ClientSettings:
+def client_settings(settings: ProviderConfig, answer_bytes: int) -> ClientSettings:
     """How to reach that provider."""
     names = ("client", "proxy", "ca_file", "client_cert", "client_key", "max_connections")
-    return ClientSettings(**{name: getattr(settings, name) for name in names})
+    return ClientSettings(max_answer_bytes=answer_bytes, **{name: getattr(settings, name) for name in names})
 
 
 def timeouts_of(settings: ProviderConfig) -> Timeouts:
@@ -372,14 +368,21 @@ def _semantic(config: Config, gone: set[str]) -> list[Problem]:
         ]
     problems += config.auth.problems() if config.auth else []
     for name, model in config.models.items():
-        for path, target in [("target", model.target), *((f"fallbacks.{i}", f) for i, f in enumerate(model.fallbacks))]:
+        for path, target, alias_allowed in _targets(model):
             if gone & {"providers", f"providers.{target.partition('/')[0]}"}:
                 continue
-            if message := _target_problem(config, target, alias_allowed=path != "target"):
+            if message := _target_problem(config, target, alias_allowed=alias_allowed):
                 problems.append(Problem(f"models.{name}.{path}", message))
     if config.default_model and (message := _target_problem(config, config.default_model, alias_allowed=True)):
         problems.append(Problem("default_model", message))
     return problems
+
+
+def _targets(model: ModelConfig) -> list[tuple[str, str, bool]]:
+    """Where each target of a model is written, what it is, and whether it may be another model's name."""
+    several = [(f"targets.{index}.target", entry.target, False) for index, entry in enumerate(model.targets)]
+    single = [("target", model.target, False)] if model.target is not None else []
+    return [*single, *several, *((f"fallbacks.{index}", name, True) for index, name in enumerate(model.fallbacks))]
 
 
 def _provider_problems(config: Config, name: str, settings: ProviderConfig) -> list[tuple[str, str]]:
@@ -392,7 +395,7 @@ def _provider_problems(config: Config, name: str, settings: ProviderConfig) -> l
         return [(".adapter", f"{error}{hint}")]
     if isinstance(provider, LocalProvider):
         return _local_problems(provider, settings)
-    return _http_problems(provider, settings)
+    return _http_problems(provider, settings) if isinstance(provider, HttpProvider) else []
 
 
 def _http_problems(provider: HttpProvider, settings: ProviderConfig) -> list[tuple[str, str]]:
@@ -401,7 +404,7 @@ def _http_problems(provider: HttpProvider, settings: ProviderConfig) -> list[tup
         problems.append((".models", f"only a local provider has models to load; {provider.name} takes any model name"))
     if not settings.base_url and not provider.base_url:
         problems.append((".base_url", "is required: this adapter has no default address"))
-    if provider.key_required and settings.api_key is None and not settings.base_url:
+    if provider.key_required and not (settings.api_key or settings.api_keys or settings.base_url):
         variable = provider.api_key_env or "A_VARIABLE"
         problems.append((".api_key", f'is required, for example "${{{variable}}}"'))
     return problems + _certificate_problems(settings)

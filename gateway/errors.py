@@ -6,10 +6,15 @@ CallerError
 ├── ModelNotAllowed     403  the key may not use that model
 ├── NotAdmin            403  that takes an admin key
 ├── PriceUnknown        403  the key has a budget, and the model no price
-└── Limited                  a limit of ours does not allow the request
+├── TooLarge            413  one of the gateway's limits, named
+└── Limited                  a limit on the key, the model or the gateway does not allow the request
     ├── LimitReached    429  now; later it may
     ├── TooMuch         413  nor ever will
     └── BudgetSpent     402  until the next period
+TargetError
+├── BreakerOpen         503  the target failed too often and is left alone for a while
+└── TargetTimeout
+    └── DeadlineExceeded  504  the whole call's time is over
 StoreDown               503  the store of limits and budgets cannot be reached
 ConfigError             not a RerankError: raised before the port opens
 CallerGone              not a RerankError: nobody is left to answer
@@ -19,7 +24,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from providers.errors import CallerError, RerankError
+from providers.errors import CallerError, RerankError, TargetError, TargetTimeout
 
 
 class UnknownModel(CallerError):
@@ -80,6 +85,25 @@ class StoreDown(RerankError):
     """The store of limits and budgets cannot be reached."""
 
     code = "store_down"
+
+
+class TooLarge(CallerError):
+    """The request exceeds one of the gateway's limits."""
+
+    code = "too_large"
+
+
+class BreakerOpen(TargetError):
+    """The target was not asked: it failed too often and is left alone for a while."""
+
+    code = "breaker_open"
+
+
+class DeadlineExceeded(TargetTimeout):
+    """The time allowed for the whole call is over."""
+
+    code = "deadline_exceeded"
+    retryable = False
 
 
 class CallerGone(Exception):

@@ -12,10 +12,11 @@ from gateway.access.limited import LimitedTarget
 from gateway.access.limits import Limit, limits_of, model_limits
 from gateway.access.memory import MemoryStore
 from gateway.access.meter import Meter
-from gateway.access.prices import Price, PriceTable, cost_of
+from gateway.access.prices import FREE, Price, PriceTable, cost_of
 from gateway.access.usage import Ledger
 from gateway.config import Config
 from gateway.policy.target import Cost
+from providers.spec import PureProvider
 from providers.types import Backend
 
 
@@ -74,7 +75,11 @@ class Terms:
 
     def _price(self, path: str) -> Price | None:
         provider, _, model = path.partition("/")
-        return self._prices.find(provider, model) if provider in self._config.providers else None
+        if provider not in self._config.providers:
+            return None
+        if isinstance(self._config.adapter(provider), PureProvider):
+            return FREE
+        return self._prices.find(provider, model)
 
 
 def open_store(config: Config, failed: Callable[[], None]) -> Store:

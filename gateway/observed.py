@@ -29,7 +29,7 @@ def labels(config: Config) -> Iterator[str]:
     """Every model name that the configuration mentions, as callers and as providers say it."""
     for name, model in config.models.items():
         yield name
-        for target in (model.target, *model.fallbacks):
+        for target in (*(entry.target for entry in model.all_targets), *model.fallbacks):
             yield target
             yield target.partition("/")[2]
     for name, provider in config.providers.items():

@@ -1,50 +1,116 @@
-"""From the configuration to live backends: which policies wrap which target, in which order, is decided here alone."""
+"""From the configuration to live routes: which policies wrap which target, in which order, is decided here alone.
+
+For one request: Fallback over the steps of the model and its fallbacks; each step is
+LimitedTarget(Retry(Breaker(Target(Bulkhead(Deadline(KeyPool(HttpBackend) | Pairs(local model)))))))).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
 
 from gateway.access.memory import MemoryStore
-from gateway.config import Config, ProviderConfig, client_settings, local_model, score_url_of, timeouts_of, url_of
+from gateway.config import Config, ModelConfig, ProviderConfig
 from gateway.errors import UnknownModel
 from gateway.loading import Loading
 from gateway.metering import Terms
-from gateway.policy.fallback import Absent
+from gateway.opening import Opened, open_providers
+from gateway.policy.breaker import Breaker, BreakerState
+from gateway.policy.bulkhead import Bulkhead
+from gateway.policy.deadline import Deadline
+from gateway.policy.fallback import Absent, Step
+from gateway.policy.health_check import HealthCheck
+from gateway.policy.hedge import Hedge, HedgeBudget, HedgeSettings
+from gateway.policy.latency import Latency, Observed
 from gateway.policy.pairs import Pairs
+from gateway.policy.passthrough import Passthrough
+from gateway.policy.retry import Retry, RetryBudget
+from gateway.policy.strategy import Choice, Order, order_of
 from gateway.policy.target import Target
 from gateway.suggestions import LONGEST_NAME, clause, near
-from gateway.upstream import HttpBackend, open_client
-from providers.spec import HttpProvider
 from providers.types import Backend
 
 REMEMBERED_TARGETS = 4096
 """Targets kept for names that only callers mention; more would let a caller fill the memory with invented names."""
 
 
+class Guarded(Struct, eq=False):
+    """One (provider, model) and what is known of it, shared by all names that lead to it and kept over a reload."""
+
+    settings: ProviderConfig
+    backend: Backend
+    breaker: BreakerState
+    budget: RetryBudget
+    latency: Latency
+
+
+class Route(Struct, frozen=True):
+    """What one name resolves to.
+
+    Attributes:
+        order: its targets in the order of trying, anew for each request.
+        hedge: if and when the second is asked beside the first.
+    """
+
+    order: Order
+    hedge: HedgeSettings | None = None
+    budget: HedgeBudget | None = None
+
+    async def ready(self) -> bool:
+        """Whether one of its targets could serve now."""
+        return any([await choice.step.backend.ready() for choice in self.order()])
+
+    def steps(self) -> list[Step]:
+        """The walk of one request through this route."""
+        choices = self.order()
+        steps = [choice.step for choice in choices]
+        if self.hedge is None or self.budget is None or len(steps) < 2:
+            return steps
+        first, second, *rest = steps
+        pair = Hedge(first.backend, second.backend, self.hedge, choices[0].latency, self.budget)
+        return [Step(pair, first.parts + second.parts), *rest]
+
+
 class Routes:
     """What every name resolves to.
 
     Attributes:
-        models: local models by provider and name, the ones that need loading before they are ready.
+        config: what they were built from.
+        running: requests under way on these routes.
     """
 
-    def __init__(
-        self, config: Config, backends: Mapping[str, Backend], models: Mapping[str, Mapping[str, Loading]], terms: Terms
-    ) -> None:
+    def __init__(self, config: Config, before: Routes | None = None, terms: Terms | None = None) -> None:
         self.config = config
-        self._terms = terms
-        self.models = models
-        self._backends = backends
-        self._seen: dict[str, Backend] = {}
-        self._aliases = {name: self._target(model.target, shown_as=name) for name, model in config.models.items()}
+        self._terms = terms or Terms(config, MemoryStore())
+        self.running = 0
+        self._opened: dict[str, Opened] = open_providers(config, before._opened if before else {})
+        self._owned = [resource for opened in self._opened.values() for resource in opened.resources()]
+        self._guarded = {name: guarded for name, guarded in _kept(before) if self._is_current(name, guarded)}
+        self._seen: dict[str, Route] = {}
+        self._named: dict[str, Route] = {}
+        self._named = {name: self._configured(name, model) for name, model in config.models.items()}
+        self._checks = [self._check(name, opened) for name, opened in self._opened.items()]
 
-    def resolve(self, name: str) -> Backend:
-        """What serves that name; for an unknown one a backend that says so (404), with near matches."""
-        backend = self._aliases.get(name) or self._seen.get(name)
-        if backend is None:
-            backend = self._target(name)
-            self._remember(name, backend)
-        return backend
+    @property
+    def models(self) -> dict[str, dict[str, Loading]]:
+        """Local models by provider and name, the ones that need loading before they are ready."""
+        return {name: opened.models for name, opened in self._opened.items() if opened.models}
+
+    def steps(self, names: Sequence[str]) -> list[Step]:
+        """The walk of one request through everything that these names resolve to."""
+        if len(names) == 1:
+            return self.resolve(names[0]).steps()
+        return [step for name in names for step in self.resolve(name).steps()]
+
+    def resolve(self, name: str) -> Route:
+        """What serves that name; for an unknown one a route that says so (404), with near matches."""
+        route = self._named.get(name) or self._seen.get(name)
+        if route is None:
+            route = Route(order_of("ordered", [self._choice(name)]))
+            self._remember(name, route)
+        return route
 
     def fallbacks(self, name: str) -> list[str]:
         """The fallbacks configured for that name."""
@@ -54,11 +120,11 @@ class Routes:
     def names(self) -> list[str]:
         """All names that can be listed: aliases, then local models; an upstream's own models are not known."""
         local = [f"{provider}/{name}" for provider, models in self.models.items() for name in models]
-        return [*self._aliases, *local]
+        return [*self._named, *local]
 
     def owner(self, name: str) -> str:
-        """The provider behind a listed name."""
-        return self._path(name).partition("/")[0]
+        """The provider behind a listed name; the first one's where there are several."""
+        return self.config.paths(name)[0].partition("/")[0]
 
     def default_model(self) -> str | None:
         """What serves a request whose dialect lets the model be left out: the configured one, else the only name."""
@@ -69,16 +135,16 @@ class Routes:
 
     def known(self, name: str) -> bool:
         """Whether that name resolves to something, without saying whether an upstream has that model."""
-        provider, slash, model = self._path(name).partition("/")
-        return model in self.models.get(provider, {}) or bool(slash and model and provider in self._backends)
+        return any(self._backend(*_split(path)) is not None for path in self.config.paths(name))
 
     def is_alias(self, name: str) -> bool:
         """Whether the configuration gives that name a meaning of its own."""
-        return name in self._aliases
+        return name in self._named
 
     def loading(self, *names: str) -> list[Loading]:
         """Every local model, or only those that these names and their fallbacks need."""
-        wanted = {self._path(name) for name in (*names, *(f for name in names for f in self.fallbacks(name)))}
+        reached = [*names, *(fallback for name in names for fallback in self.fallbacks(name))]
+        wanted = {path for name in reached for path in self.config.paths(name)}
         return [
             loading
             for provider, models in self.models.items()
@@ -86,65 +152,121 @@ class Routes:
             if not names or f"{provider}/{model}" in wanted
         ]
 
-    def _path(self, name: str) -> str:
-        model = self.config.models.get(name)
-        return model.target if model else name
+    def breakers(self) -> dict[str, BreakerState]:
+        """The breaker of every target asked so far, by `provider/model`."""
+        return {name: guarded.breaker for name, guarded in self._guarded.items()}
 
-    async def aclose(self) -> None:
-        """Close every backend."""
-        for backend in [*self._backends.values(), *self.loading()]:
-            await backend.aclose()
+    def start(self) -> None:
+        """Begin the active health checks. Needs the running event loop."""
+        for check in self._checks:
+            if check is not None:
+                check.start()
 
-    def _target(self, name: str, shown_as: str | None = None) -> Backend:
+    async def aclose(self, successor: Routes | None = None) -> None:
+        """Close every resource that the successor has not taken over."""
+        for check in self._checks:
+            if check is not None:
+                await check.aclose()
+        kept = {id(resource) for resource in successor._owned} if successor else set()
+        await asyncio.gather(*(resource.aclose() for resource in self._owned if id(resource) not in kept))
+
+    def _configured(self, name: str, model: ModelConfig) -> Route:
+        choices = [self._choice(entry.target, name, entry.weight, model) for entry in model.all_targets]
+        return Route(order_of(model.strategy, choices), model.hedge, HedgeBudget() if model.hedge else None)
+
+    def _choice(
+        self, path: str, shown_as: str | None = None, weight: float = 1.0, model: ModelConfig | None = None
+    ) -> Choice:
+        provider, upstream_model = _split(path)
+        backend = self._backend(provider, upstream_model)
+        if backend is None:
+            return Choice(Step(self._absent(path), parts=0), weight, Latency())
+        if isinstance(backend, Passthrough):
+            return Choice(Step(Target(backend, provider, upstream_model, shown_as), parts=0), weight, Latency())
+        guarded = self._guard(path, provider, backend)
+        chain = _chain(guarded, provider, upstream_model, shown_as, self._terms)
+        if model and (model.hedge or model.strategy == "least_latency"):
+            chain = Observed(chain, guarded.latency)
+        return Choice(Step(chain), weight, guarded.latency)
+
+    def _guard(self, path: str, provider: str, backend: Backend) -> Guarded:
+        if path not in self._guarded:
+            settings = self._opened[provider].settings
+            self._guarded[path] = Guarded(
+                settings,
+                Bulkhead(Deadline(_paired(backend), provider), settings.bulkhead, path),
+                BreakerState(settings.breaker),
+                RetryBudget(settings.retry),
+                Latency(),
+            )
+        return self._guarded[path]
+
+    def _backend(self, provider: str, model: str) -> Backend | None:
+        opened = self._opened.get(provider)
+        if opened is None or not model:
+            return None
+        return opened.models.get(model) or opened.backend
+
+    def _is_current(self, path: str, guarded: Guarded) -> bool:
+        """Whether a target of the configuration before is the same in this one, down to its connections."""
+        provider, model = _split(path)
+        opened = self._opened.get(provider)
+        return opened is not None and opened.settings is guarded.settings and self._backend(provider, model) is not None
+
+    def _absent(self, name: str) -> Absent:
         provider, slash, model = name.partition("/")
-        if provider in self.models and model in self.models[provider]:
-            return self._priced(Pairs(self.models[provider][model]), provider, model, shown_as)
-        if slash and model and provider in self._backends:
-            return self._priced(self._backends[provider], provider, model, shown_as)
-        return self._absent(name)
-
-    def _priced(self, backend: Backend, provider: str, model: str, shown_as: str | None) -> Backend:
-        target = Target(backend, provider, model, shown_as, self._terms.cost(provider, model))
-        return self._terms.limited(target, provider, model)
-
-    def _absent(self, name: str) -> Backend:
         provider, slash, model = name[:LONGEST_NAME].partition("/")
-        meant = near(name, self.names()) + [f"{other}/{model}" for other in near(provider, self._backends) if slash]
+        open_ended = [other for other, opened in self._opened.items() if opened.backend]
+        meant = near(name, self.names()) + [f"{other}/{model}" for other in near(provider, open_ended) if slash]
         error = UnknownModel(f'unknown model "{name[:LONGEST_NAME]}"{clause(meant)}')
         return Absent(error, provider, model) if slash else Absent(error, "", provider)
 
-    def _remember(self, name: str, backend: Backend) -> None:
+    def _check(self, name: str, opened: Opened) -> HealthCheck | None:
+        if opened.settings.health_check is None:
+            return None
+
+        def breakers() -> Iterable[BreakerState]:
+            return [breaker for path, breaker in self.breakers().items() if path.startswith(f"{name}/")]
+
+        return HealthCheck(name, opened.settings.health_check, opened.is_well, breakers)
+
+    def _remember(self, name: str, route: Route) -> None:
         if len(name) > LONGEST_NAME:
+            self._guarded.pop(name, None)
             return
         if len(self._seen) >= REMEMBERED_TARGETS:
-            del self._seen[next(iter(self._seen))]
-        self._seen[name] = backend
+            oldest = next(iter(self._seen))
+            del self._seen[oldest]
+            self._guarded.pop(oldest, None)
+        self._seen[name] = route
 
 
-def build(config: Config, terms: Terms | None = None) -> Routes:
-    """Open a backend for every provider. Nothing is contacted or loaded yet."""
-    backends: dict[str, Backend] = {}
-    models: dict[str, dict[str, Loading]] = {}
-    for name, settings in config.providers.items():
-        provider = config.adapter(name)
-        if isinstance(provider, HttpProvider):
-            backends[name] = _http_backend(name, provider, settings)
-        else:
-            models[name] = {
-                model: Loading(provider.open, local_model(model, chosen))
-                for model, chosen in (settings.models or {}).items()
-            }
-    return Routes(config, backends, models, terms or Terms(config, MemoryStore()))
+def build(config: Config, before: Routes | None = None, terms: Terms | None = None) -> Routes:
+    """The routes of a configuration. What has not changed since the routes `before` is taken over, with its state.
+
+    Args:
+        config: checked.
+        before: the routes of the configuration before, if there was one.
+        terms: the prices and limits of its targets; by default, limits are counted for these routes alone.
+    """
+    return Routes(config, before, terms)
 
 
-def _http_backend(name: str, provider: HttpProvider, settings: ProviderConfig) -> Backend:
-    return HttpBackend(
-        provider,
-        url_of(provider, settings),
-        settings.api_key.get_secret_value() if settings.api_key else None,
-        open_client(client_settings(settings)),
-        timeouts_of(settings),
-        {header: value.get_secret_value() for header, value in settings.headers.items()},
-        name,
-        score_url_of(provider, settings),
-    )
+def _chain(guarded: Guarded, provider: str, model: str, shown_as: str | None, terms: Terms) -> Backend:
+    settings = guarded.settings
+    target = Target(guarded.backend, provider, model, shown_as, terms.cost(provider, model))
+    breaker = Breaker(target, guarded.breaker, settings.breaker, provider, model)
+    return terms.limited(Retry(breaker, settings.retry, guarded.budget), provider, model)
+
+
+def _paired(backend: Backend) -> Backend:
+    return Pairs(backend) if isinstance(backend, Loading) else backend
+
+
+def _split(path: str) -> tuple[str, str]:
+    provider, _, model = path.partition("/")
+    return provider, model
+
+
+def _kept(before: Routes | None) -> Iterable[tuple[str, Guarded]]:
+    return before._guarded.items() if before else ()

@@ -23,6 +23,7 @@ class Service:
 
     Attributes:
         routes: what names resolve to. Replaced as a whole, never changed.
+        draining: about to stop: callers should go elsewhere with their next request.
         keys: whose keys are let in; None lets everybody in. Replaced together with `routes`.
         meter: counts; None where nothing is counted. Replaced together with `routes`.
         books: the store and the ledger, which stay.
@@ -33,17 +34,19 @@ class Service:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.draining = False
         self.keys = metering.keys_of(config)
-        self.meter: Meter | None = None
         self.telemetry = telemetry_of(config)
         self.books = metering.Books(config, self.telemetry.metrics.single[names.STORE_FAILURES.name].add)
+        self.meter: Meter | None = None
 
     async def open(self) -> None:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""
         self.books.open()
         terms = metering.Terms(self.config, self.books.store)
-        self.routes = routing.build(self.config, terms)
+        self.routes = routing.build(self.config, terms=terms)
         self.meter = metering.meter_of(self.config, self.books, terms)
+        self.routes.start()
 
     async def load(self, *names: str) -> None:
         """Load every local model, or only those that these names need, one after the other.
@@ -66,9 +69,11 @@ class Service:
         """
         routes = self.routes
         chosen = self.fallbacks(request.model, fallbacks)
-        if not chosen:
-            return await routes.resolve(request.model).rerank(request)
-        return await Fallback([routes.resolve(name) for name in (request.model, *chosen)]).rerank(request)
+        routes.running += 1
+        try:
+            return await Fallback(routes.steps([request.model, *chosen])).rerank(request)
+        finally:
+            routes.running -= 1
 
     async def rerank_for(
         self, caller: Principal, request: RerankRequest, fallbacks: Sequence[str] | None

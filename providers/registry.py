@@ -7,7 +7,7 @@ import pkgutil
 from importlib.metadata import EntryPoint, entry_points
 
 import providers
-from providers.spec import HttpProvider, LocalProvider, Provider
+from providers.spec import HttpProvider, LocalProvider, Provider, PureProvider
 
 GROUP = "rerank_gateway.providers"
 """The entry-point group through which a package offers an adapter: `name = "module:PROVIDER"`."""
@@ -28,7 +28,7 @@ def find(name: str) -> Provider:
     if name not in names():
         raise LookupError(f'unknown adapter "{name}"; known are {", ".join(names())}')
     provider = _ours(name) or _loaded(name)
-    if not isinstance(provider, HttpProvider | LocalProvider):
+    if not isinstance(provider, HttpProvider | LocalProvider | PureProvider):
         raise LookupError(f'adapter "{name}" does not offer an HttpProvider or a LocalProvider')
     return provider
 

@@ -107,4 +107,18 @@ class LocalProvider(Struct, frozen=True, kw_only=True):
     open: Callable[[LocalModel], Backend]
 
 
-Provider = HttpProvider | LocalProvider
+class PureProvider(Struct, frozen=True, kw_only=True):
+    """What ranks by a pure function, without network or model.
+
+    Attributes:
+        name: the adapter's name, and the default name of the provider.
+        fields: as in HttpProvider.
+        rank: request to ranking, in no time worth counting.
+    """
+
+    name: str
+    fields: frozenset[str]
+    rank: Callable[[RerankRequest], Ranking]
+
+
+Provider = HttpProvider | LocalProvider | PureProvider

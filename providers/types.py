@@ -68,6 +68,7 @@ class Call(Struct, eq=False):
         deadline: when the whole call must be over, in seconds of `time.monotonic()`; None is no limit.
         headers: headers that travel to every upstream (`x-request-id`, trace context).
         attempts: every attempt so far, in order.
+        insist: nothing else is left for this call: an open breaker lets it through.
         timings: every attempt that reached a target, in the order of their ends.
         waits: when the gateway waited for somebody else: (start, end) in seconds of `time.monotonic()`.
         propagate: makes the headers of one attempt, in place of `headers`; None where all attempts send the same.
@@ -80,6 +81,7 @@ class Call(Struct, eq=False):
     timings: list[Timing] = field(default_factory=list)
     waits: list[tuple[float, float]] = field(default_factory=list)
     propagate: Callable[[], dict[str, str]] | None = None
+    insist: bool = False
 
 
 class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):

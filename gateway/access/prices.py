@@ -67,6 +67,10 @@ class Price(Settings):
 Prices = dict[str, Price]
 
 
+FREE = Price(per_search=0)
+"""The price of what runs in the gateway itself and costs nothing worth counting."""
+
+
 def cost_of(price: Price | None) -> Callable[[Ranking, int], float | None]:
     """A function from an answer and its number of documents to US dollars."""
 

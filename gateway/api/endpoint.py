@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from time import monotonic
 
@@ -10,10 +11,14 @@ from litestar.handlers.asgi_handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
 from gateway.api import auth, errors
+from gateway.api.body import read_body
 from gateway.api.dialect import Dialect, Incoming, Refusal
-from gateway.api.http import method, read_body, respond
+from gateway.api.disconnect import Watch
+from gateway.api.http import method, respond
 from gateway.api.ids import request_id
 from gateway.errors import CallerGone
+from gateway.policy import deadline
+from gateway.policy.limits import check_documents
 from gateway.service import Service
 from gateway.suggestions import LONGEST_NAME
 from gateway.telemetry.exchange import Exchange
@@ -21,6 +26,9 @@ from providers.errors import RerankError
 from providers.types import Call
 
 logger = logging.getLogger(__name__)
+
+DEGRADED = {"x-gateway-degraded": "true"}
+"""Sent with an answer that is the last resort's."""
 
 
 class Endpoint:
@@ -50,38 +58,65 @@ class Endpoint:
             exchange.error_type = "method_not_allowed"
             exchange.finish(405, body)
             return await respond(send, 405, body, {"x-request-id": call.id, "allow": "POST"})
+        config, headers = self._service.config, dict(scope["headers"])
         try:
-            raw = await read_body(receive)
+            caller = auth.principal(self._service, scope["headers"])
+            exchange.caller = caller.name
+            raw = await read_body(receive, headers, config.limits)
+            call.deadline = monotonic() + deadline.allowed(config.deadline, headers.get(deadline.NAME))
+            exchange.bytes_in = len(raw)
+            incoming = Incoming(raw, scope["path"], scope["headers"], call, self._service.routes.is_alias, caller)
+            status, body, extra = await self._unless_gone(receive, incoming, exchange)
         except CallerGone:
             return None
-        incoming = Incoming(raw, scope["path"], scope["headers"], call, self._service.routes.is_alias)
-        exchange.bytes_in = len(raw)
-        status, body, headers = await self._answer(incoming, exchange)
+        except RerankError as error:
+            status, body, extra = self._refused(error, exchange)
+        if self._service.draining:
+            extra["connection"] = "close"
         exchange.finish(status, body)
-        return await respond(send, status, body, {"x-request-id": call.id, **exchange.headers(), **headers})
+        return await respond(send, status, body, {"x-request-id": call.id, **exchange.headers(), **extra})
+
+    async def _unless_gone(
+        self, receive: Receive, incoming: Incoming, exchange: Exchange
+    ) -> tuple[int, bytes, dict[str, str]]:
+        """The answer. Raises CallerGone if nobody waits for it any more; what was under way for it is cancelled."""
+        watch = Watch(receive)
+        try:
+            return await self._answer(incoming, exchange)
+        except asyncio.CancelledError:
+            if watch.gone:
+                raise CallerGone from None
+            raise
+        finally:
+            watch.stop()
 
     async def _answer(self, incoming: Incoming, exchange: Exchange) -> tuple[int, bytes, dict[str, str]]:
         start = monotonic()
         model = None
         try:
-            caller = auth.principal(self._service, incoming.headers)
-            exchange.caller = caller.name
             asked = self._dialect.decode(incoming)
             exchange.request = asked.request
             model = asked.request.model[:LONGEST_NAME]
-            ranking, headers = await self._service.rerank_for(caller, asked.request, asked.fallbacks)
+            check_documents(asked.request, len(incoming.body), self._service.config.limits)
+            ranking, headers = await self._service.rerank_for(incoming.caller, asked.request, asked.fallbacks)
             exchange.ranking, exchange.cost = ranking, ranking.cost
-            return 200, self._dialect.encode(asked, ranking, round((monotonic() - start) * 1000)), headers
+            body = self._dialect.encode(asked, ranking, round((monotonic() - start) * 1000))
+            return 200, body, {**headers, **DEGRADED} if exchange.degraded else headers
         except RerankError as error:
-            exchange.error_type = error.code
-            status = self._dialect.status(error)
-            refusal = Refusal(status, error.message, error.code, incoming.call, model, error)
-            return refusal.status, self._dialect.refuse(refusal), errors.headers(error)
+            return self._refused(error, exchange, model)
         except Exception:
             logger.exception("internal error")
             exchange.ranking, exchange.error_type = None, "internal_error"
             refusal = Refusal(500, "internal error", "internal_error", incoming.call, model)
             return 500, self._dialect.refuse(refusal), {}
+
+    def _refused(
+        self, error: RerankError, exchange: Exchange, model: str | None = None
+    ) -> tuple[int, bytes, dict[str, str]]:
+        exchange.error_type = error.code
+        status = self._dialect.status(error)
+        refusal = Refusal(status, error.message, error.code, exchange.call, model, error)
+        return status, self._dialect.refuse(refusal), errors.headers(error)
 
     def _route(self, path: str) -> str:
         """The path as it is served: never with what a caller put into it."""

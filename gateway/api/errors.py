@@ -18,6 +18,7 @@ from msgspec import Struct
 from gateway.api.answer import ExtraFields
 from gateway.api.ids import request_id
 from gateway.errors import (
+    BreakerOpen,
     BudgetSpent,
     Limited,
     LimitReached,
@@ -25,6 +26,7 @@ from gateway.errors import (
     NotAdmin,
     PriceUnknown,
     StoreDown,
+    TooLarge,
     TooMuch,
     Unauthorized,
     UnknownModel,
@@ -37,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 STATUS: dict[type[RerankError], int] = {
     UnknownModel: 404,
+    TooLarge: 413,
+    BreakerOpen: 503,
     Unauthorized: 401,
     ModelNotAllowed: 403,
     NotAdmin: 403,

@@ -30,6 +30,8 @@ def route(service: Service) -> list[HTTPRouteHandler]:
 
     @http(["/readyz", "/health"], http_method=METHODS, summary="Whether requests can be served", tags=["health"])
     async def readyz() -> Health:
+        if service.draining:
+            raise NotReady("the gateway is shutting down")
         waiting = [
             model.failure or f"local model {model.model.name} is still loading"
             for model in service.routes.loading()

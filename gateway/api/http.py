@@ -4,25 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from litestar.types import Receive, Scope, Send
-
-from gateway.errors import CallerGone
-
-
-async def read_body(receive: Receive) -> bytes:
-    """The whole request body. Raises CallerGone if the caller hangs up before its end."""
-    message = await receive()
-    if message["type"] != "http.request":
-        raise CallerGone
-    if not message.get("more_body"):
-        return message["body"]
-    chunks = [message["body"]]
-    while message.get("more_body"):
-        message = await receive()
-        if message["type"] != "http.request":
-            raise CallerGone
-        chunks.append(message["body"])
-    return b"".join(chunks)
+from litestar.types import Scope, Send
 
 
 async def respond(send: Send, status: int, body: bytes, headers: Mapping[str, str]) -> None:

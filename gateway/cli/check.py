@@ -9,7 +9,7 @@ from gateway.access import exposure
 from gateway.app import read_config
 from gateway.cli.table import table
 from gateway.config import Config, ProviderConfig, url_of
-from providers.spec import HttpProvider
+from providers.spec import HttpProvider, PureProvider
 
 
 def add_to(commands: Any, path: str | None) -> None:
@@ -44,7 +44,9 @@ def _providers(config: Config) -> str:
 
 def _provider(config: Config, name: str, settings: ProviderConfig) -> list[str]:
     provider = config.adapter(name)
-    key = "***" if settings.api_key else "none"
+    key = "***" if settings.api_key or settings.api_keys else "none"
+    if isinstance(provider, PureProvider):
+        return [name, provider.name, "the caller's order", "none", "no limit", "none"]
     if not isinstance(provider, HttpProvider):
         models = ", ".join(f"{model} ({chosen.path})" for model, chosen in (settings.models or {}).items())
         return [name, provider.name, models, "none", "no limit", "none"]
@@ -53,5 +55,8 @@ def _provider(config: Config, name: str, settings: ProviderConfig) -> list[str]:
 
 
 def _models(config: Config) -> str:
-    rows = [[name, model.target, ", ".join(model.fallbacks) or "none"] for name, model in config.models.items()]
+    rows = [
+        [name, ", ".join(entry.target for entry in model.all_targets), ", ".join(model.fallbacks) or "none"]
+        for name, model in config.models.items()
+    ]
     return table(["MODEL", "TARGET", "FALLBACKS"], rows)

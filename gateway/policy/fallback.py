@@ -1,39 +1,98 @@
-"""Try one backend after the other until one serves."""
+"""Walk through the targets of a call until one serves, and share the time out among them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from providers.errors import RerankError
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gateway.errors import BreakerOpen, DeadlineExceeded
+from gateway.policy.clock import CLOCK, Clock
+from gateway.policy.deadline import share
+from providers.errors import Overloaded, RerankError
 from providers.types import Attempt, Backend, Ranking, RerankRequest
+
+_SOON = 0.005
+"""Seconds before the deadline that count as past it: timers are not exact."""
+
+
+class Step(Struct, frozen=True):
+    """One target in the walk.
+
+    Attributes:
+        backend: the target with its policies.
+        parts: of the time left, against the other steps' parts; 0 for what answers at once.
+    """
+
+    backend: Backend
+    parts: int = 1
 
 
 class Fallback:
-    """The first of several backends that answers.
+    """The first of several steps that answers.
 
     Every failure moves on, an upstream's 4xx too: what one provider refuses another may take. Only the caller's own
-    cancellation does not. When all fail the first error is raised, since it is about the model that was asked for.
+    cancellation does not. Where no target was even asked because all their breakers are open, they are asked all the
+    same: the last target is never taken away.
     """
 
-    def __init__(self, backends: Sequence[Backend]) -> None:
-        self.backends = backends
+    def __init__(self, steps: Sequence[Step], clock: Clock = CLOCK) -> None:
+        self.steps = steps
+        self._clock = clock
 
     async def rerank(self, request: RerankRequest) -> Ranking:
-        first: RerankError | None = None
-        for backend in self.backends:
+        """The first ranking. Raises DeadlineExceeded if the time is over, else the first error of a target."""
+        failures: list[RerankError] = []
+        skipped: list[Step] = []
+        rest = sum([step.parts for step in self.steps])
+        for step in self.steps:
+            rest -= step.parts
             try:
-                return await backend.rerank(request)
+                return await step.backend.rerank(self._in_time(request, step.parts, rest))
             except RerankError as error:
-                first = first or error
-        assert first is not None, "a route has at least one target"  # noqa: S101
-        raise first
+                failures.append(error)
+                if isinstance(error, BreakerOpen):
+                    skipped.append(step)
+        if skipped and all(_is_skip(failure) for failure in failures):
+            return await self._insist(request, skipped)
+        raise self._verdict(request, failures)
+
+    async def _insist(self, request: RerankRequest, steps: Sequence[Step]) -> Ranking:
+        call = replace(request.call, insist=True)
+        return await Fallback(steps, self._clock).rerank(replace(request, call=call))
+
+    def _in_time(self, request: RerankRequest, own: int, rest: int) -> RerankRequest:
+        deadline = request.call.deadline
+        if deadline is None or not rest or not own:
+            return request
+        now = self._clock.now()
+        return replace(request, call=replace(request.call, deadline=now + share(deadline - now, own, rest)))
+
+    def _verdict(self, request: RerankRequest, failures: list[RerankError]) -> RerankError:
+        deadline, attempts = request.call.deadline, request.call.attempts
+        if deadline is not None and attempts and self._clock.now() > deadline - _SOON:
+            return _deadline_exceeded(attempts)
+        return next((failure for failure in failures if not _is_skip(failure)), failures[0])
 
     async def ready(self) -> bool:
-        return any([await backend.ready() for backend in self.backends])
+        return any([await step.backend.ready() for step in self.steps])
 
     async def aclose(self) -> None:
-        for backend in self.backends:
-            await backend.aclose()
+        for step in self.steps:
+            await step.backend.aclose()
+
+
+def _is_skip(error: RerankError) -> bool:
+    return isinstance(error, BreakerOpen | Overloaded)
+
+
+def _deadline_exceeded(attempts: Sequence[Attempt]) -> DeadlineExceeded:
+    longest = max(attempts, key=lambda attempt: attempt.latency)
+    target = f"{longest.provider}/{longest.model}"
+    return DeadlineExceeded(
+        f"the time allowed for this call was used up, most of it by {target} ({longest.latency} ms: {longest.error})"
+    )
 
 
 class Absent:

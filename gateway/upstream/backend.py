@@ -57,6 +57,8 @@ class HttpBackend:
         self._check(request)
         timeouts = self._within(request.call.deadline)
         headers = {**(request.headers or request.call.headers), **self._headers}
+        if request.call.deadline is not None:
+            headers["x-request-timeout-ms"] = str(int(timeouts.total * 1000))
         api, url = self._api(request)
         body = _encode(api.encode(request))
         start = time.monotonic()

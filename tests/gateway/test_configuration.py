@@ -201,7 +201,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"providers": {"local": {"models": {"m": {**EMBEDDED, "sha256": "abc"}}}}},
         ["providers.local.models.m.sha256: string should match pattern '^[0-9a-f]{64}$'"],
     ),
-    "a model without a target": ({"models": {"m": {}}}, ["models.m.target: is required"]),
+    "a model without a target": ({"models": {"m": {}}}, ["models.m: needs either target or targets"]),
     "a target that is no provider/model": (
         {"models": {"m": {"target": "rerank"}}},
         ['models.m.target: "rerank" must have the form provider/model'],
@@ -240,7 +240,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             "extra: unknown key",
             'models.a.target: "b" must have the form provider/model',
-            "models.c.target: is required",
+            "models.c: needs either target or targets",
             'providers.cohere.api_key: is required, for example "${COHERE_API_KEY}"',
             "providers.vllm.base_url: must be an http:// or https:// URL without credentials, query or fragment",
             "providers.vllm.timeout: input should be greater than 0",

@@ -13,7 +13,7 @@ from litestar import Litestar
 
 from gateway import app as application
 from gateway import config as configuration
-from gateway import routing
+from gateway import opening
 from gateway.access.keys import new_key
 from gateway.config import Config
 from gateway.upstream.seam import Response
@@ -48,7 +48,7 @@ class Upstream:
 def upstream(monkeypatch: pytest.MonkeyPatch) -> Upstream:
     """The only upstream there is."""
     fake = Upstream()
-    monkeypatch.setattr(routing, "open_client", lambda settings: fake)
+    monkeypatch.setattr(opening, "open_client", lambda settings: fake)
     return fake
 
 

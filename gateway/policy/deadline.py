@@ -1,0 +1,75 @@
+"""One budget of time for the whole call, shared out so that a fallback still fits."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pydantic import Field
+
+from gateway.policy.clock import CLOCK, Clock
+from gateway.settings import Settings
+from providers.errors import InvalidRequest, TargetTimeout
+from providers.types import Backend, Ranking, RerankRequest
+
+HEADER = "x-request-timeout-ms"
+"""Milliseconds: from callers, how long they wait; to upstreams, how much of that is left."""
+
+
+NAME = HEADER.encode()
+"""The same, as ASGI has it."""
+
+
+class DeadlineSettings(Settings):
+    """How long a whole call may take, all its attempts and pauses included."""
+
+    default: float = Field(default=30.0, gt=0, le=3600, description=f"Seconds, for callers that send no {HEADER}.")
+    longest: float = Field(default=300.0, gt=0, le=3600, description=f"Seconds that {HEADER} cannot exceed.")
+
+
+def allowed(settings: DeadlineSettings, header: bytes | None) -> float:
+    """The seconds that a call may take. Raises InvalidRequest for a header that is not a number of milliseconds."""
+    if header is None:
+        return settings.default
+    if not header.isdigit() or len(header) > 12 or int(header) < 1:
+        raise InvalidRequest(f"{HEADER} must be a whole number of milliseconds, at least 1")
+    return min(int(header) / 1000, settings.longest)
+
+
+def share(left: float, own: int, rest: int) -> float:
+    """Seconds that one target gets of those left: its part among the targets that are still to come.
+
+    Args:
+        left: seconds until the deadline.
+        own: parts of the target.
+        rest: parts of all targets after it. What one target does not use falls to the later ones.
+    """
+    return left * own / (own + rest) if rest else left
+
+
+class Deadline:
+    """Ends a call on one target when its time is over, whatever the target does."""
+
+    def __init__(self, backend: Backend, provider: str, clock: Clock = CLOCK) -> None:
+        self._backend = backend
+        self._provider = provider
+        self._clock = clock
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        """The target's ranking. Raises TargetTimeout."""
+        deadline = request.call.deadline
+        if deadline is None:
+            return await self._backend.rerank(request)
+        left = deadline - self._clock.now()
+        if left <= 0:
+            raise TargetTimeout(f'no time was left to ask provider "{self._provider}"')
+        try:
+            async with asyncio.timeout(left):
+                return await self._backend.rerank(request)
+        except TimeoutError:
+            raise TargetTimeout(f'no complete answer from provider "{self._provider}" within {left:.3g} s') from None
+
+    async def ready(self) -> bool:
+        return await self._backend.ready()
+
+    async def aclose(self) -> None:
+        await self._backend.aclose()

@@ -1,0 +1,115 @@
+"""Ask the next target too when the first one is slow; the first verified answer wins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from gateway.policy.latency import Latency
+from gateway.settings import Settings
+from providers.errors import RerankError
+from providers.types import Backend, Ranking, RerankRequest
+
+SHARE = 0.1
+"""Extra calls, of all calls, that hedging may cause."""
+
+SAVED = 10.0
+"""Extra calls that a quiet time can save up."""
+
+
+class HedgeSettings(Settings):
+    """When a second target is asked at the same time."""
+
+    after: float | None = Field(
+        default=None, gt=0, description="Seconds; the default is the first target's 95th percentile."
+    )
+
+
+class HedgeBudget:
+    """At no time more than SHARE of all calls so far are extra. Pure."""
+
+    __slots__ = ("_saved",)
+
+    def __init__(self) -> None:
+        self._saved = 0.0
+
+    def called(self) -> None:
+        """One call began."""
+        self._saved = min(SAVED, self._saved + SHARE)
+
+    def take(self) -> bool:
+        """Whether an extra call may be made; if so it is counted."""
+        if self._saved < 1.0 - 1e-9:
+            return False
+        self._saved -= 1.0
+        return True
+
+
+class Hedge:
+    """Two targets as one: the second is asked when the first fails, or is slower than it should be.
+
+    Args:
+        first, second: both verify their answers. The loser is cancelled.
+        latency: the first one's, for the 95th percentile.
+        budget: shared by all requests of a route.
+    """
+
+    def __init__(
+        self, first: Backend, second: Backend, settings: HedgeSettings, latency: Latency, budget: HedgeBudget
+    ) -> None:
+        self._first = first
+        self._second = second
+        self._settings = settings
+        self._latency = latency
+        self._budget = budget
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        """The first ranking that comes. Raises the first target's error if both fail."""
+        self._budget.called()
+        delay = self._settings.after or self._latency.p95()
+        first = asyncio.ensure_future(self._first.rerank(request))
+        try:
+            done, _ = await asyncio.wait({first}, timeout=delay)
+            if not done and not self._budget.take():
+                await asyncio.wait({first})
+        except BaseException:
+            await _cancel([first])
+            raise
+        if _is_ranking(first):
+            return first.result()
+        return await _first_of([first, asyncio.ensure_future(self._second.rerank(request))])
+
+    async def ready(self) -> bool:
+        return await self._first.ready() or await self._second.ready()
+
+    async def aclose(self) -> None:
+        await self._first.aclose()
+        await self._second.aclose()
+
+
+def _is_ranking(task: asyncio.Future[Ranking]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
+async def _first_of(tasks: Sequence[asyncio.Future[Ranking]]) -> Ranking:
+    pending = set(tasks)
+    try:
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task in done and _is_ranking(task):
+                    return task.result()
+    finally:
+        await _cancel(tasks)
+    failures = [task.exception() for task in tasks]
+    raise next(failure for failure in failures if isinstance(failure, RerankError))
+
+
+async def _cancel(tasks: Sequence[asyncio.Future[Ranking]]) -> None:
+    """Cancel what still runs, and wait until it has cleaned up."""
+    running = [task for task in tasks if not task.done()]
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)

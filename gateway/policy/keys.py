@@ -1,0 +1,155 @@
+"""Several keys of one provider: weighted choice, and each key's own rest after the provider refused it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from time import monotonic
+from typing import Annotated
+
+from msgspec import Struct
+from pydantic import AfterValidator, Field, SecretStr
+
+from gateway.policy.clock import CLOCK, Clock
+from gateway.policy.cooldown import Cooldown
+from gateway.settings import Settings
+from providers.errors import CredentialsRejected, RateLimited, TargetError
+from providers.types import Attempt, Backend, Ranking, RerankRequest
+
+logger = logging.getLogger(__name__)
+
+
+def is_a_key(value: SecretStr) -> SecretStr:
+    """The key as it is. Raises ValueError for one that cannot be sent in a header."""
+    text = value.get_secret_value()
+    if not text or not text.isascii() or not all("!" <= character <= "~" for character in text):
+        raise ValueError("must not be empty or contain spaces, line breaks or non-ASCII characters")
+    return value
+
+
+Key = Annotated[SecretStr, AfterValidator(is_a_key)]
+
+
+class KeySettings(Settings):
+    """One of several keys for a provider."""
+
+    name: str = Field(min_length=1, max_length=64, description="What logs and errors call it.")
+    key: Key = Field(description="The key.")
+    weight: float = Field(default=1.0, gt=0, le=1000, description="Its share of the calls, against the other keys'.")
+
+
+class KeyState:
+    """What is known of one key. Pure: every method takes the time.
+
+    Attributes:
+        rejected: the provider refused it (401, 402, 403) and has not accepted it since.
+    """
+
+    __slots__ = ("cooldown", "name", "rejected", "weight")
+
+    def __init__(self, name: str, weight: float) -> None:
+        self.name = name
+        self.weight = weight
+        self.cooldown = Cooldown()
+        self.rejected = False
+
+    def refused(self, now: float) -> bool:
+        """Take the key out, longer each time. Returns True the first time, when it should be told."""
+        self.cooldown.start(now)
+        first, self.rejected = not self.rejected, True
+        return first
+
+    def limited(self, now: float, seconds: float) -> None:
+        """Leave the key alone for as long as the provider said."""
+        self.cooldown.extend(now, seconds)
+
+    def accepted(self) -> bool:
+        """The provider took the key. Returns True if it had refused it before."""
+        before, self.rejected = self.rejected, False
+        return before
+
+
+class Keyed(Struct, frozen=True):
+    """A backend that calls with one key."""
+
+    backend: Backend
+    state: KeyState
+
+
+def choose(keys: Sequence[Keyed], now: float, chance: float) -> Keyed | None:
+    """One of the keys that may be used now, by weight; None if there is none."""
+    usable = [key for key in keys if key.state.cooldown.until <= now]
+    point = chance * sum([key.state.weight for key in usable])
+    for key in usable:
+        point -= key.state.weight
+        if point < 0:
+            return key
+    return usable[-1] if usable else None
+
+
+class KeyPool:
+    """One provider with all its keys. A key that is refused or limited rests alone; the call goes on with the next."""
+
+    def __init__(self, keys: Sequence[Keyed], provider: str, clock: Clock = CLOCK) -> None:
+        self.keys = keys
+        self._provider = provider
+        self._clock = clock
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        """The ranking got with the first key that the provider takes.
+
+        Raises:
+            CredentialsRejected, RateLimited: no key can be used now. `retry_after` tells when the first one can.
+        """
+        untried, failure = self.keys, None
+        while key := choose(untried, self._clock.now(), self._clock.chance()):
+            if failure is not None:
+                request.call.attempts.append(failure[1])
+            start = monotonic()
+            try:
+                ranking = await key.backend.rerank(request)
+            except (CredentialsRejected, RateLimited) as error:
+                self._rest(key.state, error)
+                told = f"key {key.state.name}: {error.message}"
+                latency = round((monotonic() - start) * 1000)
+                failure = error, Attempt(self._provider, request.model, error.status, told, latency)
+                untried = [other for other in untried if other is not key]
+            else:
+                if key.state.rejected and key.state.accepted():
+                    logger.warning("provider %s takes its key %s again", self._provider, key.state.name)
+                return ranking
+        raise failure[0] if failure else self._none_left()
+
+    def _rest(self, key: KeyState, error: TargetError) -> None:
+        now = self._clock.now()
+        if isinstance(error, RateLimited):
+            key.limited(now, error.retry_after or 0.0)
+        elif key.refused(now):
+            logger.error(
+                "provider %s refused its key %s (%s); it is out of use until the provider takes it again",
+                self._provider,
+                key.name,
+                error.status,
+            )
+
+    def _none_left(self) -> TargetError:
+        now = self._clock.now()
+        left = min(key.state.cooldown.left(now) for key in self.keys)
+        if all(key.state.rejected for key in self.keys):
+            return CredentialsRejected(
+                f'provider "{self._provider}" refused the gateway\'s own credentials or account; '
+                f'it is asked again in {left:.0f} s; check the keys configured for "{self._provider}"',
+                retry_after=left,
+            )
+        return RateLimited(
+            f'provider "{self._provider}" asked for fewer calls; it is asked again in {left:.1f} s',
+            status=429,
+            retry_after=left,
+        )
+
+    async def ready(self) -> bool:
+        return any([await key.backend.ready() for key in self.keys])
+
+    async def aclose(self) -> None:
+        for key in self.keys:
+            await key.backend.aclose()

@@ -1,0 +1,120 @@
+"""Try the same target again, where that can help, soon enough, and not for too many requests at once."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from gateway.errors import BreakerOpen
+from gateway.policy.clock import CLOCK, Clock
+from gateway.settings import Settings
+from providers.errors import Overloaded, RerankError, Unreachable
+from providers.types import Backend, Ranking, RerankRequest
+
+STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+"""The answers that may be different a moment later."""
+
+
+class RetrySettings(Settings):
+    """How often and after which pause a target is tried again."""
+
+    retries: int = Field(default=2, ge=0, le=10, description="Further calls after the first; 0 turns retries off.")
+    pause: float = Field(default=0.025, gt=0, description="Seconds: the longest first pause; later ones grow.")
+    longest_pause: float = Field(default=0.25, gt=0, description="Seconds that no pause of ours exceeds.")
+    longest_wait: float = Field(
+        default=2.0, ge=0, description="A Retry-After of more seconds goes to the next target instead."
+    )
+    budget: float = Field(default=0.2, ge=0, le=1, description="Retries under way, as a share of requests under way.")
+    floor: int = Field(default=3, ge=0, description="Retries that may always be under way.")
+
+
+class RetryBudget:
+    """Keeps retries from multiplying the load of a target in trouble (Envoy's retry_budget: 20 %, at least 3).
+
+    Attributes:
+        active: requests under way on the target, first calls and retries alike.
+        retrying: those of them that are retries, their pauses included.
+    """
+
+    __slots__ = ("_floor", "_share", "active", "retrying")
+
+    def __init__(self, settings: RetrySettings) -> None:
+        self._share = settings.budget
+        self._floor = settings.floor
+        self.active = 0
+        self.retrying = 0
+
+    def take(self) -> bool:
+        """Whether one more retry may begin. True must be followed by one `give`."""
+        if self.retrying >= max(self._floor, int(self._share * self.active)):
+            return False
+        self.retrying += 1
+        return True
+
+    def give(self) -> None:
+        """A retry is over."""
+        self.retrying -= 1
+
+
+def can_help(error: RerankError) -> bool:
+    """Whether the same call may go well a moment later: nothing of an answer had come, or one of STATUSES."""
+    return isinstance(error, Unreachable) if error.status is None else error.retryable and error.status in STATUSES
+
+
+def pause(settings: RetrySettings, retry: int, chance: float) -> float:
+    """Seconds before the n-th retry (from 1): full jitter below (2^n - 1) x `pause`, at most `longest_pause`."""
+    return chance * min(settings.longest_pause, settings.pause * float(2**retry - 1))
+
+
+class Retry:
+    """Calls a target again after a failure that may pass."""
+
+    def __init__(self, backend: Backend, settings: RetrySettings, budget: RetryBudget, clock: Clock = CLOCK) -> None:
+        self._backend = backend
+        self._settings = settings
+        self._budget = budget
+        self._clock = clock
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        """The ranking of the first call that goes well. Raises the last call's error."""
+        budget = self._budget
+        budget.active += 1
+        try:
+            return await self._backend.rerank(request)
+        except RerankError as error:
+            failure = error
+        finally:
+            budget.active -= 1
+        return await self._again(request, failure)
+
+    async def _again(self, request: RerankRequest, failure: RerankError) -> Ranking:
+        for retry in range(1, self._settings.retries + 1):
+            wait = self._wait(request, failure, retry)
+            if wait is None or not self._budget.take():
+                break
+            self._budget.active += 1
+            try:
+                await self._clock.sleep(wait)
+                return await self._backend.rerank(request)
+            except (BreakerOpen, Overloaded):
+                break  # The target was not asked again; what it last said counts.
+            except RerankError as error:
+                failure = error
+            finally:
+                self._budget.active -= 1
+                self._budget.give()
+        raise failure
+
+    def _wait(self, request: RerankRequest, error: RerankError, retry: int) -> float | None:
+        """Seconds until the next call; None if there should be none."""
+        asked = error.retry_after or 0.0
+        if not can_help(error) or asked > self._settings.longest_wait:
+            return None
+        wait = max(asked, pause(self._settings, retry, self._clock.chance()))
+        deadline = request.call.deadline
+        return None if deadline is not None and wait >= deadline - self._clock.now() else wait
+
+    async def ready(self) -> bool:
+        return await self._backend.ready()
+
+    async def aclose(self) -> None:
+        await self._backend.aclose()

@@ -1,0 +1,241 @@
+"""The breaker: what ejects a target, for how long, and how it comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
+
+from gateway.errors import BreakerOpen
+from gateway.policy.breaker import Breaker, BreakerSettings, BreakerState
+from providers.errors import (
+    BadAnswer,
+    CredentialsRejected,
+    NotReady,
+    Overloaded,
+    RateLimited,
+    Rejected,
+    RerankError,
+    TargetFailed,
+    TargetTimeout,
+    Unreachable,
+)
+
+FAILED = TargetFailed("failed", status=500)
+
+
+def breaker(time: Any, backend: Any, **chosen: Any) -> Breaker:
+    wanted = BreakerSettings(**chosen)
+    return Breaker(backend, BreakerState(wanted), wanted, "jina", "m", time.clock)
+
+
+async def fail(guard: Breaker, request: Any, times: int = 1) -> None:
+    for _ in range(times):
+        with pytest.raises(RerankError):
+            await guard.rerank(request)
+
+
+@pytest.mark.parametrize(
+    ("error", "takes", "ejected"),
+    [
+        pytest.param(Unreachable("x"), 0, True, id="unreachable"),
+        pytest.param(BadAnswer("x"), 0, True, id="malformed 200"),
+        pytest.param(FAILED, 0, True, id="500"),
+        pytest.param(TargetTimeout("x"), 1.5, True, id="timeout of a patient call"),
+        pytest.param(TargetTimeout("x"), 0.5, False, id="timeout of a call in a hurry"),
+        pytest.param(Rejected("x", status=400), 0, False, id="400"),
+        pytest.param(CredentialsRejected("x", status=401), 0, False, id="401"),
+        pytest.param(RateLimited("x", status=429), 0, False, id="429"),
+        pytest.param(Overloaded("x"), 0, False, id="our own queue full"),
+        pytest.param(NotReady("x"), 0, False, id="still loading"),
+    ],
+)
+async def test_what_counts(
+    time: Any, scripted: Any, request_with: Any, error: Any, takes: float, ejected: bool
+) -> None:
+    guard = breaker(time, scripted([error], takes, time))
+    await fail(guard, request_with(), 5)
+    assert guard.state.ejected is ejected
+
+
+async def test_open_is_told_recorded_and_not_asked(time: Any, scripted: Any, request_with: Any) -> None:
+    backend = scripted([FAILED])
+    guard = breaker(time, backend)
+    await fail(guard, request_with(), 5)
+    request = request_with()
+    with pytest.raises(BreakerOpen, match=r"jina/m is not tried: breaker open for another 30\.0 s") as caught:
+        await guard.rerank(request)
+    assert caught.value.retry_after == pytest.approx(30.0)
+    assert [(attempt.provider, attempt.status) for attempt in request.call.attempts] == [("jina", None)]
+    assert len(backend.requests) == 5
+
+
+async def test_an_insisting_call_goes_through_and_can_bring_it_back(
+    time: Any, scripted: Any, request_with: Any, caplog: Any
+) -> None:
+    guard = breaker(time, scripted([FAILED] * 5 + [scripted().script[0]]))
+    await fail(guard, request_with(), 5)
+    insisting = request_with()
+    await guard.rerank(replace(insisting, call=replace(insisting.call, insist=True)))
+    assert not guard.state.ejected
+    assert [record.message for record in caplog.records] == [
+        "target jina/m is ejected for 30 s (last: 500)",
+        "target jina/m is back",
+    ]
+
+
+async def test_an_insisting_call_that_fails_makes_nothing_worse(time: Any, scripted: Any, request_with: Any) -> None:
+    guard = breaker(time, scripted([FAILED]))
+    await fail(guard, request_with(), 5)
+    until = guard.state.cooldown.until
+    insisting = request_with()
+    await fail(guard, replace(insisting, call=replace(insisting.call, insist=True)), 20)
+    assert guard.state.cooldown.until == until
+
+
+async def test_one_probe_at_a_time_and_a_cancelled_one_frees_the_place(
+    time: Any, scripted: Any, request_with: Any
+) -> None:
+    class Hanging(scripted):  # type: ignore[misc]
+        async def rerank(self, request: Any) -> Any:
+            self.requests.append(request)
+            if len(self.requests) > 5:
+                await asyncio.Event().wait()
+            raise FAILED
+
+    guard = breaker(time, Hanging())
+    await fail(guard, request_with(), 5)
+    time.now += 30
+    for _ in range(2):
+        probe = asyncio.create_task(guard.rerank(request_with()))
+        await asyncio.sleep(0)
+        with pytest.raises(BreakerOpen, match="until the call that probes it returns"):
+            await guard.rerank(request_with())
+        probe.cancel()
+        await asyncio.gather(probe, return_exceptions=True)
+
+
+def test_a_failed_probe_ejects_for_longer() -> None:
+    state = BreakerState(BreakerSettings(failures=1))
+    assert state.failed(0.0, probe=False) == pytest.approx(30)
+    assert not state.admit(29.9)
+    assert state.admit(30.0)
+    assert state.failed(31.0, probe=True) == pytest.approx(60)
+
+
+def test_retry_after_makes_an_ejection_longer() -> None:
+    state = BreakerState(BreakerSettings(failures=1))
+    assert state.failed(0.0, probe=False, at_least=500.0) == pytest.approx(500)
+
+
+def test_a_straggler_shortens_nothing_and_closes_nothing() -> None:
+    state = BreakerState(BreakerSettings(failures=1))
+    state.failed(0.0, probe=False, at_least=100.0)
+    state.failed(1.0, probe=False, at_least=5.0)
+    assert not state.succeeded(probe=False)
+    assert state.cooldown.until == 100.0
+    assert not state.admit(50.0)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "ejected"),
+    [
+        pytest.param("FS" * 9 + "F", False, id="half fail, too few calls"),
+        pytest.param("FS" * 9 + "FF", True, id="half fail"),
+        pytest.param("SSF" * 20, False, id="a third fails"),
+        pytest.param("FFFFS" * 3, False, id="four in a row, too few calls"),
+        pytest.param("FFFFS" * 4 + "F", True, id="four of five"),
+        pytest.param("FFFFF", True, id="five in a row"),
+    ],
+)
+def test_failure_rate(outcomes: str, ejected: bool) -> None:
+    state = BreakerState(BreakerSettings())
+    for outcome in outcomes:
+        if outcome == "S":
+            state.succeeded(probe=False)
+        else:
+            state.failed(1.0, probe=False)
+    assert state.ejected is ejected
+
+
+def test_failures_of_another_window_do_not_count() -> None:
+    state = BreakerState(BreakerSettings(failures=100))
+    for now in range(0, 1000, 11):
+        state.failed(float(now), probe=False)
+    assert not state.ejected
+
+
+def test_health_checks_eject_and_bring_back() -> None:
+    state = BreakerState(BreakerSettings())
+    assert state.checked(0.0, good=True) is None
+    assert state.checked(1.0, good=False) == pytest.approx(30)
+    assert not state.admit(2.0)
+    assert state.checked(3.0, good=True) is None
+    assert state.admit(3.0)
+    assert state.admit(3.0), "closed, not half open"
+
+
+async def test_no_error_text_is_logged(time: Any, scripted: Any, request_with: Any, caplog: Any) -> None:
+    caplog.set_level(logging.DEBUG)
+    guard = breaker(time, scripted([TargetFailed("secret document text", status=503)]))
+    await fail(guard, request_with(), 5)
+    assert "secret" not in caplog.text
+
+
+class Machine(RuleBasedStateMachine):
+    """Against a model: while ejected nothing passes before the time, and one probe afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = BreakerState(BreakerSettings())
+        self.now = 0.0
+        self.probes = 0
+
+    @rule(seconds=st.floats(min_value=0, max_value=400))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def ask(self) -> None:
+        ejected, until = self.state.ejected, self.state.cooldown.until
+        admitted = self.state.admit(self.now)
+        assert admitted == (not ejected or (self.now >= until and not self.probes))
+        self.probes += ejected and admitted
+
+    @precondition(lambda self: self.probes)
+    @rule(outcome=st.sampled_from(["good", "bad", "cancelled"]))
+    def probe_returns(self, outcome: str) -> None:
+        self.probes = 0
+        if outcome == "good":
+            self.state.succeeded(probe=True)
+            assert not self.state.ejected
+        elif outcome == "bad":
+            self.state.failed(self.now, probe=True)
+            assert self.state.ejected
+            assert self.state.cooldown.left(self.now) > 0
+        else:
+            self.state.abandoned(probe=True)
+
+    @rule(good=st.booleans(), asked=st.floats(min_value=0, max_value=1000))
+    def other_call_returns(self, good: bool, asked: float) -> None:
+        ejected, until = self.state.ejected, self.state.cooldown.until
+        if good:
+            self.state.succeeded(probe=False)
+        else:
+            self.state.failed(self.now, probe=False, at_least=asked)
+        assert not ejected or self.state.ejected
+        assert self.state.cooldown.until >= until
+
+    @invariant()
+    def closed_means_no_probe(self) -> None:
+        assert self.state.ejected or not self.probes
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

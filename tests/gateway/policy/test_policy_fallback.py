@@ -1,0 +1,117 @@
+"""The walk through a call's targets: order, shares of time, and whose error is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import BreakerOpen, DeadlineExceeded
+from gateway.policy.deadline import share
+from gateway.policy.fallback import Fallback, Step
+from providers.errors import Overloaded, Rejected, RerankError, TargetFailed, TargetTimeout
+from providers.types import Attempt, Ranked, Ranking
+
+GOOD = Ranking(results=[Ranked(0, 1.0), Ranked(1, 0.5)])
+BAD = TargetFailed("bad", status=500)
+OPEN = BreakerOpen("open", retry_after=9)
+FULL = Overloaded("full", retry_after=1)
+
+
+def walk(time: Any, *backends: Any) -> Fallback:
+    return Fallback([Step(backend) for backend in backends], time.clock)
+
+
+@pytest.mark.parametrize(
+    ("scripts", "asked"),
+    [
+        pytest.param([[GOOD], [GOOD]], [1, 0], id="the first serves"),
+        pytest.param([[BAD], [GOOD]], [1, 1], id="the second serves"),
+        pytest.param([[Rejected("x", status=400)], [GOOD]], [1, 1], id="a 400 moves on too"),
+        pytest.param([[OPEN], [GOOD]], [1, 1], id="breaker open"),
+        pytest.param([[FULL], [GOOD]], [1, 1], id="bulkhead full"),
+        pytest.param([[OPEN, GOOD]], [2], id="the only one is asked in spite of its breaker"),
+        pytest.param([[OPEN], [OPEN, GOOD]], [2, 2], id="all breakers open: all are asked in order"),
+        pytest.param([[FULL], [OPEN, GOOD]], [1, 2], id="one full, the other open: the open one is asked"),
+    ],
+)
+async def test_who_is_asked(time: Any, scripted: Any, request_with: Any, scripts: Any, asked: list[int]) -> None:
+    backends = [scripted(script) for script in scripts]
+    assert await walk(time, *backends).rerank(request_with()) == GOOD
+    assert [len(backend.requests) for backend in backends] == asked
+
+
+@pytest.mark.parametrize(
+    ("scripts", "told"),
+    [
+        pytest.param([[BAD], [Rejected("other", status=400)]], "bad", id="the first error"),
+        pytest.param([[OPEN], [BAD]], "bad", id="not the skip"),
+        pytest.param([[FULL], [BAD]], "bad", id="not the full queue"),
+        pytest.param([[FULL], [FULL]], "full", id="nothing but full queues"),
+        pytest.param([[OPEN, BAD], [OPEN]], "bad", id="what the insisting call found"),
+    ],
+)
+async def test_whose_error_is_told(time: Any, scripted: Any, request_with: Any, scripts: Any, told: str) -> None:
+    with pytest.raises(RerankError) as caught:
+        await walk(time, *map(scripted, scripts)).rerank(request_with())
+    assert caught.value.message == told
+
+
+async def test_an_open_breaker_stays_shut_when_another_target_was_asked(
+    time: Any, scripted: Any, request_with: Any
+) -> None:
+    opened, bad = scripted([OPEN]), scripted([BAD])
+    with pytest.raises(TargetFailed):
+        await walk(time, opened, bad).rerank(request_with())
+    assert len(opened.requests) == 1
+
+
+async def test_shares_of_the_time(time: Any, scripted: Any, request_with: Any) -> None:
+    slow, quick, last = scripted([BAD], 3.0, time), scripted([BAD], 0.5, time), scripted([GOOD], 0.0, time)
+    start = time.now
+    await walk(time, slow, quick, last).rerank(request_with(9.0, time))
+    deadlines = [backend.requests[0].call.deadline - start for backend in (slow, quick, last)]
+    assert deadlines == pytest.approx([3.0, 6.0, 9.0])
+
+
+async def test_what_answers_at_once_needs_no_share(time: Any, scripted: Any, request_with: Any) -> None:
+    slow, last = scripted([BAD], 9.0, time), scripted([GOOD])
+    request = request_with(9.0, time)
+    assert await Fallback([Step(slow), Step(last, parts=0)], time.clock).rerank(request) == GOOD
+    assert slow.requests[0].call.deadline == request.call.deadline
+
+
+async def test_504_names_the_attempt_that_used_the_time_up(time: Any, scripted: Any, request_with: Any) -> None:
+    request = request_with(2.0, time)
+    request.call.attempts += [
+        Attempt("jina", "a", 500, "broken", 100),
+        Attempt("cohere", "b", None, "no complete answer", 1900),
+    ]
+    with pytest.raises(DeadlineExceeded, match=r"most of it by cohere/b \(1900 ms: no complete answer\)"):
+        await walk(time, scripted([BAD]), scripted([TargetTimeout("late")], 2.0, time)).rerank(request)
+
+
+async def test_what_the_attempts_share_is_shared_by_all(time: Any, scripted: Any, request_with: Any) -> None:
+    first, second = scripted([BAD]), scripted([GOOD])
+    request = request_with(1.0, time)
+    await walk(time, first, second).rerank(request)
+    assert first.requests[0].call.attempts is request.call.attempts
+    assert first.requests[0].call.headers is request.call.headers
+
+
+@given(
+    st.lists(st.integers(min_value=0, max_value=3), min_size=1, max_size=8),
+    st.floats(min_value=0.001, max_value=3600),
+    st.lists(st.floats(min_value=0, max_value=1), min_size=8, max_size=8),
+)
+def test_shares_never_exceed_what_is_left_and_leave_room(parts: list[int], left: float, used: list[float]) -> None:
+    for position, own in enumerate(parts):
+        rest = sum(parts[position + 1 :])
+        if not own:
+            continue
+        mine = share(left, own, rest)
+        assert 0 < mine <= left * (1 + 1e-9)
+        assert not rest or mine < left, "a later target still fits"
+        left = max(left - mine * used[position], 1e-9)
