@@ -27,7 +27,7 @@ FORGED = "FORGED LOG LINE"
 
 SENT_ON = {
     "host", "content-type", "content-length", "accept", "accept-encoding", "user-agent", "authorization",
-    "x-request-id", "traceparent", "tracestate", "baggage",
+    "x-request-id", "x-request-timeout-ms", "traceparent", "tracestate", "baggage",
 }  # fmt: skip
 """The only headers that an upstream may see."""
 
