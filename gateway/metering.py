@@ -62,7 +62,7 @@ class Terms:
 
     def cost(self, provider: str, model: str) -> Cost:
         """What answers of that target cost."""
-        return cost_of(self._prices.find(provider, model))
+        return cost_of(self._price(f"{provider}/{model}"))
 
     def limited(self, backend: Backend, provider: str, model: str) -> Backend:
         """The backend within the limits of its model; itself where there are none."""

@@ -182,7 +182,8 @@ class Routes:
         if backend is None:
             return Choice(Step(self._absent(path), parts=0), weight, Latency())
         if isinstance(backend, Passthrough):
-            return Choice(Step(Target(backend, provider, upstream_model, shown_as), parts=0), weight, Latency())
+            free = Target(backend, provider, upstream_model, shown_as, self._terms.cost(provider, upstream_model))
+            return Choice(Step(free, parts=0), weight, Latency())
         guarded = self._guard(path, provider, backend)
         chain = _chain(guarded, provider, upstream_model, shown_as, self._terms)
         if model and (model.hedge or model.strategy == "least_latency"):

@@ -84,7 +84,7 @@ class Service:
             InvalidRequest, ModelNotAllowed, Limited, StoreDown: before any target is asked.
         """
         meter, others = self.meter, self.fallbacks(request.model, fallbacks)
-        if any(len(name) > LONGEST_NAME for name in (request.model, *others)):
+        if len(request.model) > LONGEST_NAME or (others and max(map(len, others)) > LONGEST_NAME):
             raise InvalidRequest(f"a model's name has at most {LONGEST_NAME} characters")
         caller.check(request.model, others)
         if meter is None:

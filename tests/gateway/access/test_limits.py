@@ -15,7 +15,7 @@ from gateway.access.prices import Price, PriceTable, as_of, likely_tokens, most_
 from gateway.errors import ConfigError
 from providers.types import Parts, Ranking, RerankRequest, Usage
 from tests.gateway.access import servers
-from tests.gateway.access.conftest import Upstream, body, config, key
+from tests.gateway.access.conftest import UPSTREAM, Upstream, body, config, key
 
 SEARCH = 0.002  # what cohere/rerank-v3.5 costs
 
@@ -243,6 +243,13 @@ async def test_what_the_upstream_refused_costs_nothing(serve: Any, upstream: Ups
     assert (await caller.ask()).status_code == 400
     upstream.status = 200
     assert (await caller.ask()).status_code == 200
+
+
+async def test_an_answer_of_the_last_resort_costs_nothing(serve: Any, upstream: Upstream, stored: Any) -> None:
+    providers = {"cohere": {"base_url": UPSTREAM, "api_key": "k"}, "own": {"adapter": "passthrough"}}
+    caller = await team(serve, {"providers": providers, **stored}, budget={"usd": SEARCH})
+    upstream.status = 500
+    assert [(await caller.ask(fallbacks=["own/order"])).status_code for _ in range(3)] == [200] * 3
 
 
 async def test_who_hangs_up_pays(serve: Any, upstream: Upstream, stored: Any) -> None:
