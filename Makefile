@@ -7,7 +7,9 @@ CONFIG ?= config/gateway.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test check audit sbom lock bench docs clean
+CLIENTS := newest frameworks oldest
+
+.PHONY: serve test test-clients check audit sbom lock bench docs clean
 
 serve: $(VENV)/serve
 	$(BIN)/rerank-gateway serve --config $(CONFIG) --host $(HOST) --port $(PORT)
@@ -15,12 +17,26 @@ serve: $(VENV)/serve
 test: $(VENV)/develop
 	$(BIN)/python -m pytest
 
+# Each group of client packages has an environment of its own: they exclude each other's versions.
+test-clients: $(VENV)/develop $(CLIENTS:%=.venv-clients-%/done)
+	$(BIN)/python tests/clients/run.py
+
+.venv-clients-%/done: pyproject.toml
+	$(PYTHON) -m venv .venv-clients-$*
+	.venv-clients-$*/bin/python -m pip install --quiet --upgrade pip
+	.venv-clients-$*/bin/python -m pip install --quiet --group clients-$*
+	touch $@
+
 check: $(VENV)/develop
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/audit.py
+
+bench: $(VENV)/develop
+	$(BIN)/python -m pip install --quiet --group bench
+	$(BIN)/python -m benchmarks.gateway --json docs/performance.json --plot docs/performance.svg
 
 docs: $(VENV)/develop
 	$(BIN)/python -m docs.generate
@@ -58,4 +74,4 @@ lock: $(BIN)/python
 	$(LOCK) --quiet --group test --group check --group audit --constraint requirements.lock --output-file requirements-dev.lock
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-clients-* tests/clients/node/node_modules

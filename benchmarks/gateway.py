@@ -7,7 +7,8 @@
 
 Needs Linux with two cores, cc, wrk and (for that stack) nginx. Servers are pinned to core 0, the load generator and
 the C upstream to core 1, everything on loopback. Stacks take turns within each round; the table shows the medians.
-CPU-µs is the CPU time of the server's process tree divided by the requests: the figure that survives a noisy machine.
+CPU-µs is the CPU time of the server's process tree divided by the requests, the lowest of the rounds: whatever else the
+machine does only adds to it, so it is the figure that survives a noisy machine.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import signal
 import statistics
 import sys
 import tempfile
@@ -44,7 +46,7 @@ class Case(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct):
-    """The medians of one stack in one case; `added_*` is against the upstream itself in the same round."""
+    """The medians (CPU: the least) of one stack in one case; `added_*` is against the upstream itself, same round."""
 
     stack: str
     case: Case
@@ -57,6 +59,7 @@ def main() -> None:
     arguments = _arguments()
     if problems := stacks.missing(arguments.stacks):
         sys.exit("\n".join(problems))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped then, too
     with tempfile.TemporaryDirectory() as name, ExitStack() as opened:
         folder = Path(name)
         folder.chmod(0o755)
@@ -151,6 +154,9 @@ def _row(name: str, case: Case, measured: list[Figures], baseline: list[Figures]
     figures = Figures(
         **{field: _median(getattr(one, field) for one in measured) for field in Figures.__struct_fields__}
     )
+    figures.errors = sum(one.errors for one in measured)
+    if figures.cpu is not None:
+        figures.cpu = min(one.cpu for one in measured if one.cpu is not None)
     if name == DIRECT:
         return Row(name, case, figures, None, None)
     pairs = list(zip(measured, baseline, strict=True))

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import ctypes
 import json
 import math
 import platform
@@ -111,7 +113,8 @@ async def everything(options: argparse.Namespace, model: Path) -> dict[str, Any]
 
 
 def machine(device: str) -> dict[str, Any]:
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.processor() or "?"
+    processor = getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name") or platform.machine()
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else processor
     return {"device": name, "threads": torch.get_num_threads(), "torch": torch.__version__, "python": sys.version[:6]}
 
 
@@ -275,6 +278,24 @@ async def fair(options: argparse.Namespace, model: Path) -> dict[str, Any]:
     return result
 
 
+async def lag(options: argparse.Namespace, model: Path) -> dict[str, Any]:
+    """How late the event loop is while the engine is saturated: what any other call to this process waits, at least."""
+    backend = opened(options, model)
+    await ask(backend, documents(options, 5))
+    running = asyncio.gather(*(ask(backend, documents(options, 200, seed=n), f"{QUERY} {n}") for n in range(4)))
+    late = []
+    while not running.done():
+        due = time.perf_counter() + 0.005
+        await asyncio.sleep(0.005)
+        late.append(time.perf_counter() - due)
+    await running
+    await backend.aclose()
+    late.sort()
+    result = {"p50_s": median(late), "p99_s": late[int(len(late) * 0.99)], "max_s": late[-1], "samples": len(late)}
+    print("  p50 {p50_s:.4f} s, p99 {p99_s:.4f} s, largest {max_s:.4f} s of {samples}".format(**result))
+    return result
+
+
 async def full(options: argparse.Namespace, model: Path) -> dict[str, Any]:
     """The queue at its limit: 400 requests at a queue of 20,000 tokens, and the memory meanwhile."""
     backend = opened(options, model, queue_tokens=20_000)
@@ -301,7 +322,9 @@ async def full(options: argparse.Namespace, model: Path) -> dict[str, Any]:
 
 
 def resident() -> float:
-    """This process's memory in MiB, as Linux counts it."""
+    """This process's memory in MiB, as Linux counts it, without what the C library keeps of freed blocks."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 
@@ -348,7 +371,7 @@ def bm25(corpus: list[str]) -> Callable[[str, int], list[str]]:
 
 
 Part = Callable[[argparse.Namespace, Path], Awaitable[dict[str, Any]]]
-PARTS: dict[str, Part] = {"table": table, "callers": callers, "fair": fair, "full": full, "order": order}
+PARTS: dict[str, Part] = {"table": table, "callers": callers, "fair": fair, "lag": lag, "full": full, "order": order}
 
 
 if __name__ == "__main__":

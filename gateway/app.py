@@ -8,16 +8,19 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException
 
 from gateway import config as configuration
+from gateway import signals
 from gateway.api import endpoint, errors, health, metrics, models, mounts, openapi, rerank, status, usage
 from gateway.api.hosts import Hosts
 from gateway.api.paths import Forgiving
 from gateway.config import Config
+from gateway.reload import Reloader
 from gateway.service import Service
 from gateway.telemetry import logs
 from providers.errors import RerankError
@@ -26,12 +29,15 @@ CONFIG_VARIABLE = "RERANK_GATEWAY_CONFIG"
 """The environment variable that names the configuration file."""
 
 
-def create(config: Config, loaded: Callable[[RerankError | None], None] = lambda error: None) -> Litestar:
+def create(
+    config: Config, loaded: Callable[[RerankError | None], None] = lambda error: None, path: str | None = None
+) -> Litestar:
     """The application of one configuration.
 
     Args:
         config: checked.
         loaded: called once, when every local model is loaded, or with the error of the one that cannot be.
+        path: the configuration's file, to be watched.
     """
     service = Service(config)
 
@@ -41,7 +47,9 @@ def create(config: Config, loaded: Callable[[RerankError | None], None] = lambda
         service.telemetry.open()
         loading = asyncio.create_task(_load(service, loaded))
         try:
-            yield
+            async with _reloads(service, path) as reload:
+                with signals.handled(service, config.server.drain, reload):
+                    yield
         finally:
             loading.cancel()
             await service.aclose()
@@ -79,7 +87,7 @@ def from_environment() -> Litestar:
     """The application of the file that RERANK_GATEWAY_CONFIG names, or of none. Raises ConfigError."""
     config = read_config(os.environ.get(CONFIG_VARIABLE))
     logs.configure(config.telemetry.logs)
-    return create(config)
+    return create(config, path=os.environ.get(CONFIG_VARIABLE))
 
 
 def read_config(path: str | None) -> Config:
@@ -91,6 +99,30 @@ def _cors(origins: list[str]) -> CORSConfig | None:
     """Browsers' permission for these origins. Keys are sent by scripts, so cookies never are."""
     exposed = ["x-request-id", "retry-after"]
     return CORSConfig(allow_origins=origins, allow_methods=["GET", "POST"], expose_headers=exposed) if origins else None
+
+
+@asynccontextmanager
+async def _reloads(service: Service, path: str | None) -> AsyncIterator[Callable[[], object] | None]:
+    """Watches the file; gives what reloads it at once."""
+    if path is None:
+        yield None
+        return
+    reloader = Reloader(service, Path(path), lambda: read_config(path))
+    running: set[asyncio.Task[Any]] = {asyncio.create_task(reloader.watch())}
+
+    def reload() -> None:
+        task = asyncio.create_task(reloader.reload())
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    try:
+        yield reload
+    finally:
+        service.closing = True
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await reloader.aclose()
 
 
 async def _load(service: Service, loaded: Callable[[RerankError | None], None]) -> None:

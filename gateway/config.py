@@ -58,6 +58,12 @@ class ServerConfig(EdgeSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
     workers: int = Field(default=1, ge=1, le=256, description="Processes that serve requests, one per core at most.")
+    drain: float = Field(
+        default=1.0, ge=0, le=300, description="Seconds after SIGTERM in which callers are still served, and sent away."
+    )
+    grace: float = Field(
+        default=30.0, ge=0, le=3600, description="Seconds that requests under way may still take after that."
+    )
 
 
 class LocalModelConfig(Settings):
@@ -102,7 +108,7 @@ class ProviderConfig(ProviderPolicies):
     proxy: str = Field(
         default="environment", repr=False, description="`environment`, `none`, or the URL of an HTTP proxy."
     )
-    ca_file: str | None = Field(default=None, description="PEM file of the only authorities to trust.")
+    ca_file: str | None = Field(default=None, description="PEM file of authorities to trust besides the system's.")
     client_cert: str | None = Field(
         default=None, description="PEM file of our certificate, for servers that demand one."
     )

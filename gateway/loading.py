@@ -9,7 +9,7 @@ from time import monotonic
 from gateway.threads import in_daemon
 from providers.errors import NotReady, RerankError
 from providers.spec import LocalModel
-from providers.types import Backend, Ranking, RerankRequest
+from providers.types import Backend, Load, Ranking, RerankRequest
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,11 @@ class Loading:
             return await self._backend.rerank(request)
         finally:
             request.call.waits.append((start, monotonic()))
+
+    def load_of(self) -> Load | None:
+        """What the model has to do and has done; None while it is not loaded, or where it does not tell."""
+        tell = getattr(self._backend, "load", None)
+        return tell() if tell is not None else None
 
     async def ready(self) -> bool:
         return self._backend is not None and await self._backend.ready()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from time import monotonic
 from urllib.parse import urlsplit
 
 from gateway.config import Config, url_of
 from gateway.errors import ConfigError, Problem
+from gateway.policy.breaker import BreakerState
+from gateway.policy.keys import KeyState
+from gateway.routing import Routes
+from gateway.telemetry import names
 from gateway.telemetry.attributes import Peer
-from gateway.telemetry.observer import Telemetry
+from gateway.telemetry.observer import Reading, Telemetry
 from providers.spec import HttpProvider
 
 
@@ -36,6 +42,44 @@ def labels(config: Config) -> Iterator[str]:
         for model_name in provider.models or {}:
             yield model_name
             yield f"{name}/{model_name}"
+
+
+def loads(routes: Routes) -> Iterator[Reading]:
+    """The queues and batches of the local models."""
+    for provider, models in routes.models.items():
+        for name, loading in models.items():
+            load, labels = loading.load_of(), (provider, name)
+            if load is not None:
+                yield names.QUEUE_TOKENS, labels, load.queued_tokens
+                yield names.BATCHES, labels, load.batches
+                yield names.BATCH_TEXTS, labels, load.texts
+                yield names.BATCH_TOKENS, labels, load.tokens
+                yield names.BATCH_PADDING, labels, load.padding
+
+
+def states(routes: Routes, label: Callable[[str], str]) -> Iterator[Reading]:
+    """How many breakers and keys are in which state. Names that only callers wrote share one label."""
+    now = monotonic()
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for path, breaker in routes.breakers().items():
+        provider, _, model = path.partition("/")
+        counts[provider, label(model), _breaker_state(breaker, now)] += 1
+    for labels, count in counts.items():
+        yield names.TARGET_STATE, labels, count
+    for (provider, key), known in routes.key_states().items():
+        yield names.KEY_STATE, (provider, key, _key_state(known, now)), 1.0
+
+
+def _breaker_state(breaker: BreakerState, now: float) -> str:
+    if not breaker.ejected:
+        return "closed"
+    return "open" if breaker.cooldown.left(now) else "half_open"
+
+
+def _key_state(key: KeyState, now: float) -> str:
+    if key.rejected:
+        return "rejected"
+    return "cooling" if key.cooldown.left(now) else "ok"
 
 
 def _peer(config: Config, name: str) -> Peer:

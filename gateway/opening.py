@@ -39,6 +39,10 @@ class Opened(Struct, eq=False):
         if self.backend is not None:
             yield self.backend
 
+    def key_states(self) -> list[KeyState]:
+        """What is known of each of its keys."""
+        return [key.state for key in self.backend.keys] if isinstance(self.backend, KeyPool) else []
+
     async def is_well(self) -> bool:
         """Whether the health check's address answers 2xx in time."""
         check = self.settings.health_check

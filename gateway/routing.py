@@ -23,6 +23,7 @@ from gateway.policy.deadline import Deadline
 from gateway.policy.fallback import Absent, Step
 from gateway.policy.health_check import HealthCheck
 from gateway.policy.hedge import Hedge, HedgeBudget, HedgeSettings
+from gateway.policy.keys import KeyState
 from gateway.policy.latency import Latency, Observed
 from gateway.policy.pairs import Pairs
 from gateway.policy.passthrough import Passthrough
@@ -79,11 +80,12 @@ class Routes:
     Attributes:
         config: what they were built from.
         running: requests under way on these routes.
+        terms: the prices and limits of their targets.
     """
 
     def __init__(self, config: Config, before: Routes | None = None, terms: Terms | None = None) -> None:
         self.config = config
-        self._terms = terms or Terms(config, MemoryStore())
+        self.terms = terms or Terms(config, MemoryStore())
         self.running = 0
         self._opened: dict[str, Opened] = open_providers(config, before._opened if before else {})
         self._owned = [resource for opened in self._opened.values() for resource in opened.resources()]
@@ -156,6 +158,10 @@ class Routes:
         """The breaker of every target asked so far, by `provider/model`."""
         return {name: guarded.breaker for name, guarded in self._guarded.items()}
 
+    def key_states(self) -> dict[tuple[str, str], KeyState]:
+        """What is known of the providers' keys, by the provider and the key's name."""
+        return {(name, key.name): key for name, opened in self._opened.items() for key in opened.key_states()}
+
     def start(self) -> None:
         """Begin the active health checks. Needs the running event loop."""
         for check in self._checks:
@@ -182,10 +188,10 @@ class Routes:
         if backend is None:
             return Choice(Step(self._absent(path), parts=0), weight, Latency())
         if isinstance(backend, Passthrough):
-            free = Target(backend, provider, upstream_model, shown_as, self._terms.cost(provider, upstream_model))
+            free = Target(backend, provider, upstream_model, shown_as, self.terms.cost(provider, upstream_model))
             return Choice(Step(free, parts=0), weight, Latency())
         guarded = self._guard(path, provider, backend)
-        chain = _chain(guarded, provider, upstream_model, shown_as, self._terms)
+        chain = _chain(guarded, provider, upstream_model, shown_as, self.terms)
         if model and (model.hedge or model.strategy == "least_latency"):
             chain = Observed(chain, guarded.latency)
         return Choice(Step(chain), weight, guarded.latency)

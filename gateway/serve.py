@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import multiprocessing.queues
+import os
 import signal
 import socket
 import ssl
@@ -51,34 +52,50 @@ class Server(uvicorn.Server):
             self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop gracefully; a second Ctrl-C at once. uvicorn would raise the signal again after it has stopped."""
+        """Stop gracefully; at a second signal at once. uvicorn would raise the signal again after it has stopped."""
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
+
+
+class Supervisor(Multiprocess):
+    """uvicorn's supervisor, but SIGHUP goes to the workers, which reload without a restart."""
+
+    def handle_hup(self) -> None:
+        """Pass the signal on."""
+        for process in self.processes:
+            if process.pid is not None and process.exitcode is None:
+                os.kill(process.pid, signal.SIGHUP)
 
 
 class Worker:
     """Makes the application in each of several processes, and tells the first one how it went."""
 
-    def __init__(self, config: Config, told: multiprocessing.queues.SimpleQueue[str | None]) -> None:
+    def __init__(self, config: Config, told: multiprocessing.queues.SimpleQueue[str | None], path: str | None) -> None:
         self.config = config
+        self.path = path
         self.told = told
 
     def __call__(self) -> Litestar:
         logs.configure(self.config.telemetry.logs)
-        return application.create(self.config, lambda error: self.told.put(error.message if error else None))
+        return application.create(self.config, lambda error: self.told.put(error.message if error else None), self.path)
 
 
-def serve(config: Config) -> int:
-    """Serve until a signal. Returns the exit status. Raises OSError, saying what to do, if the port cannot be had."""
+def serve(config: Config, path: str | None = None) -> int:
+    """Serve until a signal; `path` is the configuration's file, to be watched. Returns the exit status.
+
+    Raises:
+        OSError: saying what to do, if the port cannot be had.
+    """
     with ExitStack() as stack:
         places: list[ServerConfig | AdminSettings | None] = [config.server, config.server.admin]
         bound = [stack.enter_context(listening(place)) for place in places if place]
         text = banner(address(bound[0], "https" if config.server.tls else "http"), config)
         serve_here = config.server.workers == 1
-        return one_process(config, bound, text) if serve_here else several_processes(config, bound, text)
+        run = one_process if serve_here else several_processes
+        return run(config, bound, text, path)
 
 
-def one_process(config: Config, bound: list[socket.socket], text: str) -> int:
+def one_process(config: Config, bound: list[socket.socket], text: str, path: str | None) -> int:
     """Serve in this process; print the text when requests can be served. Returns the exit status."""
 
     def loaded(error: RerankError | None) -> None:
@@ -87,21 +104,26 @@ def one_process(config: Config, bound: list[socket.socket], text: str) -> int:
             print(text, flush=True)
 
     logs.configure(config.telemetry.logs)
-    server = Server(uvicorn.Config(application.create(config, loaded), **_tls(config), **_OPTIONS))
+    server = Server(uvicorn.Config(application.create(config, loaded, path), **_tls(config), **_options(config)))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(server.serve(sockets=bound))
     return server.exit_status
 
 
-def several_processes(config: Config, bound: list[socket.socket], text: str) -> int:
+def several_processes(config: Config, bound: list[socket.socket], text: str, path: str | None) -> int:
     """Serve in `workers` processes under uvicorn's supervisor; print the text when all of them can serve."""
     told: multiprocessing.queues.SimpleQueue[str | None] = multiprocessing.get_context("spawn").SimpleQueue()
     count = config.server.workers
-    worker: Any = Worker(config, told)
+    worker: Any = Worker(config, told, path)
     options = uvicorn.Config(
-        worker, factory=True, workers=count, timeout_worker_healthcheck=WORKER_SILENCE, **_tls(config), **_OPTIONS
+        worker,
+        factory=True,
+        workers=count,
+        timeout_worker_healthcheck=WORKER_SILENCE,
+        **_tls(config),
+        **_options(config),
     )
-    supervisor = Multiprocess(options, sockets=bound)
+    supervisor = Supervisor(options, sockets=bound)
     failures: list[str] = []
 
     def watch() -> None:
@@ -158,6 +180,10 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.new_event_loop
+
+
+def _options(config: Config) -> dict[str, Any]:
+    return {**_OPTIONS, "timeout_graceful_shutdown": config.server.grace}
 
 
 _OPTIONS: dict[str, Any] = {

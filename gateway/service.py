@@ -9,7 +9,7 @@ from gateway import metering, routing
 from gateway.access.keys import Principal
 from gateway.access.meter import Meter
 from gateway.config import Config
-from gateway.observed import telemetry_of
+from gateway.observed import loads, states, telemetry_of
 from gateway.policy.fallback import Fallback
 from gateway.routing import Routes
 from gateway.suggestions import LONGEST_NAME
@@ -24,6 +24,7 @@ class Service:
     Attributes:
         routes: what names resolve to. Replaced as a whole, never changed.
         draining: about to stop: callers should go elsewhere with their next request.
+        closing: no request is under way any more, or none is waited for.
         keys: whose keys are let in; None lets everybody in. Replaced together with `routes`.
         meter: counts; None where nothing is counted. Replaced together with `routes`.
         books: the store and the ledger, which stay.
@@ -35,8 +36,11 @@ class Service:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.draining = False
+        self.closing = False
         self.keys = metering.keys_of(config)
         self.telemetry = telemetry_of(config)
+        self.telemetry.watch(lambda: loads(self.routes))
+        self.telemetry.watch(lambda: states(self.routes, self.telemetry.known.label))
         self.books = metering.Books(config, self.telemetry.metrics.single[names.STORE_FAILURES.name].add)
         self.meter: Meter | None = None
 
@@ -95,7 +99,14 @@ class Service:
         """What is tried after the model: the caller's own fallbacks, else those configured."""
         return self.routes.fallbacks(model) if asked is None else asked
 
+    def replace(self, config: Config, routes: Routes) -> None:
+        """Put another configuration in force, from the next request on."""
+        self.config, self.keys, self.routes = config, metering.keys_of(config), routes
+        self.meter = metering.meter_of(config, self.books, routes.terms)
+        routes.start()
+
     async def aclose(self) -> None:
         """Close what `open` opened."""
+        self.closing = True
         await asyncio.shield(self.routes.aclose())
         await self.books.aclose()

@@ -40,20 +40,23 @@ class Attempt(Struct, frozen=True, omit_defaults=True):
 
 
 class Timing(Struct, eq=False, kw_only=True):
-    """One attempt as telemetry sees it; never shown to a caller.
+    """One attempt as telemetry sees it, filled in while it runs; never shown to a caller.
 
     Attributes:
-        attempt: what it came to.
-        start, end: seconds of `time.monotonic()`.
+        provider, model: as in Attempt.
+        start, end: seconds of `time.monotonic()`; `end` is 0 while it runs.
+        status: as in Attempt.
         error_type: the error's `code`, `internal_error`, or `cancelled`; "" on success.
-        key: the configured name of the provider's key that was used.
-        headers: what this attempt alone sent, if anything (`RerankRequest.headers`).
+        key: the configured name of the provider's key that is used.
+        headers: what this attempt sends in place of the call's headers; None where it sends those.
         details: the ranking's.
     """
 
-    attempt: Attempt
+    provider: str
+    model: str
     start: float
-    end: float
+    end: float = 0.0
+    status: int | None = None
     error_type: str = ""
     key: str = ""
     headers: dict[str, str] | None = None
@@ -99,7 +102,7 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
             document is then to be scored.
         extra: fields outside this contract, of which a target takes only those that its adapter declares.
         call: what all attempts share.
-        headers: what this attempt sends in place of the call's headers; None where it sends those.
+        timing: this attempt's record; None outside of an attempt.
     """
 
     model: str
@@ -112,7 +115,7 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
     queries: list[Input] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     call: Call = field(default_factory=lambda: Call(id=""))
-    headers: dict[str, str] | None = None
+    timing: Timing | None = None
 
 
 class Ranked(Struct, frozen=True, eq=True):
@@ -154,6 +157,22 @@ class Ranking(Struct, frozen=True, kw_only=True):
     model: str = ""
     cost: float | None = None
     details: dict[str, Any] | None = None
+
+
+class Load(Struct, frozen=True, kw_only=True):
+    """What a backend inside the gateway has to do, and has done since its start.
+
+    Attributes:
+        queued_tokens: tokens that wait.
+        batches, texts: forward passes, and the texts in them.
+        tokens, padding: tokens in those batches, and what they were filled up with.
+    """
+
+    queued_tokens: int
+    batches: int
+    texts: int
+    tokens: int
+    padding: int
 
 
 class Backend(Protocol):

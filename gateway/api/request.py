@@ -25,7 +25,7 @@ _TEXT_ONLY = {str}
 class Body(Struct, kw_only=True):
     """The request body. null means absent; fields that nobody knows are ignored; `top_k` is accepted for `top_n`.
 
-    Numbers and booleans may come as strings ("3", "true"), as RAGFlow sends them. `texts` in place of `documents` is a
+    `return_documents` may come as "true" or "false", as RAGFlow sends it. `texts` in place of `documents` is a
     request to text-embeddings-inference, and read as that.
     """
 
@@ -36,6 +36,7 @@ class Body(Struct, kw_only=True):
     top_n: int | None = None
     top_k: int | UnsetType | None = UNSET
     max_tokens_per_doc: int | None = None
+    max_chunks_per_doc: Any = UNSET
     priority: int | None = None
     return_documents: bool | None = None
     fallbacks: list[str] | None = None
@@ -52,17 +53,30 @@ def decoder(extras: Iterable[str]) -> Callable[[bytes], Body]:
     names = sorted(set(extras) - set(Body.__struct_fields__))
     fields = [(name, Any, UNSET) for name in names]
     extended: type[Body] = msgspec.defstruct("Body", fields, bases=(Body,), kw_only=True)  # type: ignore[assignment]
-    decode = msgspec.json.Decoder(extended, strict=False).decode
+    decode = msgspec.json.Decoder(extended).decode
 
     def checked(body: bytes) -> Body:
         try:
             return decode(body)
+        except msgspec.ValidationError as error:
+            spelt = _truths(msgspec.json.decode(body))
+            if spelt is None:
+                raise InvalidRequest(f"invalid request format: {error}") from None
+            return checked(spelt)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidRequest(f"invalid request format: {error}") from None
         except RecursionError:
             raise InvalidRequest("invalid request format: the JSON is nested too deeply") from None
 
     return checked
+
+
+def _truths(body: Any) -> bytes | None:
+    """The body with "true" and "false" as booleans where they are meant so; None if there are none."""
+    spelt = body.get("return_documents") if isinstance(body, dict) else None
+    if not isinstance(spelt, str) or spelt.lower() not in ("true", "false"):
+        return None
+    return msgspec.json.encode({**body, "return_documents": spelt.lower() == "true"})
 
 
 def canonical(body: Body, call: Call, is_name: Callable[[str], bool]) -> RerankRequest:

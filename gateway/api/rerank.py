@@ -4,7 +4,8 @@ The answer is the plain one (see `gateway.api.answer`) plus no more than what th
 
 - `data`, the rows as Voyage's clients read them, for a request with `top_k` or `truncation`, and for one without
   `top_n` whose `User-Agent` is a client that reads `data` (voyageai for JavaScript, LiteLLM) and says nothing else;
-- `meta` under `/v2`, where the Vercel AI SDK refuses an answer without it, and Cohere's own clients look for costs;
+- `meta` under `/v2`, where the Vercel AI SDK refuses an answer without it and Cohere's own clients look for costs, and
+  for a request with `max_chunks_per_doc`, null or not, as Cohere's Python client 4 sends it, which fails without;
 - for a body with `texts` in place of `documents` the bare list of text-embeddings-inference.
 """
 
@@ -33,7 +34,7 @@ class Form(msgspec.Struct):
 
     texts: bool = False
     data: bool = False
-    meta: bool = False
+    meta: str | None = None
 
 
 PLAIN = Form()
@@ -64,8 +65,8 @@ def form(body: Body, incoming: Incoming) -> Form:
     """What this request shows of its client."""
     data = body.top_k is not UNSET or getattr(body, "truncation", UNSET) is not UNSET
     data = data or (body.top_n is None and _reads_data(incoming))
-    meta = incoming.path == "/v2/rerank"
-    return Form(data=data, meta=meta) if data or meta else PLAIN
+    version = "2" if incoming.path == "/v2/rerank" else "1" if body.max_chunks_per_doc is not UNSET else None
+    return Form(data=data, meta=version) if data or version else PLAIN
 
 
 def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
@@ -80,7 +81,7 @@ def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
         more["data"] = voyage.rows(asked, ranking)
         more["usage"] = _with_total(ranking.usage)
     if needed.meta:
-        more["meta"] = cohere.meta(ranking.usage, "2")
+        more["meta"] = cohere.meta(ranking.usage, needed.meta)
     return answer.encode(ranking, asked.request, asked.documents, latency, more)
 
 

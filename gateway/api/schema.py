@@ -55,6 +55,15 @@ _OPTIONAL: dict[str, Any] = {
         "type": "integer",
         "description": "Cut each document after so many tokens, where the provider can.",
     },
+    "max_chunks_per_doc": {
+        "type": "integer",
+        "description": "Of Cohere's v1 API, where it had an effect on old models; here it only asks for `meta`.",
+    },
+    "texts": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "In place of `documents`: a request to text-embeddings-inference, answered with its bare list.",
+    },
     "priority": {"type": "integer", "description": "Lower is served earlier, where the provider can."},
     "return_documents": {"type": "boolean", "description": "Return your documents with the results."},
     "fallbacks": {
@@ -69,7 +78,9 @@ _DESCRIPTIONS: dict[str, dict[str, str]] = {
     "Answer": {
         "id": "The request's id, also in the header `x-request-id`.",
         "results": "Best first: by falling score, then by index.",
+        "data": "The results as Voyage's clients read them; only for a request that shows such a client.",
         "model": "The model that served, without its provider.",
+        "meta": "Cohere's account of the call; only under `/v2`, or for a request with `max_chunks_per_doc`.",
         "usage": "What the provider counted; absent if it did not.",
         "extra_fields": "How the answer came about.",
     },

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 import httpx
+import msgspec
 
 from gateway.api import answer
 from gateway.api.ids import request_id
@@ -100,7 +101,7 @@ async def _ranked_here(path: str | None, body: Body) -> dict[str, Any]:
 
 
 def _asked(url: str, body: Body) -> dict[str, Any]:
-    sent = {name: getattr(body, name) for name in body.__struct_fields__ if getattr(body, name) is not None}
+    sent = {name: value for name, value in msgspec.to_builtins(body).items() if value is not None}
     key = os.environ.get("RERANK_GATEWAY_KEY")
     headers = {"authorization": f"Bearer {key}"} if key else {}
     try:

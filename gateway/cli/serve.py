@@ -25,7 +25,7 @@ def run(chosen: Namespace) -> int:
     """Serve until a signal."""
     config = _overridden(read_config(chosen.config), chosen)
     exposure.check(config.server.host, config.server, config.auth)
-    return server.serve(config)
+    return server.serve(config, chosen.config)
 
 
 def _overridden(config: Config, chosen: Namespace) -> Config:

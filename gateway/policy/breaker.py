@@ -7,6 +7,7 @@ Numbers from Envoy's outlier detection (outlier_detection.proto): five failures 
 from __future__ import annotations
 
 import logging
+from time import monotonic
 
 from pydantic import Field
 
@@ -15,7 +16,7 @@ from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.cooldown import BASE, LONGEST, Cooldown
 from gateway.settings import Settings
 from providers.errors import BadAnswer, CallerError, Rejected, RerankError, TargetFailed, TargetTimeout, Unreachable
-from providers.types import Attempt, Backend, Ranking, RerankRequest
+from providers.types import Attempt, Backend, Ranking, RerankRequest, Timing
 
 logger = logging.getLogger(__name__)
 
@@ -169,6 +170,10 @@ class Breaker:
         what = f"for another {left:.1f} s" if left else "until the call that probes it returns"
         error = BreakerOpen(f"{self._provider}/{self._model} is not tried: breaker open {what}", retry_after=left)
         request.call.attempts.append(Attempt(self._provider, self._model, None, error.message, 0))
+        moment = monotonic()
+        request.call.timings.append(
+            Timing(provider=self._provider, model=self._model, start=moment, end=moment, error_type=error.code)
+        )
         raise error
 
     def _judge(self, error: RerankError, start: float, probe: bool) -> None:

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Annotated
 
 from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import AfterValidator, Field, SecretStr
 
 from gateway.policy.clock import CLOCK, Clock
@@ -105,6 +106,9 @@ class KeyPool:
         while key := choose(untried, self._clock.now(), self._clock.chance()):
             if failure is not None:
                 request.call.attempts.append(failure[1])
+                _next_attempt(request, failure[0])
+            if request.timing is not None:
+                request.timing.key = key.state.name
             start = monotonic()
             try:
                 ranking = await key.backend.rerank(request)
@@ -153,3 +157,13 @@ class KeyPool:
     async def aclose(self) -> None:
         for key in self.keys:
             await key.backend.aclose()
+
+
+def _next_attempt(request: RerankRequest, failure: TargetError) -> None:
+    """For telemetry every key that was tried is an attempt of its own."""
+    timing = request.timing
+    if timing is not None:
+        now = monotonic()
+        request.call.timings.append(replace(timing, end=now, status=failure.status, error_type=failure.code))
+        timing.start = now
+        timing.headers = request.call.propagate() if request.call.propagate else None

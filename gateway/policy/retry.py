@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from pydantic import Field
 
 from gateway.errors import BreakerOpen
@@ -93,7 +95,9 @@ class Retry:
                 break
             self._budget.active += 1
             try:
+                start = monotonic()
                 await self._clock.sleep(wait)
+                request.call.waits.append((start, monotonic()))
                 return await self._backend.rerank(request)
             except (BreakerOpen, Overloaded):
                 break  # The target was not asked again; what it last said counts.

@@ -6,7 +6,6 @@ import logging
 from asyncio import CancelledError
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -46,42 +45,33 @@ class Target:
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """A verified ranking. Raises RerankError; a fault of our own becomes TargetFailed, so that it falls back."""
-        call = request.call
-        asked = replace(request, model=self.model, headers=call.propagate() if call.propagate else None)
-        start = monotonic()
+        headers = request.call.propagate() if request.call.propagate else None
+        timing = Timing(provider=self.provider, model=self.model, start=monotonic(), headers=headers)
         try:
-            ranking = await self.backend.rerank(asked)
+            ranking = await self.backend.rerank(replace(request, model=self.model, timing=timing))
             results = verified(ranking.results, request)
         except RerankError as error:
-            self._record(asked, start, error.status, error.message, error.code)
+            self._record(request, timing, error.status, error.message, error.code)
             raise
         except CancelledError:
-            self._record(asked, start, None, "cancelled", "cancelled")
+            self._record(request, timing, None, "cancelled", "cancelled")
             raise
         except Exception:
             logger.exception("internal error in provider %s", self.provider)
-            self._record(asked, start, None, "internal error", "internal_error")
+            self._record(request, timing, None, "internal error", "internal_error")
             raise TargetFailed(f"internal error in provider {self.provider}") from None
-        self._record(asked, start, 200, None, "", ranking.details)
+        timing.details = ranking.details
+        self._record(request, timing, 200, None, "")
         cost = self._cost(ranking, len(request.documents))
         return replace(ranking, results=results, provider=self.provider, model=self.shown_as, cost=cost)
 
     def _record(
-        self,
-        request: RerankRequest,
-        start: float,
-        status: int | None,
-        error: str | None,
-        error_type: str,
-        details: dict[str, Any] | None = None,
+        self, request: RerankRequest, timing: Timing, status: int | None, error: str | None, error_type: str
     ) -> None:
-        end = monotonic()
-        attempt = Attempt(self.provider, self.model, status, error, round((end - start) * 1000))
-        timing = Timing(
-            attempt=attempt, start=start, end=end, error_type=error_type, headers=request.headers, details=details
-        )
-        request.call.attempts.append(attempt)
+        timing.end, timing.status, timing.error_type = monotonic(), status, error_type
+        latency = round((timing.end - timing.start) * 1000)
         request.call.timings.append(timing)
+        request.call.attempts.append(Attempt(self.provider, self.model, status, error, latency))
 
     async def ready(self) -> bool:
         return await self.backend.ready()

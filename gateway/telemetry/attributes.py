@@ -63,25 +63,24 @@ class Wording:
         return found
 
     def of_attempt(self, timing: Timing, place: Place) -> Found:
-        """Attributes of one attempt."""
-        attempt = timing.attempt
+        """Attributes of one timing."""
         found: Found = {
-            names.PROVIDER.name: attempt.provider,
+            names.PROVIDER.name: timing.provider,
             names.RETRY.name: place.retry,
             names.FALLBACK.name: place.fallback,
             names.HEDGED.name: place.hedged,
         }
         if self._convention.attempt_model is not None:
-            found[self._convention.attempt_model] = short(attempt.model)
-        peer = self.peers.get(attempt.provider)
+            found[self._convention.attempt_model] = short(timing.model)
+        peer = self.peers.get(timing.provider)
         if peer is not None:
             found[self._convention.provider] = peer.adapter
         if peer is not None and peer.address is not None:
             found[names.ADDRESS.name] = peer.address
             if peer.port is not None:
                 found[names.PORT.name] = peer.port
-            if attempt.status is not None:
-                found[names.STATUS.name] = attempt.status
+            if timing.status is not None:
+                found[names.STATUS.name] = timing.status
         if timing.key:
             found[names.KEY.name] = timing.key
         if timing.error_type:
@@ -112,14 +111,14 @@ class Wording:
         documents = [text_of(document, content.characters) for document in request.documents[: content.documents]]
         left_out = {names.LEFT_OUT.name: len(request.documents) - len(documents)}
         if not self._convention.prefixed:
-            return {names.QUERY.name: query, names.DOCUMENTS.name: documents, **left_out}
+            return {names.QUERY.name: query, names.DOCUMENTS.name: tuple(documents), **left_out}
         numbered = {names.OPENINFERENCE_DOCUMENT.format(i): text for i, text in enumerate(documents)}
         return {names.OPENINFERENCE_QUERY: query, names.OPENINFERENCE_INPUT: query, **numbered, **left_out}
 
     def _outputs(self, request: RerankRequest, ranking: Ranking) -> Found:
         results = ranking.results[: self._content.documents]
         if not self._convention.prefixed:
-            return {names.SCORES.name: [result.relevance_score for result in results]}
+            return {names.SCORES.name: tuple(result.relevance_score for result in results)}
         found: Found = {}
         for place, result in enumerate(results):
             found[names.OPENINFERENCE_SCORE.format(place)] = result.relevance_score

@@ -104,7 +104,7 @@ def places(timings: list[Timing]) -> list[tuple[Timing, Place]]:
     placed = []
     busy_until = 0.0
     for timing in sorted(timings, key=_start):
-        target = (timing.attempt.provider, timing.attempt.model)
+        target = (timing.provider, timing.model)
         retry = seen.get(target, 0)
         fallback = list(seen).index(target) if retry else len(seen)
         placed.append((timing, Place(retry, fallback, timing.start < busy_until)))

@@ -14,6 +14,11 @@ from providers.types import Ranking, Timing, Usage
 LEARNED_NAMES = 100
 """Model names that become labels because a target served them, beside those of the configuration."""
 
+_NOT_ASKED = frozenset({"cancelled", "breaker_open"})
+"""Attempts whose length says nothing of the target."""
+
+_OUTCOMES = {"": "ok", "cancelled": "cancelled", "breaker_open": "skipped"}
+
 _ALONE = Place(0, 0, False)
 
 
@@ -112,7 +117,7 @@ class Metrics:
         self.in_flight.add((), -1.0)
         ranking, timings = exchange.ranking, exchange.call.timings
         model = self._model(exchange)
-        provider = ranking.provider if ranking else timings[0].attempt.provider if timings else ""
+        provider = ranking.provider if ranking else timings[0].provider if timings else ""
         outcome = exchange.outcome
         self.requests.add((exchange.dialect, model, provider, outcome, exchange.error_type))
         self.duration.add(exchange.end - exchange.start, (model, outcome))
@@ -140,20 +145,20 @@ class Metrics:
         for timing, place in places(timings):
             self._attempt(timing, place)
             if place.retry and not place.hedged:
-                self.retries.add((timing.attempt.provider,))
+                self.retries.add((timing.provider,))
             if place.hedged:
-                self.hedges.add((timing.attempt.provider, "lost" if timing.error_type else "won"))
+                self.hedges.add((timing.provider, "lost" if timing.error_type else "won"))
 
     def _attempt(self, timing: Timing, place: Place) -> None:
-        attempt, error = timing.attempt, timing.error_type
-        model = self.known.label(attempt.model) if error else self.known.served(attempt.model)
-        outcome = ("cancelled" if error == "cancelled" else "error") if error else "ok"
-        self.tries.add((attempt.provider, model, outcome, error))
-        if error != "cancelled":
-            self.try_duration.add(timing.end - timing.start, (attempt.provider, model))
+        error = timing.error_type
+        model = self.known.label(timing.model) if error else self.known.served(timing.model)
+        outcome = _OUTCOMES.get(error, "error")
+        self.tries.add((timing.provider, model, outcome, error))
+        if error not in _NOT_ASKED:
+            self.try_duration.add(timing.end - timing.start, (timing.provider, model))
 
     def _served(self, exchange: Exchange, ranking: Ranking, model: str) -> None:
-        won = (timing.attempt.model for timing in reversed(exchange.call.timings) if not timing.error_type)
+        won = (timing.model for timing in reversed(exchange.call.timings) if not timing.error_type)
         target = (ranking.provider, self.known.label(next(won, ranking.model)))
         if ranking.usage is not None:
             self._used(ranking.usage, target)

@@ -234,7 +234,7 @@ TRIES = Metric(
     name="rerank_gateway.attempts",
     kind="counter",
     labels=("provider", "model", "outcome", "error_type"),
-    help="Attempts on targets. `model` is the provider's name for it.",
+    help="Attempts on targets. `outcome` is ok, error, cancelled, or skipped by an open breaker.",
 )
 TRY_DURATION = Metric(
     name="rerank_gateway.attempt.duration",

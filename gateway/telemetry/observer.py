@@ -49,7 +49,7 @@ class Telemetry:
         self.traces: Traces | None = None
         self._push: Push | None = None
         self._sources: list[Callable[[], Iterable[Reading]]] = []
-        self._shown: set[Key] = set()
+        self._shown: dict[Key, float] = {}
         self._refreshing: asyncio.Task[None] | None = None
 
     def watch(self, source: Callable[[], Iterable[Reading]]) -> None:
@@ -98,13 +98,25 @@ class Telemetry:
         if self.log is not None:
             self.log.ended(exchange)
 
+    def reloaded(self, taken: bool, peers: Mapping[str, Peer] | None = None, models: Iterable[str] = ()) -> None:
+        """A configuration was read again; if it was taken over, these are its providers and model names."""
+        self.metrics.single[names.RELOADS.name].add(("ok" if taken else "rejected",))
+        if taken and peers is not None:
+            self.known.configure(models)
+            self._peers.clear()
+            self._peers.update(peers)
+
     def refresh(self) -> None:
-        """Read every watched state into its gauge."""
-        readings = {(metric.name, labels): value for source in self._sources for metric, labels, value in source()}
-        gone = [key for key in self._shown if key not in readings and names.BY_NAME[key[0]].kind == "gauge"]
-        for (name, labels), value in (*readings.items(), *((key, 0.0) for key in gone)):
-            self.metrics.single[name].set(labels, value)
-        self._shown = set(readings)
+        """Read every watched state into its metric. A gauge that nothing shows any more goes to 0."""
+        now = {(metric.name, labels): value for source in self._sources for metric, labels, value in source()}
+        for name, labels in {**self._shown, **now}:
+            value, single = now.get((name, labels), 0.0), self.metrics.single[name]
+            if names.BY_NAME[name].kind == "gauge":
+                single.set(labels, value)
+            else:
+                # What is counted elsewhere begins at 0 in a new process, the cells do not.
+                single.add(labels, max(0.0, value - self._shown.get((name, labels), 0.0)))
+        self._shown = now
 
     def _trace(self, traces: Traces, exchange: Exchange, parent: context.Parent | None) -> None:
         call = exchange.call

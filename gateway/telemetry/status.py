@@ -108,7 +108,7 @@ def _percentile(bounds: tuple[float, ...], counts: list[float], share: float) ->
 def _targets(series: Series) -> list[TargetStatus]:
     found: dict[Labels, TargetStatus] = {}
     for (provider, model, outcome, _), values in _of(names.TRIES, series):
-        if outcome != "cancelled":
+        if outcome in ("ok", "error"):
             target = found.setdefault((provider, model), TargetStatus(provider, model))
             target.attempts += int(values[0])
             target.errors += int(values[0]) if outcome == "error" else 0

@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from contextvars import ContextVar
+from io import BytesIO
 from time import monotonic
 
 import aiohttp
 from msgspec.structs import replace
 
-from gateway.upstream.network import environment_proxy, host_of, system_reason, tls_context
+from gateway.upstream.network import host_of, proxy_of, system_reason, tls_context
 from gateway.upstream.seam import ClientSettings, Response, Timeouts
 from gateway.upstream.sentences import Sentences, translate
 from providers.errors import BadAnswer, TargetTimeout, Unreachable
@@ -33,6 +34,9 @@ _SENTENCES: Sentences = (
     (aiohttp.ClientResponseError, Unreachable, "{host} did not answer in HTTP"),
     (Exception, Unreachable, "no answer from {host}: {reason}"),
 )
+
+_ONE_PIECE = 2**20
+"""Longer bodies go out in pieces, so that the event loop serves others in between; aiohttp warns otherwise."""
 
 _opened: ContextVar[list[None] | None] = ContextVar("opened", default=None)
 """Grows by one for every socket opened on behalf of the current request."""
@@ -88,7 +92,7 @@ class AiohttpClient:
             method,
             url,
             headers=headers,
-            data=body,
+            data=body if len(body) <= _ONE_PIECE else BytesIO(body),
             timeout=_limits(timeouts),
             allow_redirects=False,
             proxy=self._proxy(url),
@@ -130,10 +134,14 @@ class AiohttpClient:
         try:
             return self._proxies[url]
         except KeyError:
-            configured = self._settings.proxy
-            found = environment_proxy(url) if configured == "environment" else configured
-            self._proxies[url] = None if found == "none" else found
-            return self._proxies[url]
+            found = proxy_of(self._settings.proxy, url)
+            if found is not None and not found.startswith(("http://", "https://")):
+                raise Unreachable(
+                    f"the proxy on the way to {host_of(url)} does not speak HTTP; "
+                    "configure `client: httpx` for this provider"
+                ) from None
+            self._proxies[url] = found
+            return found
 
 
 def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:

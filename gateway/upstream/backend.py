@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from gateway.upstream.network import host_of
+from gateway.upstream.redaction import redacted
 from gateway.upstream.refusal import clean, refusal
 from gateway.upstream.seam import Client, Timeouts
 from providers.errors import BadAnswer, Rejected, RerankError, TargetTimeout, Unsupported
@@ -49,6 +50,7 @@ class HttpBackend:
         self._client = client
         self._timeouts = timeouts
         self._headers = _constant_headers(provider, key, headers or {})
+        self._secrets = [secret for secret in (key, *(headers or {}).values()) if secret]
         self._name = name or provider.name
         self._score_url = score_url or url
 
@@ -56,7 +58,8 @@ class HttpBackend:
         """Rank by one call of the provider. Raises RerankError."""
         self._check(request)
         timeouts = self._within(request.call.deadline)
-        headers = {**(request.headers or request.call.headers), **self._headers}
+        sent_on = request.timing and request.timing.headers
+        headers = {**(sent_on or request.call.headers), **self._headers}
         if request.call.deadline is not None:
             headers["x-request-timeout-ms"] = str(int(timeouts.total * 1000))
         api, url = self._api(request)
@@ -67,7 +70,10 @@ class HttpBackend:
         finally:
             request.call.waits.append((start, time.monotonic()))
         if not 200 <= response.status < 300:
-            raise refusal(self._provider, self._name, response, self._key)
+            error = refusal(self._provider, self._name, response, self._key)
+            error.message = redacted(error.message, self._secrets, request)
+            error.args = (error.message,)
+            raise error
         return self._decode(api, response.body, request)
 
     async def ready(self) -> bool:
@@ -120,7 +126,8 @@ class HttpBackend:
         except msgspec.MsgspecError as error:
             # Its messages tell the place and the expected type.
             raise BadAnswer(
-                f'provider "{self._name}" gave an unusable answer: {clean(str(error), self._key)}'
+                f'provider "{self._name}" gave an unusable answer: '
+                f"{redacted(clean(str(error), self._key), self._secrets, request)}"
             ) from error
         except Exception as error:  # An adapter may be anybody's, and a backend raises nothing but RerankError.
             raise BadAnswer(f'provider "{self._name}" gave an unusable answer ({type(error).__name__})') from error

@@ -55,13 +55,17 @@ def tls_context(ca_file: str | None, client_cert: str | None, client_key: str | 
     return context
 
 
-def environment_proxy(url: str) -> str | None:
-    """The proxy that the environment names for this URL, if any."""
+def proxy_of(setting: str, url: str) -> str | None:
+    """The proxy on the way to this URL, if any: `environment`, `none`, or the proxy itself, as in ClientSettings."""
+    if setting != "environment":
+        return None if setting == "none" else setting
     parts = urlsplit(url)
     if proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
     proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    found = proxies.get(parts.scheme) or proxies.get("all")
+    # Like curl, a proxy without a scheme speaks HTTP.
+    return f"http://{found}" if found and "://" not in found else found
 
 
 def system_reason(cause: object) -> str | None:

@@ -78,14 +78,14 @@ def take(waiting: Sequence[Text], budget: int, window: int = 0) -> list[Text]:
     Args:
         waiting: the texts in the order of their stamps.
         budget: how many tokens a batch may hold, padding included. A single text may be longer.
-        window: how far to look for texts of similar length, in tokens; at least one budget.
+        window: how far to look for texts of similar length, in tokens; one budget unless told.
 
     Returns:
         Texts of one group and of similar length, the first of `waiting` among them, the others from the window.
     """
     if not waiting:
         return []
-    near = sorted(_near(waiting, max(budget, window)), key=lambda text: text.size)
+    near = sorted(_near(waiting, window or budget), key=lambda text: text.size)
     sizes = [text.size for text in near]
     sums = [0, *accumulate(sizes)]
     low = high = near.index(waiting[0])
@@ -144,6 +144,7 @@ class Batcher:
         self._thread: threading.Thread | None = None
         self.queued = 0
         self.speed = 0.0
+        self.batches = self.texts = self.tokens = self.padding = 0
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="rerank-engine", daemon=True)
@@ -235,8 +236,7 @@ class Batcher:
 
     def _next(self) -> list[Text]:
         with self._wake:
-            # Half a budget for every request: a round of all of them, in which texts of similar length can be found.
-            batch = take(self._waiting, self.budget, len(self._jobs) * self.budget // 2)
+            batch = take(self._waiting, self.budget, self._window())
             if batch:
                 # The clock stands at the text served, not at the batch's last: who comes now is not put behind a batch.
                 self._now = max(self._now, self._waiting[0].stamp)
@@ -245,6 +245,10 @@ class Batcher:
                 self.queued -= text.size
             self._waiting = [text for text in self._waiting if not text.taken]
             return batch
+
+    def _window(self) -> int:
+        """Half a budget for every other request: about a round of all of them, in which like lengths can be found."""
+        return (len(self._jobs) - 1) * self.budget // 2 or self.budget
 
     def _launched(self, batch: list[Text]) -> tuple[list[Text], Any, float]:
         start = self._clock()
@@ -276,7 +280,12 @@ class Batcher:
             self._finish(*self._launched(half))
 
     def _deliver(self, rows: dict[Text, Any], seconds: float) -> None:
-        self._measure(sum(text.size for text in rows), seconds)
+        tokens = sum(text.size for text in rows)
+        self._measure(tokens, seconds)
+        self.batches += 1
+        self.texts += len(rows)
+        self.tokens += tokens
+        self.padding += len(rows) * max(text.size for text in rows) - tokens
         now = self._clock()
         with self._wake:
             jobs = {job for text in rows for job in text.jobs}

@@ -20,7 +20,7 @@ from providers.local.templates import template_for
 from providers.spec import LocalModel
 from providers.types import Backend
 
-CPU_BATCH, GPU_BATCH = 1_024, 16_384
+CPU_BATCH, GPU_BATCH = 768, 16_384
 """Tokens of a batch. Small padded batches win on a CPU, large ones on a GPU: figures in `docs/local-engine.md`."""
 
 QUEUED_BATCHES = 256

@@ -13,7 +13,9 @@ from providers.spec import LocalModel
 
 PACKAGE = "package:"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 WEIGHTS = "model.safetensors"
+NOT_FOR_TORCH = ["onnx/*", "openvino/*", "*.onnx", "*.gguf", "*.h5", "*.msgpack", "*.ot"]
 
 
 def problems(model: LocalModel) -> list[str]:
@@ -59,26 +61,45 @@ def check_hash(folder: Path, expected: str | None) -> None:
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise NotReady(f"sha256 is configured, but the model holds no {WEIGHTS}")
-    with weights.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = digest(weights)
     if found != expected.lower():
         raise NotReady(
             f"{WEIGHTS} has the SHA-256 {found}, not the configured {expected}: it is not the file you trust"
         )
 
 
+def check_download(folder: Path) -> None:
+    """Raises NotReady if a downloaded file is not what the Hub announced.
+
+    The Hub's cache keeps each large file under its SHA-256 and links to it, so this needs no network and finds a file
+    that was cut short or changed on disk.
+    """
+    for file in sorted(folder.rglob("*")):
+        announced = file.resolve().name
+        if file.is_symlink() and SHA256.fullmatch(announced) and digest(file) != announced:
+            raise NotReady(f"{file.name} was not downloaded whole or was changed since; delete {file.resolve()}")
+
+
+def digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def fetch(model: LocalModel) -> Path:
-    """The folder of the model's files, downloaded and verified first if it is a Hub repository. Raises NotReady."""
-    folder = local_folder(model.path) or _download(model)
+    """The folder of the model's files, downloaded first if it is a Hub repository, and verified. Raises NotReady."""
+    folder = local_folder(model.path)
+    if folder is None:
+        folder = _download(model)
+        check_download(folder)
     check_hash(folder, model.sha256)
     return folder
 
 
 def _download(model: LocalModel) -> Path:
+    """Download what is not cached yet, showing progress on the terminal."""
     from huggingface_hub import snapshot_download
 
     try:
-        folder = snapshot_download(model.path, revision=model.revision, ignore_patterns=["onnx/*", "openvino/*"])
+        return Path(snapshot_download(model.path, revision=model.revision, ignore_patterns=NOT_FOR_TORCH))
     except Exception as error:
         raise NotReady(f'"{model.path}" could not be downloaded: {type(error).__name__}: {error}') from error
-    return Path(folder)

@@ -234,6 +234,14 @@ async def test_what_is_sent(client: Client) -> None:
         assert "cookie" not in names
 
 
+async def test_a_large_body_arrives_whole(client: Client) -> None:
+    body = b"x" * 3_000_000
+    async with loopback(reply()) as server:
+        await client.send("POST", server.url, {}, body, CALM)
+        assert server.exchanges[0].body == body
+        assert server.exchanges[0].header("content-length") == "3000000"
+
+
 # Proxies
 
 
@@ -282,6 +290,31 @@ async def test_a_proxy_that_refuses_the_tunnel(library: str) -> None:
             await post(client, "https://vendor.invalid/rerank?tenant=hidden")
         assert proxy.exchanges[0].line == "CONNECT vendor.invalid:443 HTTP/1.1"
         assert not [secret for secret in SECRETS if secret in raised.value.message]
+        await client.aclose()
+
+
+async def test_a_proxy_that_speaks_socks(library: str) -> None:
+    """RFC 1928: greeting, then a request to connect."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(3)
+        writer.write(b"\x05\x00")
+        asked.append(await reader.readexactly(4 + 1 + len(b"vendor.invalid") + 2))
+        writer.write(b"\x05\x00\x00\x01" + bytes(6))
+        await reader.readuntil(b"confidential")
+        writer.write(HEAD + b"content-length: 3\r\n\r\n[1]")
+        writer.close()
+
+    asked: list[bytes] = []
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        client = open_client(ClientSettings(client=library, proxy=f"socks5://127.0.0.1:{port}"))  # type: ignore[arg-type]
+        if library == "httpx":
+            assert await post(client, "http://vendor.invalid/rerank") == (200, b"[1]")
+            assert b"vendor.invalid" in asked[0]
+        else:
+            with pytest.raises(Unreachable, match="configure `client: httpx`"):
+                await post(client, "http://vendor.invalid/rerank")
         await client.aclose()
 
 

@@ -196,5 +196,5 @@ def test_a_large_request_is_decoded_whole() -> None:
 def test_every_field_of_the_contract_is_read() -> None:
     assert set(msgspec.structs.asdict(DECODE(b"{}"))) - {"truncation", "instruction", "rank_fields"} == {
         "model", "query", "documents", "top_n", "top_k", "max_tokens_per_doc", "priority", "return_documents",
-        "fallbacks",
+        "fallbacks", "texts", "max_chunks_per_doc",
     }  # fmt: skip

@@ -84,3 +84,43 @@ def test_says_why(name: str, sentence: str, wire: Wire) -> None:
 def test_every_recorded_body_is_a_case() -> None:
     recorded = Path(__file__).parent.parent / "wire" / PROVIDER.name
     assert {body.stem for body in recorded.iterdir()} == READ.keys() | SAID.keys()
+
+
+PAIRS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "one query": ({"queries": ["q"]}, {"text_1": "q"}),
+    "a query for each": ({"queries": ["q", "r", "s"]}, {"text_1": ["q", "r", "s"]}),
+    "content parts": ({"queries": [IMAGE]}, {"text_1": IMAGE}),
+    "no limit": ({"queries": ["q"], "top_n": 1}, {"text_1": "q"}),
+    "its own fields": (
+        {
+            "queries": ["q"],
+            "priority": 3,
+            "extra": {"use_activation": False, "truncate_prompt_tokens": 8, "made_up": 1},
+        },
+        {"text_1": "q", "priority": 3, "use_activation": False, "truncate_prompt_tokens": 8},
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "sent"), PAIRS.values(), ids=PAIRS)
+def test_scores_are_asked_for(fields: dict[str, Any], sent: dict[str, Any], asked: Asked) -> None:
+    assert PROVIDER.score is not None
+    plain = {"model": "a-model", "text_2": DOCUMENTS, "truncate_prompt_tokens": -1}
+    assert PROVIDER.score.encode(asked(**fields)) == {**plain, **sent}
+
+
+def test_scores_are_read(asked: Asked) -> None:
+    assert PROVIDER.score is not None
+    body = b"""{"id": "score-1", "object": "list", "created": 693570, "model": "m", "usage": {"prompt_tokens": 21,
+        "total_tokens": 21, "completion_tokens": 0, "prompt_tokens_details": null},
+        "data": [{"index": 0, "object": "score", "score": 0.5}, {"index": 1, "object": "score", "score": 1}]}"""
+    ranking = PROVIDER.score.decode(body, asked())
+    assert ranking.results == [Ranked(0, 0.5), Ranked(1, 1.0)]
+    assert ranking.usage is not None
+    assert ranking.usage.total_tokens == 21
+
+
+def test_the_documentation_s_empty_usage_is_no_usage(asked: Asked) -> None:
+    assert PROVIDER.score is not None
+    body = b'{"id": "score-request-id", "data": [{"index": 0, "object": "score", "score": 1}], "usage": {}}'
+    assert PROVIDER.score.decode(body, asked()).usage is None

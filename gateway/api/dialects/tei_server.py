@@ -7,6 +7,7 @@ Clients read `model_type`, `max_input_length` and `max_client_batch_size` of `/i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.metadata import version
 
 import msgspec
@@ -18,6 +19,7 @@ from litestar.handlers.http_handlers import HTTPRouteHandler
 from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 
+from gateway.api import auth
 from gateway.api.dialects import tei
 from gateway.api.endpoint import Endpoint
 from gateway.api.http import method, respond
@@ -79,22 +81,29 @@ def routes(service: Service) -> list[ASGIRouteHandler | HTTPRouteHandler]:
             raise NotFoundException
         if method(scope) != "GET" and path.strip("/").rpartition("/")[2] in ("rerank", ""):
             return await endpoint(scope, receive, send)
-        status, body = await answer(service, path)
+        status, body = await answer(service, path, scope["headers"])
         return await respond(send, status, body, {})
 
-    @get("/info", sync_to_thread=False, summary="The default model, as text-embeddings-inference says it", tags=["tei"])
+    @get(
+        "/info",
+        sync_to_thread=False,
+        guards=[auth.guard(service)],
+        summary="The default model, as text-embeddings-inference says it",
+        tags=["tei"],
+    )
     def root_info() -> Info:
         return info(service, None)
 
     return [server, root_info]
 
 
-async def answer(service: Service, path: str) -> tuple[int, bytes]:
+async def answer(service: Service, path: str, headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, bytes]:
     """A GET below the mount."""
     what = path.strip("/").rpartition("/")[2]
     try:
         model = tei.model_in(path)
         if what == "info":
+            auth.principal(service, headers)
             return 200, _encode(info(service, model))
         if what == "health":
             await check_health(service, model)

@@ -16,6 +16,7 @@ from litestar.handlers.http_handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Struct
 
+from gateway.api import auth
 from gateway.errors import UnknownModel
 from gateway.service import Service
 
@@ -48,9 +49,15 @@ def routes(service: Service) -> list[HTTPRouteHandler]:
 
     @get("/v1/cluster/auth", sync_to_thread=False, summary="Whether a key is needed", tags=["xinference"])
     def cluster_auth() -> ClusterAuth:
-        return ClusterAuth(auth=False)
+        return ClusterAuth(auth=service.keys is not None)
 
-    @get("/v1/models/{model:path}", sync_to_thread=False, summary="Describe a model", tags=["models"])
+    @get(
+        "/v1/models/{model:path}",
+        sync_to_thread=False,
+        guards=[auth.guard(service)],
+        summary="Describe a model",
+        tags=["models"],
+    )
     def describe(model: FromPath[str]) -> Description:
         name = model.strip("/")
         if not service.routes.known(name):

@@ -43,7 +43,7 @@ def test_take(sizes: list[int], groups: list[int], budget: int, expected: list[i
 
 
 def test_take_finds_more_of_a_length_in_a_wider_window() -> None:
-    texts = waiting(*[90, 10, 50] * 4)
+    texts = waiting(90, 10, 50, 50, 90, 10)
     assert [text.size for text in take(texts, 200)] == [90]
     assert [text.size for text in take(texts, 200, 400)] == [90, 90]
 

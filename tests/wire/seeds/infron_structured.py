@@ -1,11 +1,9 @@
-import requests
 import json
 
+import requests
+
 url = "https://llm.onerouter.pro/v1/rerank"
-headers = {
-    "Content-Type": "application/json",
-    "Authorization": "Bearer {{API_KEY}}"
-}
+headers = {"Content-Type": "application/json", "Authorization": "Bearer {{API_KEY}}"}
 data = {
     "model": "voyage-rerank-2.5",
     "query": "What is the capital of the United States?",
@@ -31,7 +29,7 @@ data = {
             "Title": "Capital Punishment in the US",
             "Content": "Capital punishment has existed in the United States since before the United States was a country. As of 2017, capital punishment is legal in 30 of the 50 states. The federal government (including the United States military) also uses capital punishment.",
         },
-    ]        
+    ],
 }
 
 response = requests.post(url, headers=headers, data=json.dumps(data))

@@ -1,12 +1,10 @@
 import json
+
 import requests
 
 # Configuration
 url = "http://127.0.0.1:8000/rerank"
-headers = {
-    "accept": "application/json",
-    "Content-Type": "application/json"
-}
+headers = {"accept": "application/json", "Content-Type": "application/json"}
 
 # Prepare reranking request
 data = {
@@ -15,8 +13,8 @@ data = {
     "documents": [
         "The capital of Brazil is Brasilia.",
         "The capital of France is Paris.",
-        "Horses and cows are both animals"
-    ]
+        "Horses and cows are both animals",
+    ],
 }
 
 # Send request

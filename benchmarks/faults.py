@@ -1,0 +1,186 @@
+"""A soak: upstreams that fail at random, a healthy last target, reloads and at the end SIGTERM, all under load.
+
+    python -m benchmarks.faults --seconds 180
+
+Exits with 1 unless every request was served with the right ranking, and nothing grew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from tests.faults.server import ACTIONS, ANSWERS, FaultServer
+
+FLAPPING = ("one", "two", "three")
+HARMLESS = {"good", "too few results", "another model's name", "wrong content type"}
+RESTING = {"401", "402", "403", "429 seconds", "429 milliseconds", "429 date", "503 retry-after"}
+"""After these a target rests for so long that the soak would hardly touch it again."""
+FAULTS = [mode for mode in [*ANSWERS, *ACTIONS] if mode not in HARMLESS | RESTING]
+CALLERS = 16
+PAUSE = 0.05
+TIMEOUT_MS = 4000
+
+
+def configuration(server: FaultServer, round_: int) -> dict[str, Any]:
+    providers = {name: _provider(server.url(name)) for name in FLAPPING}
+    targets = [{"target": f"{name}/m"} for name in FLAPPING] + [{"target": "good/m"}]
+    # The round changes a provider, so that a reload opens and closes something.
+    return {
+        "server": {"drain": 1.0},
+        "limits": {"answer_bytes": 4_000_000},
+        "telemetry": {"logs": {"level": "error"}},
+        "providers": {
+            **providers,
+            "one": {**providers["one"], "timeout": 20 + round_ % 2},
+            "good": _provider(server.url("good")),
+        },
+        "models": {"best": {"targets": targets}},
+    }
+
+
+def _provider(url: str) -> dict[str, Any]:
+    # Ejections far shorter than the defaults: faults must be met again and again.
+    breaker = {"ejection": 0.5, "longest_ejection": 2.0}
+    return {"adapter": "jina", "base_url": url, "api_key": "k", "proxy": "none", "breaker": breaker}
+
+
+class Soak:
+    """Counts what callers saw, and what the process used."""
+
+    def __init__(self, url: str, pid: int) -> None:
+        self.url = url
+        self.pid = pid
+        self.seen: Counter[str] = Counter()
+        self.worst = 0.0
+        self.samples: list[tuple[float, int]] = []
+        self.stopping = False
+
+    async def caller(self, session: aiohttp.ClientSession) -> None:
+        body = {"model": "best", "query": "q", "documents": ["a", "b"]}
+        while True:
+            start = time.monotonic()
+            try:
+                async with session.post(
+                    f"{self.url}/v1/rerank", json=body, headers={"x-request-timeout-ms": str(TIMEOUT_MS)}
+                ) as answer:
+                    self._count(answer.status, await answer.json())
+            except aiohttp.ClientConnectorError:
+                if self.stopping:
+                    return
+                self.seen["lost: no connection"] += 1
+            except (aiohttp.ClientError, OSError) as error:
+                self.seen[f"lost: {type(error).__name__}"] += 1
+            self.worst = max(self.worst, time.monotonic() - start)
+            await asyncio.sleep(PAUSE * random.random() * 2)
+
+    def _count(self, status: int, body: dict[str, Any]) -> None:
+        if status != 200:
+            self.seen[f"{status} {body['error_type']}"] += 1
+        elif [result["index"] for result in body["results"]] != [1, 0]:
+            self.seen["wrong ranking"] += 1
+        else:
+            self.seen["served"] += 1
+            self.seen[f"by {body['extra_fields']['provider']}"] += 1
+
+    def sample(self) -> None:
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        rss = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+        self.samples.append((rss / 1024, len(os.listdir(f"/proc/{self.pid}/fd"))))
+
+
+async def flap(server: FaultServer) -> None:
+    while True:
+        server.plays[random.choice(FLAPPING)] = random.choice([*FAULTS, *["good"] * len(FAULTS)])
+        await asyncio.sleep(random.random())
+
+
+async def soak(seconds: float, server: FaultServer, gateway: subprocess.Popen[bytes], file: Path, url: str) -> Soak:
+    run = Soak(url, gateway.pid)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        flapping = asyncio.create_task(flap(server))
+        callers = [asyncio.create_task(run.caller(session)) for _ in range(CALLERS)]
+        for tick in range(int(seconds)):
+            await asyncio.sleep(1)
+            if tick % 5 == 4:
+                run.sample()
+            if tick % 20 == 19:
+                file.write_text(yaml.safe_dump(configuration(server, tick // 20 + 1)))
+                gateway.send_signal(signal.SIGHUP)
+                run.seen["reloads"] += 1
+        run.stopping = True
+        gateway.send_signal(signal.SIGTERM)
+        await asyncio.gather(*callers)
+        flapping.cancel()
+    return run
+
+
+def report(run: Soak, status: int) -> bool:
+    """Print the figures. Returns whether they are as they should be."""
+    third = max(1, len(run.samples) // 3)
+    early, late = run.samples[third : 2 * third] or run.samples, run.samples[-third:]
+    rss = [max(sample[0] for sample in part) for part in (early, late)]
+    fds = [max(sample[1] for sample in part) for part in (early, late)]
+    for name, count in sorted(run.seen.items()):
+        print(f"{name:32} {count}")
+    print(f"{'slowest request':32} {run.worst:.2f} s")
+    print(f"{'memory, middle and last third':32} {rss[0]:.1f} MiB, {rss[1]:.1f} MiB")
+    print(f"{'open files, middle and last third':32} {fds[0]}, {fds[1]}")
+    print(f"{'exit status after SIGTERM':32} {status}")
+    good = {"served", "reloads"}
+    bad = [name for name in run.seen if name not in good and not name.startswith("by ")]
+    return not bad and status == 0 and rss[1] < rss[0] * 1.1 + 5 and fds[1] <= fds[0] + 30
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=180.0)
+    parser.add_argument("--seed", type=int, default=4)
+    chosen = parser.parse_args()
+    random.seed(chosen.seed)
+    server = FaultServer().start()
+    server.plays.update(dict.fromkeys(FLAPPING, "good"))
+    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+        free.close()
+        file = Path(folder, "gateway.yaml")
+        file.write_text(yaml.safe_dump(configuration(server, 0)))
+        command = [sys.executable, "-m", "gateway", "serve", "--config", str(file), "--port", str(port)]
+        with Path(folder, "log").open("wb") as log:
+            gateway = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            _wait_until_ready(port)
+            run = asyncio.run(soak(chosen.seconds, server, gateway, file, f"http://127.0.0.1:{port}"))
+            status = gateway.wait(60)
+        finally:
+            gateway.kill()
+            server.stop()
+        errors = [line for line in Path(folder, "log").read_text().splitlines() if "Traceback" in line]
+    return 0 if report(run, status) and not errors else 1
+
+
+def _wait_until_ready(port: int) -> None:
+    for _ in range(600):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise TimeoutError("the gateway did not start")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

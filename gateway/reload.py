@@ -1,0 +1,109 @@
+"""A new configuration while requests are served: on SIGHUP, or when the file has changed.
+
+The new one is checked whole before anything is touched. Requests under way finish on the old routes, which are closed
+when the last of them is over. What has not changed keeps its connections, models, breakers and keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from gateway import routing
+from gateway.access import exposure
+from gateway.config import Config
+from gateway.errors import ConfigError
+from gateway.metering import Terms
+from gateway.routing import Routes
+from gateway.service import Service
+from providers.errors import RerankError
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the file."""
+
+_DRAINED_LOOK = 0.1
+
+
+class Reloader:
+    """Replaces a service's configuration.
+
+    Args:
+        service: open.
+        path: the file to watch.
+        read: gives the file's configuration. Raises ConfigError.
+    """
+
+    def __init__(self, service: Service, path: Path, read: Callable[[], Config]) -> None:
+        self._service = service
+        self._path = path
+        self._read = read
+        self._stamp = _stamp(path)
+        self._lock = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def watch(self) -> None:
+        """Reload whenever the file has changed, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            stamp = _stamp(self._path)
+            if stamp is not None and stamp != self._stamp:
+                await self.reload()
+
+    async def reload(self) -> bool:
+        """Put the file's configuration in force. If it cannot be, the log says why and nothing changes."""
+        async with self._lock:
+            self._stamp = _stamp(self._path)
+            try:
+                config = await asyncio.to_thread(self._read)
+                await self._swap(config)
+            except (ConfigError, RerankError, OSError) as error:
+                logger.error("%s was not reloaded, the configuration before stays in force: %s", self._path, error)
+                return False
+            logger.warning("%s was reloaded", self._path)
+            return True
+
+    async def aclose(self) -> None:
+        """Close at once what still waits for its last request."""
+        await asyncio.gather(*self._closing)
+
+    async def _swap(self, config: Config) -> None:
+        service, old = self._service, self._service.routes
+        if config.server != service.config.server:
+            # The address may have been given on the command line, and cannot change while it is listened on.
+            config = config.model_copy(update={"server": service.config.server})
+        # What was counted stays counted; another store takes a restart.
+        config = config.model_copy(update={"store": service.config.store})
+        exposure.check(config.server.host, config.server, config.auth)
+        new = routing.build(config, old, Terms(config, service.books.store))
+        try:
+            for model in new.loading():
+                if not await model.ready():
+                    await model.load()
+        except BaseException:
+            await new.aclose(old)
+            raise
+        service.replace(config, new)
+        task = asyncio.create_task(_close_when_idle(old, new, service, list(self._closing)))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+async def _close_when_idle(old: Routes, new: Routes, service: Service, before: Iterable[asyncio.Task[None]]) -> None:
+    # Still older routes may use what these have taken over from them.
+    await asyncio.gather(*before)
+    while old.running and not service.closing:  # noqa: ASYNC110  # requests only count, and need not notify
+        await asyncio.sleep(_DRAINED_LOOK)
+    await old.aclose(new)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes when the file does; None while it cannot be read, as between two steps of an editor's saving."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,0 +1,83 @@
+"""Every panel and every alert asks for metrics and labels that exist."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.telemetry import names
+from gateway.telemetry.cells import Cells
+from gateway.telemetry.prometheus import exposition
+
+ROOT = Path(__file__).parents[3]
+DEPLOY = ROOT / "deploy"
+_METRIC = re.compile(r"rerank_gateway_[a-z_]+")
+_SELECTOR = re.compile(r"(rerank_gateway_[a-z_]+)\{([^}]*)\}")
+_LABEL = re.compile(r"([a-z_]+)\s*(?:=~|!~|!=|=)")
+_BY = re.compile(r"by \(([a-z_, ]+)\)")
+SERIES = {series: metric for metric in names.METRICS for series in metric.series}
+
+
+def queries() -> Iterator[tuple[str, str]]:
+    dashboard = json.loads((DEPLOY / "grafana/dashboards/rerank-gateway.json").read_text())
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", []):
+            yield f"panel {panel['title']} {target['refId']}", target["expr"]
+    for group in yaml.safe_load((DEPLOY / "alerts.yaml").read_text())["groups"]:
+        for rule in group["rules"]:
+            yield f"alert {rule['alert']}", rule["expr"]
+
+
+QUERIES = dict(queries())
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_names_what_exists(name: str) -> None:
+    query = QUERIES[name]
+    used = set(_METRIC.findall(query))
+    assert used
+    assert used <= set(SERIES)
+    for series, selector in _SELECTOR.findall(query):
+        assert set(_LABEL.findall(selector)) <= set(SERIES[series].labels)
+    for labels in _BY.findall(query):
+        known = {label for series in used for label in SERIES[series].labels} | {"le"}
+        assert {label.strip() for label in labels.split(",")} <= known
+
+
+def test_the_names_are_those_that_are_exposed() -> None:
+    cells = Cells()
+    for metric in names.METRICS:
+        cells.place(metric, tuple("x" for _ in metric.labels))
+    text = exposition(cells, "")[0].decode()
+    exposed = {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
+    assert exposed == set(SERIES)
+
+
+def test_every_metric_has_a_panel() -> None:
+    shown = {SERIES[name].name for name, query in QUERIES.items() for name in _METRIC.findall(query)}
+    assert shown == set(names.BY_NAME)
+
+
+def test_every_alert_that_was_promised_is_there() -> None:
+    alerts = {name for name in QUERIES if name.startswith("alert ")}
+    assert {"alert RerankDegradedAnswers", "alert RerankTargetEjected"} <= alerts
+    assert {"alert RerankErrorRate", "alert RerankOverheadHigh"} <= alerts
+
+
+def test_compose_mounts_files_that_exist() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    assert {"gateway", "otel-collector", "jaeger", "prometheus", "grafana"} <= set(services)
+    mounts = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])]
+    assert [mount for mount in mounts if mount.startswith("./") and not (ROOT / mount).exists()] == []
+
+
+def test_the_gateway_of_compose_is_valid() -> None:
+    from gateway.config import from_tree
+
+    assert from_tree(yaml.safe_load((DEPLOY / "gateway.yaml").read_text())).server.port == 8080

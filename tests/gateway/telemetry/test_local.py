@@ -1,0 +1,70 @@
+"""A model inside the gateway: where its time went, and what its queue and batches did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+from gateway.config import EMBEDDED_PATH
+from gateway.telemetry import names
+from gateway.telemetry.attributes import Content, Peer, Wording
+from gateway.telemetry.exchange import Exchange
+from gateway.telemetry.traces import Traces
+from providers.types import Attempt, Call, Ranked, Ranking, RerankRequest, Timing
+from tests.gateway.telemetry.conftest import BODY, Spans
+from tests.gateway.telemetry.test_metrics import parsed, value
+from tests.gateway.telemetry.test_otlp import Collector, collector
+
+__all__ = ["collector"]
+
+
+def test_spans_of_the_phases_lie_one_after_the_other() -> None:
+    spans = Spans()
+    wording = Wording(names.CONVENTIONS["gen_ai"], {"local": Peer("local")}, Content())
+    traces = Traces(SimpleSpanProcessor(spans.exporter), Resource({}), wording, 1.0)
+    call = Call(id="x", attempts=[Attempt("local", "m", 200, None, 100)])
+    exchange = Exchange("unified", call, 10.0, "/v1/rerank")
+    exchange.trace = traces.begin(None, "")
+    exchange.request = RerankRequest(model="local/m", query="q", documents=["d"], call=call)
+    details = {"tokenize_ms": 10.0, "queue_ms": 30.0, "compute_ms": 500.0, "truncated_documents": 1}
+    call.timings = [Timing(provider="local", model="m", start=10.0, end=10.1, status=200, details=details)]
+    ranking = Ranking(results=[Ranked(0, 1.0)], provider="local", model="m", details=details)
+    exchange.ranking, exchange.status, exchange.end = ranking, 200, 10.2
+    traces.ended(exchange)
+    phases = [["tokenize"], ["queue"], ["compute"]]
+    assert spans.tree() == ["POST /v1/rerank", [["rerank local/m", [["attempt local", phases]]]]]
+    found = {span.name: span for span in spans.all()}
+    start = found["attempt local"].start_time or 0
+    lengths = {
+        name: (((span.start_time or 0) - start) // 10**6, ((span.end_time or 0) - start) // 10**6)
+        for name, span in found.items()
+    }
+    assert lengths["tokenize"] == pytest.approx((0, 10), abs=1)
+    assert lengths["queue"] == pytest.approx((10, 40), abs=1)
+    assert lengths["compute"] == pytest.approx((40, 100), abs=1)  # never beyond the attempt
+    assert found["attempt local"].kind.name == "INTERNAL"
+    assert spans.named("rerank")[0]["rerank_gateway.truncated_documents"] == 1
+
+
+def test_the_embedded_model(start_gateway: Any, collector: Collector) -> None:  # pytest's fixture
+    settings = {"providers": {"local": {"models": {"m": {"path": EMBEDDED_PATH}}}}}
+    process = start_gateway(settings, environ={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url})
+    process.wait_until_ready()
+    assert httpx.post(f"{process.url}/v1/rerank", json={**BODY, "model": "local/m"}, timeout=60).status_code == 200
+    samples = parsed(httpx.get(f"{process.url}/metrics").text)
+    served = {"provider": "local", "model": "m"}
+    status = httpx.get(f"{process.url}/v1/status").json()
+    assert process.stop() == 0
+    assert [span.name for _, span in collector.spans()][2:] == ["attempt local", "tokenize", "queue", "compute"]
+    assert value(samples, "rerank_gateway_local_batches_total", **served) >= 1
+    assert value(samples, "rerank_gateway_local_batch_texts_total", **served) >= 2
+    assert value(samples, "rerank_gateway_local_batch_tokens_total", **served) > 0
+    assert ("rerank_gateway_local_queue_tokens", tuple(sorted(served.items()))) in samples
+    assert value(samples, "rerank_gateway_tokens_total", **served) > 0
+    assert value(samples, "rerank_gateway_overhead_seconds_count") == 1
+    (model,) = status["local"]
+    assert (model["provider"], model["model"], model["ready"], model["queued_tokens"]) == ("local", "m", True, 0)

@@ -1,0 +1,184 @@
+"""No secret, query or document leaves by telemetry or errors: unique markers are searched for in all that comes out.
+
+(Envoy AI Gateway sets `reranker.query` even when inputs are hidden: only a search through every field finds that.)
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.access.keys import new_key
+from gateway.telemetry import logs
+from gateway.telemetry.settings import LogSettings
+
+VENDOR_KEY = "MARKER-vendor-key-5f1c"
+VENDOR_HEADER = "MARKER-vendor-header-9b2e"
+QUERY = "MARKER-query-77aa what is it"
+DOCUMENT = "MARKER-document-c0de and then a rather long text that a vendor would cut"
+BODY: dict[str, Any] = {"model": "cohere/m", "query": QUERY, "documents": [DOCUMENT, "other text"]}
+ECHO = json.dumps({"message": f"cannot rank [{QUERY}] with {DOCUMENT[:40]}... for {VENDOR_KEY} and {VENDOR_HEADER}"})
+
+
+class Seen:
+    """Everything that came out of one gateway, as text."""
+
+    def __init__(self, client: httpx.AsyncClient, spans: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        self._client, self._spans, self._capsys = client, spans, capsys
+        self.answers: list[str] = []
+
+    async def post(self, body: Any, **headers: str) -> httpx.Response:
+        given = {"content": body} if isinstance(body, bytes) else {"json": body}
+        answer = await self._client.post("/v1/rerank", headers=headers, **given)
+        self.answers.append(f"{dict(answer.headers)} {answer.text}")
+        return answer
+
+    async def places(self, **headers: str) -> dict[str, str]:
+        made = "".join(f"{span.to_json()} {[link.attributes for link in span.links]}" for span in self._spans.all())
+        written = self._capsys.readouterr()
+        return {
+            "spans": made,
+            "logs": written.err + written.out,
+            "metrics": (await self._client.get("/metrics")).text,
+            "status": (await self._client.get("/v1/status", headers=headers)).text,
+            "answers": "".join(self.answers),
+        }
+
+
+@pytest.fixture
+def seen(opened, settings, spans, capsys) -> Callable[..., Any]:
+    async def make(**more: Any) -> Seen:
+        tree = settings(**more)
+        tree["providers"]["cohere"] |= {"api_key": VENDOR_KEY, "headers": {"x-tenant": VENDOR_HEADER}, "timeout": 0.2}
+        logs.configure(LogSettings(level="debug"))
+        return Seen(await opened(tree), spans, capsys)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Any:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+STATUSES = (400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 503, 529)
+CASES = {
+    "success": (200, {"results": [{"index": 0, "relevance_score": 0.5}], "id": "upstream-id"}),
+    **{f"status {status}": (status, ECHO.encode()) for status in STATUSES},
+    "FastAPI's 422": (422, {"detail": [{"loc": ["body", QUERY], "msg": f"bad {DOCUMENT}", "input": QUERY}]}),
+    "HTML": (502, f"<html>{QUERY} {DOCUMENT} {VENDOR_KEY}</html>".encode()),
+    "unusable": (200, {"results": QUERY}),
+    "not JSON": (200, f"{QUERY} {DOCUMENT}".encode()),
+    "rubbish": (200, {"results": [{"index": 99, "relevance_score": 0.5, "document": {"text": DOCUMENT}}]}),
+    "wrong type": (200, {"results": [{"index": QUERY, "relevance_score": DOCUMENT}]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_nothing_of_an_attempt_comes_out(seen, upstream, case) -> None:
+    upstream.says(*CASES[case])
+    found = await seen()
+    await found.post(BODY)
+    await found.post({**BODY, "fallbacks": ["jina/n"]})
+    for place, text in (await found.places()).items():
+        assert text, place
+        assert "MARKER" not in text, place
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({**BODY, "model": "nobody/m"}, id="unknown model"),
+        pytest.param({**BODY, "top_n": 0}, id="top_n"),
+        pytest.param({**BODY, "top_n": QUERY}, id="wrong type"),
+        pytest.param({**BODY, "documents": [DOCUMENT, ""]}, id="blank document"),
+        pytest.param({**BODY, "documents": DOCUMENT}, id="documents as text"),
+        pytest.param({**BODY, "documents": [{"text": {"a": DOCUMENT}}]}, id="text as object"),
+        pytest.param({**BODY, "documents": [7, DOCUMENT]}, id="document as number"),
+        pytest.param({**BODY, "query": {"content": QUERY}}, id="query as object"),
+        pytest.param(json.dumps(BODY).encode()[:-1], id="cut JSON"),
+        pytest.param(QUERY.encode(), id="no JSON"),
+    ],
+)
+async def test_nothing_of_a_refused_request_comes_out(seen, body) -> None:
+    found = await seen()
+    assert (await found.post(body)).status_code in (400, 404)
+    for place, text in (await found.places()).items():
+        assert "MARKER" not in text, place
+
+
+async def test_nothing_of_a_timeout_comes_out(seen, upstream) -> None:
+    upstream.release.clear()
+    found = await seen()
+    assert (await found.post(BODY)).status_code == 504
+    upstream.release.set()
+    for place, text in (await found.places()).items():
+        assert "MARKER" not in text, place
+
+
+async def test_nothing_of_a_fault_of_ours_comes_out(seen, monkeypatch) -> None:
+    from gateway.upstream.backend import HttpBackend
+
+    async def broken(self: Any, request: Any) -> None:
+        raise KeyError(request.documents[0], request.query, VENDOR_KEY)
+
+    monkeypatch.setattr(HttpBackend, "rerank", broken)
+    found = await seen()
+    assert (await found.post(BODY)).status_code == 502
+    places = await found.places()
+    assert "builtins.KeyError" in places["logs"]
+    for place, text in places.items():
+        assert "MARKER" not in text, place
+
+
+async def test_no_key_of_a_caller_comes_out(seen) -> None:
+    secret, digest = new_key()
+    found = await seen(auth={"keys": [{"name": "team-a", "hash": digest}]})
+    assert (await found.post(BODY)).status_code == 401
+    assert (await found.post(BODY, authorization="Bearer MARKER-wrong-key")).status_code == 401
+    assert (await found.post(BODY, authorization=f"Bearer {secret}")).status_code == 200
+    assert (await found.post({**BODY, "query": ""}, authorization=f"Bearer {secret}")).status_code == 400
+    for place, text in (await found.places(authorization=f"Bearer {secret}")).items():
+        assert "MARKER" not in text, place
+        assert secret not in text, place
+    assert found._spans.named("POST")[2]["rerank_gateway.caller"] == "team-a"
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        pytest.param({"in_spans": True}, {"spans"}, id="spans"),
+        pytest.param({"in_logs": True}, {"logs"}, id="logs"),
+        pytest.param({"in_spans": True, "in_logs": True}, {"spans", "logs"}, id="both"),
+    ],
+)
+@pytest.mark.parametrize("conventions", ["gen_ai", "openinference"])
+async def test_content_comes_out_exactly_where_it_is_switched_on(seen, content, where, conventions) -> None:
+    found = await seen(telemetry={"content": content, "traces": {"conventions": conventions}})
+    await found.post(BODY)
+    places = await found.places()
+    for marker in ("MARKER-query", "MARKER-document"):
+        assert {place for place, text in places.items() if marker in text} == where
+    assert not [place for place, text in places.items() if "MARKER-vendor" in text]
+
+
+async def test_exception_messages_come_out_only_when_switched_on(seen, monkeypatch) -> None:
+    from gateway.upstream.backend import HttpBackend
+
+    async def broken(self: Any, request: Any) -> None:
+        raise KeyError(request.query)
+
+    monkeypatch.setattr(HttpBackend, "rerank", broken)
+    found = await seen()
+    logs.configure(LogSettings(exception_messages=True))
+    await found.post(BODY)
+    assert {place for place, text in (await found.places()).items() if "MARKER" in text} == {"logs"}

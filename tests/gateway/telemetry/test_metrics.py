@@ -1,0 +1,295 @@
+"""What /metrics says after real requests, and that it is right for several workers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.telemetry import names
+from gateway.telemetry.cells import Cells
+from gateway.telemetry.exchange import Exchange
+from gateway.telemetry.metrics import LEARNED_NAMES, Known, Metrics
+from gateway.telemetry.status import percentiles
+from providers.types import Attempt, Call, Ranked, Ranking, RerankRequest, Timing, Usage
+from tests.gateway.telemetry.conftest import BODY
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def parsed(text: str) -> Samples:
+    families = text_string_to_metric_families(text)
+    return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
+
+
+async def read(client: httpx.AsyncClient) -> Samples:
+    return parsed((await client.get("/metrics")).text)
+
+
+def value(samples: Samples, name: str, **labels: str) -> float:
+    """The sum of all series with these labels."""
+    wanted = set(labels.items())
+    return sum(value for (found, having), value in samples.items() if found == name and wanted <= set(having))
+
+
+async def test_success(opened, settings, upstream) -> None:
+    upstream.says(
+        200,
+        {
+            "results": [{"index": 0, "relevance_score": 0.9}],
+            "meta": {"billed_units": {"search_units": 2}, "tokens": {"input_tokens": 7}},
+        },
+    )
+    client = await opened(settings())
+    answer = await client.post("/v1/rerank", json=BODY)
+    samples = await read(client)
+    served = {"provider": "cohere", "model": "m"}
+    asked = {"model": "cohere/m", "outcome": "ok"}
+    assert value(samples, "rerank_gateway_requests_total", **asked, provider="cohere", dialect="unified") == 1
+    assert value(samples, "rerank_gateway_request_duration_seconds_count", **asked) == 1
+    assert value(samples, "rerank_gateway_overhead_seconds_count") == 1
+    assert value(samples, "rerank_gateway_attempts_total", **served, outcome="ok") == 1
+    assert value(samples, "rerank_gateway_attempt_duration_seconds_count", **served) == 1
+    assert value(samples, "rerank_gateway_search_units_total", **served) == 2
+    assert value(samples, "rerank_gateway_tokens_total", **served) == 7
+    assert value(samples, "rerank_gateway_request_documents_sum") == 2
+    assert value(samples, "rerank_gateway_request_size_bytes_sum") == len(answer.request.content)
+    assert value(samples, "rerank_gateway_response_size_bytes_sum") == len(answer.content)
+    assert value(samples, "rerank_gateway_in_flight") == 0
+    assert value(samples, "rerank_gateway_info") == 1
+
+
+async def test_overhead_leaves_out_the_upstream(opened, settings, upstream) -> None:
+    import threading
+
+    client = await opened(settings())
+    await client.post("/v1/rerank", json=BODY)  # opens the connection
+    before = await read(client)
+    upstream.release.clear()
+    threading.Timer(0.3, upstream.release.set).start()
+    await client.post("/v1/rerank", json=BODY)
+    after = await read(client)
+
+    def spent(name: str) -> float:
+        return value(after, name) - value(before, name)
+
+    assert spent("rerank_gateway_request_duration_seconds_sum") >= 0.3
+    assert spent("rerank_gateway_overhead_seconds_sum") <= spent("rerank_gateway_request_duration_seconds_sum") - 0.3
+
+
+async def test_fallback_and_failure(opened, settings, upstream) -> None:
+    upstream.says(503, {})
+    client = await opened(settings(models={"best": {"target": "cohere/a", "fallbacks": ["jina/b"]}}))
+    await client.post("/v1/rerank", json={**BODY, "model": "best"})
+    failed = iter([(503, {}, {})])
+    usual = {"results": [{"index": 0, "relevance_score": 0.9}]}
+    upstream.answer = lambda asked: next(failed, None) or (200, usual, {})
+    await client.post("/v1/rerank", json={**BODY, "model": "best"})
+    samples = await read(client)
+    assert value(samples, "rerank_gateway_requests_total", model="best", outcome="error") == 1
+    assert value(samples, "rerank_gateway_requests_total", error_type="upstream_error", provider="cohere") == 1
+    assert value(samples, "rerank_gateway_requests_total", model="best", outcome="ok", provider="jina") == 1
+    assert value(samples, "rerank_gateway_fallbacks_served_total", model="best", provider="jina") == 1
+    assert value(samples, "rerank_gateway_attempts_total", provider="cohere", model="a", outcome="error") == 2
+
+
+async def test_names_that_nobody_configured_are_no_labels(opened, settings, upstream) -> None:
+    upstream.says(404, {"message": "no such model"})
+    client = await opened(settings())
+    for name in ("cohere/invented", "nobody/invented", "invented"):
+        await client.post("/v1/rerank", json={**BODY, "model": name})
+    await client.post("/v1/rerank", content=b"invented")
+    text = (await client.get("/metrics")).text
+    assert "invented" not in text
+    assert "nobody" not in text
+    assert value(parsed(text), "rerank_gateway_requests_total", model="_other") == 3
+
+
+def test_names_that_were_served_are_labels_up_to_a_bound() -> None:
+    known = Known({"configured"})
+    assert known.label("new") == "_other"
+    assert [known.served(f"m{i}") for i in range(LEARNED_NAMES)] == [f"m{i}" for i in range(LEARNED_NAMES)]
+    assert known.served("one more") == "_other"
+    assert known.label("m5") == "m5"
+    assert known.served("configured") == "configured"
+
+
+def exchange(*timings: Timing, ranking: bool = True, details: dict[str, Any] | None = None) -> Exchange:
+    call = Call(id="x", timings=list(timings))
+    call.attempts = [Attempt(t.provider, t.model, t.status, t.error_type or None, 1) for t in timings]
+    found = Exchange("unified", call, 0.0, "/v1/rerank")
+    found.request = RerankRequest(model="alias", query="q", documents=["d"], call=call)
+    winner = next((t for t in timings if not t.error_type), None)
+    if ranking and winner:
+        found.ranking = Ranking(
+            results=[Ranked(0, 1.0)], provider=winner.provider, model="alias", usage=Usage(), details=details
+        )
+    found.status, found.end = (200 if found.ranking else 502), 9.0
+    return found
+
+
+def timing(provider: str, start: float, end: float, error: str = "") -> Timing:
+    return Timing(provider=provider, model="m", start=start, end=end, error_type=error, status=None)
+
+
+@pytest.mark.parametrize(
+    ("told", "metric", "labels", "expected"),
+    [
+        pytest.param(
+            exchange(timing("a", 1, 2, "upstream_error"), timing("a", 3, 4)),
+            names.RETRIES, ("a",), 1, id="retry",
+        ),
+        pytest.param(
+            exchange(timing("a", 1, 2, "upstream_error"), timing("a", 3, 4)),
+            names.FALLBACKS, ("alias", "a"), None, id="a retry is no fallback",
+        ),
+        pytest.param(
+            exchange(timing("a", 1, 3, "cancelled"), timing("b", 2, 3)),
+            names.HEDGES, ("b", "won"), 1, id="hedge won",
+        ),
+        pytest.param(
+            exchange(timing("b", 2, 3, "cancelled"), timing("a", 1, 3)),
+            names.HEDGES, ("b", "lost"), 1, id="hedge lost",
+        ),
+        pytest.param(
+            exchange(timing("b", 2, 3, "cancelled"), timing("a", 1, 3)),
+            names.TRY_DURATION, ("b", "_other"), None, id="a cancelled attempt has no duration",
+        ),
+        pytest.param(
+            exchange(timing("p", 1, 2), details={"degraded": True}),
+            names.DEGRADED_ANSWERS, ("alias",), 1, id="degraded",
+        ),
+        pytest.param(
+            exchange(timing("local", 1, 2), details={"truncated_documents": 3}),
+            names.TRUNCATED_DOCUMENTS, ("local", "m"), 3, id="truncated",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_finished_request_adds(told, metric, labels, expected) -> None:
+    metrics = Metrics(Cells(), Known({"alias"}))
+    metrics.ended(told)
+    found = metrics.cells.read().get((metric.name, labels))
+    assert found == (None if expected is None else [expected])
+
+
+def test_both_text_formats_parse(settings) -> None:
+    from gateway.telemetry.prometheus import exposition
+
+    metrics = Metrics(Cells(), Known({'model "with\nodd\\ characters'}))
+    metrics.requests.add(("unified", 'model "with\nodd\\ characters', "p", "ok", ""))
+    metrics.own_time.add(0.0004)
+    metrics.own_time.add(2.0)
+    plain, plain_type = exposition(metrics.cells, "")
+    newer, newer_type = exposition(metrics.cells, "application/openmetrics-text; version=1.0.0")
+    assert plain_type.startswith("text/plain")
+    assert newer_type.startswith("application/openmetrics-text")
+    families = {family.name: family for family in open_metrics(newer.decode())}
+    assert set(families) == {metric.prometheus for metric in names.METRICS}
+    samples = parsed(plain.decode())
+    assert value(samples, "rerank_gateway_requests_total", model='model "with\nodd\\ characters') == 1
+    assert value(samples, "rerank_gateway_overhead_seconds_bucket", le="0.00025") == 0
+    assert value(samples, "rerank_gateway_overhead_seconds_bucket", le="0.0005") == 1
+    assert value(samples, "rerank_gateway_overhead_seconds_bucket", le="+Inf") == 2
+
+
+async def test_metrics_can_be_switched_off(opened, settings) -> None:
+    client = await opened(settings(telemetry={"metrics": {"prometheus": False}}))
+    assert (await client.get("/metrics")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param([], (None, None, None), id="nothing measured"),
+        pytest.param([0.0003] * 100, (0.375, 0.488, 0.498), id="all in one bucket"),
+        pytest.param([0.0001] * 98 + [5.0] * 2, (0.076, 0.098, 1000.0), id="above the last bound"),
+    ],
+)
+def test_percentiles(values, expected) -> None:
+    metrics = Metrics(Cells(), Known())
+    metrics.own_time.add(0.0)
+    for index in range(len(metrics.cells.values)):
+        metrics.cells.values[index] = 0.0
+    for seconds in values:
+        metrics.own_time.add(seconds)
+    (cells,) = [found for key, found in metrics.cells.read().items() if key[0] == names.OWN_TIME.name]
+    found = percentiles(names.OWN_TIME, cells)
+    assert (found.p50, found.p95, found.p99) == pytest.approx(expected, abs=0.002)
+
+
+def _count(folder: Path, times: int, told: Any, go_on: Any) -> None:
+    metrics = Metrics(Cells(folder), Known())
+    for _ in range(times):
+        metrics.retries.add(("p",))
+        metrics.own_time.add(0.01)
+    metrics.in_flight.add()
+    told.set()
+    go_on.wait(60)
+
+
+def _started(context: Any, folder: Path, times: int) -> tuple[Any, Any]:
+    told, go_on = context.Event(), context.Event()
+    process = context.Process(target=_count, args=(folder, times, told, go_on))
+    process.start()
+    assert told.wait(60)
+    return process, go_on
+
+
+def test_processes_add_up_and_counters_survive_them(tmp_path) -> None:
+    context = multiprocessing.get_context("spawn")
+    mine = Metrics(Cells(tmp_path), Known())
+    mine.retries.add(("p",))
+    mine.in_flight.add()
+    first, _ = _started(context, tmp_path, 1000)
+    second, end = _started(context, tmp_path, 500)
+
+    def reading() -> tuple[float, float, float]:
+        found = mine.cells.read()
+        own_time = found[names.OWN_TIME.name, ()]
+        return found[names.RETRIES.name, ("p",)][0], sum(own_time[:-1]), found[names.IN_FLIGHT.name, ()][0]
+
+    assert reading() == (1501, 1500, 3)
+    os.kill(first.pid or 0, signal.SIGKILL)
+    first.join()
+    assert reading() == (1501, 1500, 2)  # counters stay, the gauge of the dead goes
+    third, end_third = _started(context, tmp_path, 10)
+    assert reading() == (1511, 1510, 3)
+    assert len(list(tmp_path.glob("*.cells"))) == 3  # the third goes on in the file of the first
+    for process, event in ((second, end), (third, end_third)):
+        event.set()
+        process.join()
+    mine.cells.close()
+
+
+def test_what_does_not_fit_costs_nothing_but_itself() -> None:
+    metrics = Metrics(Cells(), Known())
+    for index in range(200_000 // 18):
+        metrics.try_duration.add(0.1, ("p", str(index)))
+    metrics.retries.add(("p",))
+    assert metrics.cells.read()[names.TRY_DURATION.name, ("p", "0")][-1] == 0.1
+
+
+@pytest.mark.parametrize("workers", ["2"])
+def test_every_worker_tells_the_same(start_gateway, upstream, workers) -> None:
+    vendor = {"base_url": upstream.url, "api_key": "k"}
+    process = start_gateway({"providers": {"cohere": vendor}}, "--workers", workers)
+    process.wait_until_ready()
+    count = 40
+    for _ in range(count):
+        with httpx.Client() as client:  # a connection of its own each time, so that all workers get some
+            assert client.post(f"{process.url}/v1/rerank", json=BODY).status_code == 200
+    for _ in range(6):
+        samples = parsed(httpx.get(f"{process.url}/metrics").text)
+        assert value(samples, "rerank_gateway_requests_total", outcome="ok") == count
+        assert value(samples, "rerank_gateway_info") == 2
+        assert value(samples, "rerank_gateway_in_flight") == 0
+    status = httpx.get(f"{process.url}/v1/status").json()
+    assert status["requests"] == {"ok": count, "error": 0, "cancelled": 0}
+    assert process.stop() == 0
