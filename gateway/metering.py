@@ -58,7 +58,9 @@ class Terms:
     def __init__(self, config: Config, store: Store) -> None:
         self._config = config
         self._store = store
-        self._prices = PriceTable(config.prices, lambda name: config.adapter(name).name)
+        # Found once: looking an adapter up takes milliseconds, and prices are asked for with every request.
+        self._adapters = {name: config.adapter(name) for name in config.providers}
+        self._prices = PriceTable(config.prices, lambda name: self._adapters[name].name)
 
     def cost(self, provider: str, model: str) -> Cost:
         """What answers of that target cost."""
@@ -75,9 +77,9 @@ class Terms:
 
     def _price(self, path: str) -> Price | None:
         provider, _, model = path.partition("/")
-        if provider not in self._config.providers:
+        if provider not in self._adapters:
             return None
-        if isinstance(self._config.adapter(provider), PureProvider):
+        if isinstance(self._adapters[provider], PureProvider):
             return FREE
         return self._prices.find(provider, model)
 
