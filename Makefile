@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 
 CLIENTS := newest frameworks oldest
 
-.PHONY: serve test test-clients check bench docs clean
+.PHONY: serve test test-clients check audit sbom lock bench docs clean
 
 serve: $(VENV)/serve
 	$(BIN)/rerank-gateway serve --config $(CONFIG) --host $(HOST) --port $(PORT)
@@ -23,8 +23,8 @@ test-clients: $(VENV)/develop $(CLIENTS:%=.venv-clients-%/done)
 
 .venv-clients-%/done: pyproject.toml
 	$(PYTHON) -m venv .venv-clients-$*
-	.venv-clients-$*/bin/python -m pip install --quiet --upgrade pip
-	.venv-clients-$*/bin/python -m pip install --quiet --group clients-$*
+	.venv-clients-$*/bin/python -m pip install --quiet --quiet --upgrade pip
+	.venv-clients-$*/bin/python -m pip install --quiet --quiet --group clients-$*
 	touch $@
 
 check: $(VENV)/develop
@@ -32,9 +32,10 @@ check: $(VENV)/develop
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/audit.py
 
 bench: $(VENV)/develop
-	$(BIN)/python -m pip install --quiet --group bench
+	$(BIN)/python -m pip install --quiet --quiet --group bench
 	$(BIN)/python -m benchmarks.gateway --json docs/performance.json --plot docs/performance.svg
 
 docs: $(VENV)/develop
@@ -43,16 +44,34 @@ docs: $(VENV)/develop
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --quiet --upgrade pip
 
-$(VENV)/serve: $(BIN)/python pyproject.toml
+$(VENV)/serve: $(BIN)/python pyproject.toml requirements.lock
 	@echo "Installing the gateway with its local engine; the first time takes a few minutes."
+	$(BIN)/python -m pip install --quiet --quiet --no-deps --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --quiet --editable '.[local]'
 	touch $@
 
-$(VENV)/develop: $(VENV)/serve
-	$(BIN)/python -m pip install --quiet --quiet --group test --group check
+$(VENV)/develop: $(VENV)/serve requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --quiet --no-deps --require-hashes --requirement requirements-dev.lock
 	touch $@
+
+# Known vulnerabilities of what is locked.
+audit: $(VENV)/develop
+	$(BIN)/python .ci/audit.py
+
+# What is installed, as CycloneDX.
+sbom: $(VENV)/develop
+	$(BIN)/cyclonedx-py environment --output-reproducible --of JSON -o sbom.json $(BIN)/python
+
+# torch is resolved by itself, for the machine it is installed on: its builds differ by accelerator.
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+WITH_TORCH := torch triton $(shell cat .ci/with-torch.txt)
+
+lock: $(BIN)/python
+	$(BIN)/python -m pip install --quiet --quiet 'uv>=0.9'
+	$(LOCK) --quiet --extra local $(addprefix --no-emit-package ,$(WITH_TORCH)) --output-file requirements.lock
+	$(LOCK) --quiet --group test --group check --group audit --constraint requirements.lock --output-file requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) .venv-clients-* tests/clients/node/node_modules

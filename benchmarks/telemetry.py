@@ -53,6 +53,7 @@ def one(telemetry: Telemetry, headers: list[tuple[bytes, bytes]]) -> None:
     call = Call(id="0123456789abcdef0123456789abcdef")
     exchange = Exchange("unified", call, time.monotonic(), "/v1/rerank")
     telemetry.began(exchange, headers)
+    exchange.read = time.monotonic()
     request = exchange.request = RerankRequest(model="cohere/m", query="q", documents=["d"] * 10, call=call)
     sent = call.propagate() if call.propagate else None
     timing = Timing(provider="cohere", model="m", start=time.monotonic(), headers=sent)

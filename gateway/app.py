@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from litestar import Litestar
+from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException
 
 from gateway import config as configuration
 from gateway import signals
-from gateway.api import endpoint, errors, health, metrics, models, mounts, openapi, rerank, status
+from gateway.api import endpoint, errors, health, metrics, models, mounts, openapi, rerank, status, usage
+from gateway.api.hosts import Hosts
 from gateway.api.paths import Forgiving
 from gateway.config import Config
 from gateway.reload import Reloader
@@ -58,6 +60,7 @@ def create(
             endpoint.route(service, rerank.dialect(lambda: service.routes.default_model())),
             *mounts.routes(service),
             models.route(service),
+            usage.route(service),
             *health.route(service),
             *metrics.route(service),
             status.route(service),
@@ -70,10 +73,13 @@ def create(
             Exception: errors.unexpected,
         },
         openapi_config=openapi.config(),
+        cors_config=_cors(config.server.cors),
         logging_config=None,
         debug=False,
     )
     app.asgi_handler = Forgiving(app.asgi_handler, rerank.PATHS)
+    if config.server.allowed_hosts:
+        app.asgi_handler = Hosts(app.asgi_handler, config.server.allowed_hosts)
     return app
 
 
@@ -87,6 +93,12 @@ def from_environment() -> Litestar:
 def read_config(path: str | None) -> Config:
     """The configuration in that file; without one, what the environment suggests. Raises ConfigError."""
     return configuration.load(Path(path), os.environ) if path else configuration.default(os.environ)
+
+
+def _cors(origins: list[str]) -> CORSConfig | None:
+    """Browsers' permission for these origins. Keys are sent by scripts, so cookies never are."""
+    exposed = ["x-request-id", "retry-after"]
+    return CORSConfig(allow_origins=origins, allow_methods=["GET", "POST"], expose_headers=exposed) if origins else None
 
 
 @asynccontextmanager

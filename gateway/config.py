@@ -16,7 +16,11 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 
 from gateway import yaml_source
 from gateway.access import key_file
+from gateway.access.edge import EdgeSettings
 from gateway.access.keys import AuthConfig
+from gateway.access.limits import LimitsConfig
+from gateway.access.prices import Price
+from gateway.access.store_settings import StoreConfig
 from gateway.errors import ConfigError, Problem
 from gateway.policy.deadline import DeadlineSettings
 from gateway.policy.limits import LimitsSettings
@@ -48,7 +52,7 @@ _KINDS = {
 """Our words for pydantic's types of problem, where its own speak of Python."""
 
 
-class ServerConfig(Settings):
+class ServerConfig(EdgeSettings):
     """Where the gateway listens."""
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
@@ -171,6 +175,19 @@ class Config(Settings):
         description="What serves requests of dialects without a model (TEI); unset, the only name if there is one.",
     )
     telemetry: TelemetrySettings = Field(default=TelemetrySettings(), description="Traces, metrics and logs.")
+
+    rate_limits: LimitsConfig | None = Field(default=None, description="What all callers together may take.")
+    prices: dict[Name, Price] = Field(
+        default={}, description="Prices by provider/model, over those that come along; `*` stands for any characters."
+    )
+    store: StoreConfig | None = Field(
+        default=None, description="Where limits, budgets and usage are counted; default is each process for itself."
+    )
+
+    def paths(self, name: str) -> list[str]:
+        """The `provider/model` of each target that a name leads to."""
+        model = self.models.get(name)
+        return [entry.target for entry in model.all_targets] if model else [name]
 
     def adapter(self, name: str) -> Provider:
         """The adapter of the provider of that name. Raises LookupError if there is none."""

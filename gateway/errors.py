@@ -4,11 +4,18 @@ CallerError
 ├── UnknownModel        404  the name resolves to nothing
 ├── Unauthorized        401  no key, or one that is not known
 ├── ModelNotAllowed     403  the key may not use that model
-└── TooLarge            413  one of the gateway's limits, named
+├── NotAdmin            403  that takes an admin key
+├── PriceUnknown        403  the key has a budget, and the model no price
+├── TooLarge            413  one of the gateway's limits, named
+└── Limited                  a limit on the key, the model or the gateway does not allow the request
+    ├── LimitReached    429  now; later it may
+    ├── TooMuch         413  nor ever will
+    └── BudgetSpent     402  until the next period
 TargetError
 ├── BreakerOpen         503  the target failed too often and is left alone for a while
 └── TargetTimeout
     └── DeadlineExceeded  504  the whole call's time is over
+StoreDown               503  the store of limits and budgets cannot be reached
 ConfigError             not a RerankError: raised before the port opens
 CallerGone              not a RerankError: nobody is left to answer
 """
@@ -17,7 +24,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from providers.errors import CallerError, TargetError, TargetTimeout
+from providers.errors import CallerError, RerankError, TargetError, TargetTimeout
 
 
 class UnknownModel(CallerError):
@@ -36,6 +43,48 @@ class ModelNotAllowed(CallerError):
     """The key may not use that model, or one of the fallbacks."""
 
     code = "model_not_allowed"
+
+
+class NotAdmin(CallerError):
+    """That takes an admin key."""
+
+    code = "not_admin"
+
+
+class PriceUnknown(CallerError):
+    """The key has a budget, which cannot be kept for a model without a price."""
+
+    code = "price_unknown"
+
+
+class Limited(CallerError):
+    """A limit of ours does not allow the request. `headers` tell the caller where it stands."""
+
+    headers: dict[str, str] = {}
+
+
+class LimitReached(Limited):
+    """Too much for now."""
+
+    code = "limit_reached"
+
+
+class TooMuch(Limited):
+    """More at once than the limit will ever allow."""
+
+    code = "limit_too_small"
+
+
+class BudgetSpent(Limited):
+    """The money of this period does not suffice."""
+
+    code = "budget_spent"
+
+
+class StoreDown(RerankError):
+    """The store of limits and budgets cannot be reached."""
+
+    code = "store_down"
 
 
 class TooLarge(CallerError):

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gateway import routing
+from gateway.access import exposure
 from gateway.config import Config
 from gateway.errors import ConfigError
+from gateway.metering import Terms
 from gateway.routing import Routes
 from gateway.service import Service
 from providers.errors import RerankError
@@ -60,7 +62,9 @@ class Reloader:
                 await self._swap(config)
             except (ConfigError, RerankError, OSError) as error:
                 logger.error("%s was not reloaded, the configuration before stays in force: %s", self._path, error)
+                self._service.telemetry.reloaded("rejected")
                 return False
+            self._service.telemetry.reloaded("ok")
             logger.warning("%s was reloaded", self._path)
             return True
 
@@ -73,7 +77,10 @@ class Reloader:
         if config.server != service.config.server:
             # The address may have been given on the command line, and cannot change while it is listened on.
             config = config.model_copy(update={"server": service.config.server})
-        new = routing.build(config, old)
+        # What was counted stays counted; another store takes a restart.
+        config = config.model_copy(update={"store": service.config.store})
+        exposure.check(config.server.host, config.server, config.auth)
+        new = routing.build(config, old, Terms(config, service.books.store))
         try:
             for model in new.loading():
                 if not await model.ready():

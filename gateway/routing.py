@@ -1,7 +1,7 @@
 """From the configuration to live routes: which policies wrap which target, in which order, is decided here alone.
 
 For one request: Fallback over the steps of the model and its fallbacks; each step is
-Retry(Breaker(Target(Bulkhead(KeyPool(HttpBackend) | Deadline(Pairs(local model)))))).
+LimitedTarget(Retry(Breaker(Target(Bulkhead(KeyPool(HttpBackend) | Deadline(Pairs(local model))))))).
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from gateway.access.memory import MemoryStore
 from gateway.config import Config, ModelConfig, ProviderConfig
 from gateway.errors import UnknownModel
 from gateway.loading import Loading
+from gateway.metering import Terms
 from gateway.opening import Opened, open_providers
 from gateway.policy.breaker import Breaker, BreakerState
 from gateway.policy.bulkhead import Bulkhead
@@ -82,10 +84,12 @@ class Routes:
     Attributes:
         config: what they were built from.
         running: requests under way on these routes.
+        terms: the prices and limits of their targets.
     """
 
-    def __init__(self, config: Config, before: Routes | None = None) -> None:
+    def __init__(self, config: Config, before: Routes | None = None, terms: Terms | None = None) -> None:
         self.config = config
+        self.terms = terms or Terms(config, MemoryStore())
         self.running = 0
         self._opened: dict[str, Opened] = open_providers(config, before._opened if before else {})
         self._owned = [resource for opened in self._opened.values() for resource in opened.resources()]
@@ -127,7 +131,7 @@ class Routes:
 
     def owner(self, name: str) -> str:
         """The provider behind a listed name; the first one's where there are several."""
-        return self._paths(name)[0].partition("/")[0]
+        return self.config.paths(name)[0].partition("/")[0]
 
     def default_model(self) -> str | None:
         """What serves a request whose dialect lets the model be left out: the configured one, else the only name."""
@@ -138,7 +142,7 @@ class Routes:
 
     def known(self, name: str) -> bool:
         """Whether that name resolves to something, without saying whether an upstream has that model."""
-        return any(self._backend(*_split(path)) is not None for path in self._paths(name))
+        return any(self._backend(*_split(path)) is not None for path in self.config.paths(name))
 
     def is_alias(self, name: str) -> bool:
         """Whether the configuration gives that name a meaning of its own."""
@@ -147,7 +151,7 @@ class Routes:
     def loading(self, *names: str) -> list[Loading]:
         """Every local model, or only those that these names and their fallbacks need."""
         reached = [*names, *(fallback for name in names for fallback in self.fallbacks(name))]
-        wanted = {path for name in reached for path in self._paths(name)}
+        wanted = {path for name in reached for path in self.config.paths(name)}
         return [
             loading
             for provider, models in self.models.items()
@@ -177,10 +181,6 @@ class Routes:
         kept = {id(resource) for resource in successor._owned} if successor else set()
         await asyncio.gather(*(resource.aclose() for resource in self._owned if id(resource) not in kept))
 
-    def _paths(self, name: str) -> list[str]:
-        model = self.config.models.get(name)
-        return [entry.target for entry in model.all_targets] if model else [name]
-
     def _configured(self, name: str, model: ModelConfig) -> Route:
         choices = [self._choice(entry.target, name, entry.weight, model) for entry in model.all_targets]
         order = order_of(model.strategy, choices)
@@ -196,9 +196,10 @@ class Routes:
         if backend is None:
             return Choice(Step(self._absent(path), parts=0), weight, Latency())
         if isinstance(backend, Passthrough):
-            return Choice(Step(Target(backend, provider, upstream_model, shown_as), parts=0), weight, Latency())
+            free = Target(backend, provider, upstream_model, shown_as, self.terms.cost(provider, upstream_model))
+            return Choice(Step(free, parts=0), weight, Latency())
         guarded = self._guard(path, provider, backend)
-        chain = _chain(guarded, provider, upstream_model, shown_as)
+        chain = _chain(guarded, provider, upstream_model, shown_as, self.terms)
         if model and (model.hedge or model.strategy == "least_latency"):
             chain = Observed(chain, guarded.latency)
         return Choice(Step(chain), weight, guarded.latency)
@@ -255,16 +256,22 @@ class Routes:
         self._seen[name] = route
 
 
-def build(config: Config, before: Routes | None = None) -> Routes:
-    """The routes of a configuration. What has not changed since the routes `before` is taken over, with its state."""
-    return Routes(config, before)
+def build(config: Config, before: Routes | None = None, terms: Terms | None = None) -> Routes:
+    """The routes of a configuration. What has not changed since the routes `before` is taken over, with its state.
+
+    Args:
+        config: checked.
+        before: the routes of the configuration before, if there was one.
+        terms: the prices and limits of its targets; by default, limits are counted for these routes alone.
+    """
+    return Routes(config, before, terms)
 
 
-def _chain(guarded: Guarded, provider: str, model: str, shown_as: str | None) -> Backend:
+def _chain(guarded: Guarded, provider: str, model: str, shown_as: str | None, terms: Terms) -> Backend:
     settings = guarded.settings
-    target = Target(guarded.backend, provider, model, shown_as)
+    target = Target(guarded.backend, provider, model, shown_as, terms.cost(provider, model))
     breaker = Breaker(target, guarded.breaker, settings.breaker, provider, model)
-    return Retry(breaker, settings.retry, guarded.budget)
+    return terms.limited(Retry(breaker, settings.retry, guarded.budget), provider, model)
 
 
 def _in_time(backend: Backend, provider: str) -> Backend:

@@ -8,9 +8,11 @@ import multiprocessing.queues
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import FrameType
 from typing import Any
 
@@ -19,8 +21,10 @@ from litestar import Litestar
 from uvicorn.supervisors import Multiprocess
 
 from gateway import app as application
+from gateway.access.edge import AdminSettings
 from gateway.banner import banner
 from gateway.config import Config, ServerConfig
+from gateway.protocol import BoundedProtocol
 from gateway.telemetry import logs
 from gateway.telemetry.cells import shared_folder
 from providers.errors import RerankError
@@ -82,14 +86,16 @@ def serve(config: Config, path: str | None = None) -> int:
     Raises:
         OSError: saying what to do, if the port cannot be had.
     """
-    with listening(config.server) as bound:
-        text = banner(address(bound), config)
+    with ExitStack() as stack:
+        places: list[ServerConfig | AdminSettings | None] = [config.server, config.server.admin]
+        bound = [stack.enter_context(listening(place)) for place in places if place]
+        text = banner(address(bound[0], "https" if config.server.tls else "http"), config)
         serve_here = config.server.workers == 1
         run = one_process if serve_here else several_processes
         return run(config, bound, text, path)
 
 
-def one_process(config: Config, bound: socket.socket, text: str, path: str | None) -> int:
+def one_process(config: Config, bound: list[socket.socket], text: str, path: str | None) -> int:
     """Serve in this process; print the text when requests can be served. Returns the exit status."""
 
     def loaded(error: RerankError | None) -> None:
@@ -98,21 +104,26 @@ def one_process(config: Config, bound: socket.socket, text: str, path: str | Non
             print(text, flush=True)
 
     logs.configure(config.telemetry.logs)
-    server = Server(uvicorn.Config(application.create(config, loaded, path), **_options(config)))
+    server = Server(uvicorn.Config(application.create(config, loaded, path), **_tls(config), **_options(config)))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(server.serve(sockets=[bound]))
+        runner.run(server.serve(sockets=bound))
     return server.exit_status
 
 
-def several_processes(config: Config, bound: socket.socket, text: str, path: str | None) -> int:
+def several_processes(config: Config, bound: list[socket.socket], text: str, path: str | None) -> int:
     """Serve in `workers` processes under uvicorn's supervisor; print the text when all of them can serve."""
     told: multiprocessing.queues.SimpleQueue[str | None] = multiprocessing.get_context("spawn").SimpleQueue()
     count = config.server.workers
     worker: Any = Worker(config, told, path)
     options = uvicorn.Config(
-        worker, factory=True, workers=count, timeout_worker_healthcheck=WORKER_SILENCE, **_options(config)
+        worker,
+        factory=True,
+        workers=count,
+        timeout_worker_healthcheck=WORKER_SILENCE,
+        **_tls(config),
+        **_options(config),
     )
-    supervisor = Supervisor(options, sockets=[bound])
+    supervisor = Supervisor(options, sockets=bound)
     failures: list[str] = []
 
     def watch() -> None:
@@ -131,7 +142,7 @@ def several_processes(config: Config, bound: socket.socket, text: str, path: str
     return EXIT_NOT_LOADED if failures else 0
 
 
-def listening(server: ServerConfig) -> socket.socket:
+def listening(server: ServerConfig | AdminSettings) -> socket.socket:
     """A bound socket. Raises OSError, saying what to do, if the address cannot be had."""
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     try:
@@ -143,11 +154,24 @@ def listening(server: ServerConfig) -> socket.socket:
         ) from None
 
 
-def address(bound: socket.socket) -> str:
+def address(bound: socket.socket, scheme: str = "http") -> str:
     """The URL of a bound socket, with a host that can be connected to."""
     host, port = bound.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # shown, not bound
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _tls(config: Config) -> dict[str, Any]:
+    tls = config.server.tls
+    if tls is None:
+        return {}
+    demanded = ssl.CERT_REQUIRED if tls.client_ca else ssl.CERT_NONE
+    return {
+        "ssl_certfile": tls.cert,
+        "ssl_keyfile": tls.key,
+        "ssl_ca_certs": tls.client_ca,
+        "ssl_cert_reqs": demanded,
+    }
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -170,7 +194,7 @@ _OPTIONS: dict[str, Any] = {
     "date_header": False,
     "proxy_headers": False,
     "ws": "none",
-    "http": "httptools",
+    "http": BoundedProtocol,
     "timeout_keep_alive": 75,
 }
 """uvicorn's 5 seconds of keep-alive would close the pooled connections of callers that pause between requests."""

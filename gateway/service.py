@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from gateway import routing
-from gateway.access.keys import KeyTable
+from gateway import metering, routing
+from gateway.access.keys import Principal
+from gateway.access.meter import Meter
 from gateway.config import Config
-from gateway.observed import loads, states, telemetry_of
+from gateway.observed import labels, loads, peers, states, telemetry_of
 from gateway.policy.fallback import Fallback
 from gateway.routing import Routes
+from gateway.suggestions import LONGEST_NAME
+from gateway.telemetry import names
+from providers.errors import InvalidRequest
 from providers.types import Ranking, RerankRequest
 
 
@@ -22,6 +26,8 @@ class Service:
         draining: about to stop: callers should go elsewhere with their next request.
         closing: no request is under way any more, or none is waited for.
         keys: whose keys are let in; None lets everybody in. Replaced together with `routes`.
+        meter: counts; None where nothing is counted. Replaced together with `routes`.
+        books: the store and the ledger, which stay.
         telemetry: what is told of every request. Opened and closed by the application.
     """
 
@@ -31,14 +37,19 @@ class Service:
         self.config = config
         self.draining = False
         self.closing = False
-        self.keys = keys_of(config)
+        self.keys = metering.keys_of(config)
         self.telemetry = telemetry_of(config)
         self.telemetry.watch(lambda: loads(self.routes))
         self.telemetry.watch(lambda: states(self.routes, self.telemetry.known.label))
+        self.books = metering.Books(config, self.telemetry.metrics.single[names.STORE_FAILURES.name].add)
+        self.meter: Meter | None = None
 
     async def open(self) -> None:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""
-        self.routes = routing.build(self.config)
+        self.books.open()
+        terms = metering.Terms(self.config, self.books.store)
+        self.routes = routing.build(self.config, terms=terms)
+        self.meter = metering.meter_of(self.config, self.books, terms)
         self.routes.start()
 
     async def load(self, *names: str) -> None:
@@ -68,21 +79,35 @@ class Service:
         finally:
             routes.running -= 1
 
+    async def rerank_for(
+        self, caller: Principal, request: RerankRequest, fallbacks: Sequence[str] | None
+    ) -> tuple[Ranking, dict[str, str]]:
+        """As `rerank`, within what that caller may do. Returns the headers that tell what is left, too.
+
+        Raises:
+            InvalidRequest, ModelNotAllowed, Limited, StoreDown: before any target is asked.
+        """
+        meter, others = self.meter, self.fallbacks(request.model, fallbacks)
+        if len(request.model) > LONGEST_NAME or (others and max(map(len, others)) > LONGEST_NAME):
+            raise InvalidRequest(f"a model's name has at most {LONGEST_NAME} characters")
+        caller.check(request.model, others)
+        if meter is None:
+            return await self.rerank(request, others), {}
+        return await meter.rerank(caller, request, (request.model, *others), lambda: self.rerank(request, others))
+
     def fallbacks(self, model: str, asked: Sequence[str] | None) -> Sequence[str]:
         """What is tried after the model: the caller's own fallbacks, else those configured."""
         return self.routes.fallbacks(model) if asked is None else asked
 
     def replace(self, config: Config, routes: Routes) -> None:
         """Put another configuration in force, from the next request on."""
-        self.config, self.keys, self.routes = config, keys_of(config), routes
+        self.config, self.keys, self.routes = config, metering.keys_of(config), routes
+        self.telemetry.configure(peers(config), labels(config))
+        self.meter = metering.meter_of(config, self.books, routes.terms)
         routes.start()
 
     async def aclose(self) -> None:
         """Close what `open` opened."""
         self.closing = True
         await asyncio.shield(self.routes.aclose())
-
-
-def keys_of(config: Config) -> KeyTable | None:
-    """The keys of a configuration; None where it asks for none."""
-    return KeyTable(config.auth.keys) if config.auth and config.auth.keys else None
+        await self.books.aclose()

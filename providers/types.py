@@ -146,7 +146,7 @@ class Ranking(Struct, frozen=True, kw_only=True):
         results: in whatever order and number the target gave; the gateway verifies, sorts and cuts.
         usage: None if the target gave no counts.
         id: the target's own id of the answer.
-        provider, model: who served, filled in by the gateway.
+        provider, model, cost: who served, and for how many US dollars (None: unknown), filled in by the gateway.
         details: figures about how the answer was made (`queue_ms`, `truncated_documents`, …), shown in `extra_fields`.
     """
 
@@ -155,6 +155,7 @@ class Ranking(Struct, frozen=True, kw_only=True):
     id: str | None = None
     provider: str = ""
     model: str = ""
+    cost: float | None = None
     details: dict[str, Any] | None = None
 
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
+from gateway.access.edge import EdgeSettings
 from gateway.access.keys import KeysConfig
 from gateway.errors import ConfigError, Problem
 
 
-def check(host: str, auth: KeysConfig | None) -> None:
-    """Raises ConfigError if the address can be reached from outside and nothing was written about who may call."""
-    if auth is None and not is_loopback(host):
-        raise ConfigError(
-            [
-                Problem(
-                    "auth",
-                    f'listening on "{host}" would let everybody in who can reach this machine; name keys '
-                    "(`rerank-gateway keys new NAME` prints one), listen on 127.0.0.1, or write `auth: none`",
-                )
-            ]
+def check(host: str, edge: EdgeSettings, auth: KeysConfig | None) -> None:
+    """What must hold before a port opens.
+
+    Raises:
+        ConfigError: an address can be reached from outside and nothing was written about who may call, or the files of
+            TLS cannot be used.
+    """
+    hosts = [host, *([edge.admin.host] if edge.admin else [])]
+    if auth is None and (open_to_all := [name for name in hosts if not is_loopback(name)]):
+        message = (
+            f'listening on "{open_to_all[0]}" would let everybody in who can reach this machine; name keys '
+            "(`rerank-gateway keys new NAME` prints one), listen on 127.0.0.1, or write `auth: none`"
         )
+        raise ConfigError([Problem("auth", message)])
+    if edge.tls:
+        edge.tls.check()
 
 
 def is_loopback(host: str) -> bool:

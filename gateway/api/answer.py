@@ -38,6 +38,7 @@ class ExtraFields(Struct, omit_defaults=True, kw_only=True):
         provider: the configured name of the provider that served; absent when none did.
         latency: whole milliseconds from reading the request to here.
         attempts: every attempt, when more than one was needed.
+        cost: US dollars by the price table; absent when unknown.
     """
 
     request_type: str = msgspec.field(default_factory=lambda: "rerank")
@@ -46,6 +47,7 @@ class ExtraFields(Struct, omit_defaults=True, kw_only=True):
     chunk_index: int = msgspec.field(default_factory=int)
     original_model_requested: str | None = None
     attempts: list[Attempt] | None = None
+    cost: float | None = None
 
 
 class Row(Struct, omit_defaults=True):
@@ -141,6 +143,7 @@ def _extra_fields(ranking: Ranking, request: RerankRequest, latency: int) -> Any
         original_model_requested=request.model,
         latency=latency,
         attempts=attempts_to_show(request.call),
+        cost=ranking.cost,
     )
     if not ranking.details:
         return fields

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from litestar.connection import ASGIConnection
+from litestar.exceptions import NotFoundException
 from litestar.handlers.base import BaseRouteHandler
+from litestar.types import Scope
 
 from gateway.access.keys import ANYONE, Principal
 from gateway.api.credentials import presented_key
@@ -19,6 +21,26 @@ def principal(service: Service, headers: Iterable[tuple[bytes, bytes]]) -> Princ
     """Whose request this is. Raises Unauthorized unless its key is known, where keys are asked for."""
     keys = service.keys
     return ANYONE if keys is None else keys.find(presented_key(headers))
+
+
+def operators_only(service: Service) -> Callable[[Connection, BaseRouteHandler], None]:
+    """For a route that only the operators' address serves, where there is one; elsewhere it does not exist."""
+
+    def check(connection: Connection, handler: BaseRouteHandler) -> None:
+        if not is_operators_address(service, connection.scope):
+            raise NotFoundException
+
+    return check
+
+
+def is_operators_address(service: Service, scope: Scope) -> bool:
+    """Whether the request came in where operators ask; everywhere, if the configuration knows no such address.
+
+    What counts is the socket that took the connection, which no header can change.
+    """
+    admin = service.config.server.admin
+    server = scope.get("server")
+    return admin is None or (server is not None and server[1] == admin.port)
 
 
 def guard(service: Service) -> Callable[[Connection, BaseRouteHandler], None]:

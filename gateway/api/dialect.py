@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
+from gateway.access.keys import ANYONE, Principal
 from gateway.api.errors import status_of
 from gateway.api.request import WireDocument
 from providers.errors import RerankError
@@ -24,6 +25,7 @@ class Incoming(Struct):
         headers: ASGI's pairs, names in lower case.
         call: what all attempts will share.
         is_name: whether the configuration gives a name without a slash a meaning.
+        caller: whose request it is.
     """
 
     body: bytes
@@ -31,6 +33,7 @@ class Incoming(Struct):
     headers: Iterable[tuple[bytes, bytes]]
     call: Call
     is_name: Callable[[str], bool]
+    caller: Principal = ANYONE
 
 
 class Asked(Struct):

@@ -20,6 +20,7 @@ from gateway.errors import CallerGone
 from gateway.policy import deadline
 from gateway.policy.limits import check_documents
 from gateway.service import Service
+from gateway.suggestions import LONGEST_NAME
 from gateway.telemetry.exchange import Exchange
 from providers.errors import RerankError
 from providers.types import Call
@@ -59,10 +60,12 @@ class Endpoint:
             return await respond(send, 405, body, {"x-request-id": call.id, "allow": "POST"})
         config, headers = self._service.config, dict(scope["headers"])
         try:
+            caller = auth.principal(self._service, scope["headers"])
+            exchange.caller = caller.name
             raw = await read_body(receive, headers, config.limits)
             call.deadline = monotonic() + deadline.allowed(config.deadline, headers.get(deadline.NAME))
             exchange.bytes_in = len(raw)
-            incoming = Incoming(raw, scope["path"], scope["headers"], call, self._service.routes.is_alias)
+            incoming = Incoming(raw, scope["path"], scope["headers"], call, self._service.routes.is_alias, caller)
             status, body, extra = await self._unless_gone(receive, incoming, exchange)
         except CallerGone:
             return None
@@ -91,16 +94,14 @@ class Endpoint:
         start = monotonic()
         model = None
         try:
-            caller = auth.principal(self._service, incoming.headers)
-            exchange.caller = caller.name
             asked = self._dialect.decode(incoming)
-            exchange.request = asked.request
-            model = asked.request.model
-            caller.check(model, self._service.fallbacks(model, asked.fallbacks))
+            exchange.request, exchange.read = asked.request, monotonic()
+            model = asked.request.model[:LONGEST_NAME]
             check_documents(asked.request, len(incoming.body), self._service.config.limits)
-            ranking = exchange.ranking = await self._service.rerank(asked.request, asked.fallbacks)
+            ranking, headers = await self._service.rerank_for(incoming.caller, asked.request, asked.fallbacks)
+            exchange.ranking, exchange.cost = ranking, ranking.cost
             body = self._dialect.encode(asked, ranking, round((monotonic() - start) * 1000))
-            return 200, body, DEGRADED.copy() if exchange.degraded else {}
+            return 200, body, {**headers, **DEGRADED} if exchange.degraded else headers
         except RerankError as error:
             return self._refused(error, exchange, model)
         except Exception:

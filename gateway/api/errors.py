@@ -17,7 +17,20 @@ from msgspec import Struct
 
 from gateway.api.answer import ExtraFields
 from gateway.api.ids import request_id
-from gateway.errors import BreakerOpen, ModelNotAllowed, TooLarge, Unauthorized, UnknownModel
+from gateway.errors import (
+    BreakerOpen,
+    BudgetSpent,
+    Limited,
+    LimitReached,
+    ModelNotAllowed,
+    NotAdmin,
+    PriceUnknown,
+    StoreDown,
+    TooLarge,
+    TooMuch,
+    Unauthorized,
+    UnknownModel,
+)
 from providers import errors
 from providers.errors import RerankError
 from providers.types import Call
@@ -30,6 +43,12 @@ STATUS: dict[type[RerankError], int] = {
     BreakerOpen: 503,
     Unauthorized: 401,
     ModelNotAllowed: 403,
+    NotAdmin: 403,
+    PriceUnknown: 403,
+    LimitReached: 429,
+    TooMuch: 413,
+    BudgetSpent: 402,
+    StoreDown: 503,
     errors.CallerError: 400,
     errors.Unreachable: 502,
     errors.TargetTimeout: 504,
@@ -93,10 +112,13 @@ def body(message: str, error_type: str, call: Call, model: str | None = None) ->
 
 
 def headers(error: RerankError) -> dict[str, str]:
-    """The headers an error adds: `retry-after` in whole seconds, where the wait is known; how to log in for a 401."""
+    """The headers an error adds: `retry-after` in whole seconds where the wait is known, limits, how to log in."""
     if isinstance(error, Unauthorized):
         return {"www-authenticate": "Bearer"}
-    return {} if error.retry_after is None else {"retry-after": str(max(1, ceil(error.retry_after)))}
+    found = dict(error.headers) if isinstance(error, Limited) else {}
+    if error.retry_after is not None:
+        found["retry-after"] = str(max(1, ceil(error.retry_after)))
+    return found
 
 
 def http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

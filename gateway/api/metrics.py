@@ -7,6 +7,7 @@ from typing import Any
 from litestar import Request, Response, get
 from litestar.handlers.http_handlers import HTTPRouteHandler
 
+from gateway.api import auth
 from gateway.service import Service
 from gateway.telemetry import prometheus
 
@@ -16,7 +17,7 @@ def route(service: Service) -> list[HTTPRouteHandler]:
     if not service.config.telemetry.metrics.prometheus:
         return []
 
-    @get("/metrics", sync_to_thread=False, include_in_schema=False)
+    @get("/metrics", guards=[auth.operators_only(service)], sync_to_thread=False, include_in_schema=False)
     def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         telemetry = service.telemetry
         telemetry.refresh()

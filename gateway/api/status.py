@@ -47,7 +47,12 @@ def route(service: Service) -> HTTPRouteHandler:
     """The status of one gateway."""
     start = monotonic()
 
-    @get("/v1/status", guards=[auth.guard(service)], summary="State of targets, keys and local models", tags=["health"])
+    @get(
+        "/v1/status",
+        guards=[auth.operators_only(service), auth.guard(service)],
+        summary="State of targets, keys and local models",
+        tags=["health"],
+    )
     async def status() -> Status:
         service.telemetry.refresh()
         found = figures(service.telemetry.cells)

@@ -27,7 +27,7 @@ def add_to(commands: Any, path: str | None) -> None:
 def run(chosen: Namespace) -> int:
     """Print what the configuration means. Raises ConfigError."""
     config = read_config(chosen.file)
-    exposure.check(config.server.host, config.auth)
+    exposure.check(config.server.host, config.server, config.auth)
     print(f"{chosen.file or 'the default configuration'} is valid\n")
     print(_providers(config))
     if config.models:

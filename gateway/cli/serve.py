@@ -24,7 +24,7 @@ def add_to(commands: Any, path: str | None) -> None:
 def run(chosen: Namespace) -> int:
     """Serve until a signal."""
     config = _overridden(read_config(chosen.config), chosen)
-    exposure.check(config.server.host, config.auth)
+    exposure.check(config.server.host, config.server, config.auth)
     return server.serve(config, chosen.config)
 
 

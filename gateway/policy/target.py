@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import CancelledError
+from collections.abc import Callable
 from time import monotonic
 
 from msgspec.structs import replace
@@ -15,6 +16,13 @@ from providers.types import Attempt, Backend, Ranking, RerankRequest, Timing
 logger = logging.getLogger(__name__)
 
 
+Cost = Callable[[Ranking, int], float | None]
+
+
+def _unknown(ranking: Ranking, documents: int) -> None:
+    return None
+
+
 class Target:
     """A backend as one (provider, model) that a route may try.
 
@@ -23,13 +31,17 @@ class Target:
         provider: the provider's configured name.
         model: the name the provider knows the model by.
         shown_as: the model's name in the answer; the caller's own where the target is an alias.
+        cost: what an answer for so many documents cost, in US dollars; None if unknown.
     """
 
-    def __init__(self, backend: Backend, provider: str, model: str, shown_as: str | None = None) -> None:
+    def __init__(
+        self, backend: Backend, provider: str, model: str, shown_as: str | None = None, cost: Cost = _unknown
+    ) -> None:
         self.backend = backend
         self.provider = provider
         self.model = model
         self.shown_as = shown_as or model
+        self._cost = cost
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """A verified ranking. Raises RerankError; a fault of our own becomes TargetFailed, so that it falls back."""
@@ -50,7 +62,8 @@ class Target:
             raise TargetFailed(f"internal error in provider {self.provider}") from None
         timing.details = ranking.details
         self._record(request, timing, 200, None, "")
-        return replace(ranking, results=results, provider=self.provider, model=self.shown_as)
+        cost = self._cost(ranking, len(request.documents))
+        return replace(ranking, results=results, provider=self.provider, model=self.shown_as, cost=cost)
 
     def _record(
         self, request: RerankRequest, timing: Timing, status: int | None, error: str | None, error_type: str

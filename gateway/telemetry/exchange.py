@@ -24,6 +24,7 @@ class Exchange(Struct, eq=False):
         answer_trace: whether the caller wants a `traceparent` back.
         caller: the name of the caller's key.
         request: canonical; None if it could not be read.
+        read: when it had been read and decoded, like `start`.
         ranking: what was served; None if nothing was.
         status: of the answer; 0 while there is none.
         error_type: the error's code; "" on success.
@@ -42,6 +43,7 @@ class Exchange(Struct, eq=False):
     answer_trace: bool = False
     caller: str = ""
     request: RerankRequest | None = None
+    read: float = 0.0
     ranking: Ranking | None = None
     status: int = 0
     error_type: str = ""

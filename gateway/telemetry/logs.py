@@ -91,7 +91,7 @@ def line_of(exchange: Exchange, level: str, content: ContentSettings | None) -> 
 
 def printable(text: str) -> str:
     """The text without what could forge a line, move a cursor or hide."""
-    return text if text.isascii() and text.isprintable() else _UNPRINTABLE.sub("", text)
+    return text if text.isascii() and text.isprintable() else _UNPRINTABLE.sub(" ", text)
 
 
 def configure(settings: LogSettings) -> None:

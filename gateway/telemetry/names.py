@@ -344,6 +344,11 @@ TRUNCATED_DOCUMENTS = Metric(
     labels=("provider", "model"),
     help="Documents cut to fit a model's window.",
 )
+STORE_FAILURES = Metric(
+    name="rerank_gateway.store.failures",
+    kind="counter",
+    help="Times that the store of limits and budgets could not be asked.",
+)
 RELOADS = Metric(
     name="rerank_gateway.config.reloads",
     kind="counter",
@@ -355,7 +360,7 @@ INFO = Metric(name="rerank_gateway.info", kind="gauge", labels=("version",), hel
 METRICS = (
     REQUESTS, DURATION, OWN_TIME, TRIES, TRY_DURATION, RETRIES, FALLBACKS, HEDGES, DEGRADED_ANSWERS, IN_FLIGHT,
     DOCUMENT_COUNT, REQUEST_BYTES, ANSWER_BYTES, TOKENS, SEARCH_UNITS, COST, TARGET_STATE, KEY_STATE, QUEUE_TOKENS,
-    BATCHES, BATCH_TEXTS, BATCH_TOKENS, BATCH_PADDING, TRUNCATED_DOCUMENTS, RELOADS, INFO,
+    BATCHES, BATCH_TEXTS, BATCH_TOKENS, BATCH_PADDING, TRUNCATED_DOCUMENTS, STORE_FAILURES, RELOADS, INFO,
 )  # fmt: skip
 
 BY_NAME = {metric.name: metric for metric in METRICS}

@@ -98,13 +98,15 @@ class Telemetry:
         if self.log is not None:
             self.log.ended(exchange)
 
-    def reloaded(self, taken: bool, peers: Mapping[str, Peer] | None = None, models: Iterable[str] = ()) -> None:
-        """A configuration was read again; if it was taken over, these are its providers and model names."""
-        self.metrics.single[names.RELOADS.name].add(("ok" if taken else "rejected",))
-        if taken and peers is not None:
-            self.known.configure(models)
-            self._peers.clear()
-            self._peers.update(peers)
+    def configure(self, peers: Mapping[str, Peer], models: Iterable[str]) -> None:
+        """Another configuration is in force, with these providers and model names."""
+        self.known.configure(models)
+        self._peers.clear()
+        self._peers.update(peers)
+
+    def reloaded(self, outcome: str) -> None:
+        """A configuration was read again: `ok` if it was taken over, else `rejected`."""
+        self.metrics.single[names.RELOADS.name].add((outcome,))
 
     def refresh(self) -> None:
         """Read every watched state into its metric. A gauge that nothing shows any more goes to 0."""

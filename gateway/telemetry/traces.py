@@ -92,7 +92,7 @@ class Traces:
         name = f"rerank {attributes.short(exchange.request.model)}"
         ids = exchange.trace.rerank_span
         rerank = tree.span(
-            name, names.RERANK_SPAN, ids, server, exchange.start, exchange.end, found, exchange.outcome != "ok"
+            name, names.RERANK_SPAN, ids, server, exchange.read, exchange.end, found, exchange.outcome != "ok"
         )
         for timing, place in places(exchange.call.timings):
             self._attempt(tree, timing, place, rerank)

@@ -14,6 +14,7 @@ from providers.errors import RerankError
 
 KEY = "sk-very-secret"
 ASKED: dict[str, Any] = {"model": "cohere/m", "query": "a secret question", "documents": ["a secret document"]}
+ONCE = {"retries": 0}
 STRINGS = ("message", "detail", "error", "error_type", "id")
 
 
@@ -22,10 +23,11 @@ async def gateway(opened, upstream) -> httpx.AsyncClient:
     client: httpx.AsyncClient = await opened(
         {
             "providers": {
-                "cohere": {"base_url": upstream.url, "api_key": KEY},
-                "slow": {"adapter": "cohere", "base_url": upstream.url, "timeout": 0.05},
-                "gone": {"adapter": "cohere", "base_url": "http://127.0.0.1:9"},
-                "nameless": {"adapter": "cohere", "base_url": "http://no.such.host.invalid"},
+                "cohere": {"base_url": upstream.url, "api_key": KEY, "retry": ONCE},
+                "voyage": {"base_url": upstream.url},
+                "slow": {"adapter": "cohere", "base_url": upstream.url, "timeout": 0.05, "retry": ONCE},
+                "gone": {"adapter": "cohere", "base_url": "http://127.0.0.1:9", "retry": ONCE},
+                "nameless": {"adapter": "cohere", "base_url": "http://no.such.host.invalid", "retry": ONCE},
             }
         }
     )
@@ -168,11 +170,11 @@ RUBBISH: dict[str, tuple[Any, str]] = {
     "no results": ({"id": "x"}, "gave an unusable answer: Object missing required field `results`"),
     "an empty list": ({"results": []}, "the answer has no results"),
     "no score": ({"results": [{"index": 0}]}, "missing required field `relevance_score`"),
-    "a score as text": ({"results": [{"index": 0, "relevance_score": "1"}]}, "Expected `float`, got `str`"),
+    "a score as text": ({"results": [{"index": 0, "relevance_score": "high"}]}, "unusable answer"),
     "NaN": (b'{"results": [{"index": 0, "relevance_score": NaN}]}', "gave an unusable answer"),
     "beyond every number": (b'{"results": [{"index": 0, "relevance_score": 1e999}]}', "unusable answer"),
     "no index": ({"results": [{"relevance_score": 1}]}, "missing required field `index`"),
-    "an index as text": ({"results": [{"index": "0", "relevance_score": 1}]}, "Expected `int`, got `str`"),
+    "an index as text": ({"results": [{"index": "first", "relevance_score": 1}]}, "unusable answer"),
     "an index below": ({"results": [{"index": -1, "relevance_score": 1}]}, "has index -1, but there are 1 documents"),
     "an index beyond": ({"results": [{"index": 1, "relevance_score": 1}]}, "has index 1, but there are 1 documents"),
     "an index twice": (
@@ -228,10 +230,10 @@ OURS: dict[str, tuple[dict[str, Any], int, str, str]] = {
         'provider "cohere" ranks text only; send the query and documents as text',
     ),
     "too many documents": (
-        {"documents": ["d"] * 10_001},
+        {"model": "voyage/m", "documents": ["d"] * 1001},
         413,
         "upstream_rejected",
-        'provider "cohere" takes at most 10000 documents per call, this one has 10001; send fewer',
+        'provider "voyage" takes at most 1000 documents per call, this one has 1001; send fewer',
     ),
 }
 

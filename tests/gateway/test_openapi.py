@@ -73,7 +73,7 @@ BODIES: dict[str, tuple[dict[str, Any], bool]] = {
     "a document that is a number": ({**LEAST, "documents": [1]}, False),
     "a text that is a number": ({**LEAST, "documents": [{"text": 1}]}, False),
     "top_n of nothing": ({**LEAST, "top_n": 0}, False),
-    "top_n as text": ({**LEAST, "top_n": "1"}, False),
+    "top_n in words": ({**LEAST, "top_n": "one"}, False),
 }  # fmt: skip
 
 

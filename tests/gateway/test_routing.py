@@ -2,84 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import httpx
 import pytest
 
 from gateway.config import from_tree
-from gateway.policy.fallback import Absent, Fallback
 from gateway.routing import REMEMBERED_TARGETS, Routes, build
 from gateway.service import Service
 from gateway.suggestions import LONGEST_NAME, near
-from providers.errors import RerankError, TargetFailed, Unreachable
-from providers.types import Call, Ranked, Ranking, RerankRequest
+from providers.types import Call, RerankRequest
 
 ASKED: dict[str, Any] = {"query": "q", "documents": ["a", "b"]}
 
 
-class Target:
-    """A backend that answers, fails or waits, and counts its calls."""
-
-    def __init__(self, outcome: RerankError | None = None, *, waits: bool = False) -> None:
-        self.outcome, self.waits = outcome, waits
-        self.calls = 0
-        self.closed = 0
-        self.begun = asyncio.Event()
-
-    async def rerank(self, request: RerankRequest) -> Ranking:
-        self.calls += 1
-        self.begun.set()
-        if self.waits:
-            await asyncio.Event().wait()
-        if self.outcome is not None:
-            raise self.outcome
-        return Ranking(results=[Ranked(0, 1.0)])
-
-    async def ready(self) -> bool:
-        return self.outcome is None
-
-    async def aclose(self) -> None:
-        self.closed += 1
-
-
 def request(model: str = "m") -> RerankRequest:
     return RerankRequest(model=model, query="q", documents=["a", "b"], call=Call(id="i"))
-
-
-class TestFallback:
-    async def test_the_first_that_serves_is_the_last_that_is_asked(self) -> None:
-        targets = [Target(TargetFailed("one")), Target(), Target()]
-        await Fallback(targets).rerank(request())
-        assert [target.calls for target in targets] == [1, 1, 0]
-
-    async def test_all_failed_gives_the_first_error(self) -> None:
-        first = Unreachable("one")
-        with pytest.raises(Unreachable) as caught:
-            await Fallback([Target(first), Target(TargetFailed("two"))]).rerank(request())
-        assert caught.value is first
-
-    async def test_a_cancelled_call_asks_nobody_else(self) -> None:
-        targets = [Target(waits=True), Target()]
-        task = asyncio.create_task(Fallback(targets).rerank(request()))
-        await targets[0].begun.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert [target.calls for target in targets] == [1, 0]
-
-    @pytest.mark.parametrize(("outcomes", "ready"), [((None, None), True), ((TargetFailed(""), None), True)])
-    async def test_is_ready_when_one_is(self, outcomes, ready) -> None:
-        assert await Fallback([Target(outcome) for outcome in outcomes]).ready() is ready
-
-    async def test_is_not_ready_when_none_is(self) -> None:
-        assert not await Fallback([Target(TargetFailed("")), Absent(TargetFailed(""), "p", "m")]).ready()
-
-    async def test_closes_all(self) -> None:
-        targets = [Target(), Target()]
-        await Fallback([*targets, Absent(TargetFailed(""), "p", "m")]).aclose()
-        assert [target.closed for target in targets] == [1, 1]
 
 
 ROUTES: dict[str, Any] = {
@@ -114,10 +52,12 @@ RESOLVED: dict[str, tuple[str, str, str, str]] = {
 
 
 @pytest.mark.parametrize(("name", "provider", "model", "shown"), RESOLVED.values(), ids=RESOLVED)
-async def test_a_name_resolves_to_a_provider_and_its_model(routes, name, provider, model, shown) -> None:
-    target = routes.resolve(name)
-    assert (target.provider, target.model, target.shown_as) == (provider, model, shown)
-    assert routes.resolve(name) is target
+async def test_a_name_resolves_to_a_provider_and_its_model(opened, upstream, name, provider, model, shown) -> None:
+    tree = {**ROUTES, "providers": {p: {**v, "base_url": upstream.url} for p, v in ROUTES["providers"].items()}}
+    gateway = await opened(tree)
+    reply = (await gateway.post("/v1/rerank", json={**ASKED, "model": name})).json()
+    assert (reply["extra_fields"]["provider"], reply["model"]) == (provider, shown)
+    assert upstream.asked[-1].body["model"] == model
 
 
 UNRESOLVED: dict[str, tuple[str, str]] = {
@@ -134,12 +74,11 @@ UNRESOLVED: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("name", "message"), UNRESOLVED.values(), ids=UNRESOLVED)
-async def test_an_unknown_name_says_so_with_near_matches(routes, name, message) -> None:
-    with pytest.raises(RerankError) as caught:
-        await routes.resolve(name).rerank(request(name))
-    told = caught.value.message.partition("; did you mean")
+async def test_an_unknown_name_says_so_with_near_matches(opened, name, message) -> None:
+    reply = await (await opened(ROUTES)).post("/v1/rerank", json={**ASKED, "model": name})
+    told = reply.json()["message"].partition("; did you mean")
     expected = message.partition("; did you mean")
-    assert told[0] == expected[0]
+    assert (reply.status_code, told[0]) == (404, expected[0])
     assert not expected[1] or expected[2].rstrip("?") in told[2]
 
 
@@ -185,7 +124,10 @@ class TestThroughTheGateway:
             vendor.says(200, {"results": [{"index": 0, "relevance_score": 1}]})
         client: httpx.AsyncClient = await opened(
             {
-                "providers": {name: {"adapter": "vllm", "base_url": v.url} for name, v in self.vendors.items()},
+                "providers": {
+                    name: {"adapter": "vllm", "base_url": v.url, "retry": {"retries": 0}}
+                    for name, v in self.vendors.items()
+                },
                 "models": {"ours": {"target": "a/m", "fallbacks": ["b/m"]}, "other": {"target": "c/other"}},
             }
         )

@@ -36,7 +36,7 @@ VENDOR = {
 @pytest.fixture
 async def gateway(opened, upstream) -> httpx.AsyncClient:
     upstream.says(200, VENDOR)
-    vendor = {"adapter": "cohere", "base_url": upstream.url, "api_key": "k"}
+    vendor = {"adapter": "cohere", "base_url": upstream.url, "api_key": "k", "retry": {"retries": 0}}
     client: httpx.AsyncClient = await opened(
         {
             "providers": {"cohere": vendor, "second": vendor},

@@ -95,7 +95,7 @@ FORMAT: dict[str, tuple[Any, str]] = {
         "Expected `str | object | null`, got `array` - at `$.documents[0]`",
     ),
     "a text that is a number": (without(documents=["a", {"text": 1}]), "Expected `str` - at `$.documents[1].text`"),
-    "top_n as text": (without(top_n="2"), "Expected `int | null`, got `str` - at `$.top_n`"),
+    "top_n as text": (without(top_n="two"), "Expected `int | null`, got `str` - at `$.top_n`"),
     "top_n with a fraction": (without(top_n=1.5), "Expected `int | null`, got `float` - at `$.top_n`"),
     "top_n as a truth": (without(top_n=True), "Expected `int | null`, got `bool` - at `$.top_n`"),
     "return_documents as text": (
@@ -108,7 +108,7 @@ FORMAT: dict[str, tuple[Any, str]] = {
         "Expected `str`, got `object` - at `$.fallbacks[0]`",
     ),
     "a wrong type before a missing model": (
-        {"top_n": "2"},
+        {"top_n": "two"},
         "Expected `int | null`, got `str` - at `$.top_n`",
     ),
 }

@@ -29,6 +29,7 @@ def test_spans_of_the_phases_lie_one_after_the_other() -> None:
     call = Call(id="x", attempts=[Attempt("local", "m", 200, None, 100)])
     exchange = Exchange("unified", call, 10.0, "/v1/rerank")
     exchange.trace = traces.begin(None, "")
+    exchange.read = 10.0
     exchange.request = RerankRequest(model="local/m", query="q", documents=["d"], call=call)
     details = {"tokenize_ms": 10.0, "queue_ms": 30.0, "compute_ms": 500.0, "truncated_documents": 1}
     call.timings = [Timing(provider="local", model="m", start=10.0, end=10.1, status=200, details=details)]

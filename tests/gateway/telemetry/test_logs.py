@@ -132,7 +132,7 @@ def message(as_json: bool, exception_messages: bool) -> str:
 
 def test_exceptions_show_type_and_place_but_no_message() -> None:
     line = json.loads(message(as_json=True, exception_messages=False))
-    assert line["message"] == "failed for xy"
+    assert line["message"] == "failed for x y"
     for shown in ("builtins.ValueError", "_Quoting", "test_logs.py"):
         assert shown in line["exception"]
     for hidden in ("the-query", "a-document"):

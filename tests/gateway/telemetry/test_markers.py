@@ -54,7 +54,8 @@ class Seen:
 def seen(opened, settings, spans, capsys) -> Callable[..., Any]:
     async def make(**more: Any) -> Seen:
         tree = settings(**more)
-        tree["providers"]["cohere"] |= {"api_key": VENDOR_KEY, "headers": {"x-tenant": VENDOR_HEADER}, "timeout": 0.2}
+        for provider in tree["providers"].values():
+            provider |= {"api_key": VENDOR_KEY, "headers": {"x-tenant": VENDOR_HEADER}, "timeout": 0.2}
         logs.configure(LogSettings(level="debug"))
         return Seen(await opened(tree), spans, capsys)
 

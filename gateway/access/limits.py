@@ -1,0 +1,172 @@
+"""What a key, a model or the whole gateway may take: rates, requests at once, and money."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Annotated, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+from pydantic import Field, field_validator
+
+from gateway.access.counters import Charge, Taken
+from gateway.access.prices import NANO
+from gateway.errors import BudgetSpent, Limited, LimitReached, TooMuch
+from gateway.settings import Settings
+
+SEAT_SECONDS = 300.0
+"""After so long a place of a call that never ended (its host died) is free again, where a store is shared."""
+
+Unit = Literal["requests", "documents", "tokens"]
+AnyUnit = Unit | Literal["concurrency", "usd"]
+
+_RATE = re.compile(r"([1-9][0-9]{0,14}) ?/ ?(second|minute|hour|day)")
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+
+RateText = Annotated[str, Field(examples=["600/minute"])]
+
+
+class RateSettings(Settings):
+    """Rates as `NUMBER/second`, `/minute`, `/hour` or `/day`, over a sliding window."""
+
+    requests: RateText | None = Field(default=None, description="Requests, for example `600/minute`.")
+    documents: RateText | None = Field(default=None, description="Documents to rank.")
+    tokens: RateText | None = Field(default=None, description="Tokens; estimated first, corrected when answered.")
+
+    @field_validator("requests", "documents", "tokens")
+    @classmethod
+    def _is_a_rate(cls, value: str | None) -> str | None:
+        if value is not None and not _RATE.fullmatch(value):
+            raise ValueError("must look like `600/minute`; the window is second, minute, hour or day")
+        return value
+
+
+class LimitSettings(RateSettings):
+    """Rates, and how many requests may be under way."""
+
+    concurrency: int | None = Field(default=None, ge=1, le=1_000_000, description="Requests at the same time.")
+
+
+class LimitsConfig(LimitSettings):
+    """Limits of the whole gateway, and of models."""
+
+    models: dict[str, RateSettings] = Field(
+        default={}, description="Rates by `provider/model`; `*` stands for any characters, and what matches shares one."
+    )
+
+
+class BudgetConfig(Settings):
+    """Money for each calendar period (UTC)."""
+
+    usd: float = Field(gt=0, le=1_000_000, description="US dollars that may be spent.")
+    period: Literal["day", "week", "month"] = Field(default="month", description="When spending begins anew.")
+    warn_at: float = Field(default=0.8, gt=0, le=1, description="Share from which answers carry a warning header.")
+
+
+class Limit(Struct, frozen=True):
+    """One limit, ready to be charged.
+
+    Attributes:
+        owner: whose, for messages: `key team`, `the gateway`.
+        unit: what is counted; `usd` in nano-dollars, `concurrency` in requests.
+        most: the limit.
+        seconds: of the window; 0 where there is none.
+        words: as the configuration says it.
+        key: of the counter; a budget's has the period's label behind it.
+        headers: the names of the headers that tell of it.
+        period, warn_at: of a budget.
+    """
+
+    owner: str
+    unit: AnyUnit
+    most: int
+    seconds: int
+    words: str
+    key: str = ""
+    headers: tuple[str, str, str] = ("", "", "")
+    period: Literal["day", "week", "month"] = "month"
+    warn_at: float = 1.0
+
+    def charge(self, amount: int, now: datetime) -> Charge:
+        """What to take."""
+        if self.unit == "usd":
+            label, end = period(self.period, now)
+            return Charge("purse", f"{self.key}:{label}", self.most, amount, _until(end, now))
+        if self.unit == "concurrency":
+            return Charge("seats", self.key, self.most, 1, SEAT_SECONDS)
+        if self.unit == "tokens":
+            amount = min(amount, self.most)
+        return Charge("window", self.key, self.most, amount, self.seconds)
+
+    def refusal(self, charge: Charge, taken: Taken, now: datetime) -> Limited:
+        """What a caller is told who does not fit."""
+        if self.unit == "usd":
+            return self._spent(charge, taken, now)
+        if self.unit == "concurrency":
+            return LimitReached(f"{self.owner} may have {self.words}; wait for one to end", retry_after=1)
+        if charge.amount > self.most:
+            return TooMuch(f"{self.owner} may have {self.words}; this request has {charge.amount}: send fewer at once")
+        return LimitReached(f"{self.owner} may have {self.words}", retry_after=taken.wait)
+
+    def _spent(self, charge: Charge, taken: Taken, now: datetime) -> Limited:
+        _, end = period(self.period, now)
+        left, cost = taken.left[0] / NANO, charge.amount / NANO
+        return BudgetSpent(
+            f"the budget of {self.owner}, {self.words}, is spent: ${left:.6f} is left, this request may cost "
+            f"${cost:.6f}; it begins anew at {end:%Y-%m-%dT%H:%MZ}"
+        )
+
+
+def limits_of(owner: str, settings: RateSettings | None, budget: BudgetConfig | None = None) -> tuple[Limit, ...]:
+    """The limits that somebody's settings come to."""
+    found = list(_rates(owner, settings)) if settings else []
+    if isinstance(settings, LimitSettings) and settings.concurrency:
+        words = f"{settings.concurrency} requests at the same time"
+        found.append(_limit(owner, "concurrency", settings.concurrency, 0, words))
+    if budget:
+        words = f"${budget.usd:g} per {budget.period}"
+        money = _limit(owner, "usd", round(budget.usd * NANO), 0, words)
+        found.append(replace(money, period=budget.period, warn_at=budget.warn_at))
+    return tuple(found)
+
+
+def model_limits(config: LimitsConfig | None, name: str) -> tuple[Limit, ...]:
+    """The limits of every pattern that a `provider/model` matches."""
+    models = config.models.items() if config else ()
+    return tuple(
+        limit
+        for pattern, rates in models
+        if fnmatchcase(name, pattern)
+        for limit in limits_of(f'the model "{pattern}"', rates)
+    )
+
+
+def _rates(owner: str, settings: RateSettings) -> Iterable[Limit]:
+    units: Sequence[Unit] = ("requests", "documents", "tokens")
+    for unit in units:
+        if match := _RATE.fullmatch(getattr(settings, unit) or ""):
+            yield _limit(owner, unit, int(match[1]), _SECONDS[match[2]], f"{match[1]} {unit} per {match[2]}")
+
+
+def _limit(owner: str, unit: AnyUnit, most: int, seconds: int, words: str) -> Limit:
+    names = (f"x-ratelimit-limit-{unit}", f"x-ratelimit-remaining-{unit}", f"x-ratelimit-reset-{unit}")
+    return Limit(owner, unit, most, seconds, words, f"{unit}:{seconds}:{owner}", names)
+
+
+def period(name: str, now: datetime) -> tuple[str, datetime]:
+    """The label of the period that holds this moment, and when it ends. Weeks begin on Monday."""
+    day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if name == "day":
+        return f"{day:%Y-%m-%d}", day + timedelta(days=1)
+    if name == "week":
+        monday = day - timedelta(days=day.weekday())
+        return f"{monday:%Y-%m-%d}w", monday + timedelta(days=7)
+    first = day.replace(day=1)
+    return f"{first:%Y-%m}", (first + timedelta(days=32)).replace(day=1)
+
+
+def _until(end: datetime, now: datetime) -> int:
+    return int((end - now).total_seconds()) + 86_400

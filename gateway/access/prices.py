@@ -1,0 +1,151 @@
+"""What a call costs: prices in two units, from a dated table that the configuration overrides.
+
+A price that nobody wrote down is unknown, and so is a cost whose count the provider did not give. Unknown is None,
+never 0: a gateway that says 0 bills nothing (https://github.com/BerriAI/litellm/issues/35194).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from fnmatch import translate
+from functools import cache
+from importlib.resources import files
+from math import ceil
+from typing import Any
+
+import yaml
+from pydantic import Field, model_validator
+
+from gateway.settings import Settings
+from providers.types import Ranking, RerankRequest
+
+NANO = 1_000_000_000
+"""Money is counted in whole billionths of a dollar, so that sums are exact."""
+
+
+class Price(Settings):
+    """The price of one model in US dollars. Where both units are given, both are billed."""
+
+    per_search: float | None = Field(default=None, ge=0, le=1000, description="US dollars for one search.")
+    per_million_tokens: float | None = Field(default=None, ge=0, le=1_000_000, description="US dollars for 10⁶ tokens.")
+    documents_per_search: int | None = Field(
+        default=None, ge=1, description="Documents in one search; default is that a request is one search."
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Price:
+        if self.per_search is None and self.per_million_tokens is None:
+            raise ValueError("needs per_search or per_million_tokens; 0 if it costs nothing")
+        return self
+
+    def cost(self, ranking: Ranking, documents: int) -> int | None:
+        """What an answer cost, in nano-dollars; None if the provider did not count its tokens."""
+        searches, tokens = self.searches(ranking, documents), tokens_of(ranking)
+        if self.per_million_tokens is None:
+            return self._sum(searches, 0)
+        return None if tokens is None else self._sum(searches, tokens)
+
+    def most(self, documents: int, tokens: int) -> int:
+        """What a call can cost at most, in nano-dollars, if it has no more than these tokens."""
+        return self._sum(self._searches(documents), tokens)
+
+    def searches(self, ranking: Ranking, documents: int) -> float:
+        """The searches that the provider billed; where it does not say, what its documents come to."""
+        counted = ranking.usage.search_units if ranking.usage else None
+        return self._searches(documents) if counted is None else counted
+
+    def _searches(self, documents: int) -> int:
+        return ceil(documents / self.documents_per_search) if self.documents_per_search else 1
+
+    def _sum(self, searches: float, tokens: int) -> int:
+        return ceil(
+            searches * (self.per_search or 0) * NANO + tokens * (self.per_million_tokens or 0) * (NANO // 10**6)
+        )
+
+
+Prices = dict[str, Price]
+
+
+FREE = Price(per_search=0)
+"""The price of what runs in the gateway itself and costs nothing worth counting."""
+
+
+def cost_of(price: Price | None) -> Callable[[Ranking, int], float | None]:
+    """A function from an answer and its number of documents to US dollars."""
+
+    def cost(ranking: Ranking, documents: int) -> float | None:
+        nano = price.cost(ranking, documents) if price else None
+        return None if nano is None else nano / NANO
+
+    return cost
+
+
+class PriceTable:
+    """Prices by `provider/model`.
+
+    Args:
+        own: the configuration's, by the provider's configured name; `*` stands for any characters. An exact name wins
+            over a pattern, the first pattern over later ones, and all of them over the shipped table.
+        adapter: the name of the adapter behind a configured provider, under which the shipped table knows its models.
+    """
+
+    def __init__(self, own: Mapping[str, Price], adapter: Callable[[str], str]) -> None:
+        self._own = own
+        self._patterns = [(re.compile(translate(name)), price) for name, price in own.items() if "*" in name]
+        self._adapter = adapter
+
+    def find(self, provider: str, model: str) -> Price | None:
+        """The price of a provider's model; None if it is unknown."""
+        name = f"{provider}/{model}"
+        if price := self._own.get(name):
+            return price
+        for pattern, price in self._patterns:
+            if pattern.match(name):
+                return price
+        return shipped().get(f"{self._adapter(provider)}/{model}")
+
+
+@cache
+def shipped() -> Prices:
+    """The table that comes with this package."""
+    return {name: Price(**entry) for name, entry in _file()["prices"].items()}
+
+
+def as_of() -> str:
+    """The day of the shipped table."""
+    return str(_file()["as_of"])
+
+
+def tokens_of(ranking: Ranking) -> int | None:
+    """The tokens that the provider counted; None if it did not."""
+    usage = ranking.usage
+    if usage is None:
+        return None
+    return usage.prompt_tokens if usage.total_tokens is None else usage.total_tokens
+
+
+def most_tokens(request: RerankRequest) -> int:
+    """No tokenizer makes more tokens of a request: one per UTF-8 byte, the query once per document, and some marks."""
+    query = _bytes(request.query)
+    return sum(map(_bytes, request.documents)) + len(request.documents) * (query + _MARKS)
+
+
+def likely_tokens(request: RerankRequest) -> int:
+    """About as many tokens as a request will have: a quarter of its bytes."""
+    return most_tokens(request) // 4
+
+
+_MARKS = 8
+
+
+def _bytes(text: Any) -> int:
+    if type(text) is str:
+        return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    return len(str(text))
+
+
+@cache
+def _file() -> dict[str, Any]:
+    tree: dict[str, Any] = yaml.safe_load((files("gateway.access") / "prices.yaml").read_text("utf-8"))
+    return tree

@@ -1,0 +1,28 @@
+"""Which server counts for several processes and hosts."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from gateway.settings import Settings
+
+
+class StoreConfig(Settings):
+    """A Valkey or Redis server."""
+
+    url: SecretStr = Field(description="`redis://user:password@host:6379/0`, `rediss://` with TLS, or `unix://`.")
+    timeout: float = Field(default=0.25, gt=0, le=10, description="Seconds that one call may take.")
+    when_down: Literal["fail_closed", "fail_open"] = Field(
+        default="fail_closed", description="Refuse with 503 while it cannot be reached, or let through uncounted."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_store(cls, value: SecretStr) -> SecretStr:
+        url = value.get_secret_value()
+        if not re.match(r"(redis|rediss|valkey|valkeys|unix)://[^\s]+$", url):
+            raise ValueError("must be a redis://, rediss://, valkey://, valkeys:// or unix:// URL")
+        return SecretStr(re.sub(r"^valkey", "redis", url))

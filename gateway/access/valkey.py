@@ -1,0 +1,151 @@
+"""Counters in Valkey or Redis, exact over processes and hosts: each taking is one script, timed by the server's clock.
+
+Every call has a time limit. After a failure the server is left alone for a moment, so that a store that is down costs
+one request its wait and the others nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib.resources import files
+from typing import Any, TypeVar
+
+from msgspec import to_builtins
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from gateway.access.counters import SLOTS, Charge, Figures, Row, Taken
+from gateway.errors import StoreDown
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "{rerank-gateway}:"
+"""What every key begins with; the braces keep them on one node of a cluster, as a script needs."""
+
+PAUSE = 1.0
+"""Seconds for which a store that failed is not asked."""
+
+DAYS_KEPT = 400
+"""Days for which usage is kept."""
+
+CONNECTIONS = 64
+
+_SEPARATOR = "\x1f"
+
+T = TypeVar("T")
+
+
+class ValkeyStore:
+    """Counters shared by all gateways that use the same server and database.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`, with user, password and database where needed.
+        timeout: seconds that one call may take.
+        fail_open: let requests through, uncounted, while the store is down; else they are refused.
+        failed: called each time that the store could not be asked.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        *,
+        fail_open: bool,
+        failed: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=timeout,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 1),
+            decode_responses=True,
+        )
+        self._redis: Any = Redis.from_pool(pool)  # its own annotations mix the sync and async clients
+        self._take = self._redis.register_script(_script("take"))
+        self._settle = self._redis.register_script(_script("settle"))
+        self._timeout = timeout
+        self._fail_open = fail_open
+        self._failed = failed
+        self._clock = clock
+        self._paused_until = 0.0
+
+    async def take(self, charges: Sequence[Charge], seat: str) -> Taken:
+        arguments: list[Any] = [seat, SLOTS]
+        for charge in charges:
+            arguments += [charge.kind, charge.limit, charge.amount, charge.span]
+        try:
+            answer = await self._ask(lambda: self._take(keys=_keys(charges), args=arguments))
+        except StoreDown:
+            if self._fail_open:
+                return Taken()
+            raise
+        refused, wait, at, *left = answer
+        return Taken(refused, float(wait), left, float(at))
+
+    async def settle(self, charges: Sequence[Charge], seat: str, at: float) -> None:
+        arguments: list[Any] = [seat, SLOTS, at]
+        for charge in charges:
+            arguments += [charge.kind, charge.amount, charge.span]
+        try:
+            await self._ask(lambda: self._settle(keys=_keys(charges), args=arguments))
+        except StoreDown:
+            return  # What was taken stays taken, and a seat comes back by itself: on the safe side.
+
+    async def add(self, rows: Mapping[Row, Figures]) -> None:
+        pipeline = self._redis.pipeline(transaction=True)
+        for (day, key, model), figures in rows.items():
+            for name, amount in to_builtins(figures).items():
+                pipeline.hincrby(_day(day), _SEPARATOR.join((key, model, name)), amount)
+        for day in {row[0] for row in rows}:
+            pipeline.expire(_day(day), DAYS_KEPT * 86_400)
+        await self._ask(pipeline.execute)
+
+    async def rows(self, days: Sequence[str]) -> dict[Row, Figures]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for day in days:
+            pipeline.hgetall(_day(day))
+        found: dict[Row, Figures] = {}
+        for day, fields in zip(days, await self._ask(pipeline.execute), strict=True):
+            for field, amount in fields.items():
+                key, model, name = field.split(_SEPARATOR)
+                setattr(found.setdefault((day, key, model), Figures()), name, int(amount))
+        return found
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+        await self._redis.connection_pool.disconnect()
+
+    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
+        if self._clock() < self._paused_until:
+            self._failed()
+            raise StoreDown("the store of limits and budgets cannot be reached", retry_after=PAUSE)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await call()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._failed()
+            self._paused_until = self._clock() + PAUSE
+            logger.warning("the store of limits and budgets cannot be reached: %s", type(error).__name__)
+            raise StoreDown("the store of limits and budgets cannot be reached", retry_after=PAUSE) from None
+
+
+def _keys(charges: Sequence[Charge]) -> list[str]:
+    return [PREFIX + charge.key for charge in charges]
+
+
+def _day(day: str) -> str:
+    return f"{PREFIX}usage:{day}"
+
+
+def _script(name: str) -> str:
+    return (files("gateway.access") / f"{name}.lua").read_text("utf-8")

@@ -1,0 +1,115 @@
+"""From the configuration to everything that is counted: the store, the ledger, the limits of each key, the prices."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from gateway.access.counters import Store
+from gateway.access.keys import KeyTable
+from gateway.access.limited import LimitedTarget
+from gateway.access.limits import Limit, limits_of, model_limits
+from gateway.access.memory import MemoryStore
+from gateway.access.meter import Meter
+from gateway.access.prices import FREE, Price, PriceTable, cost_of
+from gateway.access.usage import Ledger
+from gateway.config import Config
+from gateway.policy.target import Cost
+from providers.spec import PureProvider
+from providers.types import Backend
+
+
+class Books:
+    """The store and the ledger of a running gateway. They outlive a change of the configuration.
+
+    Args:
+        config: names the store.
+        failed: called each time that the store could not be asked.
+    """
+
+    def __init__(self, config: Config, failed: Callable[[], None] = lambda: None) -> None:
+        self.store = open_store(config, failed)
+        self.ledger = Ledger(self.store)
+        self._flushing: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Begin to hand usage to the store. Needs the running event loop."""
+        self._flushing = asyncio.create_task(self.ledger.run())
+
+    async def aclose(self) -> None:
+        """Hand over what is left, and close the store."""
+        if self._flushing:
+            self._flushing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._flushing
+        await self.ledger.flush()
+        await self.store.aclose()
+
+
+class Terms:
+    """Prices and limits of one configuration's targets.
+
+    Args:
+        config: checked.
+        store: where limits are counted.
+    """
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self._config = config
+        self._store = store
+        self._prices = PriceTable(config.prices, lambda name: config.adapter(name).name)
+
+    def cost(self, provider: str, model: str) -> Cost:
+        """What answers of that target cost."""
+        return cost_of(self._price(f"{provider}/{model}"))
+
+    def limited(self, backend: Backend, provider: str, model: str) -> Backend:
+        """The backend within the limits of its model; itself where there are none."""
+        limits = model_limits(self._config.rate_limits, f"{provider}/{model}")
+        return LimitedTarget(backend, self._store, limits) if limits else backend
+
+    def prices(self, name: str) -> Sequence[Price | None]:
+        """The price of each target that a name leads to; None where it is unknown."""
+        return [self._price(path) for path in self._config.paths(name)]
+
+    def _price(self, path: str) -> Price | None:
+        provider, _, model = path.partition("/")
+        if provider not in self._config.providers:
+            return None
+        if isinstance(self._config.adapter(provider), PureProvider):
+            return FREE
+        return self._prices.find(provider, model)
+
+
+def open_store(config: Config, failed: Callable[[], None]) -> Store:
+    """The store that the configuration names; nothing is contacted yet. `failed` counts when it cannot be asked."""
+    if config.store is None:
+        return MemoryStore()
+    from gateway.access.valkey import ValkeyStore  # takes a while to import, and most need no store
+
+    url = config.store.url.get_secret_value()
+    return ValkeyStore(url, config.store.timeout, fail_open=config.store.when_down == "fail_open", failed=failed)
+
+
+def keys_of(config: Config) -> KeyTable | None:
+    """The keys of a configuration; None where it asks for none."""
+    return KeyTable(config.auth.keys) if config.auth and config.auth.keys else None
+
+
+def meter_of(config: Config, books: Books, terms: Terms) -> Meter | None:
+    """What counts for that configuration; None where nothing is counted, so that nothing is paid for it."""
+    limits = _limits(config)
+    has_keys = keys_of(config) is not None
+    if not limits and not has_keys:
+        return None
+    return Meter(books.store, books.ledger if has_keys else None, limits, terms.prices)
+
+
+def _limits(config: Config) -> Mapping[str, tuple[Limit, ...]]:
+    """The limits by the name of the key; "" is for callers without one."""
+    everybody = limits_of("the gateway", config.rate_limits)
+    found = {"": everybody}
+    for key in config.auth.keys if config.auth else ():
+        found[key.name] = limits_of(f"key {key.name}", key.limits, key.budget) + everybody
+    return {name: limits for name, limits in found.items() if limits}

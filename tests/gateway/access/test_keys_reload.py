@@ -1,0 +1,85 @@
+"""Keys, limits and budgets change with the configuration, and what was counted stays counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway import config as configuration
+from gateway.config import Config
+from gateway.errors import Unauthorized
+from gateway.reload import Reloader
+from gateway.service import Service
+from providers.types import RerankRequest
+from tests.gateway.access.conftest import UPSTREAM, Upstream, key
+
+
+class Live:
+    """A service whose configuration is a file."""
+
+    def __init__(self, path: Path, **sections: Any) -> None:
+        self.path = path
+        self.write(**sections)
+        self.service = Service(self.read())
+        self.reloader = Reloader(self.service, path, self.read)
+
+    def write(self, **sections: Any) -> None:
+        providers = {"cohere": {"base_url": UPSTREAM, "api_key": "k"}}
+        self.path.write_text(yaml.safe_dump({"providers": providers, **sections}))
+
+    def read(self) -> Config:
+        return configuration.load(self.path, {})
+
+    async def ask(self, secret: str) -> None:
+        assert self.service.keys is not None
+        caller = self.service.keys.find(secret)
+        request = RerankRequest(model="cohere/rerank-v3.5", query="q", documents=["a"])
+        await self.service.rerank_for(caller, request, None)
+
+
+async def test_a_key_is_let_in_and_shut_out_by_a_reload(tmp_path: Path, upstream: Upstream) -> None:
+    (old, before), (new, after) = key("old"), key("new")
+    live = Live(tmp_path / "gateway.yaml", auth={"keys": [before]})
+    await live.service.open()
+    await live.ask(old)
+    live.write(auth={"keys": [after]})
+    assert await live.reloader.reload()
+    await live.ask(new)
+    with pytest.raises(Unauthorized):
+        await live.ask(old)
+    await live.service.aclose()
+
+
+async def test_what_was_counted_stays_counted_over_a_reload(tmp_path: Path, upstream: Upstream) -> None:
+    secret, entry = key(limits={"requests": "2/hour"}, budget={"usd": 1})
+    live = Live(tmp_path / "gateway.yaml", auth={"keys": [entry]})
+    await live.service.open()
+    await live.ask(secret)
+    live.write(auth={"keys": [{**entry, "limits": {"requests": "3/hour"}}]})
+    assert await live.reloader.reload()
+    taken = [await _outcome(live, secret) for _ in range(3)]
+    assert taken == ["served", "served", "LimitReached"]
+    await live.service.aclose()
+
+
+async def test_a_reload_never_opens_a_reachable_gateway_to_everybody(tmp_path: Path, upstream: Upstream) -> None:
+    secret, entry = key()
+    server = {"host": "0.0.0.0", "port": 1}
+    live = Live(tmp_path / "gateway.yaml", auth={"keys": [entry]}, server=server)
+    await live.service.open()
+    live.write(server=server)
+    assert not await live.reloader.reload()
+    assert live.service.keys is not None
+    await live.ask(secret)
+    await live.service.aclose()
+
+
+async def _outcome(live: Live, secret: str) -> str:
+    try:
+        await live.ask(secret)
+    except Exception as error:
+        return type(error).__name__
+    return "served"

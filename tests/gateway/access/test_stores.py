@@ -1,0 +1,284 @@
+"""Both stores keep the same promises; Valkey also keeps them over processes, and fails as configured."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.access.counters import Charge, Figures, Store, Taken
+from gateway.access.memory import DAYS_KEPT, MemoryStore
+from gateway.access.valkey import PREFIX, ValkeyStore
+from gateway.errors import StoreDown
+from tests.gateway.access import servers
+
+needs_server = pytest.mark.skipif(servers.binary() is None, reason="no valkey-server or redis-server on this machine")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server, for this module."""
+    with servers.server(tmp_path_factory.mktemp("valkey")) as (address, _):
+        yield address
+
+
+@pytest.fixture(params=["memory", pytest.param("valkey", marks=needs_server)])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    """An empty store."""
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    opened = ValkeyStore(request.getfixturevalue("url"), 5.0, fail_open=False)
+    await opened._redis.flushdb()
+    yield opened
+    await opened.aclose()
+
+
+def window(limit: int, amount: int = 1, key: str = "w", span: float = 3600) -> Charge:
+    return Charge("window", key, limit, amount, span)
+
+
+def purse(limit: int, amount: int, key: str = "p") -> Charge:
+    return Charge("purse", key, limit, amount, 3600)
+
+
+def seats(limit: int, key: str = "s") -> Charge:
+    return Charge("seats", key, limit, 1, 300)
+
+
+async def takes(store: Store, *charges: Charge, seat: str = "a") -> int:
+    return (await store.take(charges, seat)).refused
+
+
+async def test_a_window_lets_its_limit_through_and_no_more(store: Store) -> None:
+    assert [await takes(store, window(3)) for _ in range(5)] == [-1, -1, -1, 0, 0]
+
+
+async def test_an_amount_that_does_not_fit_takes_nothing(store: Store) -> None:
+    assert await takes(store, window(10, 8)) == -1
+    assert await takes(store, window(10, 3)) == 0
+    assert await takes(store, window(10, 2)) == -1
+
+
+async def test_all_charges_are_taken_or_none(store: Store) -> None:
+    assert await takes(store, window(5, key="roomy"), window(0, key="full")) == 1
+    taken = await store.take([window(5, 0, key="roomy")], "a")
+    assert list(taken.left) == [5]
+
+
+async def test_what_is_left_is_told(store: Store) -> None:
+    taken = await store.take([window(10, 4), purse(100, 30), seats(2)], "a")
+    assert (taken.refused, list(taken.left)) == (-1, [6, 70, 1])
+
+
+async def test_a_refusal_tells_when_it_would_fit(store: Store) -> None:
+    await store.take([window(10, 10)], "a")
+    refused = await store.take([window(10, 1)], "a")
+    assert 3500 < refused.wait <= 3600 + 60
+    assert (await store.take([window(10, 11)], "a")).wait == 0, "time never makes it fit"
+
+
+async def test_a_correction_gives_back_or_takes_more(store: Store) -> None:
+    first = await store.take([window(100, 50), purse(100, 50)], "a")
+    await store.settle([window(100, -20), purse(100, 25)], "a", first.at)
+    after = await store.take([window(100, 0), purse(100, 0)], "a")
+    assert list(after.left) == [70, 25]
+
+
+async def test_a_correction_of_what_is_long_forgotten_changes_nothing(store: Store) -> None:
+    taken = await store.take([window(100, 50)], "a")
+    await store.settle([window(100, -50)], "a", taken.at - 7200)
+    assert list((await store.take([window(100, 0)], "a")).left) == [50]
+
+
+async def test_a_seat_is_given_back(store: Store) -> None:
+    assert [await takes(store, seats(2), seat=name) for name in "abc"] == [-1, -1, 0]
+    await store.settle([Charge("seats", "s", 2, -1, 300)], "a", 0.0)
+    assert await takes(store, seats(2), seat="c") == -1
+
+
+async def test_a_big_budget_is_counted_to_the_nano_dollar(store: Store) -> None:
+    million = 10**15
+    assert await takes(store, purse(million, million - 1)) == -1
+    assert await takes(store, purse(million, 2)) == 0
+    assert await takes(store, purse(million, 1)) == -1
+
+
+async def test_usage_adds_up(store: Store) -> None:
+    row = ("2026-11-20", "team", "cohere/a b")
+    for _ in range(2):
+        await store.add({row: Figures(requests=1, nano_usd=5), ("2026-11-19", "x", ""): Figures(failed_requests=1)})
+    found = await store.rows(["2026-11-20"])
+    assert found == {row: Figures(requests=2, nano_usd=10)}
+
+
+async def test_the_limit_holds_for_many_at_once(store: Store) -> None:
+    answers = await asyncio.gather(*(store.take([window(50), purse(1000, 10)], str(n)) for n in range(200)))
+    assert sum(answer.refused < 0 for answer in answers) == 50
+
+
+class Clock:
+    """Time that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_no_true_window_ever_sees_more_than_the_limit() -> None:
+    clock = Clock()
+    store = MemoryStore(clock)
+    let_through = []
+    for step in range(4000):
+        clock.now = 1_000_000.0 + step * 0.037
+        if await takes(store, window(25, span=10)) == -1:
+            let_through.append(clock.now)
+    busiest = max(sum(start <= moment < start + 10 for moment in let_through) for start in let_through)
+    assert busiest == 25
+    assert len(let_through) > 0.9 * 25 * 148 / 10, "and nearly all of the limit can be used"
+
+
+async def test_after_the_told_wait_it_fits() -> None:
+    clock = Clock()
+    store = MemoryStore(clock)
+    for step in range(10):
+        clock.now = 1_000_000.0 + step
+        assert await takes(store, window(10, span=60)) == -1
+    refused = await store.take([window(10, 3, span=60)], "a")
+    clock.now += refused.wait - 0.001
+    assert await takes(store, window(10, 3, span=60)) == 0
+    clock.now += 0.002
+    assert await takes(store, window(10, 3, span=60)) == -1
+
+
+async def test_a_purse_of_a_past_period_is_forgotten() -> None:
+    clock = Clock()
+    store = MemoryStore(clock)
+    await store.take([purse(10, 10, key="budget:old")], "a")
+    clock.now += 7200
+    await store.take([purse(10, 10, key="budget:new")], "a")
+    assert list(store._purses) == ["budget:new"]
+
+
+async def test_memory_keeps_so_many_days() -> None:
+    store = MemoryStore()
+    for day in range(DAYS_KEPT + 3):
+        await store.add({(f"2026-{1 + day // 28:02}-{1 + day % 28:02}", "k", "m"): Figures(requests=1)})
+    assert len({row[0] for row in store._rows}) == DAYS_KEPT
+
+
+SHARED = {
+    "requests": (window(100, 1, "requests"), 100),
+    "documents": (window(1000, 7, "documents"), 142),
+    "budget": (purse(10**9, 12_345_678, "budget"), 81),
+    "concurrency": (seats(37, "concurrency"), 37),
+}
+
+TAKER = """
+import asyncio, sys, msgspec
+from gateway.access.counters import Charge
+from gateway.access.valkey import ValkeyStore
+
+async def main(url, name, charges):
+    store = ValkeyStore(url, 30.0, fail_open=False)
+    async def taken(charge, number):
+        return (await store.take([charge], f"{name}:{number}")).refused < 0
+    counts = [sum(await asyncio.gather(*(taken(charge, n) for n in range(120)))) for charge in charges]
+    await store.aclose()
+    print(*counts)
+
+asyncio.run(main(sys.argv[1], sys.argv[2], msgspec.json.decode(sys.argv[3], type=list[Charge])))
+"""
+
+
+@needs_server
+async def test_processes_together_are_let_through_exactly_as_often_as_the_limit_says(url: str) -> None:
+    store = ValkeyStore(url, 5.0, fail_open=False)
+    await store._redis.flushdb()
+    await store.aclose()
+    charges = msgspec.json.encode([charge for charge, _ in SHARED.values()]).decode()
+    processes = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", TAKER, url, str(n), charges, stdout=PIPE)
+        for n in range(3)
+    ]
+    printed = [(await process.communicate())[0].split() for process in processes]
+    let_through = [sum(map(int, counts)) for counts in zip(*printed, strict=True)]
+    assert dict(zip(SHARED, let_through, strict=True)) == {name: expected for name, (_, expected) in SHARED.items()}
+
+
+@needs_server
+async def test_every_key_has_the_prefix_and_an_end(url: str) -> None:
+    store = ValkeyStore(url, 5.0, fail_open=False)
+    await store._redis.flushdb()
+    await store.take([window(5), purse(5, 1), seats(5)], "a")
+    await store.add({("2026-11-20", "k", "m"): Figures(requests=1)})
+    names = await store._redis.keys("*")
+    assert len(names) == 4
+    for name in names:
+        assert name.startswith(PREFIX)
+        assert await store._redis.ttl(name) > 0, name
+    await store.aclose()
+
+
+@needs_server
+async def test_a_seat_of_a_dead_host_comes_back(url: str) -> None:
+    store = ValkeyStore(url, 5.0, fail_open=False)
+    await store._redis.flushdb()
+    await store.take([Charge("seats", "s", 1, 1, 0.05)], "dead")
+    async with asyncio.timeout(10):
+        while (await store.take([Charge("seats", "s", 1, 1, 300)], "alive")).refused >= 0:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # the server's clock is no fake, and it tells nobody
+    await store.aclose()
+
+
+@needs_server
+@pytest.mark.parametrize("fail_open", [True, False], ids=["fail_open", "fail_closed"])
+@pytest.mark.parametrize("way", ["killed", "frozen", "never there"])
+async def test_a_store_that_is_down_never_hangs(fail_open: bool, way: str, tmp_path: Path) -> None:
+    failures: list[int] = []
+    with servers.server(tmp_path) as (address, process):
+        store = ValkeyStore(address, 0.2, fail_open=fail_open, failed=lambda: failures.append(1))
+        if way != "never there":
+            assert await takes(store, window(5)) == -1
+        process.send_signal(signal.SIGSTOP if way == "frozen" else signal.SIGKILL)
+        if way != "frozen":
+            process.wait()
+        async with asyncio.timeout(10):
+            assert await outcome(store) == (Taken() if fail_open else "down")
+            assert len(failures) == 1
+            assert await outcome(store) == (Taken() if fail_open else "down"), "and is not asked again at once"
+        assert len(failures) == 2
+        await store.settle([window(5, 1)], "a", 0.0)
+        with pytest.raises(StoreDown):
+            await store.add({("2026-11-20", "k", "m"): Figures(requests=1)})
+        await store.aclose()
+
+
+@needs_server
+async def test_a_store_that_comes_back_is_used_again(tmp_path: Path) -> None:
+    clock, port = Clock(), servers.free_port()
+    with servers.server(tmp_path, port) as (address, _):
+        store = ValkeyStore(address, 0.5, fail_open=False, clock=clock)
+        assert await takes(store, window(1)) == -1
+    assert await outcome(store) == "down"
+    with servers.server(tmp_path, port):
+        clock.now += 2
+        assert await takes(store, window(1)) == -1
+        assert await takes(store, window(1)) == 0
+        await store.aclose()
+
+
+async def outcome(store: ValkeyStore) -> Any:
+    try:
+        return await store.take([window(5)], "a")
+    except StoreDown:
+        return "down"

@@ -1,0 +1,58 @@
+"""The lock files: fresh, hashed, for everything but torch, and from nowhere in particular. `make lock` writes them."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+GROUPS: dict[str, list[str]] = PROJECT["dependency-groups"]
+
+WANTED = {
+    "requirements.lock": [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["local"]],
+    "requirements-dev.lock": [*GROUPS["test"], *GROUPS["check"], *GROUPS["audit"]],
+}
+
+
+def pinned(name: str) -> dict[str, str]:
+    """The versions in a lock file, by canonical name."""
+    entries = re.findall(r"^([A-Za-z0-9._-]+)==([^ \\]+)", (ROOT / name).read_text("utf-8"), re.MULTILINE)
+    return {canonicalize_name(package): version for package, version in entries}
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_the_lock_holds_what_the_project_asks_for(name: str) -> None:
+    locked = pinned(name)
+    for text in WANTED[name]:
+        wanted = Requirement(text)
+        if wanted.name != "torch":
+            assert wanted.specifier.contains(locked.get(canonicalize_name(wanted.name), "0")), (
+                f"{text}: run `make lock`"
+            )
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_every_locked_package_has_a_hash_and_no_index_is_named(name: str) -> None:
+    text = (ROOT / name).read_text("utf-8")
+    for entry in re.split(r"\n(?=\S)", text.strip()):
+        assert "--hash=sha256:" in entry, entry
+    assert "://" not in text
+    assert not re.search(r"^-", text, re.MULTILINE)
+
+
+def test_torch_and_what_comes_with_it_is_left_to_the_machine() -> None:
+    assert [name for name in pinned("requirements.lock") if re.match(r"torch|triton|nvidia|cuda", name)] == []
+
+
+def test_what_both_locks_hold_they_hold_in_one_version() -> None:
+    runtime, develop = (pinned(name) for name in WANTED)
+    assert {name: develop[name] for name in runtime.keys() & develop.keys()} == {
+        name: runtime[name] for name in runtime.keys() & develop.keys()
+    }
