@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -159,8 +160,8 @@ def _limits(timeouts: Timeouts) -> aiohttp.ClientTimeout:
         sock_connect=timeouts.connect,
         # Each piece of an answer starts this timer anew, so it is left out where it can never be the first to ring.
         sock_read=timeouts.read if timeouts.read < timeouts.total else None,
-        # aiohttp rounds longer timeouts up to whole seconds; a deadline is kept as it is.
-        ceil_threshold=timeouts.total,
+        # aiohttp would round longer timeouts up to whole seconds; a deadline is kept as it is.
+        ceil_threshold=math.inf,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.faults.gateway import Outcome, configuration, outcomes
+from tests.faults.cases import Outcome, configuration, outcomes
 from tests.faults.server import FaultServer
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.cases import DEADLINE, SITUATIONS, Outcome
 from tests.faults.expected import EXPECTED, table
-from tests.faults.gateway import DEADLINE, SITUATIONS, Outcome
 from tests.faults.server import MODES
 
 OPERATIONS = Path(__file__).parent.parent.parent / "docs" / "operations.md"

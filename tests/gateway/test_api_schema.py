@@ -1,4 +1,4 @@
-"""What the OpenAPI document promises, tried with generated requests (schemathesis): no 5xx that it does not document."""
+"""What the OpenAPI document promises, tried with requests that schemathesis makes: no 5xx that it does not document."""
 
 from __future__ import annotations
 
