@@ -30,7 +30,7 @@ class Price(Settings):
     per_search: float | None = Field(default=None, ge=0, le=1000, description="US dollars for one search.")
     per_million_tokens: float | None = Field(default=None, ge=0, le=1_000_000, description="US dollars for 10⁶ tokens.")
     documents_per_search: int | None = Field(
-        default=None, ge=1, description="Documents in one search; default is that a request is one search."
+        default=None, ge=1, description="Documents in one search, to reckon with where the provider counts none."
     )
 
     @model_validator(mode="after")
@@ -40,20 +40,22 @@ class Price(Settings):
         return self
 
     def cost(self, ranking: Ranking, documents: int) -> int | None:
-        """What an answer cost, in nano-dollars; None if the provider did not count its tokens."""
-        searches, tokens = self.searches(ranking, documents), tokens_of(ranking)
-        if self.per_million_tokens is None:
-            return self._sum(searches, 0)
-        return None if tokens is None else self._sum(searches, tokens)
+        """What an answer cost, in nano-dollars; None if the provider did not count what it bills."""
+        # What costs nothing need not be counted.
+        searches = self.searches(ranking, documents) if self.per_search else 0.0
+        tokens = tokens_of(ranking) if self.per_million_tokens else 0
+        return None if searches is None or tokens is None else self._sum(searches, tokens)
 
     def most(self, documents: int, tokens: int) -> int:
         """What a call can cost at most, in nano-dollars, if it has no more than these tokens."""
         return self._sum(self._searches(documents), tokens)
 
-    def searches(self, ranking: Ranking, documents: int) -> float:
-        """The searches that the provider billed; where it does not say, what its documents come to."""
+    def searches(self, ranking: Ranking, documents: int) -> float | None:
+        """The searches that the provider billed; where it does not say, what its documents come to; None if unknown."""
         counted = ranking.usage.search_units if ranking.usage else None
-        return self._searches(documents) if counted is None else counted
+        if counted is None and self.documents_per_search:
+            return self._searches(documents)
+        return counted
 
     def _searches(self, documents: int) -> int:
         return ceil(documents / self.documents_per_search) if self.documents_per_search else 1

@@ -7,7 +7,7 @@ the first failure wins, each is HTTP 400.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 import yaml
@@ -15,6 +15,9 @@ from msgspec import UNSET, Struct, UnsetType
 
 from providers.errors import InvalidRequest
 from providers.types import Call, Input, Parts, RerankRequest
+
+Truth = Literal["true", "True", "TRUE", "false", "False", "FALSE"]
+TRUE = ("true", "True", "TRUE")
 
 WireDocument = str | dict[str, Any] | None
 """A document as callers may write it: text, `{text, id?, meta?}`, structured data, or content parts."""
@@ -38,7 +41,7 @@ class Body(Struct, kw_only=True):
     max_tokens_per_doc: int | None = None
     max_chunks_per_doc: Any = UNSET
     priority: int | None = None
-    return_documents: bool | None = None
+    return_documents: bool | Truth | None = None
     fallbacks: list[str] | None = None
 
 
@@ -58,25 +61,12 @@ def decoder(extras: Iterable[str]) -> Callable[[bytes], Body]:
     def checked(body: bytes) -> Body:
         try:
             return decode(body)
-        except msgspec.ValidationError as error:
-            spelt = _truths(msgspec.json.decode(body))
-            if spelt is None:
-                raise InvalidRequest(f"invalid request format: {error}") from None
-            return checked(spelt)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidRequest(f"invalid request format: {error}") from None
         except RecursionError:
             raise InvalidRequest("invalid request format: the JSON is nested too deeply") from None
 
     return checked
-
-
-def _truths(body: Any) -> bytes | None:
-    """The body with "true" and "false" as booleans where they are meant so; None if there are none."""
-    spelt = body.get("return_documents") if isinstance(body, dict) else None
-    if not isinstance(spelt, str) or spelt.lower() not in ("true", "false"):
-        return None
-    return msgspec.json.encode({**body, "return_documents": spelt.lower() == "true"})
 
 
 def canonical(body: Body, call: Call, is_name: Callable[[str], bool]) -> RerankRequest:
@@ -107,7 +97,7 @@ def canonical(body: Body, call: Call, is_name: Callable[[str], bool]) -> RerankR
         top_n=top_n,
         max_tokens_per_doc=body.max_tokens_per_doc,
         priority=body.priority,
-        return_documents=bool(body.return_documents),
+        return_documents=body.return_documents in (True, *TRUE),
         extra=_extra(body),
         call=call,
     )

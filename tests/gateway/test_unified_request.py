@@ -100,7 +100,7 @@ FORMAT: dict[str, tuple[Any, str]] = {
     "top_n as a truth": (without(top_n=True), "Expected `int | null`, got `bool` - at `$.top_n`"),
     "return_documents as text": (
         without(return_documents="yes"),
-        "Expected `bool | null`, got `str` - at `$.return_documents`",
+        "Invalid enum value 'yes' - at `$.return_documents`",
     ),
     "fallbacks as text": (without(fallbacks="a/b"), "Expected `array | null`, got `str` - at `$.fallbacks`"),
     "fallbacks as objects": (

@@ -141,10 +141,3 @@ def test_keys_new_refuses_a_name_that_cannot_be_one(capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         command_line.main(["keys", "new", "a b"])
     assert "is not a name" in capsys.readouterr().err
-
-
-def test_the_example_configuration_is_valid() -> None:
-    environ = {"SEARCH_TEAM_KEY_HASH": HASH, "STORE_URL": "redis://127.0.0.1/0"}
-    found = configuration.load(Path(__file__).parents[3] / "config" / "gateway.example.yaml", environ)
-    assert found.auth is not None
-    assert found.auth.keys[0].name == "search-team"

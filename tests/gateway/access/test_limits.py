@@ -376,7 +376,7 @@ def ranking(**usage: Any) -> Ranking:
 
 COSTS: dict[str, tuple[dict[str, Any], Ranking, int, int | None]] = {
     "searches as billed": ({"per_search": 0.002}, ranking(search_units=2), 3, 4_000_000),
-    "a request is a search": ({"per_search": 0.002}, ranking(), 500, 2_000_000),
+    "searches that nobody counted": ({"per_search": 0.002}, ranking(), 500, None),
     "so many documents are a search": (
         {"per_search": 0.002, "documents_per_search": 100},
         ranking(),
@@ -388,7 +388,7 @@ COSTS: dict[str, tuple[dict[str, Any], Ranking, int, int | None]] = {
     "tokens not counted": ({"per_million_tokens": 0.05}, ranking(search_units=1), 3, None),
     "no usage": ({"per_million_tokens": 0.05}, ranking(), 3, None),
     "nothing": ({"per_search": 0}, ranking(), 3, 0),
-    "both": ({"per_search": 1, "per_million_tokens": 1}, ranking(total_tokens=1), 3, 1_000_001_000),
+    "both": ({"per_search": 1, "per_million_tokens": 1}, ranking(total_tokens=1, search_units=1), 3, 1_000_001_000),
 }
 
 
