@@ -15,7 +15,7 @@ serve: $(VENV)/serve
 	$(BIN)/rerank-gateway serve --config $(CONFIG) --host $(HOST) --port $(PORT)
 
 test: $(VENV)/develop
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 # Each group of client packages has an environment of its own: they exclude each other's versions.
 test-clients: $(VENV)/develop $(CLIENTS:%=.venv-clients-%/done)
