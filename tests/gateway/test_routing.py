@@ -201,7 +201,7 @@ class TestThroughTheGateway:
 
 
 async def test_reloads_do_not_gather_the_targets_that_only_callers_named() -> None:
-    config = from_tree(TREE)
+    config = from_tree(ROUTES)
     routes = build(config)
     for reload in range(3):
         for number in range(REMEMBERED_TARGETS):
@@ -213,7 +213,7 @@ async def test_reloads_do_not_gather_the_targets_that_only_callers_named() -> No
 
 
 async def test_invented_names_do_not_push_out_what_is_known_of_a_configured_target() -> None:
-    tree = {**TREE, "models": {"best": {"target": "one/m", "fallbacks": ["one/spare"]}}}
+    tree = {**ROUTES, "models": {"best": {"target": "one/m", "fallbacks": ["one/spare"]}}}
     routes = build(from_tree(tree))
     for name in ("one/m", "one/spare"):
         routes.resolve(name)
