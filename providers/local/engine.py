@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -24,13 +23,14 @@ CHARACTERS_PER_TOKEN = 4
 
 
 class Work(Struct, frozen=True):
-    """What the model must be told of one request."""
+    """What the model must be told of one request; `raw` asks a cross-encoder for its logits without the activation."""
 
     query: str
     documents: list[str]
     limit: int | None
     instruction: str | None
     priority: int
+    raw: bool = False
 
     def tokens(self, window: int) -> int:
         """A cheap estimate of the tokens to be fed."""
@@ -43,7 +43,7 @@ class Scorer(Protocol):
 
     window: int
 
-    def encode(self, query: str, documents: Sequence[str], limit: int | None, instruction: str | None) -> Encoded:
+    def encode(self, work: Work) -> Encoded:
         """Tokenise. Blocks; called by several threads at once. Raises RerankError."""
         ...
 
@@ -81,6 +81,7 @@ class Engine:
             texts=batcher.texts,
             tokens=batcher.tokens,
             padding=batcher.padding,
+            window=self._model.window,
         )
 
     async def aclose(self) -> None:
@@ -120,7 +121,7 @@ class Engine:
     def _submit(self, work: Work, job: Job) -> tuple[Encoded, float]:
         start = time.monotonic()
         try:
-            encoded = self._model.encode(work.query, work.documents, work.limit, work.instruction)
+            encoded = self._model.encode(work)
         except RerankError:
             raise
         except Exception as error:
@@ -133,7 +134,7 @@ class Engine:
         scores = self._model.scores(job.rows, encoded)
         return Ranking(
             results=[Ranked(index, score) for index, score in enumerate(scores)],
-            usage=Usage(prompt_tokens=job.tokens, total_tokens=job.tokens),
+            usage=Usage(prompt_tokens=job.tokens, completion_tokens=0, total_tokens=job.tokens),
             details={
                 "tokenize_ms": _ms(seconds),
                 "queue_ms": _ms(job.waited),
@@ -167,7 +168,13 @@ def _work(request: RerankRequest) -> Work:
     instruction = request.extra.get("instruction")
     if instruction is not None and not isinstance(instruction, str):
         raise Unsupported("`instruction` must be a string")
-    return Work(texts[0], texts[1:], request.max_tokens_per_doc, instruction, request.priority or 0)
+    limit = request.max_tokens_per_doc
+    if limit is not None and limit < 1:
+        raise Unsupported("`max_tokens_per_doc` must be at least 1")
+    active = request.extra.get("use_activation")
+    if active not in (None, True, False):
+        raise Unsupported("`use_activation` must be true or false")
+    return Work(texts[0], texts[1:], limit, instruction, request.priority or 0, raw=active is False)
 
 
 def _time_left(request: RerankRequest) -> float | None:

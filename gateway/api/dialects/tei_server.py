@@ -116,8 +116,9 @@ async def answer(service: Service, path: str, headers: Iterable[tuple[bytes, byt
 def info(service: Service, model: str | None) -> Info:
     """About that model or the default one. Raises UnknownModel."""
     name = _known(service, model)
-    windows = [loading.model.max_length for loading in service.routes.loading(name)]
-    return Info(name, windows[0] if windows and windows[0] else LONGEST_INPUT, version("rerank-gateway"))
+    loads = [loading.load_of() for loading in service.routes.loading(name)]
+    windows = [load.window for load in loads if load is not None]
+    return Info(name, windows[0] if windows else LONGEST_INPUT, version("rerank-gateway"))
 
 
 async def check_health(service: Service, model: str | None) -> None:
