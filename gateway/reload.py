@@ -1,4 +1,4 @@
-"""A new configuration while requests are served: on SIGHUP, or when the file has changed.
+"""A new configuration while requests are served: on SIGHUP, or when the file or that of `auth.file` has changed.
 
 The new one is checked whole before anything is touched. Requests under way finish on the old routes, which are closed
 when the last of them is over. What has not changed keeps its connections, models, breakers and keys.
@@ -41,7 +41,7 @@ class Reloader:
         self._service = service
         self._path = path
         self._read = read
-        self._stamp = _stamp(path)
+        self._seen = self._look()
         self._lock = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -49,14 +49,14 @@ class Reloader:
         """Reload whenever the file has changed, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            stamp = _stamp(self._path)
-            if stamp is not None and stamp != self._stamp:
+            seen = self._look()
+            if None not in seen.values() and seen != self._seen:
                 await self.reload()
 
     async def reload(self) -> bool:
         """Put the file's configuration in force. If it cannot be, the log says why and nothing changes."""
         async with self._lock:
-            self._stamp = _stamp(self._path)
+            self._seen = self._look()
             try:
                 config = await asyncio.to_thread(self._read)
                 await self._swap(config)
@@ -64,6 +64,8 @@ class Reloader:
                 logger.error("%s was not reloaded, the configuration before stays in force: %s", self._path, error)
                 self._service.telemetry.reloaded("rejected")
                 return False
+            # What was changed since it was read is seen as changed; a key file that is new is seen for the first time.
+            self._seen = {path: self._seen.get(path, stamp) for path, stamp in self._look().items()}
             self._service.telemetry.reloaded("ok")
             logger.warning("%s was reloaded", self._path)
             return True
@@ -72,6 +74,12 @@ class Reloader:
         """Close at once what still waits for its last request."""
         await asyncio.gather(*self._closing)
 
+    def _look(self) -> dict[Path, tuple[int, int, int] | None]:
+        """The stamps of the file, and of the one with more keys where there is one."""
+        auth = self._service.config.auth
+        more = [self._path.parent / auth.file] if auth and auth.file else []
+        return {path: _stamp(path) for path in (self._path, *more)}
+
     async def _swap(self, config: Config) -> None:
         service, old = self._service, self._service.routes
         if config.server != service.config.server:
@@ -79,7 +87,7 @@ class Reloader:
             config = config.model_copy(update={"server": service.config.server})
         # What was counted stays counted; another store takes a restart.
         config = config.model_copy(update={"store": service.config.store})
-        exposure.check(config.server.host, config.server, config.auth)
+        exposure.check(config.server.host, config.server.port, config.server, config.auth)
         new = routing.build(config, old, Terms(config, service.books.store))
         try:
             for model in new.loading():
