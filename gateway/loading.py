@@ -1,12 +1,11 @@
-"""A local model from the start of the gateway on: loading in a thread, then ready, or failed for good."""
+"""A local model from the start of the gateway on: loading, then ready, or failed for good."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic
 
-from gateway.threads import in_daemon
 from providers.errors import NotReady, RerankError
 from providers.spec import LocalModel
 from providers.types import Backend, Load, Ranking, RerankRequest
@@ -15,24 +14,32 @@ logger = logging.getLogger(__name__)
 
 
 class Loading:
-    """A backend that exists before its model is loaded. Until then it raises NotReady, which falls back."""
+    """A backend that exists before its model is loaded. Until then it raises NotReady, which falls back.
 
-    def __init__(self, open_model: Callable[[LocalModel], Backend], model: LocalModel) -> None:
+    Args:
+        open_model: gives the loaded model, without blocking the event loop.
+        model: which.
+    """
+
+    def __init__(self, open_model: Callable[[LocalModel], Awaitable[Backend]], model: LocalModel) -> None:
         self.model = model
         self.failure: str | None = None
         self._open = open_model
         self._backend: Backend | None = None
 
     async def load(self) -> None:
-        """Load the model without blocking the event loop. Raises NotReady, saying why, if it cannot be served."""
+        """Load the model, again if it was loaded. Raises NotReady, saying why, if it cannot be served."""
+        before = self._backend
         try:
-            self._backend = await in_daemon(self._open, self.model)
+            self._backend = await self._open(self.model)
         except Exception as error:
             expected = isinstance(error, RerankError)
             reason = error.message if isinstance(error, RerankError) else f"{type(error).__name__}: {error}"
             self.failure = f"local model {self.model.name} cannot be loaded: {reason}"
             logger.error("%s", self.failure, exc_info=None if expected else error)
             raise NotReady(self.failure) from None
+        if before is not None:
+            await before.aclose()
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         if self._backend is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -155,7 +156,7 @@ async def test_a_model_that_cannot_be_loaded_says_why_for_good(opened, upstream,
 
 async def test_closing_closes_the_engine(shelf) -> None:
     shelf.release.set()
-    loading = Loading(shelf.provider.open, LocalModel(name="m", path="x"))
+    loading = Loading(partial(in_daemon, shelf.provider.open), LocalModel(name="m", path="x"))
     await loading.aclose()
     await loading.load()
     assert await loading.ready()
@@ -165,7 +166,7 @@ async def test_closing_closes_the_engine(shelf) -> None:
 
 
 async def test_a_load_that_is_cancelled_disturbs_nobody(shelf) -> None:
-    loading = Loading(shelf.provider.open, LocalModel(name="m", path="x"))
+    loading = Loading(partial(in_daemon, shelf.provider.open), LocalModel(name="m", path="x"))
     task = asyncio.create_task(loading.load())
     await asyncio.sleep(0)
     task.cancel()
@@ -185,4 +186,4 @@ async def test_load_of_a_failing_model_raises_for_whoever_waits(shelf) -> None:
     shelf.error = NotReady("no")
     shelf.release.set()
     with pytest.raises(RerankError, match="local model m cannot be loaded: no"):
-        await Loading(shelf.provider.open, LocalModel(name="m", path="x")).load()
+        await Loading(partial(in_daemon, shelf.provider.open), LocalModel(name="m", path="x")).load()
