@@ -49,6 +49,9 @@ PAUSE = 1.0
 STOP_SECONDS = 10.0
 """Seconds that an engine process may take to stop. The workers have stopped before, so nothing is under way."""
 
+LONGEST_PATH = 100
+"""Bytes that the path of a Unix socket may have everywhere: 107 on Linux, 103 on macOS."""
+
 _ANY = 2**40
 _SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
@@ -143,6 +146,8 @@ def engine(config: Config, path: str | None, told: Told) -> Iterator[None]:
         return
     with tempfile.TemporaryDirectory(prefix="rerank-gateway-engine-") as folder:
         socket = str(Path(folder) / "socket")
+        if len(os.fsencode(socket)) > LONGEST_PATH:
+            raise OSError(f"{socket} is too long for a socket; set TMPDIR to a shorter folder")
         keeper = Keeper(config, path, socket, told)
         os.environ[SOCKET_VARIABLE] = socket
         try:
@@ -159,7 +164,9 @@ def run(config: Config, path: str | None, socket: str, told: Told, lifeline: Con
     part = _current(config, path)
 
     def loaded(error: RerankError | None) -> None:
-        if error is not None:
+        if error is None:
+            logger.info("the engine process has loaded its models")
+        else:
             told.put(error.message)
             server.should_exit = True
 
