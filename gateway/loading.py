@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic
@@ -26,10 +27,15 @@ class Loading:
         self.failure: str | None = None
         self._open = open_model
         self._backend: Backend | None = None
+        self._lock = asyncio.Lock()
 
     async def load(self) -> None:
-        """Load the model, again if it was loaded. Raises NotReady, saying why, if it cannot be served."""
-        before = self._backend
+        """Load the model, once. Raises NotReady, saying why, if it cannot be served."""
+        async with self._lock:
+            if self._backend is None:
+                await self._load()
+
+    async def _load(self) -> None:
         try:
             self._backend = await self._open(self.model)
         except Exception as error:
@@ -38,8 +44,6 @@ class Loading:
             self.failure = f"local model {self.model.name} cannot be loaded: {reason}"
             logger.error("%s", self.failure, exc_info=None if expected else error)
             raise NotReady(self.failure) from None
-        if before is not None:
-            await before.aclose()
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         if self._backend is None:
@@ -54,6 +58,11 @@ class Loading:
         """What the model has to do and has done; None while it is not loaded, or where it does not tell."""
         tell = getattr(self._backend, "load", None)
         return tell() if tell is not None else None
+
+    def window(self) -> int | None:
+        """How many tokens the model reads at once; None while that is not known."""
+        load = self.load_of()
+        return load.window if load is not None else getattr(self._backend, "window", None)
 
     async def ready(self) -> bool:
         return self._backend is not None and await self._backend.ready()

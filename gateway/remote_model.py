@@ -15,6 +15,7 @@ from gateway.upstream import Client, ClientSettings, Response, Timeouts, open_cl
 from gateway.upstream.refusal import retry_after
 from providers.errors import (
     BadAnswer,
+    InvalidRequest,
     NotReady,
     Overloaded,
     RerankError,
@@ -49,7 +50,7 @@ _ANY_SIZE = 2**40
 _PROBE = Timeouts(connect=2.0, read=2.0, pool=2.0, total=2.0)
 
 _KINDS: Mapping[str, type[RerankError]] = {
-    kind.code: kind for kind in (Unsupported, TargetTimeout, TargetFailed, Overloaded, NotReady)
+    kind.code: kind for kind in (InvalidRequest, Unsupported, TargetTimeout, TargetFailed, Overloaded, NotReady)
 } | {"deadline_exceeded": TargetTimeout, "unknown_model": NotReady}
 """The engine's `error_type` → our class; anything else is TargetFailed."""
 
@@ -67,6 +68,10 @@ class _Refusal(Struct):
     error_type: str
 
 
+class _Info(Struct):
+    max_input_length: int
+
+
 class _Name(Struct):
     id: str
 
@@ -78,6 +83,7 @@ class _Names(Struct):
 _read_answer = msgspec.json.Decoder(_Answer).decode
 _read_refusal = msgspec.json.Decoder(_Refusal).decode
 _read_names = msgspec.json.Decoder(_Names).decode
+_read_info = msgspec.json.Decoder(_Info).decode
 
 
 class RemoteModel:
@@ -87,7 +93,12 @@ class RemoteModel:
         name: the engine's name of it, `provider/model`.
         fields: the request's extra fields that its adapter declares.
         client: leads to the engine's socket.
+
+    Attributes:
+        window: how many tokens the model reads at once; None until `measure` has asked.
     """
+
+    window: int | None = None
 
     def __init__(self, name: str, fields: frozenset[str], client: Client) -> None:
         self._name = name
@@ -124,6 +135,11 @@ class RemoteModel:
         """Whether the engine knows this model."""
         body = await self._get("/v1/models")
         return body is not None and any(model.id == self._name for model in _read_names(body).data)
+
+    async def measure(self) -> None:
+        """Ask how much it reads at once."""
+        body = await self._get(f"/tei/{self._name}/info")
+        self.window = None if body is None else _read_info(body).max_input_length
 
     async def aclose(self) -> None:
         """Close the client."""
@@ -162,6 +178,7 @@ async def open_remote(socket: str, provider: str, fields: frozenset[str], model:
     remote = RemoteModel(f"{provider}/{model.name}", fields, open_client(settings))
     try:
         await _served(remote)
+        await remote.measure()
     except BaseException:
         await remote.aclose()
         raise

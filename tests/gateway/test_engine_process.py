@@ -28,6 +28,7 @@ from gateway.remote_model import OURS, RemoteModel, open_remote
 from gateway.upstream import Response, Timeouts
 from providers.errors import (
     BadAnswer,
+    InvalidRequest,
     NotReady,
     Overloaded,
     RerankError,
@@ -108,6 +109,7 @@ ERRORS: dict[str, tuple[int, str, type[RerankError]]] = {
     "the model went with a reload": (404, "unknown_model", NotReady),
     "it took too long": (504, "upstream_timeout", TargetTimeout),
     "the whole call took too long": (504, "deadline_exceeded", TargetTimeout),
+    "a field is wrong": (400, "invalid_request", InvalidRequest),
     "the request asks too much of the model": (400, "unsupported", Unsupported),
     "a batch failed": (502, "upstream_error", TargetFailed),
     "a fault of ours": (500, "internal_error", TargetFailed),
@@ -172,7 +174,7 @@ class Model:
         )
 
     def load(self) -> Load:
-        return Load(queued_tokens=5, batches=1, texts=2, tokens=3, padding=0)
+        return Load(queued_tokens=5, batches=1, texts=2, tokens=3, padding=0, window=64)
 
     async def ready(self) -> bool:
         return True
@@ -237,6 +239,10 @@ async def test_a_ranking_comes_back_whole(remote, running) -> None:
     asked = running.model.requests[0]
     assert (asked.model, asked.query, asked.documents) == ("m", "q", ["a", "b"])
     assert (asked.priority, asked.max_tokens_per_doc, asked.extra) == (7, 9, {"instruction": "i"})
+
+
+async def test_the_models_window_is_known(remote) -> None:
+    assert remote.window == 64
 
 
 async def test_pairs_are_scored(remote, running) -> None:
