@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import Any
 
 import httpx
@@ -156,7 +157,7 @@ async def test_a_model_that_cannot_be_loaded_says_why_for_good(opened, upstream,
 
 async def test_closing_closes_the_engine(shelf) -> None:
     shelf.release.set()
-    loading = Loading(shelf.provider.open, LocalModel(name="m", path="x"))
+    loading = Loading(partial(in_daemon, shelf.provider.open), LocalModel(name="m", path="x"))
     await loading.aclose()
     await loading.load()
     assert await loading.ready()
@@ -166,7 +167,7 @@ async def test_closing_closes_the_engine(shelf) -> None:
 
 
 async def test_a_load_that_is_cancelled_disturbs_nobody(shelf) -> None:
-    loading = Loading(shelf.provider.open, LocalModel(name="m", path="x"))
+    loading = Loading(partial(in_daemon, shelf.provider.open), LocalModel(name="m", path="x"))
     task = asyncio.create_task(loading.load())
     await asyncio.sleep(0)
     task.cancel()
@@ -186,7 +187,7 @@ async def test_load_of_a_failing_model_raises_for_whoever_waits(shelf) -> None:
     shelf.error = NotReady("no")
     shelf.release.set()
     with pytest.raises(RerankError, match="local model m cannot be loaded: no"):
-        await Loading(shelf.provider.open, LocalModel(name="m", path="x")).load()
+        await Loading(partial(in_daemon, shelf.provider.open), LocalModel(name="m", path="x")).load()
 
 
 async def test_a_model_is_loaded_once_however_often_it_is_asked_for() -> None:
@@ -198,7 +199,7 @@ async def test_a_model_is_loaded_once_however_often_it_is_asked_for() -> None:
         return opened[-1]
 
     started = threading.Event()
-    loading = Loading(open_slowly, LocalModel(name="m", path="/nowhere"))
+    loading = Loading(partial(in_daemon, open_slowly), LocalModel(name="m", path="/nowhere"))
     both = [asyncio.create_task(loading.load()) for _ in range(2)]
     await asyncio.sleep(0)
     started.set()
