@@ -1,4 +1,4 @@
-"""A new configuration while requests are served: on SIGHUP, or when the file has changed.
+"""A new configuration while requests are served: on SIGHUP, or when the file or that of `auth.file` has changed.
 
 The new one is checked whole before anything is touched. Requests under way finish on the old routes, which are closed
 when the last of them is over. What has not changed keeps its connections, models, breakers and keys.
@@ -41,29 +41,44 @@ class Reloader:
         self._service = service
         self._path = path
         self._read = read
-        self._stamp = _stamp(path)
+        self._seen = self._look()
         self._lock = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def watch(self) -> None:
-        """Reload whenever the file has changed, until cancelled."""
+        """Reload whenever the file has changed, until cancelled.
+
+        It may have changed since the configuration in force was read: a worker that takes another's place is started
+        with the configuration that the first one was started with.
+        """
+        await self.reload(though_equal=False)
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            stamp = _stamp(self._path)
-            if stamp is not None and stamp != self._stamp:
+            seen = self._look()
+            if None not in seen.values() and seen != self._seen:
                 await self.reload()
 
-    async def reload(self) -> bool:
+    async def reload(self, though_equal: bool = True) -> bool:
         """Put the file's configuration in force. If it cannot be, the log says why and nothing changes."""
         async with self._lock:
-            self._stamp = _stamp(self._path)
+            self._seen = self._look()
             try:
-                config = await asyncio.to_thread(self._read)
+                config = self._completed(await asyncio.to_thread(self._read))
+                if config == self._service.config and not though_equal:
+                    return False
                 await self._swap(config)
-            except (ConfigError, RerankError, OSError) as error:
-                logger.error("%s was not reloaded, the configuration before stays in force: %s", self._path, error)
+            except Exception as error:  # Whatever it is, the watch must go on.
+                unforeseen = not isinstance(error, ConfigError | RerankError | OSError)
+                logger.error(
+                    "%s was not reloaded, the configuration before stays in force: %s",
+                    self._path,
+                    error,
+                    exc_info=unforeseen,
+                )
                 self._service.telemetry.reloaded("rejected")
                 return False
+            # What was changed since it was read is seen as changed; a key file that is new is seen for the first time.
+            self._seen = {path: self._seen.get(path, stamp) for path, stamp in self._look().items()}
             self._service.telemetry.reloaded("ok")
             logger.warning("%s was reloaded", self._path)
             return True
@@ -72,14 +87,20 @@ class Reloader:
         """Close at once what still waits for its last request."""
         await asyncio.gather(*self._closing)
 
+    def _completed(self, config: Config) -> Config:
+        """With what cannot change: the address, which may be the command line's, and the store, whose counts stay."""
+        now = self._service.config
+        return config.model_copy(update={"server": now.server, "store": now.store})
+
+    def _look(self) -> dict[Path, tuple[int, int, int] | None]:
+        """The stamps of the file, and of the one with more keys where there is one."""
+        auth = self._service.config.auth
+        more = [self._path.parent / auth.file] if auth and auth.file else []
+        return {path: _stamp(path) for path in (self._path, *more)}
+
     async def _swap(self, config: Config) -> None:
         service, old = self._service, self._service.routes
-        if config.server != service.config.server:
-            # The address may have been given on the command line, and cannot change while it is listened on.
-            config = config.model_copy(update={"server": service.config.server})
-        # What was counted stays counted; another store takes a restart.
-        config = config.model_copy(update={"store": service.config.store})
-        exposure.check(config.server.host, config.server, config.auth)
+        exposure.check(config.server.host, config.server.port, config.server, config.auth)
         new = routing.build(config, old, Terms(config, service.books.store))
         try:
             for model in new.loading():

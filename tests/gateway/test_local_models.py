@@ -189,6 +189,23 @@ async def test_load_of_a_failing_model_raises_for_whoever_waits(shelf) -> None:
         await Loading(shelf.provider.open, LocalModel(name="m", path="x")).load()
 
 
+async def test_a_model_is_loaded_once_however_often_it_is_asked_for() -> None:
+    opened: list[Engine] = []
+
+    def open_slowly(model: LocalModel) -> Engine:
+        started.wait(10)
+        opened.append(Engine())
+        return opened[-1]
+
+    started = threading.Event()
+    loading = Loading(open_slowly, LocalModel(name="m", path="/nowhere"))
+    both = [asyncio.create_task(loading.load()) for _ in range(2)]
+    await asyncio.sleep(0)
+    started.set()
+    await asyncio.gather(*both)
+    assert len(opened) == 1
+
+
 async def test_tei_tells_the_window_of_the_loaded_model(embedded) -> None:
     async with httpx.AsyncClient(base_url=embedded) as gateway:
         info = (await gateway.get("/tei/info")).json()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from gateway import __main__ as command_line
 from gateway.access import counters, limits
 from gateway.access.limits import period
 from gateway.access.prices import Price, PriceTable, as_of, likely_tokens, most_tokens, shipped
@@ -351,7 +354,7 @@ async def test_without_its_store_the_gateway_does_as_configured_and_counts_it(
     caller = await team(serve, sections, limits={"requests": "5/hour"})
     assert (await caller.ask()).status_code == expected
     assert (await caller.usage()).status_code == 503
-    shown = (await caller.client.get("/metrics")).text
+    shown = (await caller.client.get("/metrics", headers=caller.headers)).text
     assert float(shown.rsplit("rerank_gateway_store_failures_total ", 1)[1].split()[0]) >= 2
 
 
@@ -452,6 +455,35 @@ def test_a_problem_of_these_sections_is_told(sections: dict[str, Any], expected:
         config(**sections)
     assert expected in str(refused.value)
     assert "hunter2" not in str(refused.value)
+
+
+ALONE: dict[str, tuple[dict[str, Any], int, bool]] = {
+    "limits": ({"rate_limits": {"requests": "9/minute"}}, 2, True),
+    "limits of a model": ({"rate_limits": {"models": {"*": {"requests": "9/minute"}}}}, 2, True),
+    "keys, whose usage is counted": ({"auth": {"keys": [key()[1]]}}, 2, True),
+    "one worker": ({"rate_limits": {"requests": "9/minute"}}, 1, False),
+    "a store": ({"rate_limits": {"requests": "9/minute"}, "store": {"url": "redis://127.0.0.1:9"}}, 2, False),
+    "nothing to count": ({}, 2, False),
+}
+
+
+@pytest.mark.parametrize(("sections", "workers", "warned"), ALONE.values(), ids=ALONE.keys())
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_it_is_told_that_workers_without_a_store_count_apart(
+    command: str,
+    sections: dict[str, Any],
+    workers: int,
+    warned: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text(yaml.safe_dump({"server": {"workers": workers}, **sections}))
+    monkeypatch.setattr("gateway.serve.serve", lambda config, path: 0)
+    assert command_line.main([command, *(["--config"] if command == "serve" else []), str(path)]) == 0
+    told = capsys.readouterr()
+    assert ("each of the 2 workers counts for itself" in told.out + told.err) is warned
 
 
 @pytest.mark.parametrize("scheme", ["valkey", "valkeys", "redis", "rediss", "unix"])
