@@ -78,7 +78,7 @@ def routes(service: Service) -> list[ASGIRouteHandler | HTTPRouteHandler]:
     endpoint = Endpoint(service, dialect)
 
     # Below `/` too: there the server itself reranks, if that is what its model does.
-    @asgi(dialect.paths, is_mount=True, copy_scope=False, name=dialect.name)
+    @asgi("/tei", is_mount=True, copy_scope=False, name=dialect.name)
     async def server(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         if not path.startswith("/"):  # Litestar takes /teifoo for a path below the mount.
