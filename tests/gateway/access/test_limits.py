@@ -288,6 +288,24 @@ async def test_a_request_of_several_searches_does_not_fit_into_the_budget_of_one
     assert (await caller.ask()).status_code == 200
 
 
+LIES: dict[str, dict[str, Any]] = {
+    "searches below nothing": {"search_units": -1000},
+    "more searches than there can be": {"search_units": 1e300},
+    "both": {"search_units": -1, "input_tokens": -(10**30)},
+}
+
+
+@pytest.mark.parametrize("billed", LIES.values(), ids=LIES.keys())
+async def test_an_upstream_that_lies_about_its_counts_changes_no_budget_and_no_rate(
+    billed: dict[str, Any], serve: Any, upstream: Upstream, stored: Any
+) -> None:
+    upstream.usage = {"billed_units": billed}
+    caller = await team(serve, stored, budget={"usd": 2 * SEARCH}, limits={"tokens": "100000/hour"})
+    assert [(await caller.ask()).status_code for _ in range(3)] == [200, 200, 402]
+    [row] = [row for row in (await caller.usage()).json()["data"] if "model" in row]
+    assert (row["unpriced_requests"], "search_units" in row, "tokens" in row) == (2, False, False)
+
+
 async def test_where_nobody_counted_the_searches_the_reserved_money_stays_spent(
     serve: Any, upstream: Upstream, stored: Any
 ) -> None:
