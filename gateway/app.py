@@ -18,6 +18,7 @@ from gateway import config as configuration
 from gateway import signals
 from gateway.api import endpoint, errors, health, metrics, models, mounts, openapi, rerank, status, usage
 from gateway.api.hosts import Hosts
+from gateway.api.ids import Identified
 from gateway.api.paths import Forgiving
 from gateway.config import Config
 from gateway.reload import Reloader
@@ -80,6 +81,7 @@ def create(
     app.asgi_handler = Forgiving(app.asgi_handler, rerank.PATHS)
     if config.server.allowed_hosts:
         app.asgi_handler = Hosts(app.asgi_handler, config.server.allowed_hosts)
+    app.asgi_handler = Identified(app.asgi_handler, rerank.PATHS)
     return app
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from time import monotonic
@@ -22,9 +23,15 @@ class Loading:
         self.failure: str | None = None
         self._open = open_model
         self._backend: Backend | None = None
+        self._lock = asyncio.Lock()
 
     async def load(self) -> None:
-        """Load the model without blocking the event loop. Raises NotReady, saying why, if it cannot be served."""
+        """Load the model, once, without blocking the event loop. Raises NotReady, saying why, if that fails."""
+        async with self._lock:
+            if self._backend is None:
+                await self._load()
+
+    async def _load(self) -> None:
         try:
             self._backend = await in_daemon(self._open, self.model)
         except Exception as error:

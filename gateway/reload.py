@@ -46,22 +46,35 @@ class Reloader:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def watch(self) -> None:
-        """Reload whenever the file has changed, until cancelled."""
+        """Reload whenever the file has changed, until cancelled.
+
+        It may have changed since the configuration in force was read: a worker that takes another's place is started
+        with the configuration that the first one was started with.
+        """
+        await self.reload(though_equal=False)
         while True:
             await asyncio.sleep(LOOK_EVERY)
             seen = self._look()
             if None not in seen.values() and seen != self._seen:
                 await self.reload()
 
-    async def reload(self) -> bool:
+    async def reload(self, though_equal: bool = True) -> bool:
         """Put the file's configuration in force. If it cannot be, the log says why and nothing changes."""
         async with self._lock:
             self._seen = self._look()
             try:
-                config = await asyncio.to_thread(self._read)
+                config = self._completed(await asyncio.to_thread(self._read))
+                if config == self._service.config and not though_equal:
+                    return False
                 await self._swap(config)
-            except (ConfigError, RerankError, OSError) as error:
-                logger.error("%s was not reloaded, the configuration before stays in force: %s", self._path, error)
+            except Exception as error:  # Whatever it is, the watch must go on.
+                unforeseen = not isinstance(error, ConfigError | RerankError | OSError)
+                logger.error(
+                    "%s was not reloaded, the configuration before stays in force: %s",
+                    self._path,
+                    error,
+                    exc_info=unforeseen,
+                )
                 self._service.telemetry.reloaded("rejected")
                 return False
             # What was changed since it was read is seen as changed; a key file that is new is seen for the first time.
@@ -74,6 +87,11 @@ class Reloader:
         """Close at once what still waits for its last request."""
         await asyncio.gather(*self._closing)
 
+    def _completed(self, config: Config) -> Config:
+        """With what cannot change: the address, which may be the command line's, and the store, whose counts stay."""
+        now = self._service.config
+        return config.model_copy(update={"server": now.server, "store": now.store})
+
     def _look(self) -> dict[Path, tuple[int, int, int] | None]:
         """The stamps of the file, and of the one with more keys where there is one."""
         auth = self._service.config.auth
@@ -82,11 +100,6 @@ class Reloader:
 
     async def _swap(self, config: Config) -> None:
         service, old = self._service, self._service.routes
-        if config.server != service.config.server:
-            # The address may have been given on the command line, and cannot change while it is listened on.
-            config = config.model_copy(update={"server": service.config.server})
-        # What was counted stays counted; another store takes a restart.
-        config = config.model_copy(update={"store": service.config.store})
         exposure.check(config.server.host, config.server.port, config.server, config.auth)
         new = routing.build(config, old, Terms(config, service.books.store))
         try:

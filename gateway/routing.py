@@ -74,6 +74,8 @@ class Route(Struct, frozen=True):
         if self.hedge is None or self.budget is None or len(steps) < 2:
             return steps
         first, second, *rest = steps
+        if not second.parts:
+            return steps  # What answers at once would always win.
         pair = Hedge(first.backend, second.backend, self.hedge, choices[0].latency, self.budget)
         return [Step(pair, first.parts + second.parts), *rest]
 
@@ -97,6 +99,10 @@ class Routes:
         self._seen: dict[str, Route] = {}
         self._named: dict[str, Route] = {}
         self._named = {name: self._configured(name, model) for name, model in config.models.items()}
+        reached = [*config.models, *(fallback for model in config.models.values() for fallback in model.fallbacks)]
+        self._lasting = frozenset(path for name in reached for path in config.paths(name))
+        for path in [path for path in self._guarded if path not in self._lasting]:
+            self.resolve(path)
         self._checks = [self._check(name, opened) for name, opened in self._opened.items()]
 
     @property
@@ -229,7 +235,6 @@ class Routes:
         return opened is not None and opened.settings is guarded.settings and self._backend(provider, model) is not None
 
     def _absent(self, name: str) -> Absent:
-        provider, slash, model = name.partition("/")
         provider, slash, model = name[:LONGEST_NAME].partition("/")
         open_ended = [other for other, opened in self._opened.items() if opened.backend]
         meant = near(name, self.names()) + [f"{other}/{model}" for other in near(provider, open_ended) if slash]
@@ -252,7 +257,8 @@ class Routes:
         if len(self._seen) >= REMEMBERED_TARGETS:
             oldest = next(iter(self._seen))
             del self._seen[oldest]
-            self._guarded.pop(oldest, None)
+            if oldest not in self._lasting:
+                self._guarded.pop(oldest, None)
         self._seen[name] = route
 
 

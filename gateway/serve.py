@@ -11,14 +11,16 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from types import FrameType
 from typing import Any
 
 import uvicorn
 from litestar import Litestar
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from gateway import app as application
 from gateway.access.edge import AdminSettings
@@ -31,6 +33,9 @@ from providers.errors import RerankError
 
 EXIT_NOT_LOADED = 3
 """The exit status when a local model cannot be loaded."""
+
+LAST_WORDS = 0.25
+"""Seconds in which connections that are open may still send a request after the listener has closed."""
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
@@ -56,9 +61,80 @@ class Server(uvicorn.Server):
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop without losing whom the kernel has already let in: uvicorn alone would reset those connections."""
+        last = [connection for bound in sockets or () for connection in _waiting(bound)]
+        for listener in self.servers:
+            listener.close()
+        for bound in sockets or ():
+            bound.close()
+        for connection in last:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
+        if not self.force_exit:
+            await asyncio.sleep(LAST_WORDS)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        config, state = self.config, self.lifespan.state
+        return config.http_protocol_class(config=config, server_state=self.server_state, app_state=state)  # type: ignore[call-arg]  # as uvicorn makes it
+
+
+def _waiting(bound: socket.socket) -> Iterator[socket.socket]:
+    """The connections that nobody has accepted yet."""
+    with suppress(OSError):
+        while True:
+            yield bound.accept()[0]
+
+
+class WorkerProcess(Process):
+    """A worker that stops as `Server` does. Until it listens to SIGHUP by itself it ignores it."""
+
+    @property
+    def server(self) -> uvicorn.Server:
+        """Made in the worker."""
+        if self._server is None:
+            self._server = Server(self.config)
+        return self._server
+
+    def start(self) -> None:
+        """Start the process, which inherits what is ignored."""
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            super().start()
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
 
 class Supervisor(Multiprocess):
-    """uvicorn's supervisor, but SIGHUP goes to the workers, which reload without a restart."""
+    """uvicorn's supervisor with workers of ours. SIGHUP goes to them, and they reload without a restart."""
+
+    def init_processes(self) -> None:
+        """Start every worker."""
+        self.processes = [self._started() for _ in range(self.processes_num)]
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace workers that died or hang; stop where one cannot even start."""
+        for place, process in enumerate(self.processes):
+            if self.should_exit.is_set() or process.is_alive(timeout=WORKER_SILENCE):
+                continue
+            process.kill()
+            process.join()
+            if process.exitcode == STARTUP_FAILURE:
+                self.should_exit.set()
+            else:
+                print(f"worker {process.pid} died and is replaced", file=sys.stderr, flush=True)
+                self.processes[place] = self._started()
+
+    def _started(self) -> Process:
+        process = WorkerProcess(self.config, self.sockets)
+        process.start()
+        return process
+
+    def terminate_all(self) -> None:
+        """Let go of the sockets, too: whom the workers accept no more must be refused, not kept waiting."""
+        super().terminate_all()
+        for bound in self.sockets:
+            bound.close()
 
     def handle_hup(self) -> None:
         """Pass the signal on."""
@@ -104,6 +180,9 @@ def one_process(config: Config, bound: list[socket.socket], text: str, path: str
             print(text, flush=True)
 
     logs.configure(config.telemetry.logs)
+    if path is not None:
+        # Before the service listens to it, and after, it must not end the process.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     server = Server(uvicorn.Config(application.create(config, loaded, path), **_tls(config), **_options(config)))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(server.serve(sockets=bound))
@@ -119,7 +198,6 @@ def several_processes(config: Config, bound: list[socket.socket], text: str, pat
         worker,
         factory=True,
         workers=count,
-        timeout_worker_healthcheck=WORKER_SILENCE,
         **_tls(config),
         **_options(config),
     )

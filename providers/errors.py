@@ -6,6 +6,7 @@
     │   └── Unsupported             400  this target cannot do what was asked
     └── TargetError                 one target failed; the next may serve
         ├── Unreachable             502  no answer: DNS, connect, TLS, reset
+    │   └── AnswerBroken        502  an answer began, and was broken off
         ├── TargetTimeout           504  no answer in time
         ├── BadAnswer               502  a 200 that does not parse or breaks the contract
         ├── Rejected                 as is: 400, 404, 413, 422, 498
@@ -70,6 +71,12 @@ class Unreachable(TargetError):
 
     code = "upstream_unreachable"
     retryable = True
+
+
+class AnswerBroken(Unreachable):
+    """Some of an answer came, then the connection broke, or it was no HTTP."""
+
+    retryable = False
 
 
 class TargetTimeout(TargetError):

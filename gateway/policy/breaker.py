@@ -84,8 +84,10 @@ class BreakerState:
         """
         self._probing = self._probing and not probe
         if self.ejected:
+            if probe and now >= self.cooldown.until:
+                return self._eject(now, at_least)
             self.cooldown.extend(now, at_least)
-            return self._eject(now, at_least) if probe and now >= self.cooldown.until else None
+            return None
         self._count(now)
         return self._eject(now, at_least) if self._is_too_much() else None
 

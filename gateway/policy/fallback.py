@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from gateway.errors import BreakerOpen, DeadlineExceeded
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.deadline import share
-from providers.errors import Overloaded, RerankError
+from providers.errors import Overloaded, Rejected, RerankError
 from providers.types import Attempt, Backend, Ranking, RerankRequest
 
 _SOON = 0.005
@@ -33,8 +33,9 @@ class Fallback:
     """The first of several steps that answers.
 
     Every failure moves on, an upstream's 4xx too: what one provider refuses another may take. Only the caller's own
-    cancellation does not. Where no target was even asked because all their breakers are open, they are asked all the
-    same: the last target is never taken away.
+    cancellation does not. Where nobody else served, the targets that were left out because their breakers are open are
+    asked all the same: a healthy one may be among them, and the last target is never taken away. Only a request that
+    some target refused as such is not tried on them.
     """
 
     def __init__(self, steps: Sequence[Step], clock: Clock = CLOCK) -> None:
@@ -57,13 +58,24 @@ class Fallback:
                 failures.append(error)
                 if isinstance(error, BreakerOpen):
                     skipped.append(step)
-        if skipped and all(_is_skip(failure) for failure in failures):
-            return await self._insist(request, skipped)
+        if skipped and self._may_insist(request, failures):
+            return await self._insist(request, skipped, failures)
         raise self._verdict(request, failures)
 
-    async def _insist(self, request: RerankRequest, steps: Sequence[Step]) -> Ranking:
+    def _may_insist(self, request: RerankRequest, failures: list[RerankError]) -> bool:
+        refused = any(isinstance(failure, Rejected) for failure in failures)
+        return not refused and not request.call.insist and self._has_time(request)
+
+    async def _insist(self, request: RerankRequest, steps: Sequence[Step], failures: list[RerankError]) -> Ranking:
         call = replace(request.call, insist=True)
-        return await Fallback(steps, self._clock).rerank(replace(request, call=call))
+        try:
+            return await Fallback(steps, self._clock).rerank(replace(request, call=call))
+        except RerankError as error:
+            raise self._verdict(request, [*failures, error]) from error
+
+    def _has_time(self, request: RerankRequest) -> bool:
+        deadline = request.call.deadline
+        return deadline is None or self._clock.now() < deadline - _SOON
 
     def _in_time(self, request: RerankRequest, own: int, rest: int) -> RerankRequest:
         deadline = request.call.deadline
@@ -73,8 +85,8 @@ class Fallback:
         return replace(request, call=replace(request.call, deadline=now + share(deadline - now, own, rest)))
 
     def _verdict(self, request: RerankRequest, failures: list[RerankError]) -> RerankError:
-        deadline, attempts = request.call.deadline, request.call.attempts
-        if deadline is not None and attempts and self._clock.now() > deadline - _SOON:
+        attempts = request.call.attempts
+        if attempts and not self._has_time(request):
             return _deadline_exceeded(attempts)
         return next((failure for failure in failures if not _is_skip(failure)), failures[0])
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from gateway.errors import BreakerOpen
 from gateway.policy.latency import Latency
 from gateway.settings import Settings
 from providers.errors import RerankError
@@ -66,7 +67,7 @@ class Hedge:
         self._budget = budget
 
     async def rerank(self, request: RerankRequest) -> Ranking:
-        """The first ranking that comes. Raises the first target's error if both fail."""
+        """The first ranking that comes. Raises BreakerOpen if a target was left out, else the first one's error."""
         self._budget.called()
         delay = self._settings.after or self._latency.p95()
         first = asyncio.ensure_future(self._first.rerank(request))
@@ -103,8 +104,9 @@ async def _first_of(tasks: Sequence[asyncio.Future[Ranking]]) -> Ranking:
                     return task.result()
     finally:
         await _cancel(tasks)
-    failures = [task.exception() for task in tasks]
-    raise next(failure for failure in failures if isinstance(failure, RerankError))
+    failures = [failure for task in tasks if isinstance(failure := task.exception(), RerankError)]
+    # An open breaker goes first: who walks the targets then insists on those that were not asked.
+    raise next((failure for failure in failures if isinstance(failure, BreakerOpen)), failures[0])
 
 
 async def _cancel(tasks: Sequence[asyncio.Future[Ranking]]) -> None:

@@ -59,7 +59,9 @@ class RetryBudget:
 
 def can_help(error: RerankError) -> bool:
     """Whether the same call may go well a moment later: nothing of an answer had come, or one of STATUSES."""
-    return isinstance(error, Unreachable) if error.status is None else error.retryable and error.status in STATUSES
+    if isinstance(error, Unreachable):
+        return error.retryable
+    return error.retryable and error.status in STATUSES
 
 
 def pause(settings: RetrySettings, retry: int, chance: float) -> float:

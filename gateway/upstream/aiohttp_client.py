@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from gateway.upstream.network import host_of, proxy_of, system_reason, tls_context
 from gateway.upstream.seam import ClientSettings, Response, Timeouts
 from gateway.upstream.sentences import Sentences, translate
-from providers.errors import BadAnswer, TargetTimeout, Unreachable
+from providers.errors import AnswerBroken, BadAnswer, TargetTimeout, Unreachable
 
 _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 """What a stale connection looks like. ClientConnectorError, a subclass, is one that never stood."""
@@ -31,8 +31,8 @@ _SENTENCES: Sentences = (
     (aiohttp.ClientConnectorError, Unreachable, "could not connect to {host}: {reason}"),
     (aiohttp.ServerDisconnectedError, Unreachable, "{host} closed the connection without an answer"),
     (aiohttp.ClientOSError, Unreachable, "{host} closed the connection without an answer"),
-    (aiohttp.ClientPayloadError, Unreachable, "{host} broke off its answer"),
-    (aiohttp.ClientResponseError, Unreachable, "{host} did not answer in HTTP"),
+    (aiohttp.ClientPayloadError, AnswerBroken, "{host} broke off its answer"),
+    (aiohttp.ClientResponseError, AnswerBroken, "{host} did not answer in HTTP"),
     (Exception, Unreachable, "no answer from {host}: {reason}"),
 )
 
@@ -71,6 +71,8 @@ class AiohttpClient:
             left = replace(timeouts, total=max(timeouts.total - (monotonic() - started), 0.001))
             return await self._once(self._unpooled(), method, url, headers, body, left)
         except (aiohttp.ClientError, OSError) as error:
+            if _has_begun(error):
+                error = aiohttp.ClientPayloadError()
             # asyncio.TimeoutError is an OSError since Python 3.11.
             raise translate(error, _SENTENCES, url, timeouts, _reason(error)) from error
 
@@ -98,7 +100,10 @@ class AiohttpClient:
             allow_redirects=False,
             proxy=self._proxy(url),
         ) as answer:
-            return Response(answer.status, answer.headers, await self._body(answer, url))
+            try:
+                return Response(answer.status, answer.headers, await self._body(answer, url))
+            except _BROKEN as error:
+                raise aiohttp.ClientPayloadError from error
 
     async def _body(self, answer: aiohttp.ClientResponse, url: str) -> bytes:
         limit = self._settings.max_answer_bytes

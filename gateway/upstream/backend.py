@@ -61,7 +61,7 @@ class HttpBackend:
         sent_on = request.timing and request.timing.headers
         headers = {**(sent_on or request.call.headers), **self._headers}
         if request.call.deadline is not None:
-            headers["x-request-timeout-ms"] = str(int(timeouts.total * 1000))
+            headers["x-request-timeout-ms"] = str(int(timeouts.total * 1000) or 1)
         api, url = self._api(request)
         body = _encode(api.encode(request))
         start = time.monotonic()

@@ -12,7 +12,7 @@ import httpx
 from gateway.upstream.network import host_of, system_reason, tls_context
 from gateway.upstream.seam import ClientSettings, Response, Timeouts
 from gateway.upstream.sentences import Sentences, translate
-from providers.errors import BadAnswer, TargetTimeout, Unreachable
+from providers.errors import AnswerBroken, BadAnswer, TargetTimeout, Unreachable
 
 _BROKEN = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 """What a stale connection looks like."""
@@ -43,11 +43,15 @@ class HttpxClient:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
     ) -> Response:
         """See Client."""
+        seen = _Seen()
         try:
             async with asyncio.timeout(timeouts.total):
-                return await self._send(method, url, headers, body, _limits(timeouts))
+                return await self._send(method, url, headers, body, _limits(timeouts), seen)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            raise translate(error, _SENTENCES, url, timeouts, _reason(error)) from error
+            ours = translate(error, _SENTENCES, url, timeouts, _reason(error))
+            if isinstance(ours, Unreachable) and (seen.answered or _is_no_http(error)):
+                ours = AnswerBroken(ours.message)
+            raise ours from error
 
     async def aclose(self) -> None:
         """See Client."""
@@ -55,9 +59,8 @@ class HttpxClient:
         await self._fresh.aclose()
 
     async def _send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, limits: httpx.Timeout
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, limits: httpx.Timeout, seen: _Seen
     ) -> Response:
-        seen = _Seen()
         request = self._pooled.build_request(
             method, url, headers=headers, content=body, timeout=limits, extensions={"trace": seen.event}
         )
@@ -118,6 +121,11 @@ class _Seen:
 
 def _limits(timeouts: Timeouts) -> httpx.Timeout:
     return httpx.Timeout(connect=timeouts.connect, read=timeouts.read, write=timeouts.read, pool=timeouts.pool)
+
+
+def _is_no_http(error: Exception) -> bool:
+    """Whether something came that is no answer's head. httpcore has one sentence for a connection that said nothing."""
+    return isinstance(error, httpx.RemoteProtocolError) and not str(error).startswith("Server disconnected")
 
 
 def _reason(error: BaseException) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -30,13 +29,14 @@ LOWEST_PRIORITY = 999
 
 
 class Work(Struct, frozen=True):
-    """What the model must be told of one request."""
+    """What the model must be told of one request; `raw` asks a cross-encoder for its logits without the activation."""
 
     query: str
     documents: list[str]
     limit: int | None
     instruction: str | None
     priority: int
+    raw: bool = False
 
     def tokens(self, window: int) -> int:
         """A cheap estimate of the tokens to be fed."""
@@ -49,7 +49,7 @@ class Scorer(Protocol):
 
     window: int
 
-    def encode(self, query: str, documents: Sequence[str], limit: int | None, instruction: str | None) -> Encoded:
+    def encode(self, work: Work) -> Encoded:
         """Tokenise. Blocks; called by several threads at once. Raises RerankError."""
         ...
 
@@ -87,6 +87,7 @@ class Engine:
             texts=batcher.texts,
             tokens=batcher.tokens,
             padding=batcher.padding,
+            window=self._model.window,
         )
 
     async def aclose(self) -> None:
@@ -137,7 +138,7 @@ class Engine:
         self._check_open()
         start = time.monotonic()
         try:
-            encoded = self._model.encode(work.query, work.documents, work.limit, work.instruction)
+            encoded = self._model.encode(work)
         except RerankError:
             raise
         except Exception as error:
@@ -149,7 +150,7 @@ class Engine:
     def _ranking(self, job: Job, encoded: Encoded, seconds: float, scores: list[float]) -> Ranking:
         return Ranking(
             results=[Ranked(index, score) for index, score in enumerate(scores)],
-            usage=Usage(prompt_tokens=job.tokens, total_tokens=job.tokens),
+            usage=Usage(prompt_tokens=job.tokens, completion_tokens=0, total_tokens=job.tokens),
             details={
                 "tokenize_ms": _ms(seconds),
                 "queue_ms": _ms(job.waited),
@@ -186,8 +187,11 @@ def _work(request: RerankRequest) -> Work:
     limit = request.max_tokens_per_doc
     if limit is not None and limit < 1:
         raise InvalidRequest("max_tokens_per_doc must be at least 1")
+    active = request.extra.get("use_activation")
+    if active not in (None, True, False):
+        raise Unsupported("`use_activation` must be true or false")
     priority = min(max(request.priority or 0, 0), LOWEST_PRIORITY)
-    return Work(texts[0], texts[1:], limit, instruction, priority)
+    return Work(texts[0], texts[1:], limit, instruction, priority, raw=active is False)
 
 
 def _time_left(request: RerankRequest) -> float | None:

@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import gzip
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 import trustme
 
 from gateway.upstream import Client, ClientSettings, Timeouts, open_client
-from providers.errors import BadAnswer, RerankError, TargetTimeout, Unreachable
+from providers.errors import AnswerBroken, BadAnswer, RerankError, TargetTimeout, Unreachable
 from tests.gateway.loopback import Answer, Exchange, Loopback, hang, loopback, raw, reply, then_close, then_reset
 
 CLIENTS = ("default", "httpx")
@@ -77,12 +77,12 @@ BROKEN: dict[str, tuple[Answer, type[RerankError], str]] = {
     "reset before an answer": (then_reset(b""), Unreachable, ""),
     "closed before an answer": (then_close(b""), Unreachable, ""),
     "closed in the head": (then_close(HEAD + b"content-le"), Unreachable, ""),
-    "reset in the body": (then_reset(HEAD + b"content-length: 100\r\n\r\n[1"), Unreachable, ""),
-    "body shorter than said": (then_close(HEAD + b"content-length: 100\r\n\r\n[1]"), Unreachable, ""),
-    "chunks break off": (then_close(HEAD + b"transfer-encoding: chunked\r\n\r\nff\r\n[1"), Unreachable, ""),
-    "not HTTP": (then_close(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), Unreachable, ""),
-    "content-length is no number": (then_close(HEAD + b"content-length: many\r\n\r\n"), Unreachable, ""),
-    "not gzip": (reply(body=b"[1]" * 99, content_encoding="gzip"), Unreachable, ""),
+    "reset in the body": (then_reset(HEAD + b"content-length: 100\r\n\r\n[1"), AnswerBroken, ""),
+    "body shorter than said": (then_close(HEAD + b"content-length: 100\r\n\r\n[1]"), AnswerBroken, ""),
+    "chunks break off": (then_close(HEAD + b"transfer-encoding: chunked\r\n\r\nff\r\n[1"), AnswerBroken, ""),
+    "not HTTP": (then_close(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), AnswerBroken, ""),
+    "content-length is no number": (then_close(HEAD + b"content-length: many\r\n\r\n"), AnswerBroken, ""),
+    "not gzip": (reply(body=b"[1]" * 99, content_encoding="gzip"), AnswerBroken, ""),
     "hangs before an answer": (hang, TargetTimeout, "0.08 s"),
     "hangs in the body": (raw(HEAD + b"content-length: 100\r\n\r\n[1"), TargetTimeout, "0.08 s"),
     "too long": (reply(body=b"x" * 100_001), BadAnswer, "more than 100000 bytes"),
@@ -100,6 +100,14 @@ async def test_a_fault_becomes_our_error(client: Client, answer: Answer, error: 
         assert told in raised.value.message
         assert not [secret for secret in SECRETS if secret in raised.value.message]
         assert len(server.exchanges) == 1
+
+
+async def test_a_fault_before_an_answer_is_none_in_the_middle_of_one(client: Client) -> None:
+    async with loopback(then_reset(b""), then_close(b"")) as server:
+        for _ in range(2):
+            with pytest.raises(Unreachable) as raised:
+                await post(client, server.url)
+            assert raised.value.retryable
 
 
 async def test_after_every_fault_the_client_still_works(client: Client) -> None:
@@ -197,10 +205,11 @@ async def test_a_second_fault_is_not_sent_again(client: Client) -> None:
         assert len(server.exchanges) == 3
 
 
-async def test_begun_answers_are_not_sent_again(client: Client) -> None:
-    async with loopback(reply(), then_close(HEAD + b"content-length: 100\r\n\r\n[")) as server:
+@pytest.mark.parametrize("how", [then_close, then_reset])
+async def test_begun_answers_are_not_sent_again(client: Client, how: Callable[[bytes], Answer]) -> None:
+    async with loopback(reply(), how(HEAD + b"content-length: 100\r\n\r\n[")) as server:
         await post(client, server.url)
-        with pytest.raises(Unreachable):
+        with pytest.raises(AnswerBroken):
             await post(client, server.url)
         assert len(server.exchanges) == 2
 

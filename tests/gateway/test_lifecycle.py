@@ -125,6 +125,42 @@ def test_a_caller_that_hangs_up_cancels_the_upstream_call(
     _until(lambda: faulty.gone.get("accept and hang", 0) > gone)
 
 
+def test_a_caller_that_hangs_up_takes_its_texts_out_of_the_local_queue(start_gateway: Callable[..., Any]) -> None:
+    gateway = start_gateway(None)
+    gateway.wait_until_ready()
+    host, port = gateway.url.removeprefix("http://").split(":")
+    with httpx.Client(base_url=gateway.url, timeout=60, trust_env=False) as client:
+        model = client.get("/v1/models").json()["data"][0]["id"]
+        many = {"model": model, "query": "q", "documents": [f"{number} " + "word " * 200 for number in range(3000)]}
+        with socket.create_connection((host, int(port))) as caller:
+            _send(caller, many)
+            _until(lambda: _local(client, "queue_tokens") > 0)
+        _until(lambda: _local(client, "queue_tokens") == 0)
+        assert _local(client, "batch_texts_total") < 2000
+        answer = client.post("/v1/rerank", json={**ASK, "model": model})
+        assert answer.status_code == 200
+        assert _local(client, "batch_texts_total") < 2000
+
+
+def test_health_checks_take_a_target_out_and_bring_it_back(
+    faulty: FaultServer, start_gateway: Callable[..., Any]
+) -> None:
+    faulty.plays["health"] = "503"
+    tree = settings(faulty, "good")
+    address = faulty.url("health").removesuffix("/v1/rerank")
+    tree["providers"]["up"]["health_check"] = {"url": address, "interval": 0.1}
+    tree["models"]["best"]["fallbacks"] = ["passthrough/order"]
+    tree["providers"]["passthrough"] = {}
+    gateway = start_gateway(tree)
+    gateway.wait_until_ready()
+    with httpx.Client(base_url=gateway.url, trust_env=False) as client:
+        for health, server in (("503", "passthrough"), ("good", "up")):
+            faulty.plays["health"] = health
+            _until(lambda server=server: _served_by(client) == server)  # type: ignore[misc]
+    assert "fails its health check" in gateway.output
+    assert "passes its health check" in gateway.output
+
+
 @pytest.mark.parametrize("how", ["SIGHUP", "changed file"])
 def test_a_reload_under_load_loses_nothing(faulty: FaultServer, start_gateway: Callable[..., Any], how: str) -> None:
     gateway = start_gateway(settings(faulty, "good"))
@@ -173,8 +209,18 @@ def test_breakers_survive_a_reload(faulty: FaultServer, start_gateway: Callable[
     assert "breaker open" in answer["extra_fields"]["attempts"][0]["error"]
 
 
-def _send(caller: socket.socket) -> None:
-    body = json.dumps(ASK).encode()
+def _served_by(client: httpx.Client) -> str:
+    return str(client.post("/v1/rerank", json=ASK).json()["extra_fields"]["provider"])
+
+
+def _local(client: httpx.Client, name: str) -> float:
+    """The value of a metric of the local engine."""
+    lines = client.get("/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(f"rerank_gateway_local_{name}{{"))
+
+
+def _send(caller: socket.socket, asked: Any = ASK) -> None:
+    body = json.dumps(asked).encode()
     caller.sendall(b"POST /v1/rerank HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
 
 

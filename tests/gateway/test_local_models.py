@@ -6,6 +6,7 @@ import asyncio
 import threading
 from typing import Any
 
+import httpx
 import pytest
 
 from gateway.loading import Loading
@@ -198,3 +199,33 @@ async def test_load_of_a_failing_model_raises_for_whoever_waits(shelf) -> None:
     shelf.release.set()
     with pytest.raises(RerankError, match="local model m cannot be loaded: no"):
         await Loading(shelf.provider.open, LocalModel(name="m", path="x")).load()
+
+
+async def test_a_model_is_loaded_once_however_often_it_is_asked_for() -> None:
+    opened: list[Engine] = []
+
+    def open_slowly(model: LocalModel) -> Engine:
+        started.wait(10)
+        opened.append(Engine())
+        return opened[-1]
+
+    started = threading.Event()
+    loading = Loading(open_slowly, LocalModel(name="m", path="/nowhere"))
+    both = [asyncio.create_task(loading.load()) for _ in range(2)]
+    await asyncio.sleep(0)
+    started.set()
+    await asyncio.gather(*both)
+    assert len(opened) == 1
+
+
+async def test_tei_tells_the_window_of_the_loaded_model(embedded) -> None:
+    async with httpx.AsyncClient(base_url=embedded) as gateway:
+        info = (await gateway.get("/tei/info")).json()
+    assert info["max_input_length"] == 256
+
+
+async def test_raw_scores_are_taken_on_the_strict_mounts(embedded) -> None:
+    asked = {"model": "local/all-minilm-l6-v2", "query": "q", "documents": ["a", "b"], "raw_scores": True}
+    async with httpx.AsyncClient(base_url=embedded) as gateway:
+        response = await gateway.post("/infinity/rerank", json=asked)
+    assert response.status_code == 200

@@ -198,3 +198,27 @@ class TestThroughTheGateway:
     async def test_a_bad_request_asks_nobody(self, gateway) -> None:
         await gateway.post("/v1/rerank", json={"model": "a/m", "query": "", "documents": ["a"], "fallbacks": ["b/m"]})
         assert self.asked() == []
+
+
+async def test_reloads_do_not_gather_the_targets_that_only_callers_named() -> None:
+    config = from_tree(ROUTES)
+    routes = build(config)
+    for reload in range(3):
+        for number in range(REMEMBERED_TARGETS):
+            routes.resolve(f"one/invented-{reload}-{number}")
+        before, routes = routes, build(config, routes)
+        await before.aclose(routes)
+    assert len(routes.breakers()) <= REMEMBERED_TARGETS + 10
+    await routes.aclose()
+
+
+async def test_invented_names_do_not_push_out_what_is_known_of_a_configured_target() -> None:
+    tree = {**ROUTES, "models": {"best": {"target": "one/m", "fallbacks": ["one/spare"]}}}
+    routes = build(from_tree(tree))
+    for name in ("one/m", "one/spare"):
+        routes.resolve(name)
+    before = {name: routes.breakers()[name] for name in ("one/m", "one/spare")}
+    for number in range(REMEMBERED_TARGETS + 10):
+        routes.resolve(f"one/invented-{number}")
+    assert {name: routes.breakers()[name] for name in before} == before
+    await routes.aclose()

@@ -129,6 +129,14 @@ def test_a_failed_probe_ejects_for_longer() -> None:
     assert state.failed(31.0, probe=True) == pytest.approx(60)
 
 
+def test_a_probe_that_is_told_to_come_back_soon_is_a_failed_probe_all_the_same() -> None:
+    state = BreakerState(BreakerSettings(failures=1))
+    state.failed(0.0, probe=False)
+    assert state.admit(30.0)
+    assert state.failed(31.0, probe=True, at_least=1.0) == pytest.approx(60)
+    assert not state.admit(32.0)
+
+
 def test_retry_after_makes_an_ejection_longer() -> None:
     state = BreakerState(BreakerSettings(failures=1))
     assert state.failed(0.0, probe=False, at_least=500.0) == pytest.approx(500)

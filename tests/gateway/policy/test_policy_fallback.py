@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import BreakerOpen, DeadlineExceeded
+from gateway.errors import BreakerOpen, DeadlineExceeded, UnknownModel
 from gateway.policy.deadline import share
 from gateway.policy.fallback import Fallback, Step
 from providers.errors import Overloaded, Rejected, RerankError, TargetFailed, TargetTimeout
@@ -16,6 +16,7 @@ from providers.types import Attempt, Ranked, Ranking
 
 GOOD = Ranking(results=[Ranked(0, 1.0), Ranked(1, 0.5)])
 BAD = TargetFailed("bad", status=500)
+UNKNOWN = UnknownModel("unknown")
 OPEN = BreakerOpen("open", retry_after=9)
 FULL = Overloaded("full", retry_after=1)
 
@@ -35,6 +36,8 @@ def walk(time: Any, *backends: Any) -> Fallback:
         pytest.param([[OPEN, GOOD]], [2], id="the only one is asked in spite of its breaker"),
         pytest.param([[OPEN], [OPEN, GOOD]], [2, 2], id="all breakers open: all are asked in order"),
         pytest.param([[FULL], [OPEN, GOOD]], [1, 2], id="one full, the other open: the open one is asked"),
+        pytest.param([[OPEN, GOOD], [BAD]], [2, 1], id="the others failed: the open one may be well again"),
+        pytest.param([[OPEN, GOOD], [UNKNOWN]], [2, 1], id="a fallback that does not exist takes nobody's last target"),
     ],
 )
 async def test_who_is_asked(time: Any, scripted: Any, request_with: Any, scripts: Any, asked: list[int]) -> None:
@@ -47,7 +50,7 @@ async def test_who_is_asked(time: Any, scripted: Any, request_with: Any, scripts
     ("scripts", "told"),
     [
         pytest.param([[BAD], [Rejected("other", status=400)]], "bad", id="the first error"),
-        pytest.param([[OPEN], [BAD]], "bad", id="not the skip"),
+        pytest.param([[OPEN, Rejected("other", status=400)], [BAD]], "bad", id="of those asked the first"),
         pytest.param([[FULL], [BAD]], "bad", id="not the full queue"),
         pytest.param([[FULL], [FULL]], "full", id="nothing but full queues"),
         pytest.param([[OPEN, BAD], [OPEN]], "bad", id="what the insisting call found"),
@@ -59,12 +62,21 @@ async def test_whose_error_is_told(time: Any, scripted: Any, request_with: Any, 
     assert caught.value.message == told
 
 
-async def test_an_open_breaker_stays_shut_when_another_target_was_asked(
+async def test_a_request_that_a_target_refused_goes_through_no_open_breaker(
     time: Any, scripted: Any, request_with: Any
 ) -> None:
-    opened, bad = scripted([OPEN]), scripted([BAD])
-    with pytest.raises(TargetFailed):
-        await walk(time, opened, bad).rerank(request_with())
+    opened, refusing = scripted([OPEN]), scripted([Rejected("no", status=400)])
+    with pytest.raises(Rejected):
+        await walk(time, opened, refusing).rerank(request_with())
+    assert len(opened.requests) == 1
+
+
+async def test_past_the_deadline_nobody_insists(time: Any, scripted: Any, request_with: Any) -> None:
+    opened, slow = scripted([OPEN]), scripted([BAD], takes=5.0, time=time)
+    request = request_with(left=4.0, time=time)
+    request.call.attempts.append(Attempt("a", "m", None, "slow", 4000))
+    with pytest.raises(DeadlineExceeded):
+        await walk(time, opened, slow).rerank(request)
     assert len(opened.requests) == 1
 
 

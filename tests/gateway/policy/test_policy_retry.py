@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.errors import BreakerOpen
 from gateway.policy.retry import Retry, RetryBudget, RetrySettings, can_help, pause
 from providers.errors import (
+    AnswerBroken,
     BadAnswer,
     CredentialsRejected,
     Overloaded,
@@ -48,7 +49,7 @@ def retry(time: Any, backend: Any, **chosen: Any) -> Retry:
         *(pytest.param(error_of(status), True, id=str(status)) for status in PASSING),
         *(pytest.param(error_of(status), False, id=str(status)) for status in LASTING),
         pytest.param(Unreachable("x"), True, id="no answer began"),
-        pytest.param(Unreachable("x", status=200), False, id="an answer began"),
+        pytest.param(AnswerBroken("x"), False, id="an answer began"),
         pytest.param(TargetTimeout("x"), False, id="timeout: the time is gone"),
         pytest.param(BadAnswer("x"), False, id="malformed 200"),
         pytest.param(TargetFailed("internal error"), False, id="a fault of ours"),

@@ -19,7 +19,7 @@ from tiny_models import DOCUMENTS, bert, embedder, engine, request, scores
 from providers.errors import InvalidRequest, NotReady, Overloaded, TargetFailed, TargetTimeout, Unsupported
 from providers.local import PROVIDER
 from providers.local.batcher import Batcher
-from providers.local.engine import Engine
+from providers.local.engine import Engine, Work
 from providers.local.source import fetch
 from providers.local.tokens import Encoded, Tokens
 from providers.spec import LocalModel
@@ -36,10 +36,10 @@ class Gated:
     def __init__(self) -> None:
         self.gate, self.busy = threading.Event(), threading.Event()
 
-    def encode(self, query: str, documents: Sequence[str], limit: int | None, instruction: str | None) -> Encoded:
-        if query == "broken":
+    def encode(self, work: Work) -> Encoded:
+        if work.query == "broken":
             raise ValueError("secret")
-        texts = [Tokens([ord(letter) for letter in query + text]) for text in documents]
+        texts = [Tokens([ord(letter) for letter in work.query + text]) for text in work.documents]
         return Encoded(texts, [range(number, number + 1) for number in range(len(texts))])
 
     def scores(self, rows: list[Any], encoded: Encoded) -> list[float]:
@@ -131,6 +131,7 @@ async def test_a_request_that_comes_too_late_is_not_started(held: Held) -> None:
         pytest.param({"query": Parts([{"type": "text"}])}, Unsupported, id="query of content parts"),
         pytest.param({"documents": ["a", Parts([{"type": "image"}])]}, Unsupported, id="document of content parts"),
         pytest.param({"extra": {"instruction": 7}}, Unsupported, id="instruction that is no text"),
+        pytest.param({"extra": {"use_activation": "no"}}, Unsupported, id="use_activation of another type"),
         pytest.param({"max_tokens_per_doc": 0}, InvalidRequest, id="documents of no token"),
         pytest.param({"max_tokens_per_doc": -1}, InvalidRequest, id="documents of less than no token"),
         pytest.param({"query": "broken"}, TargetFailed, id="tokeniser fails"),

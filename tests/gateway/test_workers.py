@@ -1,0 +1,124 @@
+"""Several worker processes under signals: nothing is lost, and all of them change their configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+ASK = {"model": "passthrough/order", "query": "q", "documents": ["a", "b"]}
+BODY = json.dumps(ASK).encode()
+REQUEST = b"POST /v1/rerank HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY
+SETTINGS: dict[str, Any] = {"server": {"drain": 0.2, "grace": 5.0}, "providers": {"passthrough": {}}}
+
+
+class Newcomers:
+    """Callers of which each opens a new connection for every request, until nobody listens any more."""
+
+    def __init__(self, url: str, callers: int = 4) -> None:
+        host, port = url.removeprefix("http://").split(":")
+        self.seen: Counter[str] = Counter()
+        self._address = (host, int(port))
+        self._stop = False
+        self._threads = [threading.Thread(target=self._call) for _ in range(callers)]
+        for thread in self._threads:
+            thread.start()
+
+    def wait_for(self, count: int) -> None:
+        wanted = self.seen.total() + count
+        while self.seen.total() < wanted:
+            time.sleep(0.01)
+
+    def stop(self) -> Counter[str]:
+        self._stop = True
+        for thread in self._threads:
+            thread.join()
+        return self.seen
+
+    def _call(self) -> None:
+        while not self._stop and self.seen["refused"] < len(self._threads):
+            try:
+                with socket.create_connection(self._address, timeout=10) as connection:
+                    connection.sendall(REQUEST)
+                    self.seen[connection.recv(4096)[9:12].decode() or "closed without an answer"] += 1
+            except ConnectionRefusedError:
+                self.seen["refused"] += 1
+            except OSError as error:
+                self.seen[repr(error)] += 1
+
+
+def file_of(gateway: Any) -> Path:
+    return Path(f"/proc/{gateway.popen.pid}/cwd").resolve() / "gateway.yaml"
+
+
+def workers_of(gateway: Any) -> list[int]:
+    children = Path(f"/proc/{gateway.popen.pid}/task/{gateway.popen.pid}/children").read_text(encoding="ascii")
+    return [pid for pid in map(int, children.split()) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_connection_that_was_let_in_is_served_though_the_gateway_stops(
+    start_gateway: Callable[..., Any], workers: int
+) -> None:
+    gateway = start_gateway(SETTINGS, "--workers", str(workers))
+    gateway.wait_until_ready()
+    callers = Newcomers(gateway.url)
+    callers.wait_for(50)
+    gateway.popen.send_signal(signal.SIGTERM)
+    assert gateway.wait() == 0
+    assert set(callers.stop()) == {"200", "refused"}
+
+
+def test_all_workers_reload_and_lose_nothing(start_gateway: Callable[..., Any]) -> None:
+    gateway = start_gateway(SETTINGS, "--workers", "2")
+    gateway.wait_until_ready()
+    callers = Newcomers(gateway.url)
+    callers.wait_for(50)
+    file_of(gateway).write_text(yaml.safe_dump({**SETTINGS, "models": {"new": {"target": "passthrough/order"}}}))
+    gateway.popen.send_signal(signal.SIGHUP)
+    for _ in range(2):
+        gateway.wait_for("was reloaded")
+    callers.wait_for(50)
+    assert set(callers.stop()) == {"200"}
+    assert _statuses(gateway, "new") == {200}
+
+
+def test_a_worker_that_replaces_a_dead_one_has_the_newest_configuration(start_gateway: Callable[..., Any]) -> None:
+    gateway = start_gateway(SETTINGS, "--workers", "2")
+    gateway.wait_until_ready()
+    file_of(gateway).write_text(yaml.safe_dump({**SETTINGS, "models": {"new": {"target": "passthrough/order"}}}))
+    for _ in range(2):
+        gateway.wait_for("was reloaded")
+    for pid in workers_of(gateway):
+        os.kill(pid, signal.SIGKILL)
+    for _ in range(2):
+        gateway.wait_for("was reloaded")
+    assert _statuses(gateway, "new") == {200}
+
+
+def test_sighup_before_the_workers_listen_to_it_ends_none(start_gateway: Callable[..., Any]) -> None:
+    gateway = start_gateway(SETTINGS, "--workers", "2")
+    end = time.monotonic() + 20
+    while not (pids := workers_of(gateway)):
+        assert time.monotonic() < end
+    os.kill(pids[0], signal.SIGHUP)
+    gateway.wait_until_ready()
+    assert pids[0] in workers_of(gateway)
+    assert "died" not in gateway.output
+
+
+def _statuses(gateway: Any, model: str) -> set[int]:
+    """What new connections get, enough of them for both workers to be met."""
+    body = {**ASK, "model": model}
+    return {httpx.post(f"{gateway.url}/v1/rerank", json=body, trust_env=False).status_code for _ in range(20)}
