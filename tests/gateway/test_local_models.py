@@ -92,6 +92,18 @@ async def test_a_model_that_is_loading_is_answered_503_and_falls_back(opened, up
     assert served.json()["extra_fields"]["provider"] == "vllm"
 
 
+async def test_where_keys_are_asked_for_a_probe_tells_no_names(opened, upstream, shelf) -> None:
+    auth = {"keys": [{"name": "a", "hash": "sha256:" + "0" * 64}]}
+    gateway = await opened({**settings(upstream), "auth": auth})
+    waiting = await gateway.get("/readyz")
+    assert (waiting.status_code, waiting.json()["message"]) == (
+        503,
+        "a local model is not ready; /v1/status tells which",
+    )
+    shelf.release.set()
+    await until_ready(gateway)
+
+
 async def test_the_probes_tell_living_from_ready(opened, upstream, shelf) -> None:
     gateway = await opened(settings(upstream))
     assert (await gateway.get("/livez")).json() == {"status": "ok"}
