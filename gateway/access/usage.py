@@ -20,6 +20,11 @@ FLUSH_SECONDS = 1.0
 MOST_ROWS = 100_000
 """Rows that wait while the store is down; beyond that, new ones are dropped and counted as lost."""
 
+MOST_MODELS = 1000
+"""Models of one key and day that are told apart: some upstreams take any name, and callers could invent them."""
+
+OTHERS = "_other"
+"""What the others are counted under."""
 
 _EPOCH = date(1970, 1, 1).toordinal()
 
@@ -28,7 +33,7 @@ class UsageRow(Struct, omit_defaults=True, kw_only=True):
     """What one key used of one model on one day (UTC).
 
     Attributes:
-        model: `provider/model` as it served; absent for failed requests.
+        model: `provider/model` as it served; absent for failed requests, `_other` beyond a thousand names.
         tokens: as providers counted them; answers that came without a count add nothing.
         cost: US dollars, of the answers whose price is known, absent if none is; see `unpriced_requests`.
     """
@@ -61,6 +66,7 @@ class Ledger:
         self._clock = clock
         self._waiting: dict[Row, Figures] = {}
         self._flushing = asyncio.Lock()
+        self._models: dict[str, set[str]] = {}
         self._day_number = -1
         self._day = ""
         self.lost = 0
@@ -108,7 +114,14 @@ class Ledger:
         return [usage(row, figures) for row, figures in sorted(rows.items()) if key is None or row[1] == key]
 
     def _row(self, key: str, model: str) -> Figures:
-        row = (self._today(), key, model)
+        day = self._today()
+        models = self._models.setdefault(key, set())
+        if model not in models:
+            if len(models) < MOST_MODELS:
+                models.add(model)
+            else:
+                model = OTHERS
+        row = (day, key, model)
         figures = self._waiting.get(row)
         if figures is None:
             figures = Figures()
@@ -121,6 +134,7 @@ class Ledger:
     def _today(self) -> str:
         number = int(self._clock()) // 86_400
         if number != self._day_number:
+            self._models.clear()
             self._day_number, self._day = number, f"{date.fromordinal(_EPOCH + number):%Y-%m-%d}"
         return self._day
 

@@ -137,7 +137,9 @@ class ValkeyStore:
         found: dict[Row, Figures] = {}
         for day, fields in zip(days, await self._ask(pipeline.execute), strict=True):
             for field, amount in fields.items():
-                key, model, name = field.split(_SEPARATOR)
+                # A caller may have put anything into the model's name, the separator too; not into the others.
+                key, _, rest = field.partition(_SEPARATOR)
+                model, _, name = rest.rpartition(_SEPARATOR)
                 setattr(found.setdefault((day, key, model), Figures()), name, int(amount))
         return found
 

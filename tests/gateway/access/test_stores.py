@@ -13,10 +13,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.access import usage
 from gateway.access.counters import Charge, Figures, Store, Taken
 from gateway.access.memory import DAYS_KEPT, MemoryStore
 from gateway.access.valkey import PREFIX, ValkeyStore
 from gateway.errors import StoreDown
+from providers.types import Ranking, RerankRequest
 from tests.gateway.access import servers
 
 needs_server = pytest.mark.skipif(servers.binary() is None, reason="no valkey-server or redis-server on this machine")
@@ -117,6 +119,27 @@ async def test_usage_adds_up(store: Store) -> None:
         await store.add({row: Figures(requests=1, nano_usd=5), ("2026-11-19", "x", ""): Figures(failed_requests=1)})
     found = await store.rows(["2026-11-20"])
     assert found == {row: Figures(requests=2, nano_usd=10)}
+
+
+@pytest.mark.parametrize("model", ["a\x1fb", "\x1f", "a/b\nc", "", "ü"], ids=ascii)
+async def test_usage_of_whatever_a_caller_names_a_model_can_be_read(model: str, store: Store) -> None:
+    rows = {("2026-11-20", "team", model): Figures(requests=2, documents=3)}
+    await store.add(rows)
+    assert await store.rows(["2026-11-20"]) == rows
+
+
+async def test_invented_names_fill_no_memory() -> None:
+    store = MemoryStore()
+    ledger = usage.Ledger(store)
+    request = RerankRequest(model="m", query="q", documents=["d"])
+    for number in range(usage.MOST_MODELS + 50):
+        ledger.served("team", request, Ranking(results=[], provider="p", model=f"m{number}"))
+    ledger.served("other team", request, Ranking(results=[], provider="p", model="mine"))
+    rows = await ledger.read([ledger._day], None)
+    assert len(rows) == usage.MOST_MODELS + 2
+    assert sum(row.requests for row in rows) == usage.MOST_MODELS + 51
+    assert [row.requests for row in rows if row.model == usage.OTHERS] == [50]
+    assert [row.model for row in rows if row.key == "other team"] == ["p/mine"]
 
 
 async def test_the_limit_holds_for_many_at_once(store: Store) -> None:
