@@ -32,7 +32,11 @@ CONFIG_VARIABLE = "RERANK_GATEWAY_CONFIG"
 
 
 def create(
-    config: Config, loaded: Callable[[RerankError | None], None] = lambda error: None, path: str | None = None
+    config: Config,
+    loaded: Callable[[RerankError | None], None] = lambda error: None,
+    path: str | None = None,
+    service: Service | None = None,
+    read: Callable[[str], Config] | None = None,
 ) -> Litestar:
     """The application of one configuration.
 
@@ -40,8 +44,10 @@ def create(
         config: checked.
         loaded: called once, when every local model is loaded, or with the error of the one that cannot be.
         path: the configuration's file, to be watched.
+        service: of that configuration; by default, one that tells of everything it does.
+        read: gives the configuration in the file after a change; by default, all of it.
     """
-    service = Service(config)
+    service = service or Service(config)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -49,7 +55,7 @@ def create(
         service.telemetry.open()
         loading = asyncio.create_task(_load(service, loaded))
         try:
-            async with _reloads(service, path) as reload:
+            async with _reloads(service, path, read or read_config) as reload:
                 with signals.handled(service, config.server.drain, reload):
                     yield
         finally:
@@ -114,12 +120,14 @@ def _cors(origins: list[str]) -> CORSConfig | None:
 
 
 @asynccontextmanager
-async def _reloads(service: Service, path: str | None) -> AsyncIterator[Callable[[], object] | None]:
+async def _reloads(
+    service: Service, path: str | None, read: Callable[[str], Config]
+) -> AsyncIterator[Callable[[], object] | None]:
     """Watches the file; gives what reloads it at once."""
     if path is None:
         yield None
         return
-    reloader = Reloader(service, Path(path), lambda: read_config(path))
+    reloader = Reloader(service, Path(path), lambda: read(path))
     running: set[asyncio.Task[Any]] = {asyncio.create_task(reloader.watch())}
 
     def reload() -> None:

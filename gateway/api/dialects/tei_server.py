@@ -119,9 +119,8 @@ def info(service: Service, model: str | None, headers: Headers) -> Info:
     """About that model or the default one. Raises Unauthorized, ModelNotAllowed, UnknownModel."""
     caller = auth.principal(service, headers)
     name = _known(service, model, caller)
-    loads = [loading.load_of() for loading in service.routes.loading(name)]
-    windows = [load.window for load in loads if load is not None]
-    return Info(name, windows[0] if windows else LONGEST_INPUT, version("rerank-gateway"))
+    windows = [loading.window() for loading in service.routes.loading(name)]
+    return Info(name, (windows[0] if windows else None) or LONGEST_INPUT, version("rerank-gateway"))
 
 
 async def check_health(service: Service, model: str | None, headers: Headers) -> None:

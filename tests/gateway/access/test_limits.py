@@ -271,6 +271,53 @@ async def test_a_token_price_is_reserved_at_its_most_and_corrected(serve: Any, u
     assert answers == [200] * fit + [402] * (12 - fit)
 
 
+LARGE: dict[str, dict[str, Any]] = {
+    "many documents": {"documents": ["a"] * 1001},
+    "documents that count as several": {"documents": ["word " * 1000] * 90},
+    "a query that makes them so": {"query": "word " * 1000, "documents": ["a"] * 90},
+}
+
+
+@pytest.mark.parametrize("fields", LARGE.values(), ids=LARGE.keys())
+async def test_a_request_of_several_searches_does_not_fit_into_the_budget_of_one(
+    fields: dict[str, Any], serve: Any, upstream: Upstream, stored: Any
+) -> None:
+    caller = await team(serve, stored, budget={"usd": SEARCH})
+    assert (await caller.ask(**fields)).status_code == 402
+    assert upstream.calls == []
+    assert (await caller.ask()).status_code == 200
+
+
+LIES: dict[str, dict[str, Any]] = {
+    "searches below nothing": {"search_units": -1000},
+    "more searches than there can be": {"search_units": 1e300},
+    "both": {"search_units": -1, "input_tokens": -(10**30)},
+}
+
+
+@pytest.mark.parametrize("billed", LIES.values(), ids=LIES.keys())
+async def test_an_upstream_that_lies_about_its_counts_changes_no_budget_and_no_rate(
+    billed: dict[str, Any], serve: Any, upstream: Upstream, stored: Any
+) -> None:
+    upstream.usage = {"billed_units": billed}
+    caller = await team(serve, stored, budget={"usd": 2 * SEARCH}, limits={"tokens": "100000/hour"})
+    assert [(await caller.ask()).status_code for _ in range(3)] == [200, 200, 402]
+    [row] = [row for row in (await caller.usage()).json()["data"] if "model" in row]
+    assert (row["unpriced_requests"], "search_units" in row, "tokens" in row) == (2, False, False)
+
+
+async def test_where_nobody_counted_the_searches_the_reserved_money_stays_spent(
+    serve: Any, upstream: Upstream, stored: Any
+) -> None:
+    upstream.usage = {}
+    caller = await team(serve, stored, budget={"usd": 2.5 * SEARCH})
+    answers = [await caller.ask() for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 402]
+    assert "cost" not in answers[0].json()["extra_fields"]
+    usage = (await caller.usage()).json()["data"]
+    assert [(row["unpriced_requests"], "cost" in row) for row in usage if "model" in row] == [(2, False)]
+
+
 async def test_at_once_no_more_is_spent_than_the_budget_has(serve: Any, upstream: Upstream, stored: Any) -> None:
     caller = await team(serve, stored, budget={"usd": 7 * SEARCH})
     answers = await asyncio.gather(*(caller.ask() for _ in range(20)))
@@ -429,6 +476,11 @@ def test_no_tokenizer_makes_more_tokens_than_are_reserved(text: str) -> None:
     request = RerankRequest(model="", query=text, documents=[text, text])
     assert most_tokens(request) >= 4 * len(text.encode())
     assert likely_tokens(request) <= most_tokens(request)
+
+
+def test_of_pairs_the_longest_query_counts() -> None:
+    pairs = RerankRequest(model="m", query="q", queries=["q", "long " * 100], documents=["a", "b"])
+    assert most_tokens(pairs) > 1000
 
 
 def test_content_parts_count_too() -> None:
