@@ -13,6 +13,7 @@ from typing import Any
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp, ControllerRouterHandler
 
 from gateway import config as configuration
 from gateway import signals
@@ -63,16 +64,7 @@ def create(
             await service.telemetry.aclose()
 
     app = Litestar(
-        route_handlers=[
-            endpoint.route(service, rerank.dialect(lambda: service.routes.default_model())),
-            *mounts.routes(service),
-            models.route(service),
-            usage.route(service),
-            *health.route(service),
-            *metrics.route(service),
-            status.route(service),
-            openapi.assets(),
-        ],
+        route_handlers=_routes(service),
         lifespan=[lifespan],
         exception_handlers={
             HTTPException: errors.http_exception,
@@ -84,10 +76,7 @@ def create(
         logging_config=None,
         debug=False,
     )
-    app.asgi_handler = Forgiving(app.asgi_handler, rerank.PATHS)
-    if config.server.allowed_hosts:
-        app.asgi_handler = Hosts(app.asgi_handler, config.server.allowed_hosts)
-    app.asgi_handler = Identified(app.asgi_handler, rerank.PATHS)
+    app.asgi_handler = _guarded(app.asgi_handler, config)
     return app
 
 
@@ -101,6 +90,27 @@ def from_environment() -> Litestar:
 def read_config(path: str | None) -> Config:
     """The configuration in that file; without one, what the environment suggests. Raises ConfigError."""
     return configuration.load(Path(path), os.environ) if path else configuration.default(os.environ)
+
+
+def _routes(service: Service) -> list[ControllerRouterHandler]:
+    return [
+        endpoint.route(service, rerank.dialect(lambda: service.routes.default_model())),
+        *mounts.routes(service),
+        models.route(service),
+        usage.route(service),
+        *health.route(service),
+        *metrics.route(service),
+        status.route(service),
+        openapi.assets(),
+    ]
+
+
+def _guarded(app: ASGIApp, config: Config) -> ASGIApp:
+    """What stands before all routes. Middleware of the framework would cost the hot route more."""
+    app = Forgiving(app, rerank.PATHS)
+    if config.server.allowed_hosts:
+        app = Hosts(app, config.server.allowed_hosts)
+    return Identified(app, rerank.PATHS)
 
 
 def _cors(origins: list[str]) -> CORSConfig | None:

@@ -19,6 +19,7 @@ from gateway.api.ids import request_id
 from gateway.api.request import Body, WireDocument, canonical
 from gateway.app import read_config
 from gateway.cli.table import table
+from gateway.config import endpoint
 from gateway.service import Service
 from providers.errors import InvalidRequest, TargetFailed, Unreachable
 from providers.types import Call
@@ -105,7 +106,7 @@ def _asked(url: str, body: Body) -> dict[str, Any]:
     headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
     try:
         response = httpx.post(
-            url.rstrip("/") + "/v1/rerank", content=msgspec.json.encode(body), headers=headers, timeout=300
+            endpoint(url, "/v1/rerank"), content=msgspec.json.encode(body), headers=headers, timeout=300
         )
         reply = response.json()
     except (httpx.HTTPError, httpx.InvalidURL) as error:

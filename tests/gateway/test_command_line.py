@@ -216,10 +216,11 @@ class TestRerank:
         assert status == 0
         assert reply["results"] == [{"index": 1, "relevance_score": 0.2, "document": {"text": "the capital is Paris"}}]
 
-    def test_asks_a_running_gateway_and_reads_standard_input(self, start_gateway, vendor, tmp_path) -> None:
+    @pytest.mark.parametrize("path", ["/", "/v1/rerank"], ids=["a base", "a full endpoint"])
+    def test_asks_a_running_gateway_and_reads_standard_input(self, path, start_gateway, vendor, tmp_path) -> None:
         gateway = start_gateway({"providers": {"cohere": {"base_url": vendor.url}}})
         gateway.wait_until_ready()
-        arguments = ("rerank", "--url", f"{gateway.url}/", "--model", "cohere/m", "--query", "capital")
+        arguments = ("rerank", "--url", f"{gateway.url}{path}", "--model", "cohere/m", "--query", "capital")
         done = run(*arguments, cwd=tmp_path, given=b'{"text": "the capital"}\n"grass"\n')
         assert done.returncode == 0
         assert "the capital" in done.stdout.splitlines()[1]

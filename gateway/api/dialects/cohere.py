@@ -16,8 +16,9 @@ from msgspec import Struct
 
 from gateway.api.answer import ApiVersion, Counts, Meta
 from gateway.api.dialect import Asked, Dialect, Incoming, Refusal
-from gateway.api.dialects.wording import Invalid, Wording, checked, given, reader
+from gateway.api.dialects.wording import Invalid, Wording, checked, reader
 from gateway.errors import UnknownModel
+from providers.dialects.fields import present
 from providers.types import Input, Ranking, Usage
 
 WORDING = Wording(
@@ -85,7 +86,7 @@ def v1() -> Dialect:
             documents=_texts(body.documents, fields),
             limit=body.top_n,
             return_documents=bool(body.return_documents),
-            extra=given(max_chunks_per_doc=body.max_chunks_per_doc),
+            extra=present(max_chunks_per_doc=body.max_chunks_per_doc),
         )
         _check_size(len(request.documents), body.max_chunks_per_doc or 1)
         return Asked(request, list(body.documents or ()), form="1")

@@ -15,11 +15,13 @@ import msgspec
 from msgspec import Struct
 
 from gateway.api.dialect import Asked, DefaultModel, Dialect, Incoming, Refusal
-from gateway.api.dialects.wording import Invalid, Wording, checked, given, reader
+from gateway.api.dialects.vllm import Tokens, tokens
+from gateway.api.dialects.wording import Invalid, Wording, checked, reader
 from gateway.api.errors import status_of
 from gateway.errors import UnknownModel
+from providers.dialects.fields import present
 from providers.errors import RerankError
-from providers.types import Input, Ranking, Usage
+from providers.types import Input, Ranking
 
 WORDING = Wording(
     json="JSON decode error: {}",
@@ -51,11 +53,6 @@ class Result(Struct, omit_defaults=True):
     relevance_score: float
     index: int
     document: str | None = None
-
-
-class Tokens(Struct):
-    prompt_tokens: int
-    total_tokens: int
 
 
 class Answer(Struct):
@@ -107,7 +104,7 @@ def dialect(default_model: DefaultModel) -> Dialect:
             documents=list[Input](body.documents) if body.documents is not None else None,
             limit=body.top_n,
             return_documents=bool(body.return_documents),
-            extra=given(use_activation=False) if body.raw_scores else {},
+            extra=present(use_activation=False) if body.raw_scores else {},
         )
         return Asked(request, [])
 
@@ -129,7 +126,7 @@ def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
         Result(row.relevance_score, row.index, _text(ranked[row.index]) if ranked else None) for row in ranking.results
     ]
     call = asked.request.call
-    return _encode(Answer("rerank", results, ranking.model, _tokens(ranking.usage), f"infinity-{call.id}", int(time())))
+    return _encode(Answer("rerank", results, ranking.model, tokens(ranking.usage), f"infinity-{call.id}", int(time())))
 
 
 def refuse(refusal: Refusal) -> bytes:
@@ -149,12 +146,6 @@ def status(error: RerankError) -> int:
     if isinstance(error, Invalid):
         return 422
     return 400 if isinstance(error, UnknownModel) else status_of(error)
-
-
-def _tokens(usage: Usage | None) -> Tokens:
-    counted = usage or Usage()
-    prompt = counted.prompt_tokens or counted.total_tokens or 0
-    return Tokens(prompt, counted.total_tokens or prompt)
 
 
 def _text(document: Input) -> str | None:

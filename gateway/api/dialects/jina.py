@@ -15,9 +15,10 @@ import msgspec
 from msgspec import Struct
 
 from gateway.api.dialect import Asked, Dialect, Incoming, Refusal
-from gateway.api.dialects.wording import Invalid, Wording, checked, given, reader
+from gateway.api.dialects.wording import Invalid, Wording, checked, reader
 from gateway.api.errors import status_of
 from gateway.errors import UnknownModel
+from providers.dialects.fields import present
 from providers.errors import RerankError
 from providers.types import Input, Parts, Ranking
 
@@ -109,7 +110,7 @@ def dialect() -> Dialect:
             limit=body.top_n,
             return_documents=bool(body.return_documents),
             max_tokens_per_doc=body.max_doc_length,
-            extra=given(truncation=body.truncation, max_doc_length=body.max_doc_length),
+            extra=present(truncation=body.truncation, max_doc_length=body.max_doc_length),
         )
         return Asked(request, [], form=body.documents)
 

@@ -14,8 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from gateway.api.dialect import Asked, DefaultModel, Dialect, Incoming, Refusal
-from gateway.api.dialects.wording import Invalid, Wording, checked, given, reader
+from gateway.api.dialects.wording import Invalid, Wording, checked, reader
 from gateway.api.errors import status_of
+from providers.dialects.fields import present
 from providers.errors import RerankError
 from providers.types import Input, Ranking
 
@@ -88,7 +89,7 @@ def decoder(
             documents=list[Input](body.texts) if body.texts is not None else None,
             documents_field="texts",
             return_documents=bool(body.return_text),
-            extra=given(truncation=body.truncate, use_activation=False if body.raw_scores else None),
+            extra=present(truncation=body.truncate, use_activation=False if body.raw_scores else None),
         )
         return Asked(request, [])
 

@@ -15,9 +15,10 @@ import msgspec
 from msgspec import Struct
 
 from gateway.api.dialect import Asked, DefaultModel, Dialect, Incoming, Refusal
-from gateway.api.dialects.wording import Invalid, Wording, checked, given, reader
+from gateway.api.dialects.wording import Invalid, Wording, checked, reader
 from gateway.api.ids import request_id
 from gateway.errors import UnknownModel
+from providers.dialects.fields import present
 from providers.types import Call, Input, Parts, Ranking, Usage
 
 WORDING = Wording(
@@ -75,7 +76,7 @@ class Options(Struct, kw_only=True):
 
     def extra(self) -> dict[str, Any]:
         """The vendor's own fields that were given."""
-        return given(**{name: getattr(self, name) for name in _EXTRAS})
+        return present(**{name: getattr(self, name) for name in _EXTRAS})
 
 
 _EXTRAS = [

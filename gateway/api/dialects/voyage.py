@@ -13,9 +13,10 @@ from msgspec import Struct
 
 from gateway.api.answer import Row
 from gateway.api.dialect import Asked, Dialect, Incoming, Refusal
-from gateway.api.dialects.wording import Wording, checked, given, reader
+from gateway.api.dialects.wording import Wording, checked, reader
 from gateway.api.errors import status_of
 from gateway.errors import UnknownModel
+from providers.dialects.fields import present
 from providers.errors import RerankError
 from providers.types import Input, Ranking, Usage
 
@@ -71,7 +72,7 @@ def dialect() -> Dialect:
             limit=body.top_k,
             limit_field="top_k",
             return_documents=bool(body.return_documents),
-            extra=given(truncation=body.truncation),
+            extra=present(truncation=body.truncation),
         )
         return Asked(request, [])
 

@@ -102,11 +102,6 @@ def checked(
     )
 
 
-def given(**fields: Any) -> dict[str, Any]:
-    """The vendor's own fields that have a value, for the adapters which declare them."""
-    return {name: value for name, value in fields.items() if value is not None}
-
-
 def _blank(text: Input | None) -> bool:
     return text is None or (isinstance(text, str) and (not text or text.isspace()))
 

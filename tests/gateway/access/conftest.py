@@ -62,7 +62,7 @@ def config(**sections: Any) -> Config:
         },
         **sections,
     }
-    return configuration._checked(tree, [])
+    return configuration.from_tree(tree)
 
 
 def key(name: str = "team", **settings: Any) -> tuple[str, dict[str, Any]]:
