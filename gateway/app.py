@@ -55,9 +55,10 @@ def create(
             await service.aclose()
             await service.telemetry.aclose()
 
+    unified = endpoint.route(service, rerank.dialect(lambda: service.routes.default_model()))
     app = Litestar(
         route_handlers=[
-            endpoint.route(service, rerank.dialect(lambda: service.routes.default_model())),
+            unified,
             *mounts.routes(service),
             models.route(service),
             usage.route(service),
@@ -77,7 +78,9 @@ def create(
         logging_config=None,
         debug=False,
     )
-    app.asgi_handler = Forgiving(app.asgi_handler, rerank.PATHS)
+    # Browsers' preflight requests are the application's.
+    direct = app.asgi_handler if config.server.cors else unified.fn
+    app.asgi_handler = Forgiving(app.asgi_handler, dict.fromkeys(rerank.PATHS, direct))
     if config.server.allowed_hosts:
         app.asgi_handler = Hosts(app.asgi_handler, config.server.allowed_hosts)
     return app
