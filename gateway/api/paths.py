@@ -22,7 +22,7 @@ class Forgiving:
 
     Args:
         app: what answers.
-        direct: what answers on exactly these paths. Going there past the application's routing saves CPU (docs/performance.md).
+        direct: what answers on exactly these paths, past the routing, which costs CPU (docs/performance.md).
     """
 
     def __init__(self, app: ASGIApp, direct: Mapping[str, ASGIApp]) -> None:
