@@ -2,11 +2,16 @@
 FROM python:3.12-slim AS build
 ARG EXTRAS=[local]
 WORKDIR /build
+COPY requirements.lock requirements-upstreams.lock ./
+RUN python -m venv /opt/gateway \
+ && /opt/gateway/bin/python -m pip install --no-cache-dir --no-deps --require-hashes \
+      --requirement "requirements$([ -n "$EXTRAS" ] || echo -upstreams).lock"
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
 COPY providers providers
-RUN python -m venv /opt/gateway \
- && /opt/gateway/bin/python -m pip install --no-cache-dir ".${EXTRAS}"
+# Everything is there but torch, whose builds differ by accelerator, and what comes with it.
+RUN /opt/gateway/bin/python -m pip install --no-cache-dir --no-build-isolation ".${EXTRAS}" \
+ && /opt/gateway/bin/python -m pip check
 
 FROM python:3.12-slim
 # Nothing in the working directory may stand in for a module, and nothing is buffered on its way to the log.

@@ -49,7 +49,7 @@ $(BIN)/python:
 $(VENV)/serve: $(BIN)/python pyproject.toml requirements.lock
 	@echo "Installing the gateway with its local engine; the first time takes a few minutes."
 	$(BIN)/python -m pip install --quiet --quiet --no-deps --require-hashes --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --quiet --editable '.[local]'
+	$(BIN)/python -m pip install --quiet --quiet --no-build-isolation --editable '.[local]'
 	touch $@
 
 $(VENV)/develop: $(VENV)/serve requirements-dev.lock
@@ -64,13 +64,15 @@ audit: $(VENV)/develop
 sbom: $(VENV)/develop
 	$(BIN)/cyclonedx-py environment --output-reproducible --of JSON -o sbom.json $(BIN)/python
 
+# requirements-upstreams.lock is for images without the local engine.
 # torch is resolved by itself, for the machine it is installed on: its builds differ by accelerator.
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 WITH_TORCH := torch triton $(shell cat .ci/with-torch.txt)
 
 lock: $(BIN)/python
 	$(BIN)/python -m pip install --quiet --quiet 'uv>=0.9'
-	$(LOCK) --quiet --extra local $(addprefix --no-emit-package ,$(WITH_TORCH)) --output-file requirements.lock
+	$(LOCK) --quiet --group build --output-file requirements-upstreams.lock
+	$(LOCK) --quiet --group build --constraint requirements-upstreams.lock --extra local $(addprefix --no-emit-package ,$(WITH_TORCH)) --output-file requirements.lock
 	$(LOCK) --quiet --group test --group check --group audit --constraint requirements.lock --output-file requirements-dev.lock
 
 clean:

@@ -8,6 +8,7 @@ import sys
 
 SECONDS = 90
 AUDIT = [sys.executable, "-m", "pip_audit", "--disable-pip", "--no-deps", "--progress-spinner", "off", "-f", "json"]
+# What the image without the engine holds is a part of the first.
 LOCKS = ["-r", "requirements.lock", "-r", "requirements-dev.lock"]
 
 

@@ -18,6 +18,7 @@ from gateway import config as configuration
 from gateway import signals
 from gateway.api import endpoint, errors, health, metrics, models, mounts, openapi, rerank, status, usage
 from gateway.api.hosts import Hosts
+from gateway.api.ids import Identified
 from gateway.api.paths import Forgiving
 from gateway.config import Config
 from gateway.reload import Reloader
@@ -30,7 +31,11 @@ CONFIG_VARIABLE = "RERANK_GATEWAY_CONFIG"
 
 
 def create(
-    config: Config, loaded: Callable[[RerankError | None], None] = lambda error: None, path: str | None = None
+    config: Config,
+    loaded: Callable[[RerankError | None], None] = lambda error: None,
+    path: str | None = None,
+    service: Service | None = None,
+    read: Callable[[str], Config] | None = None,
 ) -> Litestar:
     """The application of one configuration.
 
@@ -38,8 +43,10 @@ def create(
         config: checked.
         loaded: called once, when every local model is loaded, or with the error of the one that cannot be.
         path: the configuration's file, to be watched.
+        service: of that configuration; by default, one that tells of everything it does.
+        read: gives the configuration in the file after a change; by default, all of it.
     """
-    service = Service(config)
+    service = service or Service(config)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -47,7 +54,7 @@ def create(
         service.telemetry.open()
         loading = asyncio.create_task(_load(service, loaded))
         try:
-            async with _reloads(service, path) as reload:
+            async with _reloads(service, path, read or read_config) as reload:
                 with signals.handled(service, config.server.drain, reload):
                     yield
         finally:
@@ -83,6 +90,7 @@ def create(
     app.asgi_handler = Forgiving(app.asgi_handler, dict.fromkeys(rerank.PATHS, direct))
     if config.server.allowed_hosts:
         app.asgi_handler = Hosts(app.asgi_handler, config.server.allowed_hosts)
+    app.asgi_handler = Identified(app.asgi_handler, rerank.PATHS)
     return app
 
 
@@ -105,12 +113,14 @@ def _cors(origins: list[str]) -> CORSConfig | None:
 
 
 @asynccontextmanager
-async def _reloads(service: Service, path: str | None) -> AsyncIterator[Callable[[], object] | None]:
+async def _reloads(
+    service: Service, path: str | None, read: Callable[[str], Config]
+) -> AsyncIterator[Callable[[], object] | None]:
     """Watches the file; gives what reloads it at once."""
     if path is None:
         yield None
         return
-    reloader = Reloader(service, Path(path), lambda: read_config(path))
+    reloader = Reloader(service, Path(path), lambda: read(path))
     running: set[asyncio.Task[Any]] = {asyncio.create_task(reloader.watch())}
 
     def reload() -> None:

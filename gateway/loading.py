@@ -1,13 +1,12 @@
-"""A local model from the start of the gateway on: loading in a thread, then ready, or failed for good."""
+"""A local model from the start of the gateway on: loading, then ready, or failed for good."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic
 
-from gateway.threads import in_daemon
 from providers.errors import NotReady, RerankError
 from providers.spec import LocalModel
 from providers.types import Backend, Load, Ranking, RerankRequest
@@ -16,9 +15,14 @@ logger = logging.getLogger(__name__)
 
 
 class Loading:
-    """A backend that exists before its model is loaded. Until then it raises NotReady, which falls back."""
+    """A backend that exists before its model is loaded. Until then it raises NotReady, which falls back.
 
-    def __init__(self, open_model: Callable[[LocalModel], Backend], model: LocalModel) -> None:
+    Args:
+        open_model: gives the loaded model, without blocking the event loop.
+        model: which.
+    """
+
+    def __init__(self, open_model: Callable[[LocalModel], Awaitable[Backend]], model: LocalModel) -> None:
         self.model = model
         self.failure: str | None = None
         self._open = open_model
@@ -26,14 +30,14 @@ class Loading:
         self._lock = asyncio.Lock()
 
     async def load(self) -> None:
-        """Load the model, once, without blocking the event loop. Raises NotReady, saying why, if that fails."""
+        """Load the model, once. Raises NotReady, saying why, if it cannot be served."""
         async with self._lock:
             if self._backend is None:
                 await self._load()
 
     async def _load(self) -> None:
         try:
-            self._backend = await in_daemon(self._open, self.model)
+            self._backend = await self._open(self.model)
         except Exception as error:
             expected = isinstance(error, RerankError)
             reason = error.message if isinstance(error, RerankError) else f"{type(error).__name__}: {error}"
@@ -54,6 +58,11 @@ class Loading:
         """What the model has to do and has done; None while it is not loaded, or where it does not tell."""
         tell = getattr(self._backend, "load", None)
         return tell() if tell is not None else None
+
+    def window(self) -> int | None:
+        """How many tokens the model reads at once; None while that is not known."""
+        load = self.load_of()
+        return load.window if load is not None else getattr(self._backend, "window", None)
 
     async def ready(self) -> bool:
         return self._backend is not None and await self._backend.ready()

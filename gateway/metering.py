@@ -108,6 +108,18 @@ def meter_of(config: Config, books: Books, terms: Terms) -> Meter | None:
     return Meter(books.store, books.ledger if has_keys else None, limits, terms.prices)
 
 
+def advice(config: Config) -> str | None:
+    """What an operator should hear about processes that count apart; None where there is nothing to say."""
+    workers = config.server.workers
+    models = config.rate_limits.models if config.rate_limits else {}
+    if workers == 1 or config.store or not (models or _limits(config) or keys_of(config)):
+        return None
+    return (
+        f"each of the {workers} workers counts for itself, so that callers may take up to {workers} times their limits "
+        "and budgets, and /v1/usage tells of one worker; configure `store` to count together"
+    )
+
+
 def _limits(config: Config) -> Mapping[str, tuple[Limit, ...]]:
     """The limits by the name of the key; "" is for callers without one."""
     everybody = limits_of("the gateway", config.rate_limits)

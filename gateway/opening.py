@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 
 from msgspec import Struct
 
@@ -10,10 +13,14 @@ from gateway.config import Config, ProviderConfig, client_settings, local_model,
 from gateway.loading import Loading
 from gateway.policy.keys import Keyed, KeyPool, KeyState
 from gateway.policy.passthrough import Passthrough
+from gateway.remote_model import SOCKET_VARIABLE, open_remote
+from gateway.threads import in_daemon
 from gateway.upstream import Client, HttpBackend, Timeouts, open_client
 from providers.errors import RerankError
-from providers.spec import HttpProvider, LocalProvider
+from providers.spec import HttpProvider, LocalModel, LocalProvider
 from providers.types import Backend
+
+logger = logging.getLogger(__name__)
 
 
 class Opened(Struct, eq=False):
@@ -70,16 +77,32 @@ def _opened(config: Config, name: str, before: Opened | None) -> Opened:
         client = open_client(client_settings(settings, answer_bytes))
         return Opened(settings, answer_bytes, _key_pool(name, provider, settings, client), client=client)
     if isinstance(provider, LocalProvider):
-        return Opened(settings, answer_bytes, models=_models(provider, settings, before))
+        return Opened(settings, answer_bytes, models=_models(_opener(config, name, provider), settings, before))
     return Opened(settings, answer_bytes, Passthrough(provider))
 
 
-def _models(provider: LocalProvider, settings: ProviderConfig, before: Opened | None) -> dict[str, Loading]:
+def _opener(config: Config, name: str, provider: LocalProvider) -> Callable[[LocalModel], Awaitable[Backend]]:
+    """How local models are had: from the engine process if there is one, else by loading them here."""
+    socket = os.environ.get(SOCKET_VARIABLE)
+    if socket:
+        return partial(open_remote, socket, name, provider.fields)
+    if config.server.workers > 1:
+        logger.warning(
+            'provider "%s": every worker loads its own copy of the models; '
+            "a restart gives them one engine process for all",
+            name,
+        )
+    return partial(in_daemon, provider.open)
+
+
+def _models(
+    opener: Callable[[LocalModel], Awaitable[Backend]], settings: ProviderConfig, before: Opened | None
+) -> dict[str, Loading]:
     models = {}
     for name, chosen in (settings.models or {}).items():
         model = local_model(name, chosen)
         old = before.models.get(name) if before else None
-        models[name] = old if old is not None and old.model == model else Loading(provider.open, model)
+        models[name] = old if old is not None and old.model == model else Loading(opener, model)
     return models
 
 

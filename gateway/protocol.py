@@ -44,8 +44,14 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head:
             self._wait_for_more(len(data))
+        elif self._is_idle():
+            # Empty lines begin no request, and uvicorn has stopped its own clock at them.
+            self._wait_for_more(0)
         elif self._patience is not None:
             self._be_calm()
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
     def _wait_for_more(self, count: int) -> None:
         self._head_bytes += count

@@ -1,4 +1,4 @@
-"""A new configuration while requests are served: on SIGHUP, or when the file has changed.
+"""A new configuration while requests are served: on SIGHUP, or when the file or that of `auth.file` has changed.
 
 The new one is checked whole before anything is touched. Requests under way finish on the old routes, which are closed
 when the last of them is over. What has not changed keeps its connections, models, breakers and keys.
@@ -41,7 +41,7 @@ class Reloader:
         self._service = service
         self._path = path
         self._read = read
-        self._stamp = _stamp(path)
+        self._seen = self._look()
         self._lock = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -54,14 +54,14 @@ class Reloader:
         await self.reload(though_equal=False)
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            stamp = _stamp(self._path)
-            if stamp is not None and stamp != self._stamp:
+            seen = self._look()
+            if None not in seen.values() and seen != self._seen:
                 await self.reload()
 
     async def reload(self, though_equal: bool = True) -> bool:
         """Put the file's configuration in force. If it cannot be, the log says why and nothing changes."""
         async with self._lock:
-            self._stamp = _stamp(self._path)
+            self._seen = self._look()
             try:
                 config = self._completed(await asyncio.to_thread(self._read))
                 if config == self._service.config and not though_equal:
@@ -77,6 +77,8 @@ class Reloader:
                 )
                 self._service.telemetry.reloaded("rejected")
                 return False
+            # What was changed since it was read is seen as changed; a key file that is new is seen for the first time.
+            self._seen = {path: self._seen.get(path, stamp) for path, stamp in self._look().items()}
             self._service.telemetry.reloaded("ok")
             logger.warning("%s was reloaded", self._path)
             return True
@@ -90,9 +92,15 @@ class Reloader:
         now = self._service.config
         return config.model_copy(update={"server": now.server, "store": now.store})
 
+    def _look(self) -> dict[Path, tuple[int, int, int] | None]:
+        """The stamps of the file, and of the one with more keys where there is one."""
+        auth = self._service.config.auth
+        more = [self._path.parent / auth.file] if auth and auth.file else []
+        return {path: _stamp(path) for path in (self._path, *more)}
+
     async def _swap(self, config: Config) -> None:
         service, old = self._service, self._service.routes
-        exposure.check(config.server.host, config.server, config.auth)
+        exposure.check(config.server.host, config.server.port, config.server, config.auth)
         new = routing.build(config, old, Terms(config, service.books.store))
         try:
             for model in new.loading():

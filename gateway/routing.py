@@ -235,7 +235,6 @@ class Routes:
         return opened is not None and opened.settings is guarded.settings and self._backend(provider, model) is not None
 
     def _absent(self, name: str) -> Absent:
-        provider, slash, model = name.partition("/")
         provider, slash, model = name[:LONGEST_NAME].partition("/")
         open_ended = [other for other, opened in self._opened.items() if opened.backend]
         meant = near(name, self.names()) + [f"{other}/{model}" for other in near(provider, open_ended) if slash]

@@ -26,6 +26,7 @@ from gateway import app as application
 from gateway.access.edge import AdminSettings
 from gateway.banner import banner
 from gateway.config import Config, ServerConfig
+from gateway.engine_process import engine
 from gateway.protocol import BoundedProtocol
 from gateway.telemetry import logs
 from gateway.telemetry.cells import shared_folder
@@ -191,6 +192,7 @@ def one_process(config: Config, bound: list[socket.socket], text: str, path: str
 
 def several_processes(config: Config, bound: list[socket.socket], text: str, path: str | None) -> int:
     """Serve in `workers` processes under uvicorn's supervisor; print the text when all of them can serve."""
+    logs.configure(config.telemetry.logs)
     told: multiprocessing.queues.SimpleQueue[str | None] = multiprocessing.get_context("spawn").SimpleQueue()
     count = config.server.workers
     worker: Any = Worker(config, told, path)
@@ -213,7 +215,7 @@ def several_processes(config: Config, bound: list[socket.socket], text: str, pat
         print(text, flush=True)
 
     threading.Thread(target=watch, daemon=True).start()
-    with shared_folder():
+    with shared_folder(), engine(config, path, told):
         supervisor.run()
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)

@@ -14,6 +14,7 @@ from gateway.policy.fallback import Fallback
 from gateway.routing import Routes
 from gateway.suggestions import LONGEST_NAME
 from gateway.telemetry import names
+from gateway.telemetry.observer import Telemetry
 from providers.errors import InvalidRequest
 from providers.types import Ranking, RerankRequest
 
@@ -38,9 +39,8 @@ class Service:
         self.draining = False
         self.closing = False
         self.keys = metering.keys_of(config)
-        self.telemetry = telemetry_of(config)
+        self.telemetry = self._telemetry(config)
         self.telemetry.watch(lambda: loads(self.routes))
-        self.telemetry.watch(lambda: states(self.routes, self.telemetry.known.label))
         self.books = metering.Books(config, self.telemetry.metrics.single[names.STORE_FAILURES.name].add)
         self.meter: Meter | None = None
 
@@ -105,6 +105,11 @@ class Service:
         self.telemetry.configure(peers(config), labels(config))
         self.meter = metering.meter_of(config, self.books, routes.terms)
         routes.start()
+
+    def _telemetry(self, config: Config) -> Telemetry:
+        telemetry = telemetry_of(config)
+        telemetry.watch(lambda: states(self.routes, telemetry.known.label))
+        return telemetry
 
     async def aclose(self) -> None:
         """Close what `open` opened."""

@@ -5,11 +5,16 @@ from __future__ import annotations
 from math import isfinite
 from operator import attrgetter
 
+from msgspec.structs import asdict, astuple
+
 from providers.errors import BadAnswer
-from providers.types import Ranked, RerankRequest
+from providers.types import Ranked, RerankRequest, Usage
 
 _INDEX = attrgetter("index")
 _SCORE = attrgetter("relevance_score")
+
+MOST_COUNTED = 10**12
+"""More tokens or searches than one answer can stand for."""
 
 
 def verified(results: list[Ranked], request: RerankRequest) -> list[Ranked]:
@@ -29,6 +34,17 @@ def verified(results: list[Ranked], request: RerankRequest) -> list[Ranked]:
     ordered = sorted(results, key=_INDEX)
     ordered.sort(key=_SCORE, reverse=True)
     return ordered if request.top_n is None else ordered[: request.top_n]
+
+
+def believable(usage: Usage | None) -> Usage | None:
+    """The counts as the target told them; one that cannot be (negative, or beyond all measure) is unknown.
+
+    Rates and budgets are corrected by them: a count below nothing would give money back that was spent.
+    """
+    if usage is None or all(count is None or 0 <= count <= MOST_COUNTED for count in astuple(usage)):
+        return usage
+    counts = asdict(usage).items()
+    return Usage(**{name: count for name, count in counts if count is not None and 0 <= count <= MOST_COUNTED})
 
 
 def _sound(results: list[Ranked], count: int) -> bool:

@@ -166,6 +166,7 @@ class Load(Struct, frozen=True, kw_only=True):
         queued_tokens: tokens that wait.
         batches, texts: forward passes, and the texts in them.
         tokens, padding: tokens in those batches, and what they were filled up with.
+        window: how many tokens the model reads at once.
     """
 
     queued_tokens: int
@@ -173,6 +174,7 @@ class Load(Struct, frozen=True, kw_only=True):
     texts: int
     tokens: int
     padding: int
+    window: int
 
 
 class Backend(Protocol):

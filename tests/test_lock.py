@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -15,8 +16,10 @@ ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 GROUPS: dict[str, list[str]] = PROJECT["dependency-groups"]
 
+RUNTIME = [*PROJECT["project"]["dependencies"], *GROUPS["build"]]
 WANTED = {
-    "requirements.lock": [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["local"]],
+    "requirements-upstreams.lock": RUNTIME,
+    "requirements.lock": [*RUNTIME, *PROJECT["project"]["optional-dependencies"]["local"]],
     "requirements-dev.lock": [*GROUPS["test"], *GROUPS["check"], *GROUPS["audit"]],
 }
 
@@ -51,8 +54,31 @@ def test_torch_and_what_comes_with_it_is_left_to_the_machine() -> None:
     assert [name for name in pinned("requirements.lock") if re.match(r"torch|triton|nvidia|cuda", name)] == []
 
 
-def test_what_both_locks_hold_they_hold_in_one_version() -> None:
-    runtime, develop = (pinned(name) for name in WANTED)
+def test_what_several_locks_hold_they_hold_in_one_version() -> None:
+    upstreams, runtime, develop = (pinned(name) for name in WANTED)
+    assert upstreams.items() <= runtime.items()
     assert {name: develop[name] for name in runtime.keys() & develop.keys()} == {
         name: runtime[name] for name in runtime.keys() & develop.keys()
     }
+
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
+
+
+def test_the_image_installs_what_is_locked_and_nothing_else_but_torch() -> None:
+    installs = [line for line in DOCKERFILE.replace("\\\n", " ").split("\n") if "pip install" in line]
+    assert len(installs) == 2
+    assert "--no-deps --require-hashes" in installs[0]
+    # What builds the package is locked as well.
+    assert "--no-build-isolation" in installs[1]
+    for name in re.findall(r"requirements\S*\.lock", DOCKERFILE.split("RUN")[0]):
+        assert f"!{name}" in (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+
+
+def test_the_image_runs_as_nobody_in_particular() -> None:
+    last = DOCKERFILE[DOCKERFILE.rindex("FROM") :]
+    assert re.findall(r"^USER (.*)$", last, re.MULTILINE) == ["10001"]
+    assert "PYTHONSAFEPATH=1" in last
+    compose: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+    gateway = compose["services"]["gateway"]
+    assert (gateway["read_only"], gateway["cap_drop"]) == (True, ["ALL"])

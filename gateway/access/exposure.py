@@ -9,12 +9,12 @@ from gateway.access.keys import KeysConfig
 from gateway.errors import ConfigError, Problem
 
 
-def check(host: str, edge: EdgeSettings, auth: KeysConfig | None) -> None:
+def check(host: str, port: int, edge: EdgeSettings, auth: KeysConfig | None) -> None:
     """What must hold before a port opens.
 
     Raises:
-        ConfigError: an address can be reached from outside and nothing was written about who may call, or the files of
-            TLS cannot be used.
+        ConfigError: an address can be reached from outside and nothing was written about who may call; callers and
+            operators have the same port, by which they are told apart; or the files of TLS cannot be used.
     """
     hosts = [host, *([edge.admin.host] if edge.admin else [])]
     if auth is None and (open_to_all := [name for name in hosts if not is_loopback(name)]):
@@ -23,6 +23,8 @@ def check(host: str, edge: EdgeSettings, auth: KeysConfig | None) -> None:
             "(`rerank-gateway keys new NAME` prints one), listen on 127.0.0.1, or write `auth: none`"
         )
         raise ConfigError([Problem("auth", message)])
+    if edge.admin and edge.admin.port == port:
+        raise ConfigError([Problem("server.admin.port", f"is {port}, the callers' port too: choose another")])
     if edge.tls:
         edge.tls.check()
 

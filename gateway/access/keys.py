@@ -108,12 +108,16 @@ class Principal(Struct, frozen=True, eq=False):
     admin: bool = False
     allows: Callable[[str], object] | None = None
 
+    def may(self, model: str) -> bool:
+        """Whether this key may ask for that model."""
+        return self.allows is None or self.allows(model) is not None
+
     def check(self, model: str, fallbacks: Iterable[str]) -> None:
         """Raises ModelNotAllowed for the first name that this key may not ask for."""
         if self.allows is None:
             return
         for name in (model, *fallbacks):
-            if not self.allows(name):
+            if not self.may(name):
                 raise ModelNotAllowed(f'this key may not use the model "{name[:200]}"; ask the operator to allow it')
 
 

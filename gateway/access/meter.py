@@ -8,7 +8,7 @@ from gateway.access import ticket
 from gateway.access.counters import Store
 from gateway.access.keys import Principal
 from gateway.access.limits import Limit
-from gateway.access.prices import Price, most_tokens
+from gateway.access.prices import Price, most_pieces, most_tokens
 from gateway.access.usage import Ledger
 from gateway.errors import PriceUnknown
 from providers.types import Ranking, RerankRequest
@@ -80,7 +80,7 @@ class Meter:
 
     def _most(self, request: RerankRequest, names: Names) -> int:
         """What the request can cost at most, in nano-dollars, whichever of its targets serves."""
-        tokens, most = most_tokens(request), 0
+        pieces, tokens, most = most_pieces(request), most_tokens(request), 0
         for name in names:
             for price in self._prices(name):
                 if price is None:
@@ -88,5 +88,5 @@ class Meter:
                         f'this key has a budget, and no price is known for "{name[:200]}"; '
                         "ask the operator to write one under `prices`"
                     )
-                most = max(most, price.most(len(request.documents), tokens))
+                most = max(most, price.most(pieces, tokens))
         return most

@@ -24,6 +24,12 @@ NANO = 1_000_000_000
 """Money is counted in whole billionths of a dollar, so that sums are exact."""
 
 
+DOCUMENTS_PER_SEARCH = 100
+PIECE_TOKENS = 500
+"""How searches are billed (https://cohere.com/pricing): a query with up to so many documents is one, and a document
+that is longer than so many tokens, with the query, counts as several. Budgets reserve by it, answers correct it."""
+
+
 class Price(Settings):
     """The price of one model in US dollars. Where both units are given, both are billed."""
 
@@ -46,19 +52,16 @@ class Price(Settings):
         tokens = tokens_of(ranking) if self.per_million_tokens else 0
         return None if searches is None or tokens is None else self._sum(searches, tokens)
 
-    def most(self, documents: int, tokens: int) -> int:
-        """What a call can cost at most, in nano-dollars, if it has no more than these tokens."""
-        return self._sum(self._searches(documents), tokens)
+    def most(self, pieces: int, tokens: int) -> int:
+        """What a call of so many pieces (see `most_pieces`) and tokens can cost at most, in nano-dollars."""
+        return self._sum(ceil(pieces / (self.documents_per_search or DOCUMENTS_PER_SEARCH)), tokens)
 
     def searches(self, ranking: Ranking, documents: int) -> float | None:
         """The searches that the provider billed; where it does not say, what its documents come to; None if unknown."""
         counted = ranking.usage.search_units if ranking.usage else None
         if counted is None and self.documents_per_search:
-            return self._searches(documents)
+            return ceil(documents / self.documents_per_search)
         return counted
-
-    def _searches(self, documents: int) -> int:
-        return ceil(documents / self.documents_per_search) if self.documents_per_search else 1
 
     def _sum(self, searches: float, tokens: int) -> int:
         return ceil(
@@ -129,8 +132,13 @@ def tokens_of(ranking: Ranking) -> int | None:
 
 def most_tokens(request: RerankRequest) -> int:
     """No tokenizer makes more tokens of a request: one per UTF-8 byte, the query once per document, and some marks."""
-    query = _bytes(request.query)
-    return sum(map(_bytes, request.documents)) + len(request.documents) * (query + _MARKS)
+    return sum(map(_bytes, request.documents)) + len(request.documents) * _most_around(request)
+
+
+def most_pieces(request: RerankRequest) -> int:
+    """No provider that bills searches counts more documents than these in a request."""
+    around = _most_around(request)
+    return sum(ceil((_bytes(document) + around) / PIECE_TOKENS) for document in request.documents)
 
 
 def likely_tokens(request: RerankRequest) -> int:
@@ -139,6 +147,11 @@ def likely_tokens(request: RerankRequest) -> int:
 
 
 _MARKS = 8
+
+
+def _most_around(request: RerankRequest) -> int:
+    """The longest query of the request, and the marks."""
+    return max(map(_bytes, request.queries or (request.query,))) + _MARKS
 
 
 def _bytes(text: Any) -> int:

@@ -24,7 +24,7 @@ MOST_ROWS = 100_000
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
-class Usage(Struct, omit_defaults=True, kw_only=True):
+class UsageRow(Struct, omit_defaults=True, kw_only=True):
     """What one key used of one model on one day (UTC).
 
     Attributes:
@@ -101,7 +101,7 @@ class Ledger:
             await asyncio.sleep(FLUSH_SECONDS)
             await self.flush()
 
-    async def read(self, days: Sequence[str], key: str | None) -> list[Usage]:
+    async def read(self, days: Sequence[str], key: str | None) -> list[UsageRow]:
         """The usage of some days, of one key or of all. Raises StoreDown."""
         await self.flush()
         rows = await self._store.rows(days)
@@ -130,11 +130,11 @@ class Ledger:
         self._waiting = rows
 
 
-def usage(row: Row, figures: Figures) -> Usage:
+def usage(row: Row, figures: Figures) -> UsageRow:
     """A row as callers see it."""
     day, key, model = row
     priced = figures.requests - figures.failed_requests - figures.unpriced_requests
-    return Usage(
+    return UsageRow(
         date=day,
         key=key,
         model=model,

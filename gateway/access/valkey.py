@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from typing import Any, TypeVar
 
 from msgspec import to_builtins
+from msgspec.structs import replace
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -77,8 +79,20 @@ class ValkeyStore:
         self._failed = failed
         self._clock = clock
         self._paused_until = 0.0
+        self._asking: set[asyncio.Task[Any]] = set()
 
     async def take(self, charges: Sequence[Charge], seat: str) -> Taken:
+        asking = self._to_its_end(self._taken(charges, seat))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            self._to_its_end(self._given_back(asking, charges, seat))
+            raise
+
+    async def settle(self, charges: Sequence[Charge], seat: str, at: float) -> None:
+        await asyncio.shield(self._to_its_end(self._settled(charges, seat, at)))
+
+    async def _taken(self, charges: Sequence[Charge], seat: str) -> Taken:
         arguments: list[Any] = [seat, SLOTS]
         for charge in charges:
             arguments += [charge.kind, charge.limit, charge.amount, charge.span]
@@ -91,7 +105,14 @@ class ValkeyStore:
         refused, wait, at, *left = answer
         return Taken(refused, float(wait), left, float(at))
 
-    async def settle(self, charges: Sequence[Charge], seat: str, at: float) -> None:
+    async def _given_back(self, asking: asyncio.Task[Taken], charges: Sequence[Charge], seat: str) -> None:
+        """Undo a taking that nobody waits for any more: only its end tells whether there was one."""
+        with suppress(StoreDown):
+            taken = await asking
+            if taken.refused < 0 and taken.left:
+                await self._settled([replace(charge, amount=-charge.amount) for charge in charges], seat, taken.at)
+
+    async def _settled(self, charges: Sequence[Charge], seat: str, at: float) -> None:
         arguments: list[Any] = [seat, SLOTS, at]
         for charge in charges:
             arguments += [charge.kind, charge.amount, charge.span]
@@ -121,9 +142,18 @@ class ValkeyStore:
         return found
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Let what is asked come to its end, and close the connections."""
+        while self._asking:
+            await asyncio.wait(self._asking)
         await self._redis.aclose()
         await self._redis.connection_pool.disconnect()
+
+    def _to_its_end(self, asking: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Not to be stopped half-way: whether the server has counted could not be known."""
+        task = asyncio.create_task(asking)
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+        return task
 
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
         if self._clock() < self._paused_until:

@@ -33,6 +33,18 @@ def operators_only(service: Service) -> Callable[[Connection, BaseRouteHandler],
     return check
 
 
+def scrapers_only(service: Service) -> Callable[[Connection, BaseRouteHandler], None]:
+    """For what scrapers read: at the operators' own address without a key, elsewhere with one, where there are keys."""
+
+    def check(connection: Connection, handler: BaseRouteHandler) -> None:
+        if not is_operators_address(service, connection.scope):
+            raise NotFoundException
+        if service.config.server.admin is None:
+            principal(service, connection.scope["headers"])
+
+    return check
+
+
 def is_operators_address(service: Service, scope: Scope) -> bool:
     """Whether the request came in where operators ask; everywhere, if the configuration knows no such address.
 

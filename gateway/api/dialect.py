@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from msgspec import Struct
 
@@ -72,6 +73,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
         decode: raises RerankError (InvalidRequest with the dialect's own wording) for a bad request.
         encode: the body of a 200, from the verified ranking and the latency in milliseconds.
         refuse: the body of any other answer.
+        shapes: the types of the request, the answer and each refusal, for the OpenAPI document; none for the unified
+            dialect, which says its own in words.
         status: the HTTP status of an error; the gateway's own table unless the vendor's differs.
     """
 
@@ -80,4 +83,5 @@ class Dialect(Struct, frozen=True, kw_only=True):
     decode: Callable[[Incoming], Asked]
     encode: Callable[[Asked, Ranking, int], bytes]
     refuse: Callable[[Refusal], bytes]
+    shapes: tuple[Any, ...] = ()
     status: Callable[[RerankError], int] = status_of

@@ -37,6 +37,9 @@ def route(service: Service) -> list[HTTPRouteHandler]:
             for model in service.routes.loading()
             if not await model.ready()
         ]
+        if waiting and service.keys is not None:
+            # A probe brings no key, and who has none need not know what is served here.
+            raise NotReady("a local model is not ready; /v1/status tells which")
         if waiting:
             raise NotReady("; ".join(waiting))
         return Health("ready")

@@ -17,7 +17,7 @@ def route(service: Service) -> list[HTTPRouteHandler]:
     if not service.config.telemetry.metrics.prometheus:
         return []
 
-    @get("/metrics", guards=[auth.operators_only(service)], sync_to_thread=False, include_in_schema=False)
+    @get("/metrics", guards=[auth.scrapers_only(service)], sync_to_thread=False, include_in_schema=False)
     def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         telemetry = service.telemetry
         telemetry.refresh()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from time import time
+from typing import Any
 
-from litestar import get
+from litestar import Request, get
 from litestar.handlers.http_handlers import HTTPRouteHandler
 from msgspec import Struct
 
@@ -22,7 +23,7 @@ class Model(Struct):
 
 
 class ModelList(Struct):
-    """All names that are known by name; an upstream's own models can be asked for without being listed."""
+    """Names known here that the key allows; an upstream's own models can be asked for without being listed."""
 
     data: list[Model]
     object: str = "list"
@@ -37,9 +38,10 @@ def route(service: Service) -> HTTPRouteHandler:
         sync_to_thread=False,
         summary="List the models that are known by name",
         tags=["models"],
-        guards=[auth.guard(service)],
     )
-    def list_models() -> ModelList:
-        return ModelList([Model(name, created, service.routes.owner(name)) for name in service.routes.names()])
+    def list_models(request: Request[Any, Any, Any]) -> ModelList:
+        caller = auth.principal(service, request.scope["headers"])
+        names = filter(caller.may, service.routes.names())
+        return ModelList([Model(name, created, service.routes.owner(name)) for name in names])
 
     return list_models

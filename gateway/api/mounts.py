@@ -5,6 +5,7 @@ from __future__ import annotations
 from litestar.types import ControllerRouterHandler
 
 from gateway.api import endpoint
+from gateway.api.dialect import DefaultModel, Dialect
 from gateway.api.dialects import cohere, infinity, jina, score, tei_server, vllm, voyage, xinference
 from gateway.service import Service
 
@@ -12,10 +13,20 @@ from gateway.service import Service
 def routes(service: Service) -> list[ControllerRouterHandler]:
     """The routes of all dialects but the unified one."""
 
-    def default_model() -> str | None:
-        return service.routes.default_model()
+    return [
+        *(endpoint.route(service, dialect) for dialect in dialects(lambda: service.routes.default_model())),
+        *tei_server.routes(service),
+        *xinference.routes(service),
+    ]
 
-    dialects = [
+
+def dialects(default_model: DefaultModel) -> list[Dialect]:
+    """All dialects with a route of their own; the one that is mounted is not among them.
+
+    Args:
+        default_model: serves requests that name no model, where a dialect allows that.
+    """
+    return [
         cohere.v1(),
         cohere.v2(),
         jina.dialect(),
@@ -23,9 +34,4 @@ def routes(service: Service) -> list[ControllerRouterHandler]:
         vllm.dialect(default_model),
         score.dialect(default_model),
         infinity.dialect(default_model),
-    ]
-    return [
-        *(endpoint.route(service, dialect) for dialect in dialects),
-        *tei_server.routes(service),
-        *xinference.routes(service),
     ]

@@ -1,13 +1,15 @@
 """The OpenAPI document and its page.
 
-The hot route is a raw ASGI handler, which Litestar leaves out of its document; it is put in here, with the schemas of
-`gateway.api.schema`. The page's assets come from the installed package `swagger-ui-bundle`, so it works offline.
+The rerank routes are raw ASGI handlers, which Litestar leaves out of its document; they are put in here: the unified
+dialect with the schemas of `gateway.api.schema`, every strict mount with the types that it reads and writes. The page's
+assets come from the installed package `swagger-ui-bundle`, so it works offline.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from litestar import Request
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
@@ -16,7 +18,9 @@ from litestar.router import Router
 from litestar.static_files import create_static_files_router
 from swagger_ui_bundle import swagger_ui_path
 
+from gateway.api import mounts
 from gateway.api import schema as unified
+from gateway.api.dialects import tei
 from gateway.api.rerank import PATHS
 
 ASSETS = "/docs-assets"
@@ -92,6 +96,7 @@ def assets() -> Router:
 def complete(schema: dict[str, Any]) -> dict[str, Any]:
     """Litestar's document with the rerank routes in it."""
     components = {"RerankRequest": unified.request(), **unified.answers()}
+    mounted, wired = strict()
     request, answer, refusal = ({"$ref": unified.PREFIX + name} for name in ("RerankRequest", "Answer", "ErrorBody"))
     operation = {
         "summary": "Rank documents by a query",
@@ -110,9 +115,38 @@ def complete(schema: dict[str, Any]) -> dict[str, Any]:
     known = schema.get("components", {}).get("schemas", {})
     return {
         **schema,
-        "paths": {**paths, **schema.get("paths", {})},
-        "components": {**schema.get("components", {}), "schemas": {**known, **components}},
+        "paths": {**paths, **mounted, **schema.get("paths", {})},
+        "components": {**schema.get("components", {}), "schemas": {**known, **components, **wired}},
     }
+
+
+def strict() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The operation of every path of the strict mounts, and the schemas that these refer to, by name."""
+    paths: dict[str, Any] = {}
+    components: dict[str, Any] = {}
+    for dialect in (*mounts.dialects(lambda: None), tei.dialect(lambda: None)):
+        prefix = f"{dialect.name}."
+        (request, answer, *refusals), found = msgspec.json.schema_components(
+            dialect.shapes, ref_template=unified.PREFIX + prefix + "{name}"
+        )
+        components |= {prefix + name: described for name, described in found.items()}
+        operation = {
+            "summary": f"As the vendor's own: {dialect.name}",
+            "tags": [dialect.name],
+            "parameters": [_REQUEST_ID],
+            "requestBody": {"required": True, "content": _json(request)},
+            "responses": {
+                "200": {"description": "The scores.", "headers": _ECHOED, "content": _json(answer)},
+                "default": {
+                    "description": "The vendor's error.",
+                    "headers": _ECHOED,
+                    "content": _json({"anyOf": refusals}),
+                },
+            },
+        }
+        for path in dialect.paths:
+            paths[path] = {"post": {**operation, "operationId": path[1:].replace("/", "_")}}
+    return paths, components
 
 
 def _json(schema: dict[str, Any], example: dict[str, Any] | None = None) -> dict[str, Any]:

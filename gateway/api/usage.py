@@ -11,7 +11,7 @@ from litestar.params import Parameter
 from msgspec import Struct
 
 from gateway.access.keys import ANYONE
-from gateway.access.usage import Usage, days_between
+from gateway.access.usage import UsageRow, days_between
 from gateway.api import auth
 from gateway.errors import NotAdmin, Unauthorized
 from gateway.service import Service
@@ -26,7 +26,7 @@ Key = Annotated[str | None, Parameter(description="The name of another key, or `
 class UsageList(Struct):
     """Usage by day, key and model."""
 
-    data: list[Usage]
+    data: list[UsageRow]
     object: str = "list"
 
 

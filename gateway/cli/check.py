@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
+from gateway import metering
 from gateway.access import exposure
 from gateway.app import read_config
 from gateway.cli.table import table
@@ -27,13 +28,15 @@ def add_to(commands: Any, path: str | None) -> None:
 def run(chosen: Namespace) -> int:
     """Print what the configuration means. Raises ConfigError."""
     config = read_config(chosen.file)
-    exposure.check(config.server.host, config.server, config.auth)
+    exposure.check(config.server.host, config.server.port, config.server, config.auth)
     print(f"{chosen.file or 'the default configuration'} is valid\n")
     print(_providers(config))
     if config.models:
         print("\n" + _models(config))
     server = config.server
     print(f"\nlistens on {server.host}:{server.port} with {server.workers} worker{'s' if server.workers > 1 else ''}")
+    if advice := metering.advice(config):
+        print(f"warning: {advice}")
     return 0
 
 

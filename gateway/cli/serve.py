@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import Any
 
+from gateway import metering
 from gateway import serve as server
 from gateway.access import exposure
 from gateway.app import read_config
@@ -24,7 +26,9 @@ def add_to(commands: Any, path: str | None) -> None:
 def run(chosen: Namespace) -> int:
     """Serve until a signal."""
     config = _overridden(read_config(chosen.config), chosen)
-    exposure.check(config.server.host, config.server, config.auth)
+    exposure.check(config.server.host, config.server.port, config.server, config.auth)
+    if advice := metering.advice(config):
+        print(f"warning: {advice}", file=sys.stderr)
     return server.serve(config, chosen.config)
 
 

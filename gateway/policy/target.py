@@ -9,7 +9,7 @@ from time import monotonic
 
 from msgspec.structs import replace
 
-from gateway.verify import verified
+from gateway.verify import believable, verified
 from providers.errors import RerankError, TargetFailed
 from providers.types import Attempt, Backend, Ranking, RerankRequest, Timing
 
@@ -62,8 +62,9 @@ class Target:
             raise TargetFailed(f"internal error in provider {self.provider}") from None
         timing.details = ranking.details
         self._record(request, timing, 200, None, "")
-        cost = self._cost(ranking, len(request.documents))
-        return replace(ranking, results=results, provider=self.provider, model=self.shown_as, cost=cost)
+        usage = believable(ranking.usage)
+        cost = self._cost(ranking if usage is ranking.usage else replace(ranking, usage=usage), len(request.documents))
+        return replace(ranking, results=results, usage=usage, provider=self.provider, model=self.shown_as, cost=cost)
 
     def _record(
         self, request: RerankRequest, timing: Timing, status: int | None, error: str | None, error_type: str

@@ -124,17 +124,29 @@ class AiohttpClient:
         return self._fresh
 
     def _session(self, *, force_close: bool) -> aiohttp.ClientSession:
+        # trust_env would look for .netrc and the proxy in a thread, at each request; we look once per URL.
+        return aiohttp.ClientSession(
+            connector=self._connector(force_close), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+        )
+
+    def _connector(self, force_close: bool) -> aiohttp.BaseConnector:
         settings = self._settings
-        connector = aiohttp.TCPConnector(
+        keepalive = None if force_close else settings.keepalive
+        if settings.unix_socket is not None:
+            return aiohttp.UnixConnector(
+                settings.unix_socket,
+                limit=settings.max_connections,
+                force_close=force_close,
+                keepalive_timeout=keepalive,
+            )
+        return aiohttp.TCPConnector(
             ssl=self._tls,
             limit=settings.max_connections,
             force_close=force_close,
-            keepalive_timeout=None if force_close else settings.keepalive,
+            keepalive_timeout=keepalive,
             ttl_dns_cache=30,
             socket_factory=_open_socket,
         )
-        # trust_env would look for .netrc and the proxy in a thread, at each request; we look once per URL.
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
     def _proxy(self, url: str) -> str | None:
         try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from providers.types import RerankRequest
 
 MASK = "***"
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SHORTEST = 6
 """A shorter text is a word that a message may hold by chance."""
 
@@ -19,9 +21,16 @@ def redacted(message: str, secrets: Iterable[str], request: RerankRequest) -> st
     for secret in secrets:
         message = message.replace(secret, MASK)
     for text in (request.query, *(request.queries or ()), *request.documents):
-        if isinstance(text, str) and len(text) >= _SHORTEST:
-            message = _without(message, text)
+        if isinstance(text, str):
+            for form in {text, one_line(text)}:
+                if len(form) >= _SHORTEST:
+                    message = _without(message, form)
     return message
+
+
+def one_line(text: str) -> str:
+    """The text with a space for whatever does not print; a vendor's message is shown so, and what it quotes too."""
+    return _UNPRINTABLE.sub(" ", text).strip()
 
 
 def _without(message: str, text: str) -> str:

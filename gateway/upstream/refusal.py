@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
+from gateway.upstream.redaction import one_line
 from gateway.upstream.seam import Response
 from providers.errors import CredentialsRejected, RateLimited, Rejected, TargetError, TargetFailed
 from providers.spec import HttpProvider
@@ -16,7 +16,6 @@ from providers.spec import HttpProvider
 _REJECTED = frozenset({400, 404, 413, 422, 498})
 _CREDENTIALS = frozenset({401, 402, 403})
 _LONGEST_TEXT = 500
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _EPOCH = 1e9
 """A reset beyond this is a moment in Unix time; below it, a number of seconds from now."""
 
@@ -58,7 +57,7 @@ def clean(text: str, key: str | None) -> str:
     """A vendor's text as one printable line of sane length, our key masked."""
     if key:
         text = text.replace(key, "***")
-    text = _UNPRINTABLE.sub(" ", text).strip()
+    text = one_line(text)
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
 
 

@@ -62,6 +62,7 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
         max_connections: open connections to this provider; more calls wait for `Timeouts.pool`.
         keepalive: seconds an idle connection is kept.
         max_answer_bytes: longest acceptable answer body, after decompression.
+        unix_socket: path of the socket that every URL leads to, in place of a network; the default client only.
     """
 
     client: Literal["default", "httpx"] = "default"
@@ -72,3 +73,4 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
     max_connections: int = 1000
     keepalive: float = 60.0
     max_answer_bytes: int = 32 * 1024 * 1024
+    unix_socket: str | None = None

@@ -29,7 +29,7 @@ def load(model: LocalModel) -> Backend:
 
 PROVIDER = LocalProvider(
     name="local",
-    fields=frozenset({"max_tokens_per_doc", "priority", "instruction"}),
+    fields=frozenset({"max_tokens_per_doc", "priority", "instruction", "use_activation"}),
     missing=missing,
     problems=problems,
     open=load,

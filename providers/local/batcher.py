@@ -45,6 +45,8 @@ class Job:
         done: called once, on the engine's thread, with the job and the error or None; never for a cancelled job.
 
     Attributes:
+        places: where the row of each distinct text goes.
+        texts: those that are still waited for.
         rows: the model's answer for each of the texts submitted, in their order.
         tokens: how many tokens were fed for this job, each distinct text once.
         compute: seconds spent in the batches that carried its texts.
@@ -54,6 +56,7 @@ class Job:
     def __init__(self, done: Callable[[Job, RerankError | None], None]) -> None:
         self.done = done
         self.places: dict[bytes, list[int]] = {}
+        self.texts: set[Text] = set()
         self.rows: list[Any] = []
         self.tokens = 0
         self.submitted = self.compute = self.waited = 0.0
@@ -190,6 +193,7 @@ class Batcher:
         """The text that is already queued or computed for somebody else, or a new one."""
         text = self._known.setdefault(key, Text(tokens, key))
         text.jobs.append(job)
+        job.texts.add(text)
         job.tokens += text.size
         return text
 
@@ -207,13 +211,18 @@ class Batcher:
     def _leave(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
             self._jobs.discard(job)
-            for text in filter(None, map(self._known.get, job.places)):
+            for text in job.texts:
                 text.jobs.remove(job)
                 if not text.jobs:
-                    del self._known[text.key]
-            job.places = {}
+                    self._forget(text)
+            job.texts = set()
         self.queued -= sum(text.size for text in self._waiting if not text.jobs)
         self._waiting = [text for text in self._waiting if text.jobs]
+
+    def _forget(self, text: Text) -> None:
+        """Nobody can join it any more. Its key may already be another's: of one that came when nobody wanted this."""
+        if self._known.get(text.key) is text:
+            del self._known[text.key]
 
     def _run(self) -> None:
         while True:
@@ -290,14 +299,15 @@ class Batcher:
         with self._wake:
             jobs = {job for text in rows for job in text.jobs}
             for text, row in rows.items():
-                self._known.pop(text.key, None)
+                self._forget(text)
                 for job in text.jobs:
-                    for place in job.places.pop(text.key):
+                    job.texts.remove(text)
+                    for place in job.places[text.key]:
                         job.rows[place] = row
             for job in jobs:
                 job.compute += min(seconds, now - job.submitted)
                 job.waited = now - job.submitted - job.compute
-            complete = {job for job in jobs if not job.places}
+            complete = {job for job in jobs if not job.texts}
             self._jobs -= complete
         for job in complete:
             job.done(job, None)

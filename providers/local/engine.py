@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from msgspec import Struct
 
-from providers.errors import NotReady, Overloaded, RerankError, TargetFailed, TargetTimeout, Unsupported
+from providers.errors import InvalidRequest, NotReady, Overloaded, RerankError, TargetFailed, TargetTimeout, Unsupported
 from providers.local.batcher import Batcher, Job
 from providers.local.tokens import Encoded
 from providers.types import Load, Ranked, Ranking, RerankRequest, Usage
@@ -23,14 +22,21 @@ CHARACTERS_PER_TOKEN = 4
 """What a request is reckoned at until it is tokenised; only the queue's limit depends on it."""
 
 
+ROWS_AT_ONCE = 256
+"""Rows that become scores on the event loop: about a millisecond for an embedding model."""
+
+LOWEST_PRIORITY = 999
+
+
 class Work(Struct, frozen=True):
-    """What the model must be told of one request."""
+    """What the model must be told of one request; `raw` asks a cross-encoder for its logits without the activation."""
 
     query: str
     documents: list[str]
     limit: int | None
     instruction: str | None
     priority: int
+    raw: bool = False
 
     def tokens(self, window: int) -> int:
         """A cheap estimate of the tokens to be fed."""
@@ -43,7 +49,7 @@ class Scorer(Protocol):
 
     window: int
 
-    def encode(self, query: str, documents: Sequence[str], limit: int | None, instruction: str | None) -> Encoded:
+    def encode(self, work: Work) -> Encoded:
         """Tokenise. Blocks; called by several threads at once. Raises RerankError."""
         ...
 
@@ -81,20 +87,25 @@ class Engine:
             texts=batcher.texts,
             tokens=batcher.tokens,
             padding=batcher.padding,
+            window=self._model.window,
         )
 
     async def aclose(self) -> None:
         await asyncio.to_thread(self._batcher.close)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        # What waits for a thread still gets one, to be told that the engine is closed; a cancellation tells nobody.
+        self._pool.shutdown(wait=False)
 
     def _admit(self, size: int) -> None:
         """Raises Overloaded if the texts would not fit into the queue; a request alone is always admitted."""
-        if not self._batcher.alive:
-            raise NotReady("the local model is closed")
+        self._check_open()
         waiting = self._batcher.queued + self._reserved
         if waiting and waiting + size > self._batcher.limit:
             seconds = math.ceil(waiting / self._batcher.speed) if self._batcher.speed else 1
             raise Overloaded("the local model's queue is full; try again later", retry_after=float(max(1, seconds)))
+
+    def _check_open(self) -> None:
+        if not self._batcher.alive:
+            raise NotReady("the local model is closed")
 
     async def _ranked(self, work: Work) -> Ranking:
         loop = asyncio.get_running_loop()
@@ -106,7 +117,13 @@ class Engine:
         except asyncio.CancelledError:
             self._batcher.cancel(job)
             raise
-        return self._ranking(job, encoded, seconds)
+        return self._ranking(job, encoded, seconds, await self._scores(job, encoded))
+
+    async def _scores(self, job: Job, encoded: Encoded) -> list[float]:
+        """Of many rows in a thread: comparing ten thousand vectors takes longer than the event loop may stand still."""
+        if len(job.rows) <= ROWS_AT_ONCE:
+            return self._model.scores(job.rows, encoded)
+        return await asyncio.to_thread(self._model.scores, job.rows, encoded)
 
     async def _queued(self, work: Work, job: Job) -> tuple[Encoded, float]:
         """Tokenise and submit in a thread; the texts count as queued from now on, by estimate at first."""
@@ -118,9 +135,10 @@ class Engine:
             self._reserved -= size
 
     def _submit(self, work: Work, job: Job) -> tuple[Encoded, float]:
+        self._check_open()
         start = time.monotonic()
         try:
-            encoded = self._model.encode(work.query, work.documents, work.limit, work.instruction)
+            encoded = self._model.encode(work)
         except RerankError:
             raise
         except Exception as error:
@@ -129,11 +147,10 @@ class Engine:
         self._batcher.submit(job, encoded.texts, work.priority)
         return encoded, seconds
 
-    def _ranking(self, job: Job, encoded: Encoded, seconds: float) -> Ranking:
-        scores = self._model.scores(job.rows, encoded)
+    def _ranking(self, job: Job, encoded: Encoded, seconds: float, scores: list[float]) -> Ranking:
         return Ranking(
             results=[Ranked(index, score) for index, score in enumerate(scores)],
-            usage=Usage(prompt_tokens=job.tokens, total_tokens=job.tokens),
+            usage=Usage(prompt_tokens=job.tokens, completion_tokens=0, total_tokens=job.tokens),
             details={
                 "tokenize_ms": _ms(seconds),
                 "queue_ms": _ms(job.waited),
@@ -167,7 +184,14 @@ def _work(request: RerankRequest) -> Work:
     instruction = request.extra.get("instruction")
     if instruction is not None and not isinstance(instruction, str):
         raise Unsupported("`instruction` must be a string")
-    return Work(texts[0], texts[1:], request.max_tokens_per_doc, instruction, request.priority or 0)
+    limit = request.max_tokens_per_doc
+    if limit is not None and limit < 1:
+        raise InvalidRequest("max_tokens_per_doc must be at least 1")
+    active = request.extra.get("use_activation")
+    if active not in (None, True, False):
+        raise Unsupported("`use_activation` must be true or false")
+    priority = min(max(request.priority or 0, 0), LOWEST_PRIORITY)
+    return Work(texts[0], texts[1:], limit, instruction, priority, raw=active is False)
 
 
 def _time_left(request: RerankRequest) -> float | None:

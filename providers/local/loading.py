@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.cross_encoder.modules import LogitScore
 from torch import nn
+from transformers.utils import logging as progress
 
 from providers.errors import NotReady, RerankError
 from providers.local.batcher import Batcher
@@ -46,6 +49,7 @@ def open_engine(settings: LocalModel) -> Backend:
 def load(settings: LocalModel) -> Crosser | Embedder:
     """The model on its device, in its number format. Raises NotReady, or whatever the libraries raise."""
     folder = fetch(settings)
+    hush()
     device = pick_device(settings.device)
     dtype = pick_dtype(settings.dtype, device)
     if settings.threads:
@@ -64,6 +68,18 @@ def load(settings: LocalModel) -> Crosser | Embedder:
     if dtype != torch.float32:
         net.set_keep_in_fp32_modules(heads_of(net))
     return Crosser(net, settings)
+
+
+def hush() -> None:
+    """Keep the libraries' talk about files that are on disk already off the terminal; a download still shows progress.
+
+    transformers' switch is the hub's too, and another model may be downloading.
+    """
+    shown = not are_progress_bars_disabled()
+    progress.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    if shown:
+        enable_progress_bars()
+    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
 
 
 def is_embedding(folder: Path) -> bool:

@@ -14,12 +14,16 @@ from sentence_transformers.base.modules import Router
 from torch import Tensor, nn
 
 from providers.errors import NotReady, Unsupported
+from providers.local.engine import Work
 from providers.local.tokens import PROBE, Encoded, Framed, Rendered, Tokeniser, Tokens, encode
 from providers.local.turns import Turns
 from providers.spec import LocalModel
 
 CPU_TURNS = Turns()
 """Models on the CPU compute one batch at a time, in the order they ask: two at once would fight for the cores."""
+
+RAW = 1
+"""The group of a cross-encoder's inputs whose logits are wanted as they are."""
 
 ACTIVATIONS = {"sigmoid": nn.Sigmoid(), "none": nn.Identity()}
 
@@ -52,7 +56,7 @@ class Loaded:
         with memory_errors(), nullcontext() if self.on_gpu else CPU_TURNS, torch.inference_mode():
             features = {name: rows.to(self.device, non_blocking=True) for name, rows in self._padded(texts).items()}
             task = {"task": told["task"]} if "task" in told else {}
-            return self._finished(self.net({**features, **told}, **task)[self.output].float())
+            return self._finished(self.net({**features, **told}, **task)[self.output].float(), texts[0].group)
 
     def collect(self, handle: Tensor) -> list[Any]:
         """Wait for the device; one row per text. Raises MemoryError."""
@@ -67,7 +71,7 @@ class Loaded:
             text = Tokens([word] * length, [0] * length if self.typed else None)
             self.collect(self.launch([text] * count))
 
-    def _finished(self, out: Tensor) -> Tensor:
+    def _finished(self, out: Tensor, group: int) -> Tensor:
         return out
 
     def _padded(self, texts: Sequence[Tokens]) -> dict[str, Tensor]:
@@ -120,17 +124,18 @@ class Crosser(Loaded):
         self.column = column_of(net, settings.label)
         self.activation: Any = ACTIVATIONS.get(settings.activation) or net.activation_fn
         prompt = net.prompts.get(net.default_prompt_name or "")
-        self.told = [self._told((PROBE, PROBE), prompt)]
+        self.told = [self._told((PROBE, PROBE), prompt)] * 2
         self.split = self._tokeniser(paired=True, prompt=prompt)
 
-    def encode(self, query: str, documents: Sequence[str], limit: int | None, instruction: str | None) -> Encoded:
-        return encode(self.split(query, documents, instruction), self.window, limit, self.long)
+    def encode(self, work: Work) -> Encoded:
+        split = self.split(work.query, work.documents, work.instruction)
+        return encode(split, self.window, work.limit, self.long, RAW if work.raw else 0)
 
     def scores(self, rows: list[Any], encoded: Encoded) -> list[float]:
         return [max(float(rows[place]) for place in places) for places in encoded.owners]
 
-    def _finished(self, out: Tensor) -> Tensor:
-        active: Tensor = self.activation(out)
+    def _finished(self, out: Tensor, group: int) -> Tensor:
+        active: Tensor = out if group == RAW else self.activation(out)
         return active[:, self.column]
 
 
@@ -151,10 +156,10 @@ class Embedder(Loaded):
         self.query = self._tokeniser(paired=False, prompt=asked, task=tasks[0])
         self.document = self._tokeniser(paired=False, prompt=read, task=tasks[1])
 
-    def encode(self, query: str, documents: Sequence[str], limit: int | None, instruction: str | None) -> Encoded:
-        split = self.document("", documents, instruction)
-        encoded = encode(split, self.window, limit, self.long, len(self.told) - 1)
-        asked = encode(self.query("", [query], None), self.window, None, "truncate")
+    def encode(self, work: Work) -> Encoded:
+        split = self.document("", work.documents, work.instruction)
+        encoded = encode(split, self.window, work.limit, self.long, len(self.told) - 1)
+        asked = encode(self.query("", [work.query], None), self.window, None, "truncate")
         if asked.truncated:
             raise Unsupported(f"the query is longer than the {self.window} tokens that this model reads; shorten it")
         encoded.query = len(encoded.texts)

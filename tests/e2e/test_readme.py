@@ -30,7 +30,7 @@ def block(text: str) -> str:
 
 def shell(text: str, cwd: Path, url: str = "") -> str:
     """What a block prints; the gateway is the one of the tests, the command the one of this tree."""
-    text = text.replace("http://127.0.0.1:8080", url).replace("rerank-gateway ", COMMAND + " ")
+    text = text.replace("http://127.0.0.1:8080", url).replace(".venv/bin/rerank-gateway ", COMMAND + " ")
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "COHERE_API_KEY": "a-key"}
     done = subprocess.run(
         ["bash", "-ec", text], cwd=cwd, env=environ, capture_output=True, text=True, timeout=120, check=False
@@ -56,9 +56,9 @@ def test_the_line_to_paste_gives_the_answer_that_is_shown(embedded, tmp_path) ->
 
 def test_the_configuration_is_valid_and_check_says_what_it_means(tmp_path) -> None:
     (tmp_path / "gateway.yaml").write_text(FILES["gateway.yaml"], encoding="utf-8")
-    check, serve = block("rerank-gateway check").splitlines()
+    check, serve = block(".venv/bin/rerank-gateway check").splitlines()
     assert "our-best" in shell(check, tmp_path)
-    assert serve == "rerank-gateway serve --config gateway.yaml"
+    assert serve == ".venv/bin/rerank-gateway serve --config gateway.yaml"
     tree = yaml.safe_load(FILES["gateway.yaml"].replace("${COHERE_API_KEY}", "k"))
     assert config.from_tree(tree).models["our-best"].fallbacks
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 
 from gateway.loading import Loading
@@ -90,6 +92,18 @@ async def test_a_model_that_is_loading_is_answered_503_and_falls_back(opened, up
     assert served.json()["extra_fields"]["provider"] == "vllm"
 
 
+async def test_where_keys_are_asked_for_a_probe_tells_no_names(opened, upstream, shelf) -> None:
+    auth = {"keys": [{"name": "a", "hash": "sha256:" + "0" * 64}]}
+    gateway = await opened({**settings(upstream), "auth": auth})
+    waiting = await gateway.get("/readyz")
+    assert (waiting.status_code, waiting.json()["message"]) == (
+        503,
+        "a local model is not ready; /v1/status tells which",
+    )
+    shelf.release.set()
+    await until_ready(gateway)
+
+
 async def test_the_probes_tell_living_from_ready(opened, upstream, shelf) -> None:
     gateway = await opened(settings(upstream))
     assert (await gateway.get("/livez")).json() == {"status": "ok"}
@@ -155,7 +169,7 @@ async def test_a_model_that_cannot_be_loaded_says_why_for_good(opened, upstream,
 
 async def test_closing_closes_the_engine(shelf) -> None:
     shelf.release.set()
-    loading = Loading(shelf.provider.open, LocalModel(name="m", path="x"))
+    loading = Loading(partial(in_daemon, shelf.provider.open), LocalModel(name="m", path="x"))
     await loading.aclose()
     await loading.load()
     assert await loading.ready()
@@ -165,7 +179,7 @@ async def test_closing_closes_the_engine(shelf) -> None:
 
 
 async def test_a_load_that_is_cancelled_disturbs_nobody(shelf) -> None:
-    loading = Loading(shelf.provider.open, LocalModel(name="m", path="x"))
+    loading = Loading(partial(in_daemon, shelf.provider.open), LocalModel(name="m", path="x"))
     task = asyncio.create_task(loading.load())
     await asyncio.sleep(0)
     task.cancel()
@@ -185,7 +199,7 @@ async def test_load_of_a_failing_model_raises_for_whoever_waits(shelf) -> None:
     shelf.error = NotReady("no")
     shelf.release.set()
     with pytest.raises(RerankError, match="local model m cannot be loaded: no"):
-        await Loading(shelf.provider.open, LocalModel(name="m", path="x")).load()
+        await Loading(partial(in_daemon, shelf.provider.open), LocalModel(name="m", path="x")).load()
 
 
 async def test_a_model_is_loaded_once_however_often_it_is_asked_for() -> None:
@@ -197,9 +211,22 @@ async def test_a_model_is_loaded_once_however_often_it_is_asked_for() -> None:
         return opened[-1]
 
     started = threading.Event()
-    loading = Loading(open_slowly, LocalModel(name="m", path="/nowhere"))
+    loading = Loading(partial(in_daemon, open_slowly), LocalModel(name="m", path="/nowhere"))
     both = [asyncio.create_task(loading.load()) for _ in range(2)]
     await asyncio.sleep(0)
     started.set()
     await asyncio.gather(*both)
     assert len(opened) == 1
+
+
+async def test_tei_tells_the_window_of_the_loaded_model(embedded) -> None:
+    async with httpx.AsyncClient(base_url=embedded) as gateway:
+        info = (await gateway.get("/tei/info")).json()
+    assert info["max_input_length"] == 256
+
+
+async def test_raw_scores_are_taken_on_the_strict_mounts(embedded) -> None:
+    asked = {"model": "local/all-minilm-l6-v2", "query": "q", "documents": ["a", "b"], "raw_scores": True}
+    async with httpx.AsyncClient(base_url=embedded) as gateway:
+        response = await gateway.post("/infinity/rerank", json=asked)
+    assert response.status_code == 200

@@ -11,9 +11,13 @@ import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from gateway.api import mounts
+from gateway.api.dialects.score import PATHS as SCORES
 from gateway.api.request import Body
 from gateway.api.rerank import PATHS
 from providers import registry
+
+MOUNTED = {path for dialect in mounts.dialects(lambda: None) for path in dialect.paths} | {"/tei/rerank"}
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ async def test_the_document_is_valid(document) -> None:
 
 
 async def test_every_route_is_in_it(document) -> None:
-    assert set(document["paths"]) >= {*PATHS, "/v1/models", "/livez", "/readyz", "/health"}
+    assert set(document["paths"]) >= {*PATHS, *MOUNTED, "/v1/models", "/livez", "/readyz", "/health"}
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert len({operation["operationId"] for operation in operations}) == len(operations)
     assert all(operation["summary"] and operation["responses"] for operation in operations)
@@ -98,6 +102,32 @@ async def test_answers_with_everything_in_them_are_as_the_schema_says(gateway, d
     reply = (await gateway.post("/v1/rerank", json=body)).json()
     assert len(reply["extra_fields"]["attempts"]) == 2
     schema_of(document, "Answer").validate(reply)
+
+
+ASKED = {
+    **{path: {"model": "cohere/m", "query": "q", "documents": ["a", "b"]} for path in MOUNTED},
+    **{path: {"model": "cohere/m", "text_1": "q", "text_2": ["a", "b"]} for path in SCORES},
+    "/tei/rerank": {"model": "cohere/m", "query": "q", "texts": ["a", "b"]},
+}
+
+
+@pytest.mark.parametrize("path", sorted(MOUNTED))
+async def test_the_strict_mounts_speak_as_their_schemas_say(gateway, document, upstream, path) -> None:
+    upstream.says(200, {"results": [{"index": 1, "relevance_score": 0.5}, {"index": 0, "relevance_score": 0.25}]}, {})
+    operation = document["paths"][path]["post"]
+    wanted = operation["requestBody"]["content"]["application/json"]["schema"]
+    for body, status in ((ASKED[path], "200"), ({**ASKED[path], "model": "nope/m"}, "default"), ({}, "default")):
+        response = await gateway.post(path, json=body)
+        assert (response.status_code == 200) is (status == "200")
+        shape = operation["responses"][status]["content"]["application/json"]["schema"]
+        jsonschema.Draft202012Validator({**document, **shape}).validate(response.json())
+        jsonschema.Draft202012Validator({**document, **wanted}).validate(body)
+
+
+async def test_no_two_types_share_a_name(gateway, document) -> None:
+    columns = document["components"]["schemas"]
+    assert {"requests", "cost"} <= set(columns["UsageRow"]["properties"])
+    assert {"prompt_tokens", "search_units"} <= set(columns["Usage"]["properties"])
 
 
 async def test_every_reference_leads_somewhere(document) -> None:

@@ -13,3 +13,16 @@ async def test_a_gateway_without_local_models_is_ready_at_once(opened, upstream,
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     assert (response.content == b"") is (method == "HEAD")
+
+
+ORDINARY = ["/livez", "/health", "/v1/models", "/v1/cluster/auth", "/metrics", "/docs", "/docs-assets/swagger-ui.css"]
+ORDINARY += ["/tei/health", "/tei/nothing", "/nothing"]
+
+
+@pytest.mark.parametrize("path", ORDINARY)
+async def test_every_answer_names_its_request(opened, upstream, path) -> None:
+    gateway = await opened({"providers": {"vllm": {"base_url": upstream.url}}, "default_model": "vllm/m"})
+    echoed = await gateway.get(path, headers={"x-request-id": "mine"})
+    assert echoed.headers.get_list("x-request-id") == ["mine"]
+    made = [(await gateway.get(path)).headers["x-request-id"] for _ in range(2)]
+    assert made[0] != made[1]

@@ -90,7 +90,10 @@ def v1() -> Dialect:
         _check_size(len(request.documents), body.max_chunks_per_doc or 1)
         return Asked(request, list(body.documents or ()), form="1")
 
-    return Dialect(name="cohere-v1", paths=["/cohere/v1/rerank"], decode=decode, encode=encode, refuse=refuse)
+    shapes = (BodyV1, Answer, Refused)
+    return Dialect(
+        name="cohere-v1", paths=["/cohere/v1/rerank"], decode=decode, encode=encode, refuse=refuse, shapes=shapes
+    )
 
 
 def v2() -> Dialect:
@@ -112,7 +115,10 @@ def v2() -> Dialect:
         _check_size(len(request.documents), 1)
         return Asked(request, [], form="2")
 
-    return Dialect(name="cohere-v2", paths=["/cohere/v2/rerank"], decode=decode, encode=encode, refuse=refuse)
+    shapes = (BodyV2, Answer, Refused)
+    return Dialect(
+        name="cohere-v2", paths=["/cohere/v2/rerank"], decode=decode, encode=encode, refuse=refuse, shapes=shapes
+    )
 
 
 def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:

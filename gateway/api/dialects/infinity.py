@@ -117,6 +117,7 @@ def dialect(default_model: DefaultModel) -> Dialect:
         decode=decode,
         encode=encode,
         refuse=refuse,
+        shapes=(Body, Answer, Refused, Complaints, Unauthorized),
         status=status,
     )
 

@@ -113,7 +113,15 @@ def dialect() -> Dialect:
         )
         return Asked(request, [], form=body.documents)
 
-    return Dialect(name="jina", paths=["/jina/v1/rerank"], decode=decode, encode=encode, refuse=refuse, status=status)
+    return Dialect(
+        name="jina",
+        paths=["/jina/v1/rerank"],
+        decode=decode,
+        encode=encode,
+        refuse=refuse,
+        shapes=(Body, Answer, Refused),
+        status=status,
+    )
 
 
 def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:

@@ -14,7 +14,18 @@ import msgspec
 from msgspec import Struct
 
 from gateway.api.dialect import Asked, DefaultModel, Dialect, Incoming
-from gateway.api.dialects.vllm import WORDING, Options, Side, Tokens, named, refuse, several, tokens
+from gateway.api.dialects.vllm import (
+    WORDING,
+    Options,
+    Refused,
+    Side,
+    Tokens,
+    Unauthorized,
+    named,
+    refuse,
+    several,
+    tokens,
+)
 from gateway.api.dialects.wording import Invalid, checked, reader
 from providers.types import Input, Ranking
 
@@ -71,7 +82,14 @@ def dialect(default_model: DefaultModel) -> Dialect:
         _check_lengths(queries, documents)
         return Asked(request, [])
 
-    return Dialect(name="score", paths=PATHS, decode=decode, encode=encode, refuse=refuse)
+    return Dialect(
+        name="score",
+        paths=PATHS,
+        decode=decode,
+        encode=encode,
+        refuse=refuse,
+        shapes=(Body, Answer, Refused, Unauthorized),
+    )
 
 
 def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:

@@ -56,9 +56,12 @@ class Refused(Struct):
 
 
 def dialect(default_model: DefaultModel) -> Dialect:
-    """Below `/tei`."""
+    """Below `/tei`, with or without a model in the path."""
     decode = decoder(default_model, model_in)
-    return Dialect(name="tei", paths=["/tei"], decode=decode, encode=encode, refuse=refuse, status=status)
+    shapes = (Body, list[Row], Refused)
+    return Dialect(
+        name="tei", paths=["/tei/rerank"], decode=decode, encode=encode, refuse=refuse, shapes=shapes, status=status
+    )
 
 
 def decoder(

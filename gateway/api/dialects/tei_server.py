@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.metadata import version
+from typing import Any
 
 import msgspec
-from litestar import get
+from litestar import Request, get
 from litestar.exceptions import NotFoundException
 from litestar.handlers import asgi
 from litestar.handlers.asgi_handlers import ASGIRouteHandler
@@ -19,6 +20,7 @@ from litestar.handlers.http_handlers import HTTPRouteHandler
 from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 
+from gateway.access.keys import ANYONE, Principal
 from gateway.api import auth
 from gateway.api.dialects import tei
 from gateway.api.endpoint import Endpoint
@@ -32,6 +34,8 @@ LONGEST_INPUT = 512
 
 LARGEST_BATCH = 1000
 """Texts in one request that `/info` tells. The gateway itself has no such limit."""
+
+Headers = Iterable[tuple[bytes, bytes]]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -74,7 +78,7 @@ def routes(service: Service) -> list[ASGIRouteHandler | HTTPRouteHandler]:
     endpoint = Endpoint(service, dialect)
 
     # Below `/` too: there the server itself reranks, if that is what its model does.
-    @asgi(dialect.paths, is_mount=True, copy_scope=False, name=dialect.name)
+    @asgi("/tei", is_mount=True, copy_scope=False, name=dialect.name)
     async def server(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         if not path.startswith("/"):  # Litestar takes /teifoo for a path below the mount.
@@ -87,50 +91,54 @@ def routes(service: Service) -> list[ASGIRouteHandler | HTTPRouteHandler]:
     @get(
         "/info",
         sync_to_thread=False,
-        guards=[auth.guard(service)],
         summary="The default model, as text-embeddings-inference says it",
         tags=["tei"],
     )
-    def root_info() -> Info:
-        return info(service, None)
+    def root_info(request: Request[Any, Any, Any]) -> Info:
+        return info(service, None, request.scope["headers"])
 
     return [server, root_info]
 
 
-async def answer(service: Service, path: str, headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, bytes]:
+async def answer(service: Service, path: str, headers: Headers) -> tuple[int, bytes]:
     """A GET below the mount."""
     what = path.strip("/").rpartition("/")[2]
     try:
         model = tei.model_in(path)
         if what == "info":
-            auth.principal(service, headers)
-            return 200, _encode(info(service, model))
+            return 200, _encode(info(service, model, headers))
         if what == "health":
-            await check_health(service, model)
+            await check_health(service, model, headers)
             return 200, b"{}"
     except RerankError as error:
         return tei.status(error), _encode(tei.Refused(error.message, "Unhealthy" if what == "health" else "Validation"))
     return 404, _encode(tei.Refused("not found: POST /rerank, GET /info or GET /health", "Validation"))
 
 
-def info(service: Service, model: str | None) -> Info:
-    """About that model or the default one. Raises UnknownModel."""
-    name = _known(service, model)
-    windows = [loading.model.max_length for loading in service.routes.loading(name)]
-    return Info(name, windows[0] if windows and windows[0] else LONGEST_INPUT, version("rerank-gateway"))
+def info(service: Service, model: str | None, headers: Headers) -> Info:
+    """About that model or the default one. Raises Unauthorized, ModelNotAllowed, UnknownModel."""
+    caller = auth.principal(service, headers)
+    name = _known(service, model, caller)
+    windows = [loading.window() for loading in service.routes.loading(name)]
+    return Info(name, (windows[0] if windows else None) or LONGEST_INPUT, version("rerank-gateway"))
 
 
-async def check_health(service: Service, model: str | None) -> None:
-    """Raises NotReady if that model or the default one cannot serve, UnknownModel if there is none."""
-    name = _known(service, model)
+async def check_health(service: Service, model: str | None, headers: Headers) -> None:
+    """Raises NotReady if that model or the default one cannot serve, UnknownModel if there is none.
+
+    Probes bring no key, so the default one's health takes none; any other would tell strangers which names there are.
+    """
+    caller = ANYONE if model is None else auth.principal(service, headers)
+    name = _known(service, model, caller)
     if not await service.routes.resolve(name).ready():
         raise NotReady(f'model "{name}" is not ready')
 
 
-def _known(service: Service, model: str | None) -> str:
+def _known(service: Service, model: str | None, caller: Principal) -> str:
     name = model or service.routes.default_model()
     if name is None:
         raise UnknownModel(tei.WORDING.model)
+    caller.check(name, [])
     if not service.routes.known(name):
         raise UnknownModel(f'unknown model "{name}"')
     return name

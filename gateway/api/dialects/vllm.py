@@ -148,7 +148,14 @@ def dialect(default_model: DefaultModel) -> Dialect:
         return Asked(request, [])
 
     paths = ["/vllm/rerank", "/vllm/v1/rerank", "/vllm/v2/rerank"]
-    return Dialect(name="vllm", paths=paths, decode=decode, encode=encode, refuse=refuse)
+    return Dialect(
+        name="vllm",
+        paths=paths,
+        decode=decode,
+        encode=encode,
+        refuse=refuse,
+        shapes=(Body, Answer, Refused, Unauthorized),
+    )
 
 
 def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:

@@ -76,7 +76,13 @@ def dialect() -> Dialect:
         return Asked(request, [])
 
     return Dialect(
-        name="voyage", paths=["/voyage/v1/rerank"], decode=decode, encode=encode, refuse=refuse, status=status
+        name="voyage",
+        paths=["/voyage/v1/rerank"],
+        decode=decode,
+        encode=encode,
+        refuse=refuse,
+        shapes=(Body, Answer, Refused),
+        status=status,
     )
 
 

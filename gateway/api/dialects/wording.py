@@ -16,7 +16,7 @@ from providers.types import Input, RerankRequest
 Body = TypeVar("Body")
 
 _AT = re.compile(r" - at `\$\.?(.*)`$")
-_MISSING = re.compile(r"missing required field `(.*)`")
+_MISSING = re.compile(r"missing required field `([^`]*)`")
 
 
 class Wording(Struct, frozen=True, kw_only=True):

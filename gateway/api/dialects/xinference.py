@@ -11,7 +11,7 @@ from __future__ import annotations
 from time import time
 from typing import Any
 
-from litestar import get
+from litestar import Request, get
 from litestar.handlers.http_handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Struct
@@ -54,12 +54,12 @@ def routes(service: Service) -> list[HTTPRouteHandler]:
     @get(
         "/v1/models/{model:path}",
         sync_to_thread=False,
-        guards=[auth.guard(service)],
         summary="Describe a model",
         tags=["models"],
     )
-    def describe(model: FromPath[str]) -> Description:
+    def describe(model: FromPath[str], request: Request[Any, Any, Any]) -> Description:
         name = model.strip("/")
+        auth.principal(service, request.scope["headers"]).check(name, [])
         if not service.routes.known(name):
             raise UnknownModel(f'unknown model "{name}"')
         return Description(name, name, service.routes.owner(name), started)

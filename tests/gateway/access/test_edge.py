@@ -102,6 +102,17 @@ def test_an_open_operators_address_takes_a_word_about_keys_too(
     assert "auth: none" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_operators_and_callers_cannot_share_a_port(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The port is what tells them apart: two addresses with the same one would make every caller an operator."""
+    path = tmp_path / "gateway.yaml"
+    path.write_text(yaml.safe_dump({"server": {"host": "127.0.0.2", "port": 9, "admin": {"port": 9}}}))
+    assert command_line.main([command, *(["--config"] if command == "serve" else []), str(path)]) == 1
+    assert "server.admin.port: is 9, the callers' port too" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", [None, "no certificate"], ids=["absent", "not a certificate"])
 def test_a_certificate_that_cannot_be_used_is_told_before_the_port_opens(
     text: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -147,4 +158,8 @@ def test_others_usage_is_shown_at_the_operators_address_only(tmp_path: Path) -> 
             for base in (url, f"http://127.0.0.1:{port}")
             for query in ({}, {"key": "*"})
         ]
+        scraped = [
+            httpx.get(f"{base}/metrics", trust_env=False).status_code for base in (url, f"http://127.0.0.1:{port}")
+        ]
     assert answers == [200, 403, 200, 200]
+    assert scraped == [404, 200], "a scraper at the operators' own address needs no key"

@@ -188,6 +188,67 @@ async def test_the_list_of_models_takes_a_key_and_the_probes_do_not(serve: Any) 
     assert [(await client.get(path)).status_code for path in ("/livez", "/readyz")] == [200, 200]
 
 
+async def test_a_key_sees_only_the_names_that_it_may_ask_for(serve: Any) -> None:
+    secret, entry = key(models=["slow", "cohere/*"])
+    client = await serve(auth={"keys": [entry]}, default_model="fast")
+    headers = {"x-api-key": secret}
+    assert [model["id"] for model in (await client.get("/v1/models", headers=headers)).json()["data"]] == ["slow"]
+    paths = {
+        "/v1/models/slow": 200,
+        "/v1/models/cohere/x": 200,
+        "/v1/models/fast": 403,
+        "/v1/models/nope": 403,
+        "/info": 403,
+        "/tei/info": 403,
+        "/tei/fast/info": 403,
+        "/tei/slow/info": 200,
+        "/tei/fast/health": 403,
+        "/tei/slow/health": 200,
+    }
+    assert {path: (await client.get(path, headers=headers)).status_code for path in paths} == paths
+
+
+OPEN = {
+    "/livez": 200,
+    "/readyz": 200,
+    "/health": 200,
+    "/tei/health": 200,
+    "/v1/cluster/auth": 200,
+    "/docs": 200,
+    "/docs/openapi.json": 200,
+}
+"""All that is answered without a key, and none of it tells of models, upstreams or traffic."""
+
+
+async def test_without_a_key_only_probes_and_documents_are_answered(serve: Any, upstream: Upstream) -> None:
+    client = await serve(auth={"keys": [key()[1]]}, default_model="slow")
+    routes = client._transport.app.routes
+    paths = sorted({*OPEN, *(path for route in routes for path in [route.path])})
+    answers = {}
+    for path in (path.replace("{model:path}", "slow") for path in paths):
+        for verb in ("GET", "POST"):
+            answer = await client.request(verb, path, json=None if verb == "GET" else body())
+            if answer.status_code not in (401, 404, 405):
+                answers[path] = answer.status_code
+                assert "cohere" not in answer.text or path in ("/docs/openapi.json", "/docs")
+    assert answers == OPEN
+    assert upstream.calls == []
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/v1/status"])
+async def test_what_is_told_of_the_gateway_takes_a_key_where_there_are_keys(path: str, serve: Any) -> None:
+    secret, entry = key()
+    client = await serve(auth={"keys": [entry]})
+    statuses = [(await client.get(path, headers=headers)).status_code for headers in ({}, {"x-api-key": secret})]
+    assert statuses == [401, 200]
+
+
+async def test_the_health_of_a_named_model_is_no_way_to_guess_names(serve: Any) -> None:
+    client = await serve(auth={"keys": [key()[1]]})
+    paths = ["/tei/fast/health", "/tei/nope/health"]
+    assert [(await client.get(path)).status_code for path in paths] == [401, 401]
+
+
 async def test_the_callers_key_never_travels_to_an_upstream(serve: Any, upstream: Upstream) -> None:
     secret, entry = key()
     client = await serve(auth={"keys": [entry]})

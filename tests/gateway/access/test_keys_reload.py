@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from gateway import config as configuration
+from gateway import reload
 from gateway.config import Config
 from gateway.errors import Unauthorized
 from gateway.reload import Reloader
@@ -51,6 +53,33 @@ async def test_a_key_is_let_in_and_shut_out_by_a_reload(tmp_path: Path, upstream
     with pytest.raises(Unauthorized):
         await live.ask(old)
     await live.service.aclose()
+
+
+async def test_a_key_is_shut_out_when_its_own_file_changes(
+    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "LOOK_EVERY", 0.001)
+    (old, before), (_, after) = key("old"), key("new")
+    keys = tmp_path / "keys.yaml"
+    keys.write_text(yaml.safe_dump({"keys": [before]}))
+    live = Live(tmp_path / "gateway.yaml", auth={"file": "keys.yaml"})
+    await live.service.open()
+    watching = asyncio.create_task(live.reloader.watch())
+    await live.ask(old)
+    keys.write_text(yaml.safe_dump({"keys": [after]}))
+    async with asyncio.timeout(10):
+        while not await _is_refused(live, old):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)  # a file tells nobody that it has changed
+    watching.cancel()
+    await live.service.aclose()
+
+
+async def _is_refused(live: Live, secret: str) -> bool:
+    try:
+        await live.ask(secret)
+    except Unauthorized:
+        return True
+    return False
 
 
 async def test_what_was_counted_stays_counted_over_a_reload(tmp_path: Path, upstream: Upstream) -> None:

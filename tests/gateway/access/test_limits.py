@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from gateway import __main__ as command_line
 from gateway.access import counters, limits
 from gateway.access.limits import period
 from gateway.access.prices import Price, PriceTable, as_of, likely_tokens, most_tokens, shipped
@@ -268,6 +271,53 @@ async def test_a_token_price_is_reserved_at_its_most_and_corrected(serve: Any, u
     assert answers == [200] * fit + [402] * (12 - fit)
 
 
+LARGE: dict[str, dict[str, Any]] = {
+    "many documents": {"documents": ["a"] * 1001},
+    "documents that count as several": {"documents": ["word " * 1000] * 90},
+    "a query that makes them so": {"query": "word " * 1000, "documents": ["a"] * 90},
+}
+
+
+@pytest.mark.parametrize("fields", LARGE.values(), ids=LARGE.keys())
+async def test_a_request_of_several_searches_does_not_fit_into_the_budget_of_one(
+    fields: dict[str, Any], serve: Any, upstream: Upstream, stored: Any
+) -> None:
+    caller = await team(serve, stored, budget={"usd": SEARCH})
+    assert (await caller.ask(**fields)).status_code == 402
+    assert upstream.calls == []
+    assert (await caller.ask()).status_code == 200
+
+
+LIES: dict[str, dict[str, Any]] = {
+    "searches below nothing": {"search_units": -1000},
+    "more searches than there can be": {"search_units": 1e300},
+    "both": {"search_units": -1, "input_tokens": -(10**30)},
+}
+
+
+@pytest.mark.parametrize("billed", LIES.values(), ids=LIES.keys())
+async def test_an_upstream_that_lies_about_its_counts_changes_no_budget_and_no_rate(
+    billed: dict[str, Any], serve: Any, upstream: Upstream, stored: Any
+) -> None:
+    upstream.usage = {"billed_units": billed}
+    caller = await team(serve, stored, budget={"usd": 2 * SEARCH}, limits={"tokens": "100000/hour"})
+    assert [(await caller.ask()).status_code for _ in range(3)] == [200, 200, 402]
+    [row] = [row for row in (await caller.usage()).json()["data"] if "model" in row]
+    assert (row["unpriced_requests"], "search_units" in row, "tokens" in row) == (2, False, False)
+
+
+async def test_where_nobody_counted_the_searches_the_reserved_money_stays_spent(
+    serve: Any, upstream: Upstream, stored: Any
+) -> None:
+    upstream.usage = {}
+    caller = await team(serve, stored, budget={"usd": 2.5 * SEARCH})
+    answers = [await caller.ask() for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 402]
+    assert "cost" not in answers[0].json()["extra_fields"]
+    usage = (await caller.usage()).json()["data"]
+    assert [(row["unpriced_requests"], "cost" in row) for row in usage if "model" in row] == [(2, False)]
+
+
 async def test_at_once_no_more_is_spent_than_the_budget_has(serve: Any, upstream: Upstream, stored: Any) -> None:
     caller = await team(serve, stored, budget={"usd": 7 * SEARCH})
     answers = await asyncio.gather(*(caller.ask() for _ in range(20)))
@@ -351,7 +401,7 @@ async def test_without_its_store_the_gateway_does_as_configured_and_counts_it(
     caller = await team(serve, sections, limits={"requests": "5/hour"})
     assert (await caller.ask()).status_code == expected
     assert (await caller.usage()).status_code == 503
-    shown = (await caller.client.get("/metrics")).text
+    shown = (await caller.client.get("/metrics", headers=caller.headers)).text
     assert float(shown.rsplit("rerank_gateway_store_failures_total ", 1)[1].split()[0]) >= 2
 
 
@@ -428,6 +478,11 @@ def test_no_tokenizer_makes_more_tokens_than_are_reserved(text: str) -> None:
     assert likely_tokens(request) <= most_tokens(request)
 
 
+def test_of_pairs_the_longest_query_counts() -> None:
+    pairs = RerankRequest(model="m", query="q", queries=["q", "long " * 100], documents=["a", "b"])
+    assert most_tokens(pairs) > 1000
+
+
 def test_content_parts_count_too() -> None:
     request = RerankRequest(model="", query="q", documents=[Parts([{"type": "text", "text": "x" * 100}])])
     assert most_tokens(request) > 100
@@ -452,6 +507,35 @@ def test_a_problem_of_these_sections_is_told(sections: dict[str, Any], expected:
         config(**sections)
     assert expected in str(refused.value)
     assert "hunter2" not in str(refused.value)
+
+
+ALONE: dict[str, tuple[dict[str, Any], int, bool]] = {
+    "limits": ({"rate_limits": {"requests": "9/minute"}}, 2, True),
+    "limits of a model": ({"rate_limits": {"models": {"*": {"requests": "9/minute"}}}}, 2, True),
+    "keys, whose usage is counted": ({"auth": {"keys": [key()[1]]}}, 2, True),
+    "one worker": ({"rate_limits": {"requests": "9/minute"}}, 1, False),
+    "a store": ({"rate_limits": {"requests": "9/minute"}, "store": {"url": "redis://127.0.0.1:9"}}, 2, False),
+    "nothing to count": ({}, 2, False),
+}
+
+
+@pytest.mark.parametrize(("sections", "workers", "warned"), ALONE.values(), ids=ALONE.keys())
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_it_is_told_that_workers_without_a_store_count_apart(
+    command: str,
+    sections: dict[str, Any],
+    workers: int,
+    warned: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text(yaml.safe_dump({"server": {"workers": workers}, **sections}))
+    monkeypatch.setattr("gateway.serve.serve", lambda config, path: 0)
+    assert command_line.main([command, *(["--config"] if command == "serve" else []), str(path)]) == 0
+    told = capsys.readouterr()
+    assert ("each of the 2 workers counts for itself" in told.out + told.err) is warned
 
 
 @pytest.mark.parametrize("scheme", ["valkey", "valkeys", "redis", "rediss", "unix"])

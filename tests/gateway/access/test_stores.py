@@ -264,6 +264,33 @@ async def test_a_store_that_is_down_never_hangs(fail_open: bool, way: str, tmp_p
 
 
 @needs_server
+@pytest.mark.parametrize("asked", ["take", "settle"])
+async def test_a_caller_who_hangs_up_while_the_store_is_asked_leaves_nothing_taken(asked: str, tmp_path: Path) -> None:
+    charges = [seats(1), window(5, 3), purse(5, 4)]
+    with servers.server(tmp_path) as (address, process):
+        store = ValkeyStore(address, 5.0, fail_open=False)
+        if asked == "settle":
+            await store.take(charges, "gone")
+            process.send_signal(signal.SIGSTOP)
+            given_back = [Charge(charge.kind, charge.key, 0, -charge.amount, charge.span) for charge in charges]
+            asking: asyncio.Task[Any] = asyncio.create_task(store.settle(given_back, "gone", 0.0))
+        else:
+            await takes(store, window(5, 0))  # the connection is open
+            process.send_signal(signal.SIGSTOP)
+            asking = asyncio.create_task(store.take(charges, "gone"))
+        for _ in range(50):
+            await asyncio.sleep(0)  # it is sent
+        for _ in range(2):
+            asking.cancel()
+            await asyncio.sleep(0)
+        process.send_signal(signal.SIGCONT)
+        await store.aclose()
+        store = ValkeyStore(address, 5.0, fail_open=False)
+        assert await takes(store, seats(1), purse(5, 5)) == -1
+        await store.aclose()
+
+
+@needs_server
 async def test_a_store_that_comes_back_is_used_again(tmp_path: Path) -> None:
     clock, port = Clock(), servers.free_port()
     with servers.server(tmp_path, port) as (address, _):

@@ -239,6 +239,17 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], int, Any]] = {
             400,
         ),
     ),
+    "vLLM: an object without parts": (
+        "/vllm/rerank",
+        {"documents": ["a", {"text": "b"}]},
+        400,
+        said(
+            "1 validation error(s): Object missing required field `content` - at `$.documents[1]`",
+            "Bad Request",
+            "body.documents.1.content",
+            400,
+        ),
+    ),
     "vLLM: a negative limit": (
         "/vllm/rerank",
         {"top_n": -1},

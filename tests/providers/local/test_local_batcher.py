@@ -242,6 +242,69 @@ def test_a_cancelled_request_leaves_the_queue_but_not_what_others_want() -> None
     assert [job for job, _ in bench.ended] == [stays]
 
 
+def test_a_text_asked_for_again_while_its_cancelled_twin_is_computed_can_be_cancelled_too() -> None:
+    """A caller that gives up, tries again and gives up again: the engine's thread lives, and nothing is left behind."""
+    bench = Bench()
+    same = [Tokens([1, 1, 1])]
+    gone, again = (Job(lambda job, error: bench.ended.append((job, error))) for _ in range(2))
+    bench.batcher.submit(gone, same)
+
+    def meanwhile(texts: Sequence[Tokens]) -> None:
+        bench.model.fails = lambda texts: None
+        bench.batcher.cancel(gone)
+        bench.batcher.submit(again, same)
+
+    bench.model.fails = meanwhile
+    bench.batcher.step()
+    bench.batcher.cancel(again)
+    assert bench.batcher.queued == 0
+    last = bench.submit(2, [5])
+    bench.run()
+    assert bench.ended == [(last, None)]
+
+
+ACTIONS = st.lists(
+    st.tuples(st.sampled_from(["submit", "cancel", "step", "fail", "no memory"]), st.integers(0, 2)), max_size=20
+)
+
+
+@given(actions=ACTIONS, during=ACTIONS, ahead=st.booleans())
+def test_whatever_happens_in_whatever_order_each_job_ends_once_with_its_own_rows(
+    actions: list[tuple[str, int]], during: list[tuple[str, int]], ahead: bool
+) -> None:
+    bench = Bench(budget=12, ahead=ahead)
+    jobs: list[tuple[Job, list[int]]] = []
+    cancelled: set[Job] = set()
+    left = list(during)
+
+    def act(what: str, number: int) -> None:
+        if what == "submit":
+            job = Job(lambda job, error: bench.ended.append((job, error)))
+            names = [(number + place) % 4 for place in range(1 + number % 3)]
+            jobs.append((job, names))
+            bench.batcher.submit(job, [Tokens([name] * (name + 1)) for name in names], number * 200)
+        elif what == "cancel" and jobs:
+            job = jobs[number % len(jobs)][0]
+            if job not in [ended for ended, _ in bench.ended]:
+                cancelled.add(job)
+            bench.batcher.cancel(job)
+
+    def fails(texts: Sequence[Tokens]) -> Exception | None:
+        for what, number in (left.pop() for _ in range(min(2, len(left)))):
+            act(what, number)
+        what = left.pop()[0] if left else "step"
+        return {"fail": ValueError(), "no memory": MemoryError()}.get(what)
+
+    bench.model.fails = fails
+    for what, number in actions:
+        bench.batcher.step() if what == "step" else act(what, number)
+    bench.run()
+    assert {job for job, _ in bench.ended} == {job for job, _ in jobs} - cancelled
+    assert len({job for job, _ in bench.ended}) == len(bench.ended)
+    assert all(error or job.rows == names for job, names in jobs for ended, error in bench.ended if ended is job)
+    assert (bench.batcher.queued, bench.batcher._known, bench.batcher._jobs) == (0, {}, set())
+
+
 def test_a_request_cancelled_before_it_is_tokenised_is_never_queued() -> None:
     bench = Bench()
     job = Job(lambda *_: None)

@@ -16,10 +16,10 @@ import huggingface_hub
 import pytest
 from tiny_models import DOCUMENTS, bert, embedder, engine, request, scores
 
-from providers.errors import NotReady, Overloaded, TargetFailed, TargetTimeout, Unsupported
+from providers.errors import InvalidRequest, NotReady, Overloaded, TargetFailed, TargetTimeout, Unsupported
 from providers.local import PROVIDER
 from providers.local.batcher import Batcher
-from providers.local.engine import Engine
+from providers.local.engine import Engine, Work
 from providers.local.source import fetch
 from providers.local.tokens import Encoded, Tokens
 from providers.spec import LocalModel
@@ -36,10 +36,10 @@ class Gated:
     def __init__(self) -> None:
         self.gate, self.busy = threading.Event(), threading.Event()
 
-    def encode(self, query: str, documents: Sequence[str], limit: int | None, instruction: str | None) -> Encoded:
-        if query == "broken":
+    def encode(self, work: Work) -> Encoded:
+        if work.query == "broken":
             raise ValueError("secret")
-        texts = [Tokens([ord(letter) for letter in query + text]) for text in documents]
+        texts = [Tokens([ord(letter) for letter in work.query + text]) for text in work.documents]
         return Encoded(texts, [range(number, number + 1) for number in range(len(texts))])
 
     def scores(self, rows: list[Any], encoded: Encoded) -> list[float]:
@@ -131,6 +131,9 @@ async def test_a_request_that_comes_too_late_is_not_started(held: Held) -> None:
         pytest.param({"query": Parts([{"type": "text"}])}, Unsupported, id="query of content parts"),
         pytest.param({"documents": ["a", Parts([{"type": "image"}])]}, Unsupported, id="document of content parts"),
         pytest.param({"extra": {"instruction": 7}}, Unsupported, id="instruction that is no text"),
+        pytest.param({"extra": {"use_activation": "no"}}, Unsupported, id="use_activation of another type"),
+        pytest.param({"max_tokens_per_doc": 0}, InvalidRequest, id="documents of no token"),
+        pytest.param({"max_tokens_per_doc": -1}, InvalidRequest, id="documents of less than no token"),
         pytest.param({"query": "broken"}, TargetFailed, id="tokeniser fails"),
     ],
 )
@@ -138,6 +141,35 @@ async def test_what_the_engine_cannot_rank_is_named(held: Held, fields: Any, err
     with pytest.raises(error) as raised:
         await held.engine.rerank(request(**fields))
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("priority", [-(10**30), -100, 1_000, 10**400], ids=["-10^30", "-100", "1000", "10^400"])
+async def test_a_priority_out_of_range_counts_as_the_nearest(priority: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, seen = Held(limit=50), []
+    submit = held.batcher.submit
+    monkeypatch.setattr(held.batcher, "submit", lambda job, texts, wanted: (seen.append(wanted), submit(job, texts)))
+    held.model.gate.set()
+    await held.engine.rerank(request("q", ["d"], priority=priority))
+    await held.engine.aclose()
+    assert seen == [0 if priority < 0 else 999]
+
+
+async def test_a_request_that_waits_to_be_tokenised_when_the_engine_closes_is_told_so(held: Held) -> None:
+    """Never a cancellation: nobody asked for one, and the caller would get no answer at all."""
+    gate, encode = threading.Event(), held.model.encode
+
+    def slowly(*given: Any) -> Encoded:
+        assert gate.wait(30)
+        return encode(*given)
+
+    held.model.encode = slowly  # type: ignore[method-assign]  # a slow tokeniser
+    held.model.gate.set()
+    waiting = [asyncio.create_task(held.engine.rerank(request("q", ["d"]))) for _ in range(5)]
+    await asyncio.sleep(0)
+    await held.engine.aclose()
+    gate.set()
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(error) for error in ended] == [NotReady] * 5
 
 
 async def test_a_closed_engine_is_not_ready(held: Held) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -228,3 +230,35 @@ async def test_identical_documents_are_computed_once(build: Build) -> None:
         often = await backend.rerank(request(documents=["wing", "flow", "wing", "wing"]))
     assert once.usage == often.usage
     assert scores(often) == pytest.approx([*scores(once), scores(once)[0], scores(once)[0]], abs=1e-6)
+
+
+async def test_raw_scores_are_the_logits_and_share_no_batch_with_others(build: Build) -> None:
+    folder = build(bert)
+    logits = CrossEncoder(str(folder), device="cpu", activation_fn=torch.nn.Identity()).predict(PAIRS)
+    async with engine(folder) as backend:
+        asked = [request(extra={"use_activation": choice}) for choice in (False, True, False)]
+        raw, active, again = await asyncio.gather(*map(backend.rerank, asked))
+    assert scores(raw) == pytest.approx(list(logits), abs=1e-5)
+    assert scores(again) == pytest.approx(list(logits), abs=1e-5)
+    assert scores(active) == pytest.approx([1 / (1 + math.exp(-logit)) for logit in logits], abs=1e-5)
+
+
+async def test_a_cosine_has_no_activation_to_leave_out(build: Build) -> None:
+    async with engine(build(embedder)) as backend:
+        plain, raw = [await backend.rerank(request(extra=extra)) for extra in ({}, {"use_activation": False})]
+    assert scores(raw) == scores(plain)
+
+
+@pytest.mark.parametrize("maker", [bert, embedder], ids=["cross-encoder", "embedding model"])
+async def test_a_model_on_disk_is_loaded_without_a_word(build: Build, maker: Any, capfd: Any, caplog: Any) -> None:
+    caplog.set_level("INFO")
+    load(LocalModel(name="m", path=str(build(maker)), device="cpu"))
+    assert capfd.readouterr().err == ""
+    assert not [record for record in caplog.records if record.name.startswith("sentence_transformers")]
+
+
+async def test_nothing_is_completed(build: Build) -> None:
+    async with engine(build(bert)) as backend:
+        usage = (await backend.rerank(request())).usage
+    assert usage is not None
+    assert (usage.completion_tokens, usage.total_tokens) == (0, usage.prompt_tokens)
