@@ -63,8 +63,9 @@ def create(
             await service.aclose()
             await service.telemetry.aclose()
 
+    unified = endpoint.route(service, rerank.dialect(lambda: service.routes.default_model()))
     app = Litestar(
-        route_handlers=_routes(service),
+        route_handlers=[unified, *_routes(service)],
         lifespan=[lifespan],
         exception_handlers={
             HTTPException: errors.http_exception,
@@ -76,7 +77,9 @@ def create(
         logging_config=None,
         debug=False,
     )
-    app.asgi_handler = _guarded(app.asgi_handler, config)
+    # Browsers' preflight requests are the framework's; else the hot route is reached without its routing.
+    direct = app.asgi_handler if config.server.cors else unified.fn
+    app.asgi_handler = _guarded(app.asgi_handler, direct, config)
     return app
 
 
@@ -94,7 +97,6 @@ def read_config(path: str | None) -> Config:
 
 def _routes(service: Service) -> list[ControllerRouterHandler]:
     return [
-        endpoint.route(service, rerank.dialect(lambda: service.routes.default_model())),
         *mounts.routes(service),
         models.route(service),
         usage.route(service),
@@ -105,9 +107,9 @@ def _routes(service: Service) -> list[ControllerRouterHandler]:
     ]
 
 
-def _guarded(app: ASGIApp, config: Config) -> ASGIApp:
+def _guarded(app: ASGIApp, direct: ASGIApp, config: Config) -> ASGIApp:
     """What stands before all routes. Middleware of the framework would cost the hot route more."""
-    app = Forgiving(app, rerank.PATHS)
+    app = Forgiving(app, dict.fromkeys(rerank.PATHS, direct))
     if config.server.allowed_hosts:
         app = Hosts(app, config.server.allowed_hosts)
     return Identified(app, rerank.PATHS)

@@ -37,10 +37,13 @@ async def test_a_path_that_is_served_is_left_alone_and_others_are_repaired() -> 
     async def app(scope, receive, send) -> None:
         seen.append((scope["path"], scope["raw_path"]))
 
-    forgiving = Forgiving(app, ["/odd//"])
-    for path in ("/odd//", "//déjà/"):
-        await forgiving({"type": "http", "path": path, "raw_path": b"as it came"}, None, None)  # type: ignore[arg-type, typeddict-item]
-    assert seen == [("/odd//", b"as it came"), ("/déjà", b"/d%C3%A9j%C3%A0")]
+    async def direct(scope, receive, send) -> None:
+        seen.append(("direct", scope["raw_path"]))
+
+    forgiving = Forgiving(app, {"/odd//": direct})
+    for kind, path in (("http", "/odd//"), ("websocket", "/odd//"), ("http", "//déjà/")):
+        await forgiving({"type": kind, "path": path, "raw_path": b"as it came"}, None, None)  # type: ignore[arg-type, typeddict-item]
+    assert seen == [("direct", b"as it came"), ("/odd", b"/odd"), ("/déjà", b"/d%C3%A9j%C3%A0")]
 
 
 @pytest.mark.parametrize(
