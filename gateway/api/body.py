@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Mapping
 
@@ -12,6 +13,9 @@ from gateway.policy.limits import LimitsSettings, body_too_large, check_depth
 from providers.errors import InvalidRequest
 
 _GZIP = 16 + zlib.MAX_WBITS
+
+LONGEST_UPLOAD = 60.0
+"""Seconds that a body may take to arrive after its first piece: who stops in the middle holds nothing for longer."""
 
 
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: LimitsSettings) -> bytes:
@@ -25,7 +29,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: Li
     Raises:
         CallerGone: the caller hung up before the end.
         TooLarge: the body, or what it decompresses to, is over the limit. No more than that was kept.
-        InvalidRequest: a compression we do not read, a broken one, or JSON nested too deeply.
+        InvalidRequest: a compression we do not read, a broken one, JSON nested too deeply, or a body that never ends.
     """
     announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced[:18]) > limits.body_bytes:
@@ -44,14 +48,23 @@ async def _received(receive: Receive, limits: LimitsSettings) -> bytes:
         raise CallerGone
     if not message.get("more_body"):
         return message["body"]
-    body = bytearray(message["body"])
-    while message.get("more_body"):
+    try:
+        async with asyncio.timeout(LONGEST_UPLOAD):
+            return await _rest(receive, bytearray(message["body"]), limits)
+    except TimeoutError:
+        raise InvalidRequest(f"the request's body did not arrive within {LONGEST_UPLOAD:g} s") from None
+
+
+async def _rest(receive: Receive, body: bytearray, limits: LimitsSettings) -> bytes:
+    more = True
+    while more:
         message = await receive()
         if message["type"] != "http.request":
             raise CallerGone
         body += message["body"]
         if len(body) > limits.body_bytes:
             raise body_too_large(limits)
+        more = bool(message.get("more_body"))
     return bytes(body)
 
 
