@@ -27,7 +27,8 @@ CPU_BATCH, GPU_BATCH = 768, 16_384
 """Tokens of a batch. Small padded batches win on a CPU, large ones on a GPU: figures in `docs/local-engine.md`."""
 
 QUEUED_BATCHES = 640
-"""By default half a million tokens may wait on a CPU: a request of 1,000 long documents, and room for others beside it."""
+"""Half a million tokens on a CPU: a request of 1,000 long documents, and room for others beside it."""
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
