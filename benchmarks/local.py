@@ -42,6 +42,8 @@ QUERY = "what similarity laws must be obeyed when constructing models of heated 
 PEER_BATCH = 32
 APART = 4e-3
 """Scores further apart than this must keep their order in bfloat16."""
+WARMING, MEASURED = 16, 16
+"""Waves until about every shape of a batch was met and compiled, and waves after them."""
 
 
 def main() -> int:
@@ -297,28 +299,55 @@ async def lag(options: argparse.Namespace, model: Path) -> dict[str, Any]:
 
 
 async def full(options: argparse.Namespace, model: Path) -> dict[str, Any]:
-    """The queue at its limit: 400 requests at a queue of 20,000 tokens, and the memory meanwhile."""
+    """The queue at its limit of 20,000 tokens: waves of 100 callers with ever new documents, memory after each."""
     backend = opened(options, model, queue_tokens=20_000)
-    await ask(backend, documents(options, 20))
     outcomes: Counter[str] = Counter()
-
-    async def one(number: int) -> None:
-        try:
-            await ask(backend, documents(options, 10, seed=number), f"{QUERY} {number}")
-            outcomes["served"] += 1
-        except Overloaded as error:
-            outcomes["429" if error.retry_after else "429 without Retry-After"] += 1
-
-    growth = []
-    before = resident()
-    for wave in range(4):
-        await asyncio.gather(*(one(100 * wave + number) for number in range(100)))
-        growth.append(resident() - before)
+    memory = [resident()]
+    for number in range(WARMING + MEASURED):
+        outcomes += await wave(options, backend, 100 * number)
+        memory.append(resident())
+    refused = await refusing(options, backend)
     await backend.aclose()
-    print(
-        f"  {dict(outcomes)}; memory after each 100, against before: {', '.join(f'{own:+.1f} MiB' for own in growth)}"
-    )
-    return {"outcomes": dict(outcomes), "growth_MiB": growth}
+    growth = [after - before for before, after in pairwise(memory)]
+    result = {"outcomes": dict(outcomes), "growth_MiB": growth, "refused": refused}
+    shown_memory(result)
+    return result
+
+
+def shown_memory(result: dict[str, Any]) -> None:
+    growth = result["growth_MiB"]
+    print(f"  {result['outcomes']}")
+    print("  MiB more after each wave: " + " ".join(f"{own:+.1f}" for own in growth))
+    print(f"  first {WARMING} waves {sum(growth[:WARMING]):+.1f} MiB, the {MEASURED} after them", end="")
+    print(f" {sum(growth[WARMING:]):+.1f} MiB; all refused: {result['refused']}")
+
+
+async def wave(options: argparse.Namespace, backend: Backend, first: int) -> Counter[str]:
+    """100 requests of 10 documents at once, and what became of them."""
+    texts = [documents(options, 10, seed=number) for number in range(first, first + 100)]
+    asked = (outcome(backend, own, f"{QUERY} {first + number}") for number, own in enumerate(texts))
+    return Counter(await asyncio.gather(*asked))
+
+
+async def outcome(backend: Backend, texts: list[str], query: str) -> str:
+    try:
+        await ask(backend, texts, query)
+    except Overloaded as error:
+        return "429" if error.retry_after else "429 without Retry-After"
+    return "served"
+
+
+async def refusing(options: argparse.Namespace, backend: Backend) -> dict[str, Any]:
+    """400 requests while one request fills the queue, and what they added to memory."""
+    running = asyncio.create_task(ask(backend, documents(options, 1000)))
+    await asyncio.sleep(1)
+    before, outcomes = resident(), Counter[str]()
+    for number in range(4):
+        outcomes += await wave(options, backend, 10_000 + 100 * number)
+    growth = resident() - before
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    return {"outcomes": dict(outcomes), "growth_MiB": round(growth, 1)}
 
 
 def resident() -> float:
