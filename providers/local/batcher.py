@@ -66,6 +66,10 @@ class Job:
 class Model(Protocol):
     """What the batcher needs of a model. `launch` may return before the device is done; `collect` waits for it."""
 
+    def width(self, size: int) -> int:
+        """How many tokens a text of `size` tokens takes up at the least, padding included."""
+        ...
+
     def launch(self, texts: Sequence[Tokens]) -> Any:
         """Start a forward pass. Raises MemoryError where the batch does not fit."""
         ...
@@ -75,13 +79,19 @@ class Model(Protocol):
         ...
 
 
-def take(waiting: Sequence[Text], budget: int, window: int = 0) -> list[Text]:
+def exact(size: int) -> int:
+    """The width of a text where nothing is rounded."""
+    return size
+
+
+def take(waiting: Sequence[Text], budget: int, window: int = 0, width: Callable[[int], int] = exact) -> list[Text]:
     """The next batch. Pure.
 
     Args:
         waiting: the texts in the order of their stamps.
         budget: how many tokens a batch may hold, padding included. A single text may be longer.
         window: how far to look for texts of similar length, in tokens; one budget unless told.
+        width: how many tokens a text takes up in a batch. What it adds is nobody's waste: the text alone would have it.
 
     Returns:
         Texts of one group and of similar length, the first of `waiting` among them, the others from the window.
@@ -89,7 +99,7 @@ def take(waiting: Sequence[Text], budget: int, window: int = 0) -> list[Text]:
     if not waiting:
         return []
     near = sorted(_near(waiting, window or budget), key=lambda text: text.size)
-    sizes = [text.size for text in near]
+    sizes = [width(text.size) for text in near]
     sums = [0, *accumulate(sizes)]
     low = high = near.index(waiting[0])
     while spans := _grown(low, high, sizes, sums, budget):
@@ -245,7 +255,7 @@ class Batcher:
 
     def _next(self) -> list[Text]:
         with self._wake:
-            batch = take(self._waiting, self.budget, self._window())
+            batch = take(self._waiting, self.budget, self._window(), self._model.width)
             if batch:
                 # The clock stands at the text served, not at the batch's last: who comes now is not put behind a batch.
                 self._now = max(self._now, self._waiting[0].stamp)
@@ -284,7 +294,7 @@ class Batcher:
         if len(batch) == 1:
             self._broken(batch, f"the local model ran out of memory on a single text of {size} tokens")
             return
-        self.budget = max(1, min(self.budget, len(batch) * size) // 2)
+        self.budget = max(1, min(self.budget, len(batch) * self._model.width(size)) // 2)
         for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
             self._finish(*self._launched(half))
 
@@ -294,7 +304,7 @@ class Batcher:
         self.batches += 1
         self.texts += len(rows)
         self.tokens += tokens
-        self.padding += len(rows) * max(text.size for text in rows) - tokens
+        self.padding += len(rows) * self._model.width(max(text.size for text in rows)) - tokens
         now = self._clock()
         with self._wake:
             jobs = {job for text in rows for job in text.jobs}

@@ -42,6 +42,13 @@ def test_take(sizes: list[int], groups: list[int], budget: int, expected: list[i
     assert not texts or texts[0] in batch
 
 
+def test_take_reckons_with_the_width_of_a_text() -> None:
+    texts = waiting(*[17] * 9)
+    assert len(take(texts, 100)) == 5
+    assert len(take(texts, 100, width=lambda size: 20)) == 5
+    assert len(take(texts, 100, width=lambda size: 32)) == 3, "and what every text is rounded by is no waste"
+
+
 def test_take_finds_more_of_a_length_in_a_wider_window() -> None:
     texts = waiting(90, 10, 50, 50, 90, 10)
     assert [text.size for text in take(texts, 200)] == [90]
@@ -84,6 +91,9 @@ class Echo:
         self.batches: list[list[int]] = []
         self.tokens: list[tuple[int, int]] = []
         self.fails: Callable[[Sequence[Tokens]], Exception | None] = lambda texts: None
+
+    def width(self, size: int) -> int:
+        return size
 
     def launch(self, texts: Sequence[Tokens]) -> Any:
         self.clock.now += 1

@@ -35,8 +35,10 @@ class Gated:
 
     def __init__(self) -> None:
         self.gate, self.busy = threading.Event(), threading.Event()
+        self.encoded = 0
 
     def encode(self, work: Work) -> Encoded:
+        self.encoded += 1
         if work.query == "broken":
             raise ValueError("secret")
         texts = [Tokens([ord(letter) for letter in work.query + text]) for text in work.documents]
@@ -44,6 +46,9 @@ class Gated:
 
     def scores(self, rows: list[Any], encoded: Encoded) -> list[float]:
         return [float(row) for row in rows]
+
+    def width(self, size: int) -> int:
+        return size
 
     def launch(self, texts: Sequence[Tokens]) -> Any:
         self.busy.set()
@@ -91,6 +96,18 @@ async def test_a_full_queue_refuses_at_the_door_and_serves_again_later(held: Hel
     held.model.gate.set()
     await asyncio.gather(first, second)
     assert (await held.engine.rerank(request("q" * 40, ["d" * 60]))).results[0].relevance_score == 100
+
+
+async def test_a_refused_request_is_not_tokenised(held: Held) -> None:
+    first = await held.occupied()
+    second = asyncio.create_task(held.engine.rerank(request("q" * 10, ["d" * 30])))
+    await held.queued(40)
+    for _ in range(10):
+        with pytest.raises(Overloaded):
+            await held.engine.rerank(request("q" * 40, ["d" * 60]))
+    assert held.model.encoded == 2
+    held.model.gate.set()
+    await asyncio.gather(first, second)
 
 
 async def test_a_request_larger_than_the_queue_is_served_when_nothing_waits(held: Held) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from tiny_models import (
     DOCUMENTS,
@@ -30,6 +32,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from providers.errors import NotReady, Unsupported
 from providers.local.loading import load
+from providers.local.model import rounded
+from providers.local.tokens import Tokens
 from providers.spec import LocalModel
 from providers.types import Ranking
 
@@ -206,6 +210,20 @@ async def test_long_documents_are_cut_or_read_in_windows(build: Build, maker: An
     assert min(gains) > -1e-5
     assert max(gains) > 1e-3
     assert fed(read) > 2 * fed(cut)
+
+
+def test_a_processor_meets_few_widths_in_bfloat16_and_never_one_beyond_the_window(build: Build) -> None:
+    loaded = load(LocalModel(name="m", path=str(build(bert)), device="cpu", dtype="bfloat16", max_length=50))
+    widths = [loaded.width(size) for size in range(1, 51)]
+    assert set(widths) == {16, 32, 48, 50}
+    assert widths == sorted(widths)
+    text = Tokens([5] * 17, [0] * 17)
+    assert {rows.shape for rows in loaded._padded([text]).values()} == {(1, 32)}
+
+
+@given(size=st.integers(1, 40_000))
+def test_a_width_holds_the_text_and_wastes_little(size: int) -> None:
+    assert size <= rounded(size) < size + max(16, size / 16)
 
 
 @pytest.mark.parametrize("maker", [bert, qwen, embedder], ids=["plain", "chat template", "embedding"])
