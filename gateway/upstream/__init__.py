@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.upstream.aiohttp_client import AiohttpClient
 from gateway.upstream.backend import HttpBackend
+from gateway.upstream.direct_client import DirectClient
 from gateway.upstream.httpx_client import HttpxClient
 from gateway.upstream.seam import Client, ClientSettings, Response, Timeouts
 
@@ -11,6 +12,7 @@ __all__ = [
     "AiohttpClient",
     "Client",
     "ClientSettings",
+    "DirectClient",
     "HttpBackend",
     "HttpxClient",
     "Response",
@@ -19,6 +21,9 @@ __all__ = [
 ]
 
 
+_CLIENTS = {"default": DirectClient, "aiohttp": AiohttpClient, "httpx": HttpxClient}
+
+
 def open_client(settings: ClientSettings) -> Client:
     """The client that the settings choose, on the running event loop. Raises OSError for unusable certificate files."""
-    return HttpxClient(settings) if settings.client == "httpx" else AiohttpClient(settings)
+    return _CLIENTS[settings.client](settings)

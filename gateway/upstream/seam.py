@@ -65,7 +65,7 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
         unix_socket: path of the socket that every URL leads to, in place of a network; the default client only.
     """
 
-    client: Literal["default", "httpx"] = "default"
+    client: Literal["default", "aiohttp", "httpx"] = "default"
     proxy: str = "environment"
     ca_file: str | None = None
     client_cert: str | None = None
