@@ -1,8 +1,10 @@
-"""uvicorn's HTTP protocol with bounds on a request's head, of which uvicorn itself takes any length, for ever."""
+"""uvicorn's HTTP protocol, with bounds on a request's head, of which uvicorn itself takes any length, for ever, and
+answers that go out in one piece."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -17,6 +19,40 @@ HEAD_SECONDS = 20.0
 """Seconds for a head to be complete, from its first byte, or from the connection for the first one."""
 
 
+class Gathering:
+    """A transport that sends at once what is written within one turn of the event loop.
+
+    uvicorn writes the head and the body of an answer one after the other, and each write is a system call that wakes
+    the peer: 20 of 190 CPU-µs per request (docs/performance.md).
+    """
+
+    __slots__ = ("_held", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Send this with whatever else is written now."""
+        if not self._held:
+            self._loop.call_soon(self._send)
+        self._held.append(data)
+
+    def close(self) -> None:
+        """Close, once everything has been sent."""
+        self._send()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def _send(self) -> None:
+        held, self._held = self._held, []
+        if held and not self._transport.is_closing():
+            self._transport.writelines(held)
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """Answers 431 to a head that is too long, and hangs up on one that does not come. Whole heads cost nothing."""
 
@@ -25,6 +61,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
+        transport = Gathering(transport, self.loop)  # type: ignore[assignment]  # all of it that uvicorn uses
         super().connection_made(transport)
         self._patience = self.loop.call_later(HEAD_SECONDS, transport.close)
 
