@@ -68,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._waiter: asyncio.Future[Answer] | None = None
         self._resumed: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._lost = self._paused = False
 
     async def exchange(self, head: bytes, body: bytes, end: float, read: float) -> Answer:
@@ -86,12 +87,12 @@ class Connection(asyncio.Protocol):
             raise Closed
         self._waiter = waiter = self._loop.create_future()
         self._end, self._read, self._heard = end, read, self._loop.time()
-        self._arm()
+        if self._timer is None or self._timer.when() > min(end, self._heard + read):
+            self._arm()
         try:
             await self._send(head, body)
             return await waiter
         finally:
-            self._timer.cancel()
             if self._waiter is waiter:
                 self._waiter = None
                 self.close()
@@ -122,10 +123,16 @@ class Connection(asyncio.Protocol):
         await self._resumed
 
     def _arm(self) -> None:
+        """Ring when time is up. A timer that is left over from an earlier exchange, as most are, is used again."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._timer = self._loop.call_at(min(self._end, self._heard + self._read), self._ring)
 
     def _ring(self) -> None:
+        self._timer = None
         now = self._loop.time() + _TICK
+        if self._waiter is None:
+            return
         if now >= self._end:
             self._fail(TimeoutError())
         elif now >= self._heard + self._read:
@@ -182,6 +189,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._lost = True
         self._on_closing(self)
+        if self._timer is not None:
+            self._timer.cancel()
         if self._waiter is not None:
             self._lose(error)
         self._reader.close()

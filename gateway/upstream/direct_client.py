@@ -51,9 +51,7 @@ class DirectClient:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._tls = tls_context(settings.ca_file, settings.client_cert, settings.client_key)
-        self._pool = Pool(
-            settings.max_connections, settings.keepalive, settings.max_answer_bytes, settings.unix_socket
-        )
+        self._pool = Pool(settings.max_connections, settings.keepalive, settings.max_answer_bytes, settings.unix_socket)
         self._ways: dict[str, _Way | None] = {}
         self._proxied: AiohttpClient | None = None
 
