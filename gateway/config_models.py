@@ -76,7 +76,9 @@ class ProviderConfig(ProviderPolicies):
     connect_timeout: float = Field(default=5.0, gt=0, le=600, description="Seconds to get a new connection.")
     pool_timeout: float = Field(default=5.0, gt=0, le=600, description="Seconds to wait for one of max_connections.")
     max_connections: int = Field(default=1000, ge=1, description="Open connections to this provider.")
-    client: Literal["default", "httpx"] = Field(default="default", description="HTTP client; httpx also speaks SOCKS.")
+    client: Literal["default", "aiohttp", "httpx"] = Field(
+        default="default", description="HTTP client; aiohttp costs more CPU, httpx much more, but speaks SOCKS."
+    )
     proxy: str = Field(
         default="environment", repr=False, description="`environment`, `none`, or the URL of an HTTP proxy."
     )

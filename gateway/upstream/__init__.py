@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from gateway.upstream.aiohttp_client import AiohttpClient
 from gateway.upstream.backend import HttpBackend
 from gateway.upstream.direct_client import DirectClient
@@ -21,7 +23,11 @@ __all__ = [
 ]
 
 
-_CLIENTS = {"default": DirectClient, "aiohttp": AiohttpClient, "httpx": HttpxClient}
+_CLIENTS: Mapping[str, Callable[[ClientSettings], Client]] = {
+    "default": DirectClient,
+    "aiohttp": AiohttpClient,
+    "httpx": HttpxClient,
+}
 
 
 def open_client(settings: ClientSettings) -> Client:

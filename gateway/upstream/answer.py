@@ -102,7 +102,7 @@ class AnswerReader:
 
     def on_message_begin(self) -> None:
         if self._complete:
-            self.reusable = False  # More came than the answer: the connection is out of step.
+            raise NotHttp  # More came than the answer: nothing of it may be taken for a part of that.
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))

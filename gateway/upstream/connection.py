@@ -85,7 +85,8 @@ class Connection(asyncio.Protocol):
         """
         if self._lost:
             raise Closed
-        self._waiter = waiter = self._loop.create_future()
+        waiter: asyncio.Future[Answer] = self._loop.create_future()
+        self._waiter = waiter
         self._end, self._read, self._heard = end, read, self._loop.time()
         if self._timer is None or self._timer.when() > min(end, self._heard + read):
             self._arm()
@@ -117,10 +118,11 @@ class Connection(asyncio.Protocol):
 
     async def _drained(self) -> None:
         """Until there is room for more, or no more is needed; others run meanwhile in any case."""
-        if not self._paused:
-            return await asyncio.sleep(0)
-        self._resumed = self._loop.create_future()
-        await self._resumed
+        if self._paused:
+            self._resumed = self._loop.create_future()
+            await self._resumed
+        else:
+            await asyncio.sleep(0)
 
     def _arm(self) -> None:
         """Ring when time is up. A timer that is left over from an earlier exchange, as most are, is used again."""

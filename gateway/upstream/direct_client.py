@@ -38,7 +38,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 class _Way(Struct, frozen=True):
-    """What a URL leads to: a server, and the first lines of requests, less the method; or a proxy, which knows."""
+    """What a URL leads to: a server, and the first lines of a request after its method."""
 
     origin: Origin
     target: str

@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohappyeyeballs
 from msgspec import Struct, field
@@ -18,6 +19,8 @@ _SECOND_ADDRESS = 0.25
 
 _RESOLVED = 30.0
 """Seconds that an answer of the name service is kept."""
+
+_NEVER = float("-inf")
 
 Addresses = Sequence[aiohappyeyeballs.AddrInfoType]
 
@@ -37,8 +40,8 @@ class Origin(Struct, eq=False):
     port: int
     tls: ssl.SSLContext | None
     idle: dict[Connection, float] = field(default_factory=dict)
-    addresses: Addresses = ()
-    resolved: float = float("-inf")
+    lookup: asyncio.Future[Any] | None = None
+    looked_up: float = _NEVER
 
 
 class Pool:
@@ -68,12 +71,15 @@ class Pool:
         self._origins.append(origin)
         return origin
 
-    async def enter(self, timeout: float, end: float) -> None:
-        """Wait for a place among the connections at work; `leave` gives it back. Raises NoPlace, TimeoutError."""
+    async def enter(self, patience: float, end: float) -> None:
+        """Wait for a place among the connections at work, which `leave` gives back.
+
+        Raises NoPlace after `patience` seconds, TimeoutError at the `end` in the event loop's time.
+        """
         if not self._places.locked():
             await self._places.acquire()
             return
-        async with _within(self._loop, timeout, end, NoPlace):
+        async with _within(self._loop, patience, end, NoPlace):
             await self._places.acquire()
 
     def idle(self, origin: Origin) -> Connection | None:
@@ -86,9 +92,9 @@ class Pool:
         connection.close()
         return self.idle(origin)
 
-    async def connect(self, origin: Origin, timeout: float, end: float) -> Connection:
-        """A new connection. Raises NoConnection, TimeoutError, OSError."""
-        async with _within(self._loop, timeout, end, NoConnection):
+    async def connect(self, origin: Origin, patience: float, end: float) -> Connection:
+        """A new connection. Raises NoConnection after `patience` seconds, TimeoutError at the `end`, OSError."""
+        async with _within(self._loop, patience, end, NoConnection):
             if self._unix_socket is not None:
                 _, connection = await self._loop.create_unix_connection(lambda: self._made(origin), self._unix_socket)
             else:
@@ -105,13 +111,17 @@ class Pool:
         await asyncio.sleep(0)
 
     async def _connect(self, origin: Origin) -> Connection:
-        opened = await aiohappyeyeballs.start_connection(
-            await self._addresses(origin),
-            happy_eyeballs_delay=_SECOND_ADDRESS,
-            interleave=1,
-            loop=self._loop,
-            socket_factory=_socket,
-        )
+        try:
+            opened = await aiohappyeyeballs.start_connection(
+                await self._addresses(origin),
+                happy_eyeballs_delay=_SECOND_ADDRESS,
+                interleave=1,
+                loop=self._loop,
+                socket_factory=_socket,
+            )
+        except OSError:
+            origin.looked_up = _NEVER  # Perhaps it has moved.
+            raise
         _, connection = await self._loop.create_connection(
             lambda: self._made(origin),
             sock=opened,
@@ -121,10 +131,13 @@ class Pool:
         return connection
 
     async def _addresses(self, origin: Origin) -> Addresses:
-        if self._loop.time() - origin.resolved > _RESOLVED:
-            origin.addresses = await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-            origin.resolved = self._loop.time()
-        return origin.addresses
+        """Where the server is. Connections that are opened at once share one look-up."""
+        now, lookup = self._loop.time(), origin.lookup
+        if lookup is None or now - origin.looked_up > _RESOLVED:
+            lookup = asyncio.ensure_future(self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM))
+            origin.lookup, origin.looked_up = lookup, now
+        addresses: Addresses = await asyncio.shield(lookup)
+        return addresses
 
     def _made(self, origin: Origin) -> Connection:
         def rests(connection: Connection) -> None:
@@ -151,10 +164,10 @@ class Pool:
 
 @asynccontextmanager
 async def _within(
-    loop: asyncio.AbstractEventLoop, timeout: float, end: float, late: type[TimeoutError]
+    loop: asyncio.AbstractEventLoop, patience: float, end: float, late: type[TimeoutError]
 ) -> AsyncIterator[None]:
-    """Raises `late` after `timeout` seconds, and TimeoutError at the `end` if that is sooner."""
-    due = loop.time() + timeout
+    """Raises `late` after `patience` seconds, and TimeoutError at the `end` if that is sooner."""
+    due = loop.time() + patience
     try:
         async with asyncio.timeout_at(min(due, end)):
             yield
