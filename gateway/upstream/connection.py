@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
     async def _send(self, head: bytes, body: bytes) -> None:
         self._sent = len(body) <= _PIECE
         if self._sent:
-            self._transport.writelines((head, body))
+            self._loop.call_soon(self._write, (head, body))
             return
         self._transport.write(head)
         rest = memoryview(body)
@@ -115,6 +115,10 @@ class Connection(asyncio.Protocol):
             rest = rest[_PIECE:]
             await self._drained()
         self._sent = not rest
+
+    def _write(self, pieces: tuple[bytes, bytes]) -> None:
+        if not self._transport.is_closing():
+            self._transport.writelines(pieces)
 
     async def _drained(self) -> None:
         """Until there is room for more, or no more is needed; others run meanwhile in any case."""
