@@ -47,7 +47,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         cycle = self.cycle
         if cycle is not None and cycle.scope is self.scope:
-            self.scope["extensions"] = {ANSWER: WholeAnswer(cycle, self.loop)}  # type: ignore[dict-item]  # typed as data only
+            self.scope["extensions"] = {ANSWER: WholeAnswer(cycle)}  # type: ignore[dict-item]  # typed as data only
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -95,36 +95,29 @@ class WholeAnswer:
     wakes a caller who sleeps; writes that are made together find him awake (docs/performance.md).
     """
 
-    __slots__ = ("_cycle", "_loop")
+    __slots__ = ("_cycle",)
 
-    def __init__(self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
-        self._loop = loop
 
     def replaces(self, send: Send) -> bool:
         """Whether it does what that `send` would: nobody has wrapped it, and it need not wait."""
         return send == self._cycle.send and not self._cycle.flow.write_paused
 
-    def __call__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    async def __call__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        await asyncio.sleep(0)
         cycle = self._cycle
         if cycle.disconnected:
             return
         if not cycle.keep_alive:
             headers = {**headers, "connection": "close"}
         cycle.keep_alive = headers.get("connection") != "close"
-        answer = _head(status, headers, len(body)), body
-        self._loop.call_soon(_write, cycle.transport, answer, cycle.keep_alive)
+        cycle.transport.writelines((_head(status, headers, len(body)), body))
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
         cycle.on_response()
-
-
-def _write(transport: asyncio.Transport, pieces: tuple[bytes, bytes], keep_alive: bool) -> None:
-    if transport.is_closing():
-        return
-    transport.writelines(pieces)
-    if not keep_alive:
-        transport.close()
 
 
 def _head(status: int, headers: Mapping[str, str], length: int) -> bytes:

@@ -105,7 +105,8 @@ class AnswerReader:
             raise NotHttp  # More came than the answer: nothing of it may be taken for a part of that.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+        if self._in_head:  # Trailers, which come after chunks, are dropped, as RFC 9110 section 6.5.1 allows.
+            self._headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
 
     def on_headers_complete(self) -> None:
         self._status = self._parser.get_status_code()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 from gateway.upstream.answer import Answer, AnswerReader, NotHttp, TooLong
 
@@ -38,6 +39,7 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_begun",
         "_end",
         "_heard",
         "_loop",
@@ -66,10 +68,10 @@ class Connection(asyncio.Protocol):
         self._on_idle = on_idle
         self._on_closing = on_closing
         self._transport: asyncio.Transport
-        self._waiter: asyncio.Future[Answer] | None = None
+        self._waiter: asyncio.Future[Any] | None = None
         self._resumed: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._lost = self._paused = False
+        self._lost = self._paused = self._begun = self._sent = False
 
     async def exchange(self, head: bytes, body: bytes, end: float, read: float) -> Answer:
         """Send a request and wait for its answer.
@@ -85,40 +87,56 @@ class Connection(asyncio.Protocol):
         """
         if self._lost:
             raise Closed
-        waiter: asyncio.Future[Answer] = self._loop.create_future()
-        self._waiter = waiter
+        self._waiter = waiter = self._loop.create_future()
+        self._sent = self._begun = False
         self._end, self._read, self._heard = end, read, self._loop.time()
         if self._timer is None or self._timer.when() > min(end, self._heard + read):
             self._arm()
         try:
             await self._send(head, body)
-            return await waiter
+            answer: Answer = await waiter
+            return answer
         finally:
             if self._waiter is waiter:
                 self._waiter = None
                 self.close()
+            if waiter.done() and not waiter.cancelled():
+                waiter.exception()  # Or asyncio complains of it where the task was cancelled, too.
+            # An error in it holds this frame, and the body with it: without this, until the collector runs.
+            del waiter
 
     def close(self) -> None:
         """End it at once; an exchange that is under way fails."""
         self._on_closing(self)
+        self._fail(BrokenOff() if self._reader.begun else Closed())
         self._transport.abort()
 
     async def _send(self, head: bytes, body: bytes) -> None:
-        self._sent = len(body) <= _PIECE
-        if self._sent:
-            self._loop.call_soon(self._write, (head, body))
+        if len(body) <= _PIECE:
+            # With what others send in this turn of the event loop: the first write wakes the server for all of them.
+            self._loop.call_soon(self._write, self._waiter, head, body)
             return
+        self._begun = True
         self._transport.write(head)
         rest = memoryview(body)
-        while rest and self._waiter is not None and not self._waiter.done():
+        while rest and self._waits():
             self._transport.write(rest[:_PIECE])
             rest = rest[_PIECE:]
             await self._drained()
+            self._heard = self._loop.time()  # A server that takes more is not silent.
         self._sent = not rest
 
-    def _write(self, pieces: tuple[bytes, bytes]) -> None:
-        if not self._transport.is_closing():
-            self._transport.writelines(pieces)
+    def _write(self, waiter: asyncio.Future[Answer] | None, head: bytes, body: bytes) -> None:
+        if self._waiter is not waiter or not self._waits() or self._transport.is_closing():
+            return
+        self._begun = self._sent = True
+        if body:
+            self._transport.writelines((head, body))
+        else:
+            self._transport.write(head)  # The standard event loop never gets rid of an empty piece.
+
+    def _waits(self) -> bool:
+        return self._waiter is not None and not self._waiter.done()
 
     async def _drained(self) -> None:
         """Until there is room for more, or no more is needed; others run meanwhile in any case."""
@@ -152,7 +170,7 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def _done(self) -> None:
-        waiter, self._waiter = self._waiter, None
+        waiter, self._waiter, self._begun = self._waiter, None, False
         reusable = self._reader.reusable and self._sent
         if waiter is not None and not waiter.done():
             waiter.set_result(self._reader.take())
@@ -172,8 +190,8 @@ class Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]  # what a stream protocol is given
 
     def data_received(self, data: bytes) -> None:
-        if self._waiter is None or self._waiter.done():
-            self.close()  # Nobody asked.
+        if not self._begun or not self._waits():
+            self.close()  # Nobody asked, or not yet.
             return
         self._heard = self._loop.time()
         try:

@@ -38,10 +38,11 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 class _Way(Struct, frozen=True):
-    """What a URL leads to: a server, and the first lines of a request after its method."""
+    """What a URL leads to: a server, the request's target there, and the server's name."""
 
     origin: Origin
     target: str
+    host: str
 
 
 class DirectClient:
@@ -59,10 +60,10 @@ class DirectClient:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
     ) -> Response:
         """See Client."""
-        way = self._ways[url] if url in self._ways else self._find(url)
-        if way is None:
-            return await self._by_proxy(method, url, headers, body, timeouts)
         try:
+            way = self._ways[url] if url in self._ways else self._find(url)
+            if way is None:
+                return await self._by_proxy(method, url, headers, body, timeouts)
             answer = await self._exchange(way.origin, _head(method, way, headers, body), body, timeouts)
             return Response(answer.status, answer.headers, self._plain(answer))
         except TooLong as error:
@@ -70,6 +71,8 @@ class DirectClient:
             raise BadAnswer(f"{host_of(url)} answered with more than {limit} bytes", status=error.args[0]) from None
         except (OSError, Closed, BrokenOff, NotHttp, zlib.error) as error:
             raise translate(error, _SENTENCES, url, timeouts, _reason(error)) from error
+        except (ValueError, httpx.InvalidURL) as error:
+            raise Unreachable("the provider's URL, or a header for it, cannot be sent") from error
 
     async def aclose(self) -> None:
         """See Client."""
@@ -97,7 +100,7 @@ class DirectClient:
     def _plain(self, answer: Answer) -> bytes:
         """The body, decompressed. Raises TooLong, NotHttp, zlib.error."""
         encoding = answer.headers.get("content-encoding")
-        if encoding is None or encoding.lower() == "identity" or not answer.body:
+        if not encoding or encoding.lower() == "identity" or not answer.body:
             return answer.body
         if encoding.lower() not in ("gzip", "x-gzip"):
             raise NotHttp  # All that we ask for is gzip.
@@ -105,7 +108,7 @@ class DirectClient:
         plain = decompressor.decompress(answer.body, self._settings.max_answer_bytes + 1)
         if len(plain) > self._settings.max_answer_bytes:
             raise TooLong(answer.status)
-        if not decompressor.eof:
+        if not decompressor.eof or decompressor.unused_data:
             raise zlib.error
         return plain
 
@@ -120,7 +123,7 @@ class DirectClient:
         tls = self._tls if parsed.scheme == "https" else None
         host = parsed.raw_host.decode("ascii")
         origin = self._pool.origin(host, parsed.port or (443 if tls else 80), tls)
-        return _Way(origin, f"{parsed.raw_path.decode('ascii')} HTTP/1.1\r\nhost: {parsed.netloc.decode('ascii')}\r\n")
+        return _Way(origin, parsed.raw_path.decode("ascii"), parsed.netloc.decode("ascii"))
 
     async def _by_proxy(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
@@ -133,7 +136,8 @@ class DirectClient:
 def _head(method: str, way: _Way, headers: Mapping[str, str], body: bytes) -> bytes:
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     length = f"content-length: {len(body)}\r\n" if body or method == "POST" else ""
-    return f"{method} {way.target}{lines}{length}\r\n".encode()
+    host = "" if "host" in headers else f"host: {way.host}\r\n"
+    return f"{method} {way.target} HTTP/1.1\r\n{host}{lines}{length}\r\n".encode()
 
 
 def _reason(error: Exception) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import aiohappyeyeballs
 from msgspec import Struct, field
 
-from gateway.upstream.connection import Connection
+from gateway.upstream.connection import Closed, Connection
 
 _SECOND_ADDRESS = 0.25
 """Seconds after which the next address of a host is tried too (RFC 8305 section 5)."""
@@ -42,6 +42,7 @@ class Origin(Struct, eq=False):
     idle: dict[Connection, float] = field(default_factory=dict)
     lookup: asyncio.Future[Any] | None = None
     looked_up: float = _NEVER
+    turn: int = 0
 
 
 class Pool:
@@ -61,15 +62,14 @@ class Pool:
         self._answer_bytes = answer_bytes
         self._unix_socket = unix_socket
         self._open: set[Connection] = set()
-        self._origins: list[Origin] = []
+        self._origins: dict[tuple[str, int, bool], Origin] = {}
+        self._is_closed = False
         self._sweeping: asyncio.TimerHandle | None = None
         self.leave = self._places.release
 
     def origin(self, host: str, port: int, tls: ssl.SSLContext | None) -> Origin:
         """A server to connect to."""
-        origin = Origin(host, port, tls)
-        self._origins.append(origin)
-        return origin
+        return self._origins.setdefault((host, port, tls is not None), Origin(host, port, tls))
 
     async def enter(self, patience: float, end: float) -> None:
         """Wait for a place among the connections at work, which `leave` gives back.
@@ -84,26 +84,34 @@ class Pool:
 
     def idle(self, origin: Origin) -> Connection | None:
         """The connection that was used last, if there is one."""
-        if not origin.idle:
-            return None
-        connection, since = origin.idle.popitem()
-        if self._loop.time() - since < self._keepalive:
-            return connection
-        connection.close()
-        return self.idle(origin)
+        latest = self._loop.time() - self._keepalive
+        while origin.idle:
+            connection, since = origin.idle.popitem()
+            if since > latest:
+                return connection
+            connection.close()
+        return None
 
     async def connect(self, origin: Origin, patience: float, end: float) -> Connection:
-        """A new connection. Raises NoConnection after `patience` seconds, TimeoutError at the `end`, OSError."""
+        """A new connection.
+
+        Raises NoConnection after `patience` seconds, TimeoutError at the `end`, OSError, and Closed after `aclose`.
+        """
+        self._check()
         async with _within(self._loop, patience, end, NoConnection):
             if self._unix_socket is not None:
                 _, connection = await self._loop.create_unix_connection(lambda: self._made(origin), self._unix_socket)
             else:
                 connection = await self._connect(origin)
+        if self._is_closed:
+            connection.close()
+        self._check()
         self._open.add(connection)
         return connection
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection. What is under way fails with Closed or BrokenOff."""
+        self._is_closed = True
         if self._sweeping is not None:
             self._sweeping.cancel()
         for connection in list(self._open):
@@ -111,17 +119,7 @@ class Pool:
         await asyncio.sleep(0)
 
     async def _connect(self, origin: Origin) -> Connection:
-        try:
-            opened = await aiohappyeyeballs.start_connection(
-                await self._addresses(origin),
-                happy_eyeballs_delay=_SECOND_ADDRESS,
-                interleave=1,
-                loop=self._loop,
-                socket_factory=_socket,
-            )
-        except OSError:
-            origin.looked_up = _NEVER  # Perhaps it has moved.
-            raise
+        opened = await self._opened(origin)
         _, connection = await self._loop.create_connection(
             lambda: self._made(origin),
             sock=opened,
@@ -130,17 +128,37 @@ class Pool:
         )
         return connection
 
+    async def _opened(self, origin: Origin) -> socket.socket:
+        try:
+            return await aiohappyeyeballs.start_connection(
+                await self._addresses(origin),
+                happy_eyeballs_delay=_SECOND_ADDRESS,
+                interleave=1,
+                loop=self._loop,
+                socket_factory=_socket,
+            )
+        except OSError as error:
+            origin.looked_up = _NEVER  # Perhaps it has moved.
+            kind, told = type(error), error.args
+        # Not the error itself: it is part of a cycle, and would keep the caller's frames with the body in them.
+        raise kind(*told)
+
     async def _addresses(self, origin: Origin) -> Addresses:
         """Where the server is. Connections that are opened at once share one look-up."""
         now, lookup = self._loop.time(), origin.lookup
-        if lookup is None or now - origin.looked_up > _RESOLVED:
+        if lookup is None or now - origin.looked_up > _RESOLVED or _has_failed(lookup):
             lookup = asyncio.ensure_future(self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM))
             origin.lookup, origin.looked_up = lookup, now
         addresses: Addresses = await asyncio.shield(lookup)
-        return addresses
+        # A name with several addresses is a set of servers, each of which has its turn.
+        origin.turn = (origin.turn + 1) % len(addresses)
+        return [*addresses[origin.turn :], *addresses[: origin.turn]]
 
     def _made(self, origin: Origin) -> Connection:
         def rests(connection: Connection) -> None:
+            if self._is_closed:
+                connection.close()
+                return
             origin.idle[connection] = self._loop.time()
             if self._sweeping is None:
                 self._sweeping = self._loop.call_later(self._keepalive, self._sweep)
@@ -151,14 +169,18 @@ class Pool:
 
         return Connection(self._loop, self._answer_bytes, rests, closes)
 
+    def _check(self) -> None:
+        if self._is_closed:
+            raise Closed
+
     def _sweep(self) -> None:
         """Close what has been idle for too long, and look again while anything is idle."""
         self._sweeping = None
         latest = self._loop.time() - self._keepalive
-        for origin in self._origins:
+        for origin in self._origins.values():
             for connection in [own for own, since in origin.idle.items() if since <= latest]:
                 connection.close()
-        if any(origin.idle for origin in self._origins):
+        if any(origin.idle for origin in self._origins.values()):
             self._sweeping = self._loop.call_later(self._keepalive, self._sweep)
 
 
@@ -173,6 +195,10 @@ async def _within(
             yield
     except TimeoutError:
         raise (late() if due < end else TimeoutError()) from None
+
+
+def _has_failed(lookup: asyncio.Future[Any]) -> bool:
+    return lookup.done() and (lookup.cancelled() or lookup.exception() is not None)
 
 
 def _socket(address: aiohappyeyeballs.AddrInfoType) -> socket.socket:

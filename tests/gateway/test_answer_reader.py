@@ -19,6 +19,10 @@ WHOLE: dict[str, tuple[bytes, int, dict[str, str], bytes, bool]] = {
         HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n1;a=b\r\n}\r\n0\r\n\r\n",
         200, {"transfer-encoding": "chunked"}, b"{}", True,
     ),
+    "trailers are not headers": (
+        HEAD + b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\ncontent-encoding: gzip\r\n\r\n",
+        200, {"transfer-encoding": "chunked"}, b"{}", True,
+    ),
     "a status nobody knows": (
         b"HTTP/1.1 599 Whatever\r\ncontent-length: 0\r\n\r\n", 599, {"content-length": "0"}, b"", True,
     ),

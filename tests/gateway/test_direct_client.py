@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohappyeyeballs
 import pytest
 
 from gateway.upstream import DirectClient
 from gateway.upstream.seam import ClientSettings, Response, Timeouts
-from providers.errors import RerankError, TargetTimeout, Unreachable
-from tests.gateway.loopback import Exchange, Loopback, hang, loopback, raw, reply, then_close
+from providers.errors import AnswerBroken, RerankError, TargetTimeout, Unreachable
+from tests.gateway.loopback import Answer, Exchange, Loopback, hang, loopback, raw, reply, then_close
 
 CALM = Timeouts(connect=5, read=5, pool=5, total=5)
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -133,13 +135,98 @@ async def test_a_clock_of_an_earlier_call_does_not_end_a_later_one(client: Direc
         assert server.connections == 1
 
 
-async def test_closing_ends_what_is_under_way(client: DirectClient) -> None:
-    async with loopback(hang) as server:
+UNDER_WAY: dict[str, tuple[list[Answer], type[RerankError]]] = {
+    "on a fresh connection": ([hang], Unreachable),
+    "on a used connection": ([reply(), hang], Unreachable),
+    "in an answer that ends with its connection": ([raw(HEAD + b"\r\n{half of")], AnswerBroken),
+}
+
+
+@pytest.mark.parametrize(("answers", "error"), UNDER_WAY.values(), ids=UNDER_WAY)
+async def test_closing_ends_what_is_under_way(
+    client: DirectClient, answers: list[Answer], error: type[RerankError]
+) -> None:
+    async with loopback(*answers) as server:
+        for _ in answers[1:]:
+            await post(client, server.url)
+        server.arrived.clear()
         call = asyncio.create_task(post(client, server.url))
         await server.arrived.wait()
+        await asyncio.sleep(0.02)
         await client.aclose()
-        with pytest.raises(Unreachable):
+        with pytest.raises(error):
             await asyncio.wait_for(call, 5)
+        assert len(server.exchanges) == len(answers)
+
+
+async def test_nothing_is_opened_after_closing(client: DirectClient) -> None:
+    async with loopback(reply()) as server:
+        early = asyncio.create_task(post(client, server.url))
+        await asyncio.sleep(0)
+        await client.aclose()
+        for call in (early, post(client, server.url)):
+            with pytest.raises(Unreachable):
+                await call
+        assert not server.exchanges
+
+
+async def test_any_number_of_stale_connections() -> None:
+    """More of them than calls may be nested."""
+    client = DirectClient(ClientSettings(proxy="none", keepalive=60))
+    async with loopback(reply()) as server:
+        await post(client, server.url)
+        (origin,) = client._pool._origins.values()
+        (connection,) = origin.idle
+        origin.idle.clear()
+        origin.idle.update(dict.fromkeys([_Stale() for _ in range(5000)], float("-inf")))  # type: ignore[misc]
+        assert (await post(client, server.url)).status == 200
+        connection.close()
+    await client.aclose()
+
+
+class _Stale:
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+async def test_what_a_server_says_too_early_is_no_answer(client: DirectClient) -> None:
+    """Before the request has been written, within the same turn of the event loop."""
+    async with loopback(reply(body=b"[1]"), reply(body=b"[2]"), reply(body=b"[3]")) as server:
+        await post(client, server.url)
+        (origin,) = client._pool._origins.values()
+        (connection,) = origin.idle
+        call = asyncio.create_task(post(client, server.url))
+        await asyncio.sleep(0)
+        connection.data_received(HEAD + b"content-length: 3\r\n\r\n[0]")
+        assert (await call).body == b"[2]"
+        assert (await post(client, server.url)).body == b"[3]"
+        assert server.connections == 2
+
+
+async def test_a_host_header_of_the_operators_replaces_ours(client: DirectClient) -> None:
+    async with loopback(reply()) as server:
+        await client.send("POST", server.url, {"host": "virtual.example"}, b"{}", CALM)
+        assert server.exchanges[0].head.lower().count("host:") == 1
+        assert server.exchanges[0].header("host") == "virtual.example"
+
+
+CANNOT_BE = {
+    "an empty label": "http://a..b/",
+    "half of an address": "http://[::1/",
+    "a control character": "http://x\x00y/",
+}
+
+
+@pytest.mark.parametrize("url", CANNOT_BE.values(), ids=CANNOT_BE)
+async def test_a_url_that_cannot_be(client: DirectClient, url: str) -> None:
+    with pytest.raises(Unreachable):
+        await post(client, url)
+
+
+async def test_a_header_that_cannot_be_sent(client: DirectClient) -> None:
+    async with loopback(reply()) as server:
+        with pytest.raises(Unreachable, match="cannot be sent"):
+            await client.send("POST", server.url, {"x-a": "\ud800"}, b"{}", CALM)
 
 
 async def test_a_call_cancelled_in_the_queue_leaves_its_place(client: DirectClient) -> None:
@@ -160,6 +247,8 @@ ENCODINGS: dict[str, tuple[str, bytes, str | None]] = {
     "none": ("identity", b"{}", None),
     "of nothing": ("gzip", b"", None),
     "not asked for": ("br", b"\x0b\x00\x80{}\x03", "did not answer in HTTP"),
+    "of no name": ("", b"{}", None),
+    "with more behind it": ("gzip", gzip.compress(b"{}") + gzip.compress(b"{}"), "broke off its answer"),
     "cut off": ("gzip", bytes.fromhex("1f8b08000000000000ffabae05"), "broke off its answer"),
 }
 
@@ -212,6 +301,23 @@ async def test_the_next_address_serves_where_the_first_does_not(client: DirectCl
     async with loopback(reply()) as server:
         await burst(client, server, 1)
         assert server.connections == 1
+
+
+async def test_servers_of_one_name_take_turns(client: DirectClient, names: Names) -> None:
+    names.addresses = ("127.0.0.1", "127.0.0.1", "127.0.0.2")
+    asked: list[str] = []
+    whole = aiohappyeyeballs.start_connection
+
+    async def started(addresses: list[Any], **options: Any) -> socket.socket:
+        asked.append(addresses[0][4][0])
+        return await whole(addresses, **options)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(aiohappyeyeballs, "start_connection", started)
+        async with loopback(then_close(HEAD + b"content-length: 0\r\n\r\n")) as server:
+            for _ in range(6):
+                await burst(client, server, 1)
+    assert sorted(asked) == ["127.0.0.1"] * 4 + ["127.0.0.2"] * 2
 
 
 async def test_a_server_that_moved_is_looked_up_again(client: DirectClient, names: Names) -> None:
