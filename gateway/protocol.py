@@ -102,12 +102,13 @@ class WholeAnswer:
 
     def replaces(self, send: Send) -> bool:
         """Whether it does what that `send` would: nobody has wrapped it, and it need not wait."""
-        return send == self._cycle.send and not self._cycle.flow.write_paused
+        cycle = self._cycle
+        return send == cycle.send and not cycle.flow.write_paused and cycle.scope["method"] != "HEAD"
 
     async def __call__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         await asyncio.sleep(0)
         cycle = self._cycle
-        if cycle.disconnected:
+        if cycle.disconnected or cycle.transport.is_closing():
             return
         if not cycle.keep_alive:
             headers = {**headers, "connection": "close"}
@@ -122,7 +123,7 @@ class WholeAnswer:
 
 def _head(status: int, headers: Mapping[str, str], length: int) -> bytes:
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if lines.count("\n") != len(headers):
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
         raise RuntimeError("a header's value has a line break")
     first = f"HTTP/1.1 {status} {_PHRASES[status]}\r\n"
     return f"{first}content-type: application/json\r\ncontent-length: {length}\r\n{lines}\r\n".encode("latin-1")

@@ -8,8 +8,6 @@ from msgspec import Struct
 LONGEST_HEAD = 64 * 1024
 """Bytes of a status line and headers. Whoever sends more sends no answer."""
 
-_BODILESS = frozenset({204, 304})
-
 
 class NotHttp(Exception):
     """What came is no HTTP answer."""

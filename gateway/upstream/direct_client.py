@@ -135,6 +135,8 @@ class DirectClient:
 
 def _head(method: str, way: _Way, headers: Mapping[str, str], body: bytes) -> bytes:
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
+        raise ValueError("a header's value has a line break")
     length = f"content-length: {len(body)}\r\n" if body or method == "POST" else ""
     host = "" if "host" in headers else f"host: {way.host}\r\n"
     return f"{method} {way.target} HTTP/1.1\r\n{host}{lines}{length}\r\n".encode()

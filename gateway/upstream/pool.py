@@ -137,7 +137,7 @@ class Pool:
                 loop=self._loop,
                 socket_factory=_socket,
             )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             origin.looked_up = _NEVER  # Perhaps it has moved.
             kind, told = type(error), error.args
         # Not the error itself: it is part of a cycle, and would keep the caller's frames with the body in them.

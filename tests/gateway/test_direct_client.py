@@ -223,10 +223,12 @@ async def test_a_url_that_cannot_be(client: DirectClient, url: str) -> None:
         await post(client, url)
 
 
-async def test_a_header_that_cannot_be_sent(client: DirectClient) -> None:
+@pytest.mark.parametrize("value", ["\ud800", "b\r\nx-c: d", "b\nx-c: d", "b\rc"], ids=ascii)
+async def test_a_header_that_cannot_be_sent(client: DirectClient, value: str) -> None:
     async with loopback(reply()) as server:
         with pytest.raises(Unreachable, match="cannot be sent"):
-            await client.send("POST", server.url, {"x-a": "\ud800"}, b"{}", CALM)
+            await client.send("POST", server.url, {"x-a": value}, b"{}", CALM)
+        assert not server.exchanges
 
 
 async def test_a_call_cancelled_in_the_queue_leaves_its_place(client: DirectClient) -> None:

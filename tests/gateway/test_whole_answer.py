@@ -18,7 +18,7 @@ GET = b"GET /%d HTTP/1.1\r\nhost: a\r\n\r\n"
 
 
 async def whole(scope: Scope, receive: Receive, send: Send) -> None:
-    assert scope["extensions"][ANSWER].replaces(send)  # type: ignore[index]  # the server sets it
+    assert scope["extensions"][ANSWER].replaces(send) == (scope["method"] != "HEAD")  # type: ignore[index]  # the server sets it
     await respond(scope, send, 200, scope["path"].encode(), {"x-request-id": "r"})
 
 
@@ -92,6 +92,9 @@ ANSWERS: dict[str, tuple[App, bytes, bool, bytes]] = {
     "one way after the other": (
         in_turns, GET % 1 + GET % 2 + GET % 3, True,
         HEAD + b"\r\n/1" + HEAD + b"x-added: yes\r\n\r\n/2" + HEAD + b"\r\n/3",
+    ),
+    "only the head": (
+        whole, b"HEAD /1 HTTP/1.1\r\nhost: a\r\n\r\n" + GET % 2, True, HEAD + b"\r\n" + HEAD + b"\r\n/2",
     ),
     "the caller wants it closed": (
         whole, b"GET /1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", False,
