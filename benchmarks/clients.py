@@ -26,7 +26,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal
 
-CLIENTS = ("aiohttp", "pyreqwest", "httpx")
+CLIENTS = ("direct", "aiohttp", "pyreqwest", "httpx")
 Send = Callable[[], Awaitable[bytes]]
 
 
@@ -53,13 +53,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1.5, help="per measurement")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 32, 128])
     parser.add_argument("--documents", type=int, nargs="+", default=[10, 100])
-    parser.add_argument("--clients", nargs="+", choices=CLIENTS, default=["aiohttp", "pyreqwest"])
+    parser.add_argument("--clients", nargs="+", choices=CLIENTS, default=["direct", "aiohttp", "pyreqwest"])
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def _rounds(arguments: argparse.Namespace, authority: str) -> None:
-    clients = [name for name in arguments.clients if importlib.util.find_spec(name)]
+    clients = [name for name in arguments.clients if name == "direct" or importlib.util.find_spec(name)]
     cases = list(itertools.product(("http", "https"), arguments.documents, arguments.concurrency, clients))
     figures: dict[tuple[Any, ...], list[dict[str, float]]] = {case: [] for case in cases}
     for _ in range(arguments.rounds):
@@ -140,7 +140,7 @@ HEADERS = {
 class Seam:
     """One of the gateway's own clients, as the gateway calls it."""
 
-    client: Literal["default", "httpx"] = "default"
+    client: Literal["default", "aiohttp", "httpx"] = "default"
 
     def __init__(self, url: str, body: bytes, authority: str, concurrency: int) -> None:
         from gateway.upstream import ClientSettings, Timeouts
@@ -164,8 +164,14 @@ class Seam:
         await self._opened.aclose()
 
 
-class Aiohttp(Seam):
+class Direct(Seam):
     """The default."""
+
+
+class Aiohttp(Seam):
+    """What goes through proxies."""
+
+    client = "aiohttp"
 
 
 class Httpx(Seam):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
@@ -22,6 +23,9 @@ from providers.spec import LocalModel, Provider
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+
+_FRAMING = frozenset({"connection", "content-length", "expect", "te", "transfer-encoding", "upgrade"})
+"""Headers that say how a request is sent, which is not the operator's to say."""
 
 
 class ServerConfig(EdgeSettings):
@@ -76,7 +80,9 @@ class ProviderConfig(ProviderPolicies):
     connect_timeout: float = Field(default=5.0, gt=0, le=600, description="Seconds to get a new connection.")
     pool_timeout: float = Field(default=5.0, gt=0, le=600, description="Seconds to wait for one of max_connections.")
     max_connections: int = Field(default=1000, ge=1, description="Open connections to this provider.")
-    client: Literal["default", "httpx"] = Field(default="default", description="HTTP client; httpx also speaks SOCKS.")
+    client: Literal["default", "aiohttp", "httpx"] = Field(
+        default="default", description="HTTP client; aiohttp costs more CPU, httpx much more, but speaks SOCKS."
+    )
     proxy: str = Field(
         default="environment", repr=False, description="`environment`, `none`, or the URL of an HTTP proxy."
     )
@@ -94,6 +100,8 @@ class ProviderConfig(ProviderPolicies):
     def _is_http(cls, value: str | None) -> str | None:
         if value is not None and not re.match(r"https?://[^/?#\s@]+(/[^?#\s]*)?$", value):
             raise ValueError("must be an http:// or https:// URL without credentials, query or fragment")
+        if value is not None:
+            _check_host(value)
         return value
 
     @field_validator("headers")
@@ -102,6 +110,8 @@ class ProviderConfig(ProviderPolicies):
         for name, text in value.items():
             if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(text.get_secret_value()):
                 raise ValueError(f'"{name}" is not a header that can be sent: a name, and a value on one ASCII line')
+            if name.lower() in _FRAMING:
+                raise ValueError(f'"{name}" is set by the gateway itself, for every request')
         return value
 
     @field_validator("proxy")
@@ -169,3 +179,13 @@ class Config(Settings):
 def local_model(name: str, settings: LocalModelConfig) -> LocalModel:
     """The engine's own form of one model's settings."""
     return LocalModel(name=name, **settings.model_dump())
+
+
+def _check_host(url: str) -> None:
+    """Raises ValueError for a host or port that no request could be sent to."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  # raises for one that is none
+        (parts.hostname or "").encode("idna")
+    except ValueError:
+        raise ValueError("names a host or port that cannot be one") from None

@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY = 1.0
 """Seconds between two looks at the file."""
 
+SETTLED = 0.05
+"""Seconds for which a file must have stayed as it is before it is read: one that is being written has half of it."""
+
 _DRAINED_LOOK = 0.1
 
 
@@ -61,7 +64,7 @@ class Reloader:
     async def reload(self, though_equal: bool = True) -> bool:
         """Put the file's configuration in force. If it cannot be, the log says why and nothing changes."""
         async with self._lock:
-            self._seen = self._look()
+            self._seen = await self._settled()
             try:
                 config = self._completed(await asyncio.to_thread(self._read))
                 if config == self._service.config and not though_equal:
@@ -91,6 +94,16 @@ class Reloader:
         """With what cannot change: the address, which may be the command line's, and the store, whose counts stay."""
         now = self._service.config
         return config.model_copy(update={"server": now.server, "store": now.store})
+
+    async def _settled(self) -> dict[Path, tuple[int, int, int] | None]:
+        """The stamps, once nobody is writing any more."""
+        before = self._look()
+        while True:
+            await asyncio.sleep(SETTLED)
+            now = self._look()
+            if now == before:
+                return now
+            before = now
 
     def _look(self) -> dict[Path, tuple[int, int, int] | None]:
         """The stamps of the file, and of the one with more keys where there is one."""

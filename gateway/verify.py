@@ -41,7 +41,10 @@ def believable(usage: Usage | None) -> Usage | None:
 
     Rates and budgets are corrected by them: a count below nothing would give money back that was spent.
     """
-    if usage is None or all(count is None or 0 <= count <= MOST_COUNTED for count in astuple(usage)):
+    if usage is None:
+        return None
+    known = [count for count in astuple(usage) if count is not None]
+    if not known or (min(known) >= 0 and max(known) <= MOST_COUNTED):
         return usage
     counts = asdict(usage).items()
     return Usage(**{name: count for name, count in counts if count is not None and 0 <= count <= MOST_COUNTED})

@@ -118,7 +118,7 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
     timing: Timing | None = None
 
 
-class Ranked(Struct, frozen=True, eq=True):
+class Ranked(Struct, frozen=True, eq=True, gc=False):
     """One result: the document's position in the request and its score (higher is more relevant, any real number)."""
 
     index: int

@@ -12,6 +12,7 @@ from msgspec import Struct
 from gateway.access.counters import Charge, Store, Taken
 from gateway.access.limits import Limit
 from gateway.access.prices import NANO, likely_tokens, tokens_of
+from gateway.errors import Limited
 from providers.errors import RerankError, TargetTimeout
 from providers.types import Ranking, RerankRequest
 
@@ -40,10 +41,13 @@ async def take(store: Store, limits: tuple[Limit, ...], request: RerankRequest, 
     taken = await store.take(charges, seat)
     if taken.refused < 0:
         return Ticket(limits, charges, taken, seat)
-    limit = limits[taken.refused]
-    error = limit.refusal(charges[taken.refused], taken, now)
+    raise _refused(limits[taken.refused], charges[taken.refused], taken, now)
+
+
+def _refused(limit: Limit, charge: Charge, taken: Taken, now: datetime) -> Limited:
+    error = limit.refusal(charge, taken, now)
     error.headers = rate_headers(limit, taken.left[0])
-    raise error
+    return error
 
 
 async def settled(store: Store, ticket: Ticket, ranking: Awaitable[Ranking]) -> Ranking:

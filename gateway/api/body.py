@@ -50,22 +50,23 @@ async def _received(receive: Receive, limits: LimitsSettings) -> bytes:
         return message["body"]
     try:
         async with asyncio.timeout(LONGEST_UPLOAD):
-            return await _rest(receive, bytearray(message["body"]), limits)
+            return await _rest(receive, message["body"], limits)
     except TimeoutError:
         raise InvalidRequest(f"the request's body did not arrive within {LONGEST_UPLOAD:g} s") from None
 
 
-async def _rest(receive: Receive, body: bytearray, limits: LimitsSettings) -> bytes:
-    more = True
+async def _rest(receive: Receive, first: bytes, limits: LimitsSettings) -> bytes:
+    pieces, size, more = [first], len(first), True
     while more:
         message = await receive()
         if message["type"] != "http.request":
             raise CallerGone
-        body += message["body"]
-        if len(body) > limits.body_bytes:
+        pieces.append(message["body"])
+        size += len(message["body"])
+        if size > limits.body_bytes:
             raise body_too_large(limits)
         more = bool(message.get("more_body"))
-    return bytes(body)
+    return b"".join(pieces)
 
 
 def _decompressed(body: bytes, encoding: bytes, limits: LimitsSettings) -> bytes:

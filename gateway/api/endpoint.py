@@ -57,7 +57,7 @@ class Endpoint:
             body = self._dialect.refuse(Refusal(405, "use POST", "method_not_allowed", call))
             exchange.error_type = "method_not_allowed"
             exchange.finish(405, body)
-            return await respond(send, 405, body, {"x-request-id": call.id, "allow": "POST"})
+            return await respond(scope, send, 405, body, {"x-request-id": call.id, "allow": "POST"})
         config, headers = self._service.config, dict(scope["headers"])
         try:
             caller = auth.principal(self._service, scope["headers"])
@@ -74,7 +74,7 @@ class Endpoint:
         if self._service.draining:
             extra["connection"] = "close"
         exchange.finish(status, body)
-        return await respond(send, status, body, {"x-request-id": call.id, **exchange.headers(), **extra})
+        return await respond(scope, send, status, body, {"x-request-id": call.id, **exchange.headers(), **extra})
 
     async def _unless_gone(
         self, receive: Receive, incoming: Incoming, exchange: Exchange

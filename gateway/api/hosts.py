@@ -33,7 +33,7 @@ class Hosts:
             return await self._app(scope, receive, send)
         call = Call(id=request_id(scope["headers"]))
         body = errors.body("this gateway does not answer to that Host", "unknown_host", call)
-        return await respond(send, 421, body, {"x-request-id": call.id})
+        return await respond(scope, send, 421, body, {"x-request-id": call.id})
 
     def _is_allowed(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
         hosts = [value for name, value in headers if name == b"host"]

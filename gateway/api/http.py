@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from litestar.types import Scope, Send
 
+ANSWER = "rerank_gateway.answer"
+"""An ASGI extension, where the server has it: gateway.protocol.WholeAnswer."""
 
-async def respond(send: Send, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+
+async def respond(scope: Scope, send: Send, status: int, body: bytes, headers: Mapping[str, str]) -> None:
     """Send a JSON answer."""
+    extensions: Any = scope.get("extensions")
+    whole = extensions and extensions.get(ANSWER)
+    if whole and whole.replaces(send):
+        await whole(status, headers, body)
+        return
     raw = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     raw += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
+from random import getrandbits
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,7 +18,7 @@ def request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
     for name, value in headers:
         if name == NAME and _SANE.fullmatch(value):
             return value.decode("ascii")
-    return os.urandom(16).hex()
+    return f"{getrandbits(128):032x}"
 
 
 class Identified:

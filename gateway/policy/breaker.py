@@ -168,7 +168,9 @@ class Breaker:
         admitted = self.state.admit(now)
         if admitted or request.call.insist:
             return admitted
-        left = self.state.cooldown.left(now)
+        raise self._left_out(request, self.state.cooldown.left(now))
+
+    def _left_out(self, request: RerankRequest, left: float) -> BreakerOpen:
         what = f"for another {left:.1f} s" if left else "until the call that probes it returns"
         error = BreakerOpen(f"{self._provider}/{self._model} is not tried: breaker open {what}", retry_after=left)
         request.call.attempts.append(Attempt(self._provider, self._model, None, error.message, 0))
@@ -176,7 +178,7 @@ class Breaker:
         request.call.timings.append(
             Timing(provider=self._provider, model=self._model, start=moment, end=moment, error_type=error.code)
         )
-        raise error
+        return error
 
     def _judge(self, error: RerankError, start: float, probe: bool) -> None:
         now = self._clock.now()

@@ -49,18 +49,22 @@ class Fallback:
         skipped: list[Step] = []
         if len(steps) > 1:
             rest = sum([step.parts for step in steps]) - steps[0].parts
-        for position, step in enumerate(steps):
-            if position:
-                rest -= step.parts
-            try:
-                return await step.backend.rerank(self._in_time(request, step.parts, rest) if rest else request)
-            except RerankError as error:
-                failures.append(error)
-                if isinstance(error, BreakerOpen):
-                    skipped.append(step)
-        if skipped and self._may_insist(request, failures):
-            return await self._insist(request, skipped, failures)
-        raise self._verdict(request, failures)
+        try:
+            for position, step in enumerate(steps):
+                if position:
+                    rest -= step.parts
+                try:
+                    return await step.backend.rerank(self._in_time(request, step.parts, rest) if rest else request)
+                except RerankError as error:
+                    failures.append(error)
+                    if isinstance(error, BreakerOpen):
+                        skipped.append(step)
+            if skipped and self._may_insist(request, failures):
+                return await self._insist(request, skipped, failures)
+            raise self._verdict(request, failures)
+        finally:
+            # An error holds the frames that it went through, this one and the request among them: a cycle otherwise.
+            failures.clear()
 
     def _may_insist(self, request: RerankRequest, failures: list[RerankError]) -> bool:
         refused = any(isinstance(failure, Rejected) for failure in failures)
@@ -71,7 +75,7 @@ class Fallback:
         try:
             return await Fallback(steps, self._clock).rerank(replace(request, call=call))
         except RerankError as error:
-            raise self._verdict(request, [*failures, error]) from error
+            raise self._verdict(request, [*failures, error]) from None
 
     def _has_time(self, request: RerankRequest) -> bool:
         deadline = request.call.deadline

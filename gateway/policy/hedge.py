@@ -70,17 +70,19 @@ class Hedge:
         """The first ranking that comes. Raises BreakerOpen if a target was left out, else the first one's error."""
         self._budget.called()
         delay = self._settings.after or self._latency.p95()
-        first = asyncio.ensure_future(self._first.rerank(request))
+        tasks = [asyncio.ensure_future(self._first.rerank(request))]
         try:
-            done, _ = await asyncio.wait({first}, timeout=delay)
-            if not done and not self._budget.take():
-                await asyncio.wait({first})
-        except BaseException:
-            await _cancel([first])
-            raise
-        if _is_ranking(first):
-            return first.result()
-        return await _first_of([first, asyncio.ensure_future(self._second.rerank(request))])
+            await asyncio.wait(tasks, timeout=delay)
+            if not tasks[0].done() and not self._budget.take():
+                await asyncio.wait(tasks)
+            if _is_ranking(tasks[0]):
+                return tasks[0].result()
+            tasks.append(asyncio.ensure_future(self._second.rerank(request)))
+            return await _first_of(tasks)
+        finally:
+            await _cancel(tasks)
+            # A task holds its error, and that the frames it went through, this one among them: a cycle otherwise.
+            tasks.clear()
 
     async def ready(self) -> bool:
         return await self._first.ready() or await self._second.ready()
@@ -95,18 +97,20 @@ def _is_ranking(task: asyncio.Future[Ranking]) -> bool:
 
 
 async def _first_of(tasks: Sequence[asyncio.Future[Ranking]]) -> Ranking:
-    pending = set(tasks)
-    try:
-        while pending:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                if task in done and _is_ranking(task):
-                    return task.result()
-    finally:
-        await _cancel(tasks)
+    while running := [task for task in tasks if not task.done()]:
+        await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        if any(map(_is_ranking, tasks)):
+            break
+    served = next(filter(_is_ranking, tasks), None)
+    if served is None:
+        raise _failure(tasks)
+    return served.result()
+
+
+def _failure(tasks: Sequence[asyncio.Future[Ranking]]) -> RerankError:
     failures = [failure for task in tasks if isinstance(failure := task.exception(), RerankError)]
     # An open breaker goes first: who walks the targets then insists on those that were not asked.
-    raise next((failure for failure in failures if isinstance(failure, BreakerOpen)), failures[0])
+    return next((failure for failure in failures if isinstance(failure, BreakerOpen)), failures[0])
 
 
 async def _cancel(tasks: Sequence[asyncio.Future[Ranking]]) -> None:

@@ -103,26 +103,30 @@ class KeyPool:
             CredentialsRejected, RateLimited: no key can be used now. `retry_after` tells when the first one can.
         """
         untried, failure, start = self.keys, None, self._clock.now()
-        while key := self._choose(untried, start):
-            if failure is not None:
-                request.call.attempts.append(failure[1])
-                _next_attempt(request, failure[0])
-            if request.timing is not None:
-                request.timing.key = key.state.name
-            try:
-                ranking = await key.backend.rerank(request)
-            except (CredentialsRejected, RateLimited) as error:
-                self._rest(key.state, error)
-                told = f"key {key.state.name}: {error.message}"
-                now = self._clock.now()
-                latency = round((now - start) * 1000)
-                failure, start = (error, Attempt(self._provider, request.model, error.status, told, latency)), now
-                untried = [other for other in untried if other is not key]
-            else:
-                if key.state.rejected and key.state.accepted():
-                    logger.warning("provider %s takes its key %s again", self._provider, key.state.name)
-                return ranking
-        raise failure[0] if failure else self._none_left()
+        try:
+            while key := self._choose(untried, start):
+                if failure is not None:
+                    request.call.attempts.append(failure[1])
+                    _next_attempt(request, failure[0])
+                if request.timing is not None:
+                    request.timing.key = key.state.name
+                try:
+                    ranking = await key.backend.rerank(request)
+                except (CredentialsRejected, RateLimited) as error:
+                    self._rest(key.state, error)
+                    told = f"key {key.state.name}: {error.message}"
+                    now = self._clock.now()
+                    latency = round((now - start) * 1000)
+                    failure, start = (error, Attempt(self._provider, request.model, error.status, told, latency)), now
+                    untried = [other for other in untried if other is not key]
+                else:
+                    if key.state.rejected and key.state.accepted():
+                        logger.warning("provider %s takes its key %s again", self._provider, key.state.name)
+                    return ranking
+            raise failure[0] if failure else self._none_left()
+        finally:
+            # An error holds the frames that it went through, this one and the request among them: a cycle otherwise.
+            del failure
 
     def _choose(self, keys: Sequence[Keyed], now: float) -> Keyed | None:
         if len(keys) == 1:

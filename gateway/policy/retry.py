@@ -85,14 +85,18 @@ class Retry:
         try:
             return await self._backend.rerank(request)
         except RerankError as error:
-            failure = error
+            failures = [error]
         finally:
             budget.active -= 1
-        return await self._again(request, failure)
+        try:
+            return await self._again(request, failures)
+        finally:
+            # An error holds the frames that it went through, these and the request among them: a cycle otherwise.
+            failures.clear()
 
-    async def _again(self, request: RerankRequest, failure: RerankError) -> Ranking:
+    async def _again(self, request: RerankRequest, failures: list[RerankError]) -> Ranking:
         for retry in range(1, self._settings.retries + 1):
-            wait = self._wait(request, failure, retry)
+            wait = self._wait(request, failures[-1], retry)
             if wait is None or not self._budget.take():
                 break
             self._budget.active += 1
@@ -104,11 +108,11 @@ class Retry:
             except (BreakerOpen, Overloaded):
                 break  # The target was not asked again; what it last said counts.
             except RerankError as error:
-                failure = error
+                failures.append(error)
             finally:
                 self._budget.active -= 1
                 self._budget.give()
-        raise failure
+        raise failures[-1]
 
     def _wait(self, request: RerankRequest, error: RerankError, retry: int) -> float | None:
         """Seconds until the next call; None if there should be none."""

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _LONGEST = 8192
-_PASSED = (b"traceparent", b"tracestate", b"baggage", b"x-gateway-traceparent")
+_PASSED = frozenset({b"traceparent", b"tracestate", b"baggage", b"x-gateway-traceparent"})
 
 
 class Parent(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""The default client: aiohttp. Decision and measurements: docs/decisions/0006-upstream-client.md."""
+"""The client for what goes through a proxy: aiohttp. Decisions: docs/decisions/0006 and 0013."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import msgspec
 from gateway.upstream.network import host_of
 from gateway.upstream.redaction import redacted
 from gateway.upstream.refusal import clean, refusal
-from gateway.upstream.seam import Client, Timeouts
+from gateway.upstream.seam import Client, Response, Timeouts
 from providers.errors import BadAnswer, Rejected, RerankError, TargetTimeout, Unsupported
 from providers.spec import HttpProvider, ScoreApi
 from providers.types import Parts, Ranking, RerankRequest
@@ -70,10 +70,7 @@ class HttpBackend:
         finally:
             request.call.waits.append((start, time.monotonic()))
         if not 200 <= response.status < 300:
-            error = refusal(self._provider, self._name, response, self._key)
-            error.message = redacted(error.message, self._secrets, request)
-            error.args = (error.message,)
-            raise error
+            raise self._refused(response, request)
         return self._decode(api, response.body, request)
 
     async def ready(self) -> bool:
@@ -117,6 +114,12 @@ class HttpBackend:
         if left >= timeouts.total:
             return timeouts
         return Timeouts(timeouts.connect, timeouts.read, timeouts.pool, left)
+
+    def _refused(self, response: Response, request: RerankRequest) -> RerankError:
+        error = refusal(self._provider, self._name, response, self._key)
+        error.message = redacted(error.message, self._secrets, request)
+        error.args = (error.message,)
+        return error
 
     def _decode(self, api: HttpProvider | ScoreApi, body: bytes, request: RerankRequest) -> Ranking:
         try:

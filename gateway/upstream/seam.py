@@ -54,7 +54,8 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
     """How the gateway reaches one provider.
 
     Attributes:
-        client: which library; `httpx` is far slower under load, for set-ups that only it can serve (SOCKS proxies).
+        client: which one; `aiohttp` is what the default leaves proxies to, `httpx` is far slower under load, for
+            set-ups that only it can serve (SOCKS proxies).
         proxy: `environment` (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), `none`, or the proxy's URL.
         ca_file: PEM file of authorities to trust besides the system's.
         client_cert: PEM file of our certificate chain, for servers that demand one.
@@ -62,10 +63,10 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
         max_connections: open connections to this provider; more calls wait for `Timeouts.pool`.
         keepalive: seconds an idle connection is kept.
         max_answer_bytes: longest acceptable answer body, after decompression.
-        unix_socket: path of the socket that every URL leads to, in place of a network; the default client only.
+        unix_socket: path of the socket that every URL leads to, in place of a network; not with httpx.
     """
 
-    client: Literal["default", "httpx"] = "default"
+    client: Literal["default", "aiohttp", "httpx"] = "default"
     proxy: str = "environment"
     ca_file: str | None = None
     client_cert: str | None = None

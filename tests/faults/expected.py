@@ -35,7 +35,7 @@ EXPECTED: dict[str, tuple[str, str, str]] = {
     "truncated json": _fails("502 upstream_bad_answer"),
     "wrong content type": _SERVED,
     "content-length too long": _fails("502 upstream_unreachable"),
-    "content-length too short": _fails("502 upstream_unreachable"),
+    "content-length too short": _fails("502 upstream_bad_answer"),
     "not http": _fails("502 upstream_unreachable"),
     "redirect": _fails("502 upstream_error"),
     "gzip bomb": _fails("502 upstream_bad_answer"),

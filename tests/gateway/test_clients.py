@@ -16,7 +16,7 @@ from gateway.upstream import Client, ClientSettings, Timeouts, open_client
 from providers.errors import AnswerBroken, BadAnswer, RerankError, TargetTimeout, Unreachable
 from tests.gateway.loopback import Answer, Exchange, Loopback, hang, loopback, raw, reply, then_close, then_reset
 
-CLIENTS = ("default", "httpx")
+CLIENTS = ("default", "aiohttp", "httpx")
 HEAD = b"HTTP/1.1 200 OK\r\n"
 QUICK = Timeouts(connect=5, read=0.08, pool=5, total=5)
 CALM = Timeouts(connect=5, read=5, pool=5, total=5)

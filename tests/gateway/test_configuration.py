@@ -143,6 +143,22 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"providers": {"vllm": {"base_url": "http://x", "proxy": "proxy:3128"}}},
         ["providers.vllm.proxy: must be environment, none, or a URL such as http://proxy.example:3128"],
     ),
+    "an empty label in a host": (
+        {"providers": {"vllm": {"base_url": "http://a..b/v1"}}},
+        ["providers.vllm.base_url: names a host or port that cannot be one"],
+    ),
+    "half of an IPv6 address": (
+        {"providers": {"vllm": {"base_url": "http://[::1/v1"}}},
+        ["providers.vllm.base_url: names a host or port that cannot be one"],
+    ),
+    "a port that is none": (
+        {"providers": {"vllm": {"base_url": "http://a:99999/v1"}}},
+        ["providers.vllm.base_url: names a host or port that cannot be one"],
+    ),
+    "a header that says how a request is sent": (
+        {"providers": {"vllm": {"base_url": "http://x", "headers": {"Content-Length": "1"}}}},
+        ['providers.vllm.headers: "Content-Length" is set by the gateway itself, for every request'],
+    ),
     "a header that would forge another": (
         {"providers": {"vllm": {"base_url": "http://x", "headers": {"x-team": f"{SECRET}\r\nx: y"}}}},
         ['providers.vllm.headers: "x-team" is not a header that can be sent: a name, and a value on one ASCII line'],

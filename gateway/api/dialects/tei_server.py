@@ -86,7 +86,7 @@ def routes(service: Service) -> list[ASGIRouteHandler | HTTPRouteHandler]:
         if method(scope) != "GET" and path.strip("/").rpartition("/")[2] in ("rerank", ""):
             return await endpoint(scope, receive, send)
         status, body = await answer(service, path, scope["headers"])
-        return await respond(send, status, body, {})
+        return await respond(scope, send, status, body, {})
 
     @get(
         "/info",
