@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from gateway.api import errors
 from gateway.api.http import ANSWER
 from gateway.api.ids import request_id
+from gateway.outbox import Outbox, outbox_of
 from providers.types import Call
 
 MOST_HEAD_BYTES = 65_536
@@ -32,7 +33,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
+        self._outbox = outbox_of(self.loop)
         self._patience = self.loop.call_later(HEAD_SECONDS, transport.close)
+
+    def eof_received(self) -> None:
+        self._outbox.flush()
+        super().eof_received()
+
+    def shutdown(self) -> None:
+        """Stop after the answer that is under way. uvicorn takes one that waits in the outbox for sent."""
+        self._outbox.flush()
+        super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._be_calm()
@@ -47,7 +58,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         cycle = self.cycle
         if cycle is not None and cycle.scope is self.scope:
-            self.scope["extensions"] = {ANSWER: WholeAnswer(cycle)}  # type: ignore[dict-item]  # typed as data only
+            self.scope["extensions"] = {ANSWER: WholeAnswer(cycle, self._outbox)}  # type: ignore[dict-item]  # typed as data only
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -89,36 +100,41 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class WholeAnswer:
-    """Sends a whole JSON answer in one write, when the event loop has come round once.
+    """Sends a whole JSON answer in one write, together with those of other requests.
 
-    The server's own `send` takes an answer in two parts and writes each at once. Every write is a system call that
-    wakes a caller who sleeps; writes that are made together find him awake (docs/performance.md).
+    The server's own `send` takes an answer in two parts and writes each at once, and every write wakes a caller.
     """
 
-    __slots__ = ("_cycle",)
+    __slots__ = ("_cycle", "_outbox")
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
+    def __init__(self, cycle: RequestResponseCycle, outbox: Outbox) -> None:
         self._cycle = cycle
+        self._outbox = outbox
 
     def replaces(self, send: Send) -> bool:
         """Whether it does what that `send` would: nobody has wrapped it, and it need not wait."""
         cycle = self._cycle
         return send == cycle.send and not cycle.flow.write_paused and cycle.scope["method"] != "HEAD"
 
-    async def __call__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        await asyncio.sleep(0)
+    def __call__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         cycle = self._cycle
-        if cycle.disconnected or cycle.transport.is_closing():
+        if cycle.disconnected:
             return
+        cycle.keep_alive = cycle.keep_alive and headers.get("connection") != "close"
         if not cycle.keep_alive:
             headers = {**headers, "connection": "close"}
-        cycle.keep_alive = headers.get("connection") != "close"
-        cycle.transport.writelines((_head(status, headers, len(body)), body))
+        self._outbox.put(_write, cycle.transport, _head(status, headers, len(body)), body)
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:
+            self._outbox.flush()
             cycle.transport.close()
         cycle.on_response()
+
+
+def _write(transport: asyncio.Transport, head: bytes, body: bytes) -> None:
+    if not transport.is_closing():
+        transport.writelines((head, body))
 
 
 def _head(status: int, headers: Mapping[str, str], length: int) -> bytes:

@@ -16,7 +16,7 @@ async def respond(scope: Scope, send: Send, status: int, body: bytes, headers: M
     extensions: Any = scope.get("extensions")
     whole = extensions and extensions.get(ANSWER)
     if whole and whole.replaces(send):
-        await whole(status, headers, body)
+        whole(status, headers, body)
         return
     raw = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     raw += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+from gateway.outbox import outbox_of
 from gateway.upstream.answer import Answer, AnswerReader, NotHttp, TooLong
 
 _PIECE = 256 * 1024
@@ -46,6 +47,7 @@ class Connection(asyncio.Protocol):
         "_lost",
         "_on_closing",
         "_on_idle",
+        "_outbox",
         "_paused",
         "_read",
         "_reader",
@@ -64,6 +66,7 @@ class Connection(asyncio.Protocol):
         on_closing: Callable[[Connection], None],
     ) -> None:
         self._loop = loop
+        self._outbox = outbox_of(loop)
         self._reader = AnswerReader(limit)
         self._on_idle = on_idle
         self._on_closing = on_closing
@@ -113,8 +116,7 @@ class Connection(asyncio.Protocol):
 
     async def _send(self, head: bytes, body: bytes) -> None:
         if len(body) <= _PIECE:
-            # With what others send in this turn of the event loop: the first write wakes the server for all of them.
-            self._loop.call_soon(self._write, self._waiter, head, body)
+            self._outbox.put(self._write, self._waiter, head, body)
             return
         self._begun = True
         self._transport.write(head)

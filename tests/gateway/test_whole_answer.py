@@ -51,7 +51,7 @@ async def forged(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def serving(app: App) -> AsyncIterator[int]:
+async def serving(app: App) -> AsyncIterator[uvicorn.Server]:
     options = uvicorn.Config(
         app,  # type: ignore[arg-type]  # uvicorn has its own names for the same shapes
         port=0,
@@ -66,15 +66,20 @@ async def serving(app: App) -> AsyncIterator[int]:
     while not server.started:  # noqa: ASYNC110  # uvicorn tells nobody
         await asyncio.sleep(0)
     try:
-        yield server.servers[0].sockets[0].getsockname()[1]
+        yield server
     finally:
         server.should_exit = True
         await task
 
 
-async def exchanged(port: int, request: bytes, length: int | None = None) -> bytes:
+def port_of(server: uvicorn.Server) -> int:
+    port: int = server.servers[0].sockets[0].getsockname()[1]
+    return port
+
+
+async def exchanged(server: uvicorn.Server, request: bytes, length: int | None = None) -> bytes:
     """What comes for these bytes: so much, or all until the server closes."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
     writer.write(request)
     try:
         async with asyncio.timeout(10):
@@ -114,13 +119,13 @@ ANSWERS: dict[str, tuple[App, bytes, bool, bytes]] = {
 
 @pytest.mark.parametrize(("app", "request_", "stays", "answer"), ANSWERS.values(), ids=ANSWERS)
 async def test_an_answer(app: App, request_: bytes, stays: bool, answer: bytes) -> None:
-    async with serving(app) as port:
-        assert await exchanged(port, request_, len(answer) if stays else None) == answer
+    async with serving(app) as server:
+        assert await exchanged(server, request_, len(answer) if stays else None) == answer
 
 
 async def test_a_header_cannot_be_forged() -> None:
-    async with serving(forged) as port:
-        answer = await exchanged(port, GET % 1)
+    async with serving(forged) as server:
+        answer = await exchanged(server, GET % 1)
     assert answer.startswith(b"HTTP/1.1 500 ")
     assert b"set-cookie" not in answer
 
@@ -135,8 +140,8 @@ async def test_an_answer_for_a_caller_who_has_gone_is_dropped() -> None:
         await respond(scope, send, 200, b"{}", {})
         over.set()
 
-    async with serving(late) as port:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with serving(late) as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
         writer.write(GET % 1)
         await writer.drain()
         writer.close()
@@ -150,6 +155,16 @@ async def test_a_large_answer_arrives_whole() -> None:
     async def large(scope: Scope, receive: Receive, send: Send) -> None:
         await respond(scope, send, 200, body, {"connection": "close"})
 
-    async with serving(large) as port:
-        answer = await exchanged(port, GET % 1)
+    async with serving(large) as server:
+        answer = await exchanged(server, GET % 1)
     assert answer.endswith(b"\r\n\r\n" + body)
+
+
+async def test_a_stop_in_the_turn_of_an_answer_loses_none() -> None:
+    async def last(scope: Scope, receive: Receive, send: Send) -> None:
+        await whole(scope, receive, send)
+        for connection in list(server.server_state.connections):
+            connection.shutdown()
+
+    async with serving(last) as server:
+        assert await exchanged(server, GET % 1) == HEAD + b"\r\n/1"
