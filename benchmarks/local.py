@@ -13,21 +13,17 @@ import argparse
 import asyncio
 import contextlib
 import ctypes
-import http.client
 import json
 import math
 import platform
 import random
 import resource
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -36,6 +32,7 @@ import numpy as np
 import torch
 from sentence_transformers import CrossEncoder
 
+from benchmarks.livez import saturated, spread
 from providers.errors import Overloaded
 from providers.local import PROVIDER
 from providers.local.source import local_folder
@@ -46,14 +43,6 @@ QUERY = "what similarity laws must be obeyed when constructing models of heated 
 PEER_BATCH = 32
 APART = 4e-3
 """Scores further apart than this must keep their order in bfloat16."""
-SLEEPER = """
-import sys, time
-while (start := time.monotonic()) < float(sys.argv[1]):
-    time.sleep(0.005)
-    print(time.monotonic() - start - 0.005)
-"""
-SATURATED = 30.0
-"""Seconds of saturation under which /livez is measured."""
 WARMING, MEASURED = 16, 16
 """Waves until about every shape of a batch was met and compiled, and waves after them."""
 
@@ -311,82 +300,11 @@ async def lag(options: argparse.Namespace, model: Path) -> dict[str, Any]:
 
 async def livez(options: argparse.Namespace, model: Path) -> dict[str, Any]:
     """GET /livez of a running gateway, every 5 ms, while 4 callers of 200 documents keep its engine saturated."""
-    return await asyncio.to_thread(saturated, options, model)
-
-
-def saturated(options: argparse.Namespace, model: Path) -> dict[str, Any]:
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder, "gateway.yaml")
-        config.write_text(json.dumps({"providers": {"local": {"models": {"m": local_settings(options, model)}}}}))
-        with running([sys.executable, "-m", "gateway", "serve", "--config", str(config), "--port", str(port)]):
-            return probed(options, port)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
-def local_settings(options: argparse.Namespace, model: Path) -> dict[str, Any]:
-    return {"path": str(model), "device": options.device} | ({"threads": options.threads} if options.threads else {})
-
-
-@contextlib.contextmanager
-def running(command: list[str]) -> Iterator[None]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def probed(options: argparse.Namespace, port: int) -> dict[str, Any]:
-    """/livez before and under load, and the pauses that the machine itself made meanwhile."""
-    while not ready(port):
-        time.sleep(0.1)
-    idle, end = probes(port, time.monotonic() + 5), time.monotonic() + SATURATED
-    with ThreadPoolExecutor(5) as pool:
-        answered = [pool.submit(saturating, port, bodies(options, caller), end) for caller in range(4)]
-        slept = pool.submit(pauses, end)
-        busy = probes(port, end)
-        requests = sum(future.result() for future in answered)
-    result = {"idle": spread(idle), "busy": spread(busy), "a sleep of 5 ms, late": spread(slept.result())}
-    for name, own in result.items():
-        print(f"  {name:22}" + "p50 {p50_s:.4f} s, p99 {p99_s:.4f} s, largest {max_s:.4f} s of {samples}".format(**own))
-    print(f"  {requests} requests of 200 documents answered meanwhile")
-    return {**result, "requests": requests}
-
-
-def pauses(end: float) -> list[float]:
-    """How much longer than asked sleeps of 5 ms take in a process that does little else: the machine's own doing."""
-    return [float(line) for line in subprocess.check_output([sys.executable, "-c", SLEEPER, str(end)]).split()]
-
-
-def ready(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
-def probes(port: int, end: float) -> list[float]:
-    """Seconds of each GET /livez over one connection until `end`."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    seconds = []
-    while time.monotonic() < end:
-        start = time.perf_counter()
-        connection.request("GET", "/livez")
-        assert connection.getresponse().read()
-        seconds.append(time.perf_counter() - start)
-        time.sleep(0.005)
-    connection.close()
-    return seconds
+    settings = {"path": str(model), "device": options.device} | (
+        {"threads": options.threads} if options.threads else {}
+    )
+    content = [bodies(options, caller) for caller in range(4)]
+    return await asyncio.to_thread(saturated, settings, content)
 
 
 def bodies(options: argparse.Namespace, caller: int) -> list[bytes]:
@@ -394,25 +312,6 @@ def bodies(options: argparse.Namespace, caller: int) -> list[bytes]:
     texts = documents(options, 200, seed=caller)
     queries = (f"{QUERY} {caller} {number}" for number in range(50))
     return [json.dumps({"model": "local/m", "query": query, "documents": texts}).encode() for query in queries]
-
-
-def saturating(port: int, content: list[bytes], end: float) -> int:
-    """Ask again and again until `end`; how many were answered."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
-    count = 0
-    while time.monotonic() < end:
-        connection.request("POST", "/v1/rerank", content[count % len(content)], {"content-type": "application/json"})
-        response = connection.getresponse()
-        response.read()
-        assert response.status == 200, response.status
-        count += 1
-    return count
-
-
-def spread(seconds: list[float]) -> dict[str, float]:
-    ordered = sorted(seconds)
-    p99 = ordered[int(len(ordered) * 0.99)]
-    return {"p50_s": median(ordered), "p99_s": p99, "max_s": ordered[-1], "samples": len(ordered)}
 
 
 async def full(options: argparse.Namespace, model: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from gateway.api import errors
 from gateway.api.http import ANSWER
 from gateway.api.ids import request_id
+from gateway.header_lines import header_lines
 from gateway.outbox import Outbox, outbox_of
 from providers.types import Call
 
@@ -58,7 +59,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         cycle = self.cycle
         if cycle is not None and cycle.scope is self.scope:
-            self.scope["extensions"] = {ANSWER: WholeAnswer(cycle, self._outbox)}  # type: ignore[dict-item]  # typed as data only
+            whole = WholeAnswer(cycle, self._outbox)
+            self.scope["extensions"] = {ANSWER: whole}  # type: ignore[dict-item]  # typed as data only
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -138,9 +140,7 @@ def _write(transport: asyncio.Transport, head: bytes, body: bytes) -> None:
 
 
 def _head(status: int, headers: Mapping[str, str], length: int) -> bytes:
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
-        raise RuntimeError("a header's value has a line break")
+    lines = header_lines(headers)
     first = f"HTTP/1.1 {status} {_PHRASES[status]}\r\n"
     return f"{first}content-type: application/json\r\ncontent-length: {length}\r\n{lines}\r\n".encode("latin-1")
 

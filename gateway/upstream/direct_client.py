@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import httpx
 from msgspec import Struct
 
+from gateway.header_lines import header_lines
 from gateway.upstream.aiohttp_client import AiohttpClient
 from gateway.upstream.answer import Answer, NotHttp, TooLong
 from gateway.upstream.connection import BrokenOff, Closed, Silence
@@ -134,12 +135,9 @@ class DirectClient:
 
 
 def _head(method: str, way: _Way, headers: Mapping[str, str], body: bytes) -> bytes:
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
-        raise ValueError("a header's value has a line break")
     length = f"content-length: {len(body)}\r\n" if body or method == "POST" else ""
     host = "" if "host" in headers else f"host: {way.host}\r\n"
-    return f"{method} {way.target} HTTP/1.1\r\n{host}{lines}{length}\r\n".encode()
+    return f"{method} {way.target} HTTP/1.1\r\n{host}{header_lines(headers)}{length}\r\n".encode()
 
 
 def _reason(error: Exception) -> str:
