@@ -143,14 +143,14 @@ class Seam:
     client: Literal["default", "aiohttp", "httpx"] = "default"
 
     def __init__(self, url: str, body: bytes, authority: str, concurrency: int) -> None:
-        from gateway.upstream import ClientSettings, Timeouts
+        from gateway.transport.base import ClientSettings, Timeouts
 
         self._settings = ClientSettings(client=self.client, ca_file=authority)
         self._timeouts = Timeouts()
         self._url, self._content = url, body
 
     async def __aenter__(self) -> Send:
-        from gateway.upstream import open_client
+        from gateway.transport import open_client
 
         self._opened = client = open_client(self._settings)
 

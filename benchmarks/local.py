@@ -33,8 +33,8 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from benchmarks.livez import saturated, spread
+from providers.adapters.local import PROVIDER
 from providers.errors import Overloaded
-from providers.local import PROVIDER
 from providers.local.source import local_folder
 from providers.spec import LocalModel
 from providers.types import Backend, RerankRequest

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from docs import observability
-from gateway import config
+from gateway.config import loader as config
 
 ROOT = Path(__file__).parent.parent
 PARTS: dict[str, Callable[[], str]] = {**observability.PARTS}

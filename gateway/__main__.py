@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from gateway.app import CONFIG_VARIABLE
 from gateway.cli import check, keys, providers, rerank, serve
+from gateway.config.loader import CONFIG_VARIABLE
 from gateway.errors import ConfigError
 from providers.errors import RerankError
 

@@ -6,20 +6,16 @@ import importlib
 import pkgutil
 from importlib.metadata import EntryPoint, entry_points
 
-import providers
+from providers import adapters
 from providers.spec import HttpProvider, LocalProvider, Provider, PureProvider
 
 GROUP = "rerank_gateway.providers"
 """The entry-point group through which a package offers an adapter: `name = "module:PROVIDER"`."""
 
-_NOT_ADAPTERS = frozenset({"errors", "registry", "spec", "types", "dialects"})
-
 
 def names() -> list[str]:
     """All adapters that can be named in a configuration, ours first."""
-    ours = sorted(
-        module.name for module in pkgutil.iter_modules(providers.__path__) if module.name not in _NOT_ADAPTERS
-    )
+    ours = sorted(module.name for module in pkgutil.iter_modules(adapters.__path__))
     return ours + sorted({point.name for point in _offered()} - set(ours))
 
 
@@ -34,9 +30,9 @@ def find(name: str) -> Provider:
 
 
 def _ours(name: str) -> object | None:
-    if name not in {module.name for module in pkgutil.iter_modules(providers.__path__)}:
+    if name not in {module.name for module in pkgutil.iter_modules(adapters.__path__)}:
         return None
-    return getattr(importlib.import_module(f"providers.{name}"), "PROVIDER", None)
+    return getattr(importlib.import_module(f"{adapters.__name__}.{name}"), "PROVIDER", None)
 
 
 def _loaded(name: str) -> object | None:

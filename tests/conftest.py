@@ -173,8 +173,8 @@ Open = Callable[[dict[str, Any]], Awaitable[httpx.AsyncClient]]
 
 async def _serve(settings: dict[str, Any], ready: asyncio.Future[httpx.AsyncClient], close: asyncio.Event) -> None:
     """In a task of its own: a fixture is set up and torn down in two, which a lifespan does not survive."""
-    from gateway import app
-    from gateway.config import from_tree
+    from gateway.config.loader import from_tree
+    from gateway.server import app
 
     application = app.create(from_tree(settings))
     transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)  # type: ignore[arg-type]

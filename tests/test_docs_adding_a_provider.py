@@ -41,7 +41,7 @@ def tree(tmp_path: Path) -> Path:
 
 def test_every_block_of_the_page_is_a_file_or_a_command() -> None:
     assert re.findall(r"^```(.+)$", PAGE, re.M) == [
-        'python title="providers/marmot.py"',
+        'python title="providers/adapters/marmot.py"',
         'json title="tests/wire/marmot/success.json"',
         'json title="tests/wire/marmot/minimal.json"',
         'json title="tests/wire/marmot/error_400.json"',

@@ -11,7 +11,8 @@ import jsonschema
 import pytest
 import yaml
 
-from gateway import config
+from gateway.config import loader as config
+from gateway.routing.endpoints import url_of
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "config" / "gateway.example.yaml"
@@ -79,7 +80,7 @@ def test_the_addresses_on_the_page_are_true(base: str, adapter: str, url: str) -
     settings = {"api_key": "k"} if base == "none" else {"base_url": base}
     provider = {"adapter": adapter, **settings}
     loaded = config.from_tree({"providers": {"p": provider}})
-    assert config.url_of(loaded.adapter("p"), loaded.providers["p"]) == url  # type: ignore[arg-type]
+    assert url_of(loaded.adapter("p"), loaded.providers["p"]) == url  # type: ignore[arg-type]
 
 
 def test_every_configuration_of_an_editor_is_allowed_to_use_variables() -> None:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 
 from litestar.types import Receive
 
+from gateway.api.size_limits import body_too_large, check_depth
+from gateway.config.limits import LimitsSettings
 from gateway.errors import CallerGone
-from gateway.policy.limits import LimitsSettings, body_too_large, check_depth
 from providers.errors import InvalidRequest
 
 _GZIP = 16 + zlib.MAX_WBITS

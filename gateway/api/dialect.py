@@ -8,8 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.access.keys import ANYONE, Principal
-from gateway.api.errors import status_of
-from gateway.api.request import WireDocument
+from gateway.api.error_status import status_of
 from providers.errors import RerankError
 from providers.types import Call, Ranking, RerankRequest
 
@@ -85,3 +84,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     refuse: Callable[[Refusal], bytes]
     shapes: tuple[Any, ...] = ()
     status: Callable[[RerankError], int] = status_of
+
+
+WireDocument = str | dict[str, Any] | None
+"""A document as callers may write it: text, `{text, id?, meta?}`, structured data, or content parts."""

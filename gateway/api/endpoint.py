@@ -15,11 +15,12 @@ from gateway.api.body import read_body
 from gateway.api.dialect import Dialect, Incoming, Refusal
 from gateway.api.disconnect import Watch
 from gateway.api.http import method, respond
-from gateway.api.ids import request_id
+from gateway.api.request_id import request_id
+from gateway.api.size_limits import check_documents
 from gateway.errors import CallerGone
+from gateway.headers import REQUEST_TIMEOUT_BYTES
 from gateway.policy import deadline
-from gateway.policy.limits import check_documents
-from gateway.service import Service
+from gateway.runtime.service import Service
 from gateway.suggestions import LONGEST_NAME
 from gateway.telemetry.exchange import Exchange
 from providers.errors import RerankError
@@ -63,7 +64,7 @@ class Endpoint:
             caller = auth.principal(self._service, scope["headers"])
             exchange.caller = caller.name
             raw = await read_body(receive, headers, config.limits)
-            call.deadline = monotonic() + deadline.allowed(config.deadline, headers.get(deadline.NAME))
+            call.deadline = monotonic() + deadline.allowed(config.deadline, headers.get(REQUEST_TIMEOUT_BYTES))
             exchange.bytes_in = len(raw)
             incoming = Incoming(raw, scope["path"], scope["headers"], call, self._service.routes.is_alias, caller)
             status, body, extra = await self._unless_gone(receive, incoming, exchange)

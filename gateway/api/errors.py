@@ -10,63 +10,21 @@ import logging
 from math import ceil
 from typing import Any
 
-import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from msgspec import Struct
 
-from gateway.api.answer import ExtraFields
-from gateway.api.ids import request_id
+from gateway.api.dialects.unified.refusal import body
+from gateway.api.error_status import status_of
+from gateway.api.request_id import request_id
 from gateway.errors import (
-    BreakerOpen,
-    BudgetSpent,
     Limited,
-    LimitReached,
-    ModelNotAllowed,
-    NotAdmin,
-    PriceUnknown,
-    StoreDown,
-    TooLarge,
-    TooMuch,
     Unauthorized,
-    UnknownModel,
 )
-from providers import errors
 from providers.errors import RerankError
 from providers.types import Call
 
 logger = logging.getLogger(__name__)
 
-STATUS: dict[type[RerankError], int] = {
-    UnknownModel: 404,
-    TooLarge: 413,
-    BreakerOpen: 503,
-    Unauthorized: 401,
-    ModelNotAllowed: 403,
-    NotAdmin: 403,
-    PriceUnknown: 403,
-    LimitReached: 429,
-    TooMuch: 413,
-    BudgetSpent: 402,
-    StoreDown: 503,
-    errors.CallerError: 400,
-    errors.Unreachable: 502,
-    errors.TargetTimeout: 504,
-    errors.BadAnswer: 502,
-    errors.CredentialsRejected: 502,
-    errors.RateLimited: 429,
-    errors.TargetFailed: 502,
-    errors.Overloaded: 429,
-    errors.NotReady: 503,
-    errors.RerankError: 500,
-}
-"""The status of each error class; a class that is not here has its nearest ancestor's."""
-
-AS_IT_IS: dict[type[RerankError], frozenset[int]] = {
-    errors.Rejected: frozenset({400, 404, 413, 422, 498}),
-    errors.TargetFailed: frozenset({503, 504}),
-}
-"""The upstream statuses that reach the caller unchanged, by error class."""
 
 _HTTP_TYPES = {
     400: "invalid_request",
@@ -75,40 +33,6 @@ _HTTP_TYPES = {
     405: "method_not_allowed",
     413: "too_large",
 }
-
-_encode = msgspec.json.Encoder().encode
-
-
-class ErrorBody(Struct, kw_only=True):
-    """The body of every answer that is not a 2xx."""
-
-    message: str
-    detail: str
-    error: str
-    error_type: str
-    id: str
-    extra_fields: ExtraFields
-
-
-def status_of(error: RerankError) -> int:
-    """The HTTP status a caller gets for that error."""
-    for kind, statuses in AS_IT_IS.items():
-        if isinstance(error, kind) and error.status in statuses:
-            return error.status
-    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-
-
-def body(message: str, error_type: str, call: Call, model: str | None = None) -> bytes:
-    """The bytes of an error answer."""
-    attempts = call.attempts or None
-    fields = ExtraFields(
-        provider=(attempts[0].provider or None) if attempts else None, original_model_requested=model, attempts=attempts
-    )
-    return _encode(
-        ErrorBody(
-            message=message, detail=message, error=message, error_type=error_type, id=call.id, extra_fields=fields
-        )
-    )
 
 
 def headers(error: RerankError) -> dict[str, str]:

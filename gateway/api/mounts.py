@@ -6,8 +6,10 @@ from litestar.types import ControllerRouterHandler
 
 from gateway.api import endpoint
 from gateway.api.dialect import DefaultModel, Dialect
-from gateway.api.dialects import cohere, infinity, jina, score, tei_server, vllm, voyage, xinference
-from gateway.service import Service
+from gateway.api.dialects import cohere, infinity, jina, score, vllm, voyage
+from gateway.api.resources import tei as tei_server
+from gateway.api.resources import xinference
+from gateway.runtime.service import Service
 
 
 def routes(service: Service) -> list[ControllerRouterHandler]:

@@ -19,9 +19,9 @@ from litestar.static_files import create_static_files_router
 from swagger_ui_bundle import swagger_ui_path
 
 from gateway.api import mounts
-from gateway.api import schema as unified
 from gateway.api.dialects import tei
-from gateway.api.rerank import PATHS
+from gateway.api.dialects.unified import schema as unified
+from gateway.api.dialects.unified.dialect import PATHS
 
 ASSETS = "/docs-assets"
 PAGE = "/docs"

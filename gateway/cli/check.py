@@ -5,11 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from gateway import metering
-from gateway.access import exposure
-from gateway.app import read_config
 from gateway.cli.table import table
-from gateway.config import Config, ProviderConfig, url_of
+from gateway.config import exposure
+from gateway.config.loader import read_config
+from gateway.config.providers import ProviderConfig
+from gateway.config.root import Config
+from gateway.routing.endpoints import url_of
+from gateway.runtime import accounting
 from providers.spec import HttpProvider, PureProvider
 
 
@@ -35,7 +37,7 @@ def run(chosen: Namespace) -> int:
         print("\n" + _models(config))
     server = config.server
     print(f"\nlistens on {server.host}:{server.port} with {server.workers} worker{'s' if server.workers > 1 else ''}")
-    if advice := metering.advice(config):
+    if advice := accounting.advice(config):
         print(f"warning: {advice}")
     return 0
 

@@ -14,13 +14,14 @@ from typing import Any
 import httpx
 import msgspec
 
-from gateway.api import answer
-from gateway.api.ids import request_id
-from gateway.api.request import Body, WireDocument, canonical
-from gateway.app import read_config
+from gateway.api.dialect import WireDocument
+from gateway.api.dialects.unified import answer
+from gateway.api.dialects.unified.request import Body, canonical
+from gateway.api.request_id import request_id
 from gateway.cli.table import table
-from gateway.config import endpoint
-from gateway.service import Service
+from gateway.config.loader import read_config
+from gateway.routing.endpoints import endpoint
+from gateway.runtime.service import Service
 from providers.errors import InvalidRequest, TargetFailed, Unreachable
 from providers.types import Call
 

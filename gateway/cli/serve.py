@@ -6,11 +6,11 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import Any
 
-from gateway import metering
-from gateway import serve as server
-from gateway.access import exposure
-from gateway.app import read_config
-from gateway.config import Config
+from gateway.config import exposure
+from gateway.config.loader import read_config
+from gateway.config.root import Config
+from gateway.runtime import accounting
+from gateway.server import run as server
 
 
 def add_to(commands: Any, path: str | None) -> None:
@@ -27,7 +27,7 @@ def run(chosen: Namespace) -> int:
     """Serve until a signal."""
     config = _overridden(read_config(chosen.config), chosen)
     exposure.check(config.server.host, config.server.port, config.server, config.auth)
-    if advice := metering.advice(config):
+    if advice := accounting.advice(config):
         print(f"warning: {advice}", file=sys.stderr)
     return server.serve(config, chosen.config)
 

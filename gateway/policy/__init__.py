@@ -1,1 +1,1 @@
-"""Policies: each file is one Backend wrapped around another, with its own settings. `gateway.routing` composes them."""
+"""Policies: each file is one Backend wrapped around another. `gateway.routing.stack` composes them."""

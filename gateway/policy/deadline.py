@@ -6,24 +6,20 @@ import asyncio
 
 from pydantic import Field
 
+from gateway.headers import REQUEST_TIMEOUT
 from gateway.policy.clock import CLOCK, Clock
 from gateway.settings import Settings
 from providers.errors import InvalidRequest, TargetTimeout
 from providers.types import Backend, Ranking, RerankRequest
 
-HEADER = "x-request-timeout-ms"
-"""Milliseconds: from callers, how long they wait; to upstreams, how much of that is left."""
-
-
-NAME = HEADER.encode()
-"""The same, as ASGI has it."""
-
 
 class DeadlineSettings(Settings):
     """How long a whole call may take, all its attempts and pauses included."""
 
-    default: float = Field(default=30.0, gt=0, le=3600, description=f"Seconds, for callers that send no {HEADER}.")
-    longest: float = Field(default=300.0, gt=0, le=3600, description=f"Seconds that {HEADER} cannot exceed.")
+    default: float = Field(
+        default=30.0, gt=0, le=3600, description=f"Seconds, for callers that send no {REQUEST_TIMEOUT}."
+    )
+    longest: float = Field(default=300.0, gt=0, le=3600, description=f"Seconds that {REQUEST_TIMEOUT} cannot exceed.")
 
 
 def allowed(settings: DeadlineSettings, header: bytes | None) -> float:
@@ -31,7 +27,7 @@ def allowed(settings: DeadlineSettings, header: bytes | None) -> float:
     if header is None:
         return settings.default
     if not header.isdigit() or len(header) > 12 or int(header) < 1:
-        raise InvalidRequest(f"{HEADER} must be a whole number of milliseconds, at least 1")
+        raise InvalidRequest(f"{REQUEST_TIMEOUT} must be a whole number of milliseconds, at least 1")
     return min(int(header) / 1000, settings.longest)
 
 

@@ -9,7 +9,7 @@ from time import monotonic
 
 from msgspec.structs import replace
 
-from gateway.verify import believable, verified
+from gateway.policy.verification import believable, verified
 from providers.errors import RerankError, TargetFailed
 from providers.types import Attempt, Backend, Ranking, RerankRequest, Timing
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.telemetry.push import Push
     from gateway.telemetry.traces import Traces
 
+
 REFRESH_SECONDS = 1.0
 """How old the state gauges of another worker may be."""
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from providers.errors import NotReady, Unsupported
 from providers.local.engine import Work
+from providers.local.fair_lock import Turns
 from providers.local.tokens import PROBE, Encoded, Framed, Rendered, Tokeniser, Tokens, encode
-from providers.local.turns import Turns
 from providers.spec import LocalModel
 
 CPU_TURNS = Turns()

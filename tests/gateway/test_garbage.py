@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 import pytest
 from litestar.types import Message, Scope
 
-from gateway.app import create
-from gateway.config import from_tree
+from gateway.config.loader import from_tree
+from gateway.server.app import create
 from providers.types import RerankRequest
 from tests.gateway.loopback import Answer, hang, loopback, reply, then_close
 

@@ -99,13 +99,14 @@ def test_without_the_engine_a_local_model_fails_the_check_with_the_command_to_ru
 
 
 def test_without_the_engine_the_default_serves_the_vendors_alone(tmp_path: Path) -> None:
-    code = "from gateway.config import default; print(list(default({'COHERE_API_KEY': 'k'}).providers))"
+    code = "from gateway.config.loader import default; print(list(default({'COHERE_API_KEY': 'k'}).providers))"
     assert python(code, tmp_path).stdout == "['cohere']\n"
 
 
 def test_without_the_engine_nothing_configured_says_how_to_begin(tmp_path: Path) -> None:
     code = (
-        "from gateway.banner import banner; from gateway.config import default; print(banner('http://x', default({})))"
+        "from gateway.server.banner import banner; from gateway.config.loader import default; "
+        "print(banner('http://x', default({})))"
     )
     done = python(code, tmp_path)
     assert 'for a model inside the gateway run: pip install "rerank-gateway[local]"' in done.stdout, done.stderr
@@ -122,7 +123,7 @@ def test_without_the_engine_upstreams_are_served(tmp_path: Path, upstream) -> No
 
 def test_serving_upstreams_imports_nothing_of_the_engine(tmp_path: Path, upstream) -> None:
     code = (
-        f"from gateway import app, config\napp.create(config.from_tree({{'providers': {{'vllm': "
+        f"from gateway.config import loader\nfrom gateway.server import app\napp.create(loader.from_tree({{'providers': {{'vllm': "
         f"{{'base_url': '{upstream.url}'}}}}}}))\nprint([n for n in {ENGINE!r} if n in sys.modules])"
     )
     assert python(code, tmp_path, blocked=()).stdout == "[]\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from providers.cohere import PROVIDER
+from providers.adapters.cohere import PROVIDER
 from providers.types import Ranked, Ranking, RerankRequest, Usage
 
 Wire = Callable[[str], bytes]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from providers.dialects.errors import error_message
+from providers.wire.errors import error_message
 
 DEEP: dict[str, Any] = {"error": {"error": {"error": {"error": {"error": {"message": "too deep to be meant"}}}}}}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from providers.jina import PROVIDER
+from providers.adapters.jina import PROVIDER
 from providers.types import Ranked, Ranking, RerankRequest, Usage
 
 Wire = Callable[[str], bytes]

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from providers.adapters.vllm import PROVIDER
 from providers.types import Parts, Ranked, Ranking, RerankRequest, Usage
-from providers.vllm import PROVIDER
 
 Wire = Callable[[str], bytes]
 Asked = Callable[..., RerankRequest]

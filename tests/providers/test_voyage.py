@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from providers.adapters.voyage import PROVIDER
 from providers.types import Ranked, Ranking, RerankRequest, Usage
-from providers.voyage import PROVIDER
 
 Wire = Callable[[str], bytes]
 Asked = Callable[..., RerankRequest]

@@ -14,12 +14,34 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.api.answer import ApiVersion, Counts, Meta
 from gateway.api.dialect import Asked, Dialect, Incoming, Refusal
 from gateway.api.dialects.wording import Invalid, Wording, checked, reader
 from gateway.errors import UnknownModel
-from providers.dialects.fields import present
 from providers.types import Input, Ranking, Usage
+from providers.wire.fields import present
+
+
+class ApiVersion(Struct):
+    """Which of Cohere's APIs this is: "1" or "2"."""
+
+    version: str
+
+
+class Counts(Struct, omit_defaults=True):
+    """What was used or charged, in Cohere's words."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    search_units: float | None = None
+
+
+class Meta(Struct, omit_defaults=True):
+    """Cohere's account of a call."""
+
+    api_version: ApiVersion
+    billed_units: Counts | None = None
+    tokens: Counts | None = None
+
 
 WORDING = Wording(
     json="invalid json syntax: {}",

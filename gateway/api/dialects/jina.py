@@ -16,11 +16,11 @@ from msgspec import Struct
 
 from gateway.api.dialect import Asked, Dialect, Incoming, Refusal
 from gateway.api.dialects.wording import Invalid, Wording, checked, reader
-from gateway.api.errors import status_of
+from gateway.api.error_status import status_of
 from gateway.errors import UnknownModel
-from providers.dialects.fields import present
 from providers.errors import RerankError
 from providers.types import Input, Parts, Ranking
+from providers.wire.fields import present
 
 WORDING = Wording(
     json="the body is not valid JSON: {}",

@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from gateway.api.dialect import Asked, DefaultModel, Dialect, Incoming, Refusal
 from gateway.api.dialects.wording import Invalid, Wording, checked, reader
-from gateway.api.errors import status_of
-from providers.dialects.fields import present
+from gateway.api.error_status import status_of
 from providers.errors import RerankError
 from providers.types import Input, Ranking
+from providers.wire.fields import present
 
 WORDING = Wording(
     json="Failed to parse the request body as JSON: {}",

@@ -16,10 +16,10 @@ from msgspec import Struct
 
 from gateway.api.dialect import Asked, DefaultModel, Dialect, Incoming, Refusal
 from gateway.api.dialects.wording import Invalid, Wording, checked, reader
-from gateway.api.ids import request_id
+from gateway.api.request_id import request_id
 from gateway.errors import UnknownModel
-from providers.dialects.fields import present
 from providers.types import Call, Input, Parts, Ranking, Usage
+from providers.wire.fields import present
 
 WORDING = Wording(
     json="1 validation error(s): JSON decode error: {}",

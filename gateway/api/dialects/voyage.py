@@ -11,14 +11,22 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from gateway.api.answer import Row
 from gateway.api.dialect import Asked, Dialect, Incoming, Refusal
 from gateway.api.dialects.wording import Wording, checked, reader
-from gateway.api.errors import status_of
+from gateway.api.error_status import status_of
 from gateway.errors import UnknownModel
-from providers.dialects.fields import present
 from providers.errors import RerankError
 from providers.types import Input, Ranking, Usage
+from providers.wire.fields import present
+
+
+class Row(Struct, omit_defaults=True):
+    """A result as Voyage's clients read it: the document is its text."""
+
+    relevance_score: float
+    index: int
+    document: str | None = None
+
 
 WORDING = Wording(
     json="The request body is not valid JSON: {}",

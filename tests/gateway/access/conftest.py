@@ -11,12 +11,12 @@ import httpx
 import pytest
 from litestar import Litestar
 
-from gateway import app as application
-from gateway import config as configuration
-from gateway import opening
 from gateway.access.keys import new_key
-from gateway.config import Config
-from gateway.upstream.seam import Response
+from gateway.config import loader as configuration
+from gateway.config.root import Config
+from gateway.routing import providers as opening
+from gateway.server import app as application
+from gateway.transport.base import Response
 
 UPSTREAM = "http://upstream.invalid/v1"
 

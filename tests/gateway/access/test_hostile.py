@@ -16,8 +16,8 @@ import httpx
 import pytest
 from msgspec import Struct, field
 
-from gateway.api.request import Body
-from gateway.protocol import MOST_HEAD_BYTES
+from gateway.api.dialects.unified.request import Body
+from gateway.server.protocol import MOST_HEAD_BYTES
 from tests.gateway.access import servers
 from tests.gateway.access.conftest import key
 

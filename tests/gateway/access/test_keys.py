@@ -12,7 +12,7 @@ import pytest
 
 from gateway.access import keys as keys_module
 from gateway.access.keys import ANYONE, PREFIX, KeyConfig, KeyTable, hash_of, matcher, new_key
-from gateway.api.credentials import presented_key
+from gateway.api.auth import presented_key
 from gateway.errors import ModelNotAllowed, Unauthorized
 from tests.gateway.access.conftest import Upstream, body, key
 

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from gateway import __main__ as command_line
-from gateway import config as configuration
-from gateway.access.exposure import is_loopback
 from gateway.access.keys import KeyTable, hash_of
+from gateway.config import loader as configuration
+from gateway.config.exposure import is_loopback
 from gateway.errors import ConfigError
 
 HASH = hash_of("K")

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway import config as configuration
-from gateway import reload
-from gateway.config import Config
+from gateway.config import loader as configuration
+from gateway.config.root import Config
 from gateway.errors import Unauthorized
-from gateway.reload import Reloader
-from gateway.service import Service
+from gateway.runtime import reload
+from gateway.runtime.reload import Reloader
+from gateway.runtime.service import Service
 from providers.types import RerankRequest
 from tests.gateway.access.conftest import UPSTREAM, Upstream, key
 

@@ -532,7 +532,7 @@ def test_it_is_told_that_workers_without_a_store_count_apart(
 ) -> None:
     path = tmp_path / "gateway.yaml"
     path.write_text(yaml.safe_dump({"server": {"workers": workers}, **sections}))
-    monkeypatch.setattr("gateway.serve.serve", lambda config, path: 0)
+    monkeypatch.setattr("gateway.server.run.serve", lambda config, path: 0)
     assert command_line.main([command, *(["--config"] if command == "serve" else []), str(path)]) == 0
     told = capsys.readouterr()
     assert ("each of the 2 workers counts for itself" in told.out + told.err) is warned

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.policy.keys import Keyed, KeyPool, KeySettings, KeyState, choose
+from gateway.policy.key_pool import Keyed, KeyPool, KeySettings, KeyState, choose
 from providers.errors import CredentialsRejected, RateLimited, TargetFailed
 from providers.types import Ranked, Ranking
 

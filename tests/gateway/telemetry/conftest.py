@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from gateway import app
-from gateway.config import from_tree
+from gateway.config.loader import from_tree
+from gateway.server import app
 from gateway.telemetry import setup
 from gateway.telemetry.traces import Traces
 

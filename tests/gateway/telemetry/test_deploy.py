@@ -78,6 +78,6 @@ def test_compose_mounts_files_that_exist() -> None:
 
 
 def test_the_gateway_of_compose_is_valid() -> None:
-    from gateway.config import from_tree
+    from gateway.config.loader import from_tree
 
     assert from_tree(yaml.safe_load((ROOT / "config/docker.yaml").read_text())).server.port == 8080

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from gateway.config import EMBEDDED_PATH
+from gateway.config.loader import EMBEDDED_PATH
 from gateway.telemetry import names
 from gateway.telemetry.attributes import Content, Peer, Wording
 from gateway.telemetry.exchange import Exchange

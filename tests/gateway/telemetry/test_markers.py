@@ -127,7 +127,7 @@ async def test_nothing_of_a_timeout_comes_out(seen, upstream) -> None:
 
 
 async def test_nothing_of_a_fault_of_ours_comes_out(seen, monkeypatch) -> None:
-    from gateway.upstream.backend import HttpBackend
+    from gateway.backends.http import HttpBackend
 
     async def broken(self: Any, request: Any) -> None:
         raise KeyError(request.documents[0], request.query, VENDOR_KEY)
@@ -173,7 +173,7 @@ async def test_content_comes_out_exactly_where_it_is_switched_on(seen, content, 
 
 
 async def test_exception_messages_come_out_only_when_switched_on(seen, monkeypatch) -> None:
-    from gateway.upstream.backend import HttpBackend
+    from gateway.backends.http import HttpBackend
 
     async def broken(self: Any, request: Any) -> None:
         raise KeyError(request.query)

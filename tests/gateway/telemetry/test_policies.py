@@ -132,8 +132,8 @@ async def test_waiting_for_a_retry_is_no_overhead(opened, settings, upstream) ->
 def test_names_that_only_callers_wrote_share_one_label() -> None:
     from types import SimpleNamespace
 
-    from gateway.observed import states
     from gateway.policy.breaker import BreakerSettings, BreakerState
+    from gateway.runtime.instruments import states
     from gateway.telemetry.metrics import Known
 
     breakers = {f"cohere/invented-{number}": BreakerState(BreakerSettings()) for number in range(50)}

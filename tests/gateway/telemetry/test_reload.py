@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
-from gateway.config import load
-from gateway.reload import Reloader
-from gateway.service import Service
+from gateway.config.loader import load
+from gateway.runtime.reload import Reloader
+from gateway.runtime.service import Service
 from gateway.telemetry import names
 
 VENDOR = {"base_url": "http://127.0.0.1:9", "api_key": "k"}

@@ -16,8 +16,8 @@ import huggingface_hub
 import pytest
 from tiny_models import DOCUMENTS, bert, embedder, engine, request, scores
 
+from providers.adapters.local import PROVIDER
 from providers.errors import InvalidRequest, NotReady, Overloaded, TargetFailed, TargetTimeout, Unsupported
-from providers.local import PROVIDER
 from providers.local.batcher import Batcher
 from providers.local.engine import Engine, Work
 from providers.local.source import fetch

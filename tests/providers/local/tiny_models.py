@@ -16,7 +16,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from providers.local import PROVIDER
+from providers.adapters.local import PROVIDER
 from providers.spec import LocalModel
 from providers.types import Backend, Ranking, RerankRequest
 

@@ -1,0 +1,1 @@
+"""The unified dialect: POST /v1/rerank and its other spellings."""

@@ -1,0 +1,128 @@
+"""The unified rerank answer: a ranking as the bytes that callers get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.api.dialect import WireDocument
+from gateway.api.dialects.cohere import Meta
+from gateway.api.dialects.voyage import Row
+from providers.types import Attempt, Call, Input, Ranking, RerankRequest, Usage
+
+_encode = msgspec.json.Encoder().encode
+
+
+class EchoedDocument(Struct, omit_defaults=True):
+    """The caller's own document, as it was ranked."""
+
+    id: Any = None
+    text: str | None = None
+    meta: Any = None
+    content: list[Any] | None = None
+
+
+class Result(Struct, omit_defaults=True):
+    """A result, with its document when asked for."""
+
+    index: int
+    relevance_score: float
+    document: EchoedDocument | None = None
+
+
+class ExtraFields(Struct, omit_defaults=True, kw_only=True):
+    """How the answer came about.
+
+    Attributes:
+        provider: the configured name of the provider that served; absent when none did.
+        latency: whole milliseconds from reading the request to here.
+        attempts: every attempt, when more than one was needed.
+        cost: US dollars by the price table; absent when unknown.
+    """
+
+    request_type: str = msgspec.field(default_factory=lambda: "rerank")
+    provider: str | None = None
+    latency: int | None = None
+    chunk_index: int = msgspec.field(default_factory=int)
+    original_model_requested: str | None = None
+    attempts: list[Attempt] | None = None
+    cost: float | None = None
+
+
+class Answer(Struct, omit_defaults=True, kw_only=True):
+    """The body of a 200.
+
+    Attributes:
+        data: the results once more, as Voyage's clients read them; only for those.
+        meta: what Cohere's v2 clients read; only for those.
+    """
+
+    id: str
+    results: list[Result]
+    data: list[Row] | None = None
+    model: str
+    usage: Usage | None = None
+    meta: Meta | None = None
+    extra_fields: ExtraFields
+
+
+def encode(
+    ranking: Ranking, request: RerankRequest, documents: list[WireDocument], latency: int, more: Mapping[str, Any] = {}
+) -> bytes:
+    """The bytes of the answer.
+
+    Args:
+        ranking: verified, sorted and cut.
+        request: what was asked.
+        documents: the caller's own documents, to echo when asked for.
+        latency: milliseconds.
+        more: other fields of Answer, which replace those of the ranking.
+    """
+    # A Ranked encodes to the same bytes as a Result without a document.
+    results: Any = ranking.results
+    if request.return_documents:
+        results = [
+            Result(
+                result.index, result.relevance_score, echoed(documents[result.index], request.documents[result.index])
+            )
+            for result in ranking.results
+        ]
+    return _encode(
+        Answer(
+            id=request.call.id,
+            results=results,
+            model=ranking.model,
+            **{"usage": ranking.usage, **more},
+            extra_fields=_extra_fields(ranking, request, latency),
+        )
+    )
+
+
+def echoed(document: WireDocument, ranked: Input) -> EchoedDocument:
+    """The document to give back: the caller's id and meta with the text that was ranked."""
+    origin = document if isinstance(document, dict) and "text" in document else {}
+    if isinstance(ranked, str):
+        return EchoedDocument(text=ranked, id=origin.get("id"), meta=origin.get("meta"))
+    return EchoedDocument(content=ranked.content)
+
+
+def _extra_fields(ranking: Ranking, request: RerankRequest, latency: int) -> Any:
+    fields = ExtraFields(
+        provider=ranking.provider,
+        original_model_requested=request.model,
+        latency=latency,
+        attempts=attempts_to_show(request.call),
+        cost=ranking.cost,
+    )
+    if not ranking.details:
+        return fields
+    shown: dict[str, Any] = msgspec.to_builtins(fields)
+    return {**shown, **ranking.details}
+
+
+def attempts_to_show(call: Call) -> list[Attempt] | None:
+    """All attempts if more than one was needed, else None."""
+    return call.attempts if len(call.attempts) > 1 else None

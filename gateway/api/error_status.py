@@ -1,0 +1,58 @@
+"""The HTTP status of every error class: one table."""
+
+from __future__ import annotations
+
+from gateway.errors import (
+    BreakerOpen,
+    BudgetSpent,
+    LimitReached,
+    ModelNotAllowed,
+    NotAdmin,
+    PriceUnknown,
+    StoreDown,
+    TooLarge,
+    TooMuch,
+    Unauthorized,
+    UnknownModel,
+)
+from providers import errors
+from providers.errors import RerankError
+
+STATUS: dict[type[RerankError], int] = {
+    UnknownModel: 404,
+    TooLarge: 413,
+    BreakerOpen: 503,
+    Unauthorized: 401,
+    ModelNotAllowed: 403,
+    NotAdmin: 403,
+    PriceUnknown: 403,
+    LimitReached: 429,
+    TooMuch: 413,
+    BudgetSpent: 402,
+    StoreDown: 503,
+    errors.CallerError: 400,
+    errors.Unreachable: 502,
+    errors.TargetTimeout: 504,
+    errors.BadAnswer: 502,
+    errors.CredentialsRejected: 502,
+    errors.RateLimited: 429,
+    errors.TargetFailed: 502,
+    errors.Overloaded: 429,
+    errors.NotReady: 503,
+    errors.RerankError: 500,
+}
+"""The status of each error class; a class that is not here has its nearest ancestor's."""
+
+AS_IT_IS: dict[type[RerankError], frozenset[int]] = {
+    errors.Rejected: frozenset({400, 404, 413, 422, 498}),
+    errors.TargetFailed: frozenset({503, 504}),
+}
+"""The upstream statuses that reach the caller unchanged, by error class."""
+
+
+def status_of(error: RerankError) -> int:
+    """The HTTP status a caller gets for that error."""
+    for kind, statuses in AS_IT_IS.items():
+        if isinstance(error, kind) and error.status in statuses:
+            return error.status
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)

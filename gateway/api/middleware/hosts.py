@@ -1,0 +1,48 @@
+"""The Host header, where the configuration names those to answer to: against DNS rebinding and odd proxies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from gateway.api.dialects.unified import refusal
+from gateway.api.http import respond
+from gateway.api.request_id import request_id
+from providers.types import Call
+
+PROBES = frozenset({"/livez", "/readyz", "/health"})
+"""Answered under any name: a probe asks by address."""
+
+
+class Hosts:
+    """An application that answers only to some names.
+
+    Args:
+        app: what answers.
+        allowed: names in lower case; `*.` at the beginning stands for one or more parts.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: Iterable[str]) -> None:
+        self._app = app
+        self._exact = frozenset(allowed)
+        self._suffixes = tuple(name[1:] for name in self._exact if name.startswith("*."))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in PROBES or self._is_allowed(scope["headers"]):
+            return await self._app(scope, receive, send)
+        call = Call(id=request_id(scope["headers"]))
+        body = refusal.body("this gateway does not answer to that Host", "unknown_host", call)
+        return await respond(scope, send, 421, body, {"x-request-id": call.id})
+
+    def _is_allowed(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        hosts = [value for name, value in headers if name == b"host"]
+        if len(hosts) != 1:
+            return False
+        name = _without_port(hosts[0].decode("latin-1").lower())
+        return name in self._exact or name.endswith(self._suffixes)
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdecimal() else host

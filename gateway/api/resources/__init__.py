@@ -1,0 +1,1 @@
+"""Ordinary GET routes: health, models, metrics, status, usage."""

@@ -1,0 +1,27 @@
+"""GET /metrics: the metrics of all workers, for Prometheus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.handlers.http_handlers import HTTPRouteHandler
+
+from gateway.api import auth
+from gateway.runtime.service import Service
+from gateway.telemetry import prometheus
+
+
+def route(service: Service) -> list[HTTPRouteHandler]:
+    """The exposition, unless it is switched off."""
+    if not service.config.telemetry.metrics.prometheus:
+        return []
+
+    @get("/metrics", guards=[auth.scrapers_only(service)], sync_to_thread=False, include_in_schema=False)
+    def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+        telemetry = service.telemetry
+        telemetry.refresh()
+        body, content_type = prometheus.exposition(telemetry.cells, request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": content_type})
+
+    return [metrics]

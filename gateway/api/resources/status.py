@@ -1,0 +1,85 @@
+"""GET /v1/status: what an operator asks first when something is slow or fails."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from time import monotonic
+
+from litestar import get
+from litestar.handlers.http_handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from gateway.api import auth
+from gateway.runtime.service import Service
+from gateway.telemetry.status import KeyStatus, Percentiles, TargetStatus, figures
+
+
+class LocalStatus(Struct, omit_defaults=True, kw_only=True):
+    """One local model: whether it can serve, why not, and the tokens that wait for it."""
+
+    provider: str
+    model: str
+    ready: bool
+    failure: str | None = None
+    queued_tokens: int | None = None
+
+
+class Status(Struct, kw_only=True):
+    """The state of the gateway. Counts and percentiles are since the start, over all workers.
+
+    Attributes:
+        requests: finished ones by outcome: ok, error, cancelled.
+        overhead_ms: the gateway's own time.
+        keys: the providers' keys by their configured names.
+    """
+
+    version: str
+    uptime_seconds: int
+    in_flight: int
+    requests: dict[str, int]
+    overhead_ms: Percentiles
+    targets: list[TargetStatus]
+    keys: list[KeyStatus]
+    local: list[LocalStatus]
+
+
+def route(service: Service) -> HTTPRouteHandler:
+    """The status of one gateway."""
+    start = monotonic()
+
+    @get(
+        "/v1/status",
+        guards=[auth.operators_only(service), auth.guard(service)],
+        summary="State of targets, keys and local models",
+        tags=["health"],
+    )
+    async def status() -> Status:
+        service.telemetry.refresh()
+        found = figures(service.telemetry.cells)
+        queued = {(queue.provider, queue.model): queue.queued_tokens for queue in found.queues}
+        return Status(
+            version=version("rerank-gateway"),
+            uptime_seconds=int(monotonic() - start),
+            in_flight=found.in_flight,
+            requests=found.requests,
+            overhead_ms=found.overhead_ms,
+            targets=found.targets,
+            keys=found.keys,
+            local=await _local(service, queued),
+        )
+
+    return status
+
+
+async def _local(service: Service, queued: dict[tuple[str, str], int]) -> list[LocalStatus]:
+    return [
+        LocalStatus(
+            provider=provider,
+            model=name,
+            ready=await loading.ready(),
+            failure=loading.failure,
+            queued_tokens=queued.get((provider, name)),
+        )
+        for provider, models in service.routes.models.items()
+        for name, loading in models.items()
+    ]

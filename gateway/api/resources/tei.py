@@ -1,0 +1,144 @@
+"""A text-embeddings-inference server: its rerank endpoint for each model, `/info` and `/health`.
+
+Source: https://github.com/huggingface/text-embeddings-inference, version 1.9.3 (2026-11)
+
+Clients read `model_type`, `max_input_length` and `max_client_batch_size` of `/info`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+from litestar import Request, get
+from litestar.exceptions import NotFoundException
+from litestar.handlers import asgi
+from litestar.handlers.asgi_handlers import ASGIRouteHandler
+from litestar.handlers.http_handlers import HTTPRouteHandler
+from litestar.types import Receive, Scope, Send
+from msgspec import Struct
+
+from gateway.access.keys import ANYONE, Principal
+from gateway.api import auth
+from gateway.api.dialects import tei
+from gateway.api.endpoint import Endpoint
+from gateway.api.http import method, respond
+from gateway.errors import UnknownModel
+from gateway.runtime.service import Service
+from providers.errors import NotReady, RerankError
+
+LONGEST_INPUT = 512
+"""Tokens that `/info` tells where the window is not known: upstreams do not say theirs, and every reranker has this."""
+
+LARGEST_BATCH = 1000
+"""Texts in one request that `/info` tells. The gateway itself has no such limit."""
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Labels(Struct):
+    """A classifier's labels: a reranker has one."""
+
+    id2label: dict[str, str] = msgspec.field(default_factory=lambda: {"0": "LABEL_0"})
+    label2id: dict[str, int] = msgspec.field(default_factory=lambda: {"LABEL_0": 0})
+
+
+class ModelType(Struct):
+    """The model's kind is the name of the only key."""
+
+    reranker: Labels = msgspec.field(default_factory=Labels)
+
+
+class Info(Struct):
+    """What the server tells of itself and its model."""
+
+    model_id: str
+    max_input_length: int
+    version: str
+    model_sha: str | None = None
+    model_dtype: str = "float32"
+    model_type: ModelType = msgspec.field(default_factory=ModelType)
+    max_concurrent_requests: int = 512
+    max_batch_tokens: int = 16384
+    max_batch_requests: int | None = None
+    max_client_batch_size: int = LARGEST_BATCH
+    auto_truncate: bool = True
+    tokenization_workers: int = 1
+    sha: str | None = None
+    docker_label: str | None = None
+
+
+def routes(service: Service) -> list[ASGIRouteHandler | HTTPRouteHandler]:
+    """`/tei/…` for every model, and `/info` for clients that know no path below the server."""
+    dialect = tei.dialect(lambda: service.routes.default_model())
+    endpoint = Endpoint(service, dialect)
+
+    # Below `/` too: there the server itself reranks, if that is what its model does.
+    @asgi("/tei", is_mount=True, copy_scope=False, name=dialect.name)
+    async def server(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if not path.startswith("/"):  # Litestar takes /teifoo for a path below the mount.
+            raise NotFoundException
+        if method(scope) != "GET" and path.strip("/").rpartition("/")[2] in ("rerank", ""):
+            return await endpoint(scope, receive, send)
+        status, body = await answer(service, path, scope["headers"])
+        return await respond(scope, send, status, body, {})
+
+    @get(
+        "/info",
+        sync_to_thread=False,
+        summary="The default model, as text-embeddings-inference says it",
+        tags=["tei"],
+    )
+    def root_info(request: Request[Any, Any, Any]) -> Info:
+        return info(service, None, request.scope["headers"])
+
+    return [server, root_info]
+
+
+async def answer(service: Service, path: str, headers: Headers) -> tuple[int, bytes]:
+    """A GET below the mount."""
+    what = path.strip("/").rpartition("/")[2]
+    try:
+        model = tei.model_in(path)
+        if what == "info":
+            return 200, _encode(info(service, model, headers))
+        if what == "health":
+            await check_health(service, model, headers)
+            return 200, b"{}"
+    except RerankError as error:
+        return tei.status(error), _encode(tei.Refused(error.message, "Unhealthy" if what == "health" else "Validation"))
+    return 404, _encode(tei.Refused("not found: POST /rerank, GET /info or GET /health", "Validation"))
+
+
+def info(service: Service, model: str | None, headers: Headers) -> Info:
+    """About that model or the default one. Raises Unauthorized, ModelNotAllowed, UnknownModel."""
+    caller = auth.principal(service, headers)
+    name = _known(service, model, caller)
+    windows = [loading.window() for loading in service.routes.loading(name)]
+    return Info(name, (windows[0] if windows else None) or LONGEST_INPUT, version("rerank-gateway"))
+
+
+async def check_health(service: Service, model: str | None, headers: Headers) -> None:
+    """Raises NotReady if that model or the default one cannot serve, UnknownModel if there is none.
+
+    Probes bring no key, so the default one's health takes none; any other would tell strangers which names there are.
+    """
+    caller = ANYONE if model is None else auth.principal(service, headers)
+    name = _known(service, model, caller)
+    if not await service.routes.resolve(name).ready():
+        raise NotReady(f'model "{name}" is not ready')
+
+
+def _known(service: Service, model: str | None, caller: Principal) -> str:
+    name = model or service.routes.default_model()
+    if name is None:
+        raise UnknownModel(tei.WORDING.model)
+    caller.check(name, [])
+    if not service.routes.known(name):
+        raise UnknownModel(f'unknown model "{name}"')
+    return name

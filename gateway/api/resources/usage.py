@@ -1,0 +1,59 @@
+"""GET /v1/usage: what a key used, and for an admin key what all did."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+from litestar import Request, get
+from litestar.handlers.http_handlers import HTTPRouteHandler
+from litestar.params import Parameter
+from msgspec import Struct
+
+from gateway.access.keys import ANYONE
+from gateway.access.usage import UsageRow, days_between
+from gateway.api import auth
+from gateway.errors import NotAdmin, Unauthorized
+from gateway.runtime.service import Service
+from providers.errors import InvalidRequest
+
+MOST_DAYS = 400
+
+Day = Annotated[date | None, Parameter(description="A day, as 2026-11-20 (UTC). Default is today.")]
+Key = Annotated[str | None, Parameter(description="The name of another key, or `*` for all; takes an admin key.")]
+
+
+class UsageList(Struct):
+    """Usage by day, key and model."""
+
+    data: list[UsageRow]
+    object: str = "list"
+
+
+def route(service: Service) -> HTTPRouteHandler:
+    """The usage of a running gateway."""
+
+    @get("/v1/usage", summary="What a key used, by day and model", tags=["usage"])
+    async def usage(request: Request[Any, Any, Any], first: Day = None, last: Day = None, key: Key = None) -> UsageList:
+        caller = auth.principal(service, request.scope["headers"])
+        if caller is ANYONE:
+            raise Unauthorized("usage is counted by key, and this gateway asks for none")
+        if key not in (None, caller.name) and not caller.admin:
+            raise NotAdmin("this key sees its own usage only; an admin key sees everybody's")
+        if key not in (None, caller.name) and not auth.is_operators_address(service, request.scope):
+            raise NotAdmin("others' usage is shown at the operators' address only")
+        wanted = None if key == "*" else key or caller.name
+        return UsageList(await service.books.ledger.read(_days(first, last), wanted))
+
+    return usage
+
+
+def _days(first: date | None, last: date | None) -> list[str]:
+    today = datetime.now(UTC).date()
+    last = last or max(first or today, today)
+    first = first or last
+    if first > last:
+        raise InvalidRequest("`first` must not be after `last`")
+    if (last - first).days >= MOST_DAYS:
+        raise InvalidRequest(f"at most {MOST_DAYS} days can be asked for at once")
+    return days_between(first, last)

@@ -1,0 +1,67 @@
+"""What Xinference's clients ask before they rerank.
+
+Source: https://github.com/xorbitsai/inference, client and server 4.1.0 (2026-11)
+
+They ask whether a key is wanted, without sending theirs, and what kind of model it is; then they use `/v1/rerank`. The
+description of a model has OpenAI's fields too, since `/v1/models/{id}` is the address of both.
+"""
+
+from __future__ import annotations
+
+from time import time
+from typing import Any
+
+from litestar import Request, get
+from litestar.handlers.http_handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from msgspec import Struct
+
+from gateway.api import auth
+from gateway.errors import UnknownModel
+from gateway.runtime.service import Service
+
+
+class ClusterAuth(Struct):
+    """Whether requests need a key."""
+
+    auth: bool
+
+
+class Description(Struct):
+    """One model."""
+
+    id: str
+    model_name: str
+    owned_by: str
+    created: int
+    object: str = "model"
+    model_type: str = "rerank"
+    type: str = "normal"
+    language: list[str] = []
+    address: str | None = None
+    accelerators: list[Any] | None = None
+
+
+def routes(service: Service) -> list[HTTPRouteHandler]:
+    """`/v1/cluster/auth` and `/v1/models/{id}`; the id may have slashes."""
+
+    started = int(time())
+
+    @get("/v1/cluster/auth", sync_to_thread=False, summary="Whether a key is needed", tags=["xinference"])
+    def cluster_auth() -> ClusterAuth:
+        return ClusterAuth(auth=service.keys is not None)
+
+    @get(
+        "/v1/models/{model:path}",
+        sync_to_thread=False,
+        summary="Describe a model",
+        tags=["models"],
+    )
+    def describe(model: FromPath[str], request: Request[Any, Any, Any]) -> Description:
+        name = model.strip("/")
+        auth.principal(service, request.scope["headers"]).check(name, [])
+        if not service.routes.known(name):
+            raise UnknownModel(f'unknown model "{name}"')
+        return Description(name, name, service.routes.owner(name), started)
+
+    return [cluster_auth, describe]

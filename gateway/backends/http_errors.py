@@ -1,0 +1,102 @@
+"""From an answer that is not a success to the error it means. The mapping is drawn in providers/errors.py."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+from gateway.backends.redaction import one_line
+from gateway.transport.base import Response
+from providers.errors import CredentialsRejected, RateLimited, Rejected, TargetError, TargetFailed
+from providers.spec import HttpProvider
+
+_REJECTED = frozenset({400, 404, 413, 422, 498})
+_CREDENTIALS = frozenset({401, 402, 403})
+_LONGEST_TEXT = 500
+_EPOCH = 1e9
+"""A reset beyond this is a moment in Unix time; below it, a number of seconds from now."""
+
+
+def refusal(provider: HttpProvider, name: str, response: Response, key: str | None) -> TargetError:
+    """The error that a status other than 2xx stands for.
+
+    Args:
+        provider: the adapter, which knows where the vendor puts its text.
+        name: the configured name of the provider.
+        response: the answer.
+        key: our key, which is masked in whatever the vendor wrote.
+    """
+    status = response.status
+    if status in _CREDENTIALS:
+        # The vendor's own text is left out: some echo parts of the key.
+        return CredentialsRejected(
+            f'provider "{name}" refused the gateway\'s own credentials or account ({_named(status)}); '
+            f'check the api_key configured for "{name}"',
+            status=status,
+        )
+    if 300 <= status < 400:
+        return TargetFailed(
+            f'provider "{name}" answered with a redirect ({status}), which is not followed; '
+            "configure the final address as base_url",
+            status=status,
+        )
+    text = clean(provider.error_message(response.body), key)
+    wait = retry_after(response.headers)
+    if status in _REJECTED:
+        return Rejected(text or f'provider "{name}" answered {_named(status)}', status=status)
+    if status == 429:
+        return RateLimited(text or f'provider "{name}" asks for fewer calls', status=status, retry_after=wait)
+    told = f": {text}" if text else ""
+    return TargetFailed(f'provider "{name}" failed with status {_named(status)}{told}', status=status, retry_after=wait)
+
+
+def clean(text: str, key: str | None) -> str:
+    """A vendor's text as one printable line of sane length, our key masked."""
+    if key:
+        text = text.replace(key, "***")
+    text = one_line(text)
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait: `retry-after-ms`, `retry-after` (seconds or HTTP date, RFC 9110 section 10.2.3), else
+    `x-ratelimit-reset` (seconds, or Unix time). None if there is none that can be understood."""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    after = headers.get("retry-after")
+    seconds = _number(after)
+    if seconds is None and after:
+        seconds = _until(after)
+    return seconds if seconds is not None else _reset(_number(headers.get("x-ratelimit-reset")))
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return max(value, 0.0) if math.isfinite(value) else None
+
+
+def _until(date: str) -> float | None:
+    try:
+        return max(parsedate_to_datetime(date).timestamp() - time.time(), 0.0)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _reset(value: float | None) -> float | None:
+    if value is None or value < _EPOCH:
+        return value
+    return max(value - time.time(), 0.0)
+
+
+def _named(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)

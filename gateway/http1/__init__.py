@@ -1,0 +1,1 @@
+"""HTTP/1.1 over asyncio: connections, their pool, heads and bodies; knows nothing of reranking."""

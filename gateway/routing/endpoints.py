@@ -1,0 +1,53 @@
+"""From a provider's settings to the URLs, timeouts and client settings of its calls."""
+
+from __future__ import annotations
+
+import re
+
+from gateway.config.providers import ProviderConfig
+from gateway.transport.base import ClientSettings, Timeouts
+from providers.spec import HttpProvider
+
+_VERSION = re.compile(r"^.*/v\d+(?=/)")
+_VERSION_AT_END = re.compile(r"/v\d+$")
+
+
+def endpoint(base_url: str, path: str) -> str:
+    """The URL to post to, from what a user may write: a base or a full endpoint, with or without trailing slash.
+
+    A path prefix is kept. A base that ends in a version (`…/v1`) keeps the user's version.
+    """
+    base = base_url.rstrip("/")
+    below_version = _VERSION.sub("", path)
+    if base.endswith(below_version):
+        return base
+    return base + (below_version if _VERSION_AT_END.search(base) else path)
+
+
+def url_of(provider: HttpProvider, settings: ProviderConfig) -> str:
+    """Where that provider's requests go."""
+    return endpoint(settings.base_url or provider.base_url or "", provider.path)
+
+
+def score_url_of(provider: HttpProvider, settings: ProviderConfig) -> str | None:
+    """Where that provider's score requests go: beside its rerank endpoint. None if it has no score API."""
+    if provider.score is None:
+        return None
+    return url_of(provider, settings).removesuffix(_last(provider.path)) + _last(provider.score.path)
+
+
+def client_settings(settings: ProviderConfig, answer_bytes: int) -> ClientSettings:
+    """How to reach that provider."""
+    names = ("client", "proxy", "ca_file", "client_cert", "client_key", "max_connections")
+    return ClientSettings(max_answer_bytes=answer_bytes, **{name: getattr(settings, name) for name in names})
+
+
+def timeouts_of(settings: ProviderConfig) -> Timeouts:
+    """How long one attempt may take."""
+    return Timeouts(
+        connect=settings.connect_timeout, read=settings.timeout, pool=settings.pool_timeout, total=settings.timeout
+    )
+
+
+def _last(path: str) -> str:
+    return path[path.rindex("/") :]

@@ -1,0 +1,51 @@
+"""Prices and limits of one configuration's targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.access.counters import Store
+from gateway.access.limits import model_limits
+from gateway.access.prices import FREE, Price, PriceTable, cost_of
+from gateway.config.root import Config
+from gateway.policy.rate_limit import LimitedTarget
+from gateway.policy.target import Cost
+from providers.spec import PureProvider
+from providers.types import Backend
+
+
+class Terms:
+    """Prices and limits of one configuration's targets.
+
+    Args:
+        config: checked.
+        store: where limits are counted.
+    """
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self._config = config
+        self._store = store
+        # Found once: looking an adapter up takes milliseconds, and prices are asked for with every request.
+        self._adapters = {name: config.adapter(name) for name in config.providers}
+        self._prices = PriceTable(config.prices, lambda name: self._adapters[name].name)
+
+    def cost(self, provider: str, model: str) -> Cost:
+        """What answers of that target cost."""
+        return cost_of(self._price(f"{provider}/{model}"))
+
+    def limited(self, backend: Backend, provider: str, model: str) -> Backend:
+        """The backend within the limits of its model; itself where there are none."""
+        limits = model_limits(self._config.rate_limits, f"{provider}/{model}")
+        return LimitedTarget(backend, self._store, limits) if limits else backend
+
+    def prices(self, name: str) -> Sequence[Price | None]:
+        """The price of each target that a name leads to; None where it is unknown."""
+        return [self._price(path) for path in self._config.paths(name)]
+
+    def _price(self, path: str) -> Price | None:
+        provider, _, model = path.partition("/")
+        if provider not in self._adapters:
+            return None
+        if isinstance(self._adapters[provider], PureProvider):
+            return FREE
+        return self._prices.find(provider, model)

@@ -1,0 +1,1 @@
+"""What lives between start and stop: the service, reloads, signals, accounting."""

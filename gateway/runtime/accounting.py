@@ -1,0 +1,88 @@
+"""From the configuration to everything that is counted: the store, the ledger, the limits of each key, the prices."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from gateway.access.counters import Store
+from gateway.access.keys import KeyTable
+from gateway.access.limits import Limit, limits_of
+from gateway.access.memory import MemoryStore
+from gateway.access.meter import Meter
+from gateway.access.usage import Ledger
+from gateway.config.root import Config
+from gateway.routing.pricing import Terms
+
+
+class Books:
+    """The store and the ledger of a running gateway. They outlive a change of the configuration.
+
+    Args:
+        config: names the store.
+        failed: called each time that the store could not be asked.
+    """
+
+    def __init__(self, config: Config, failed: Callable[[], None] = lambda: None) -> None:
+        self.store = open_store(config, failed)
+        self.ledger = Ledger(self.store)
+        self._flushing: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Begin to hand usage to the store. Needs the running event loop."""
+        self._flushing = asyncio.create_task(self.ledger.run())
+
+    async def aclose(self) -> None:
+        """Hand over what is left, and close the store."""
+        if self._flushing:
+            self._flushing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._flushing
+        await self.ledger.flush()
+        await self.store.aclose()
+
+
+def open_store(config: Config, failed: Callable[[], None]) -> Store:
+    """The store that the configuration names; nothing is contacted yet. `failed` counts when it cannot be asked."""
+    if config.store is None:
+        return MemoryStore()
+    from gateway.access.valkey import ValkeyStore  # takes a while to import, and most need no store
+
+    url = config.store.url.get_secret_value()
+    return ValkeyStore(url, config.store.timeout, fail_open=config.store.when_down == "fail_open", failed=failed)
+
+
+def keys_of(config: Config) -> KeyTable | None:
+    """The keys of a configuration; None where it asks for none."""
+    return KeyTable(config.auth.keys) if config.auth and config.auth.keys else None
+
+
+def meter_of(config: Config, books: Books, terms: Terms) -> Meter | None:
+    """What counts for that configuration; None where nothing is counted, so that nothing is paid for it."""
+    limits = _limits(config)
+    has_keys = keys_of(config) is not None
+    if not limits and not has_keys:
+        return None
+    return Meter(books.store, books.ledger if has_keys else None, limits, terms.prices)
+
+
+def advice(config: Config) -> str | None:
+    """What an operator should hear about processes that count apart; None where there is nothing to say."""
+    workers = config.server.workers
+    models = config.rate_limits.models if config.rate_limits else {}
+    if workers == 1 or config.store or not (models or _limits(config) or keys_of(config)):
+        return None
+    return (
+        f"each of the {workers} workers counts for itself, so that callers may take up to {workers} times their limits "
+        "and budgets, and /v1/usage tells of one worker; configure `store` to count together"
+    )
+
+
+def _limits(config: Config) -> Mapping[str, tuple[Limit, ...]]:
+    """The limits by the name of the key; "" is for callers without one."""
+    everybody = limits_of("the gateway", config.rate_limits)
+    found = {"": everybody}
+    for key in config.auth.keys if config.auth else ():
+        found[key.name] = limits_of(f"key {key.name}", key.limits, key.budget) + everybody
+    return {name: limits for name, limits in found.items() if limits}

@@ -1,0 +1,91 @@
+"""What telemetry needs to know of the configuration and of what lives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from time import monotonic
+from urllib.parse import urlsplit
+
+from gateway.config.root import Config
+from gateway.errors import ConfigError, Problem
+from gateway.policy.breaker import BreakerState
+from gateway.policy.key_pool import KeyState
+from gateway.routing.endpoints import url_of
+from gateway.routing.routes import Routes
+from gateway.telemetry import names
+from gateway.telemetry.attributes import Peer
+from gateway.telemetry.observer import Reading, Telemetry
+from providers.spec import HttpProvider
+
+
+def telemetry_of(config: Config) -> Telemetry:
+    """The telemetry of a configuration, not opened yet. Raises ConfigError for a variable that means nothing."""
+    try:
+        return Telemetry(config.telemetry, peers(config), labels(config))
+    except ValueError as error:
+        raise ConfigError([Problem("", str(error))]) from None
+
+
+def peers(config: Config) -> dict[str, Peer]:
+    """Every configured provider as spans name it."""
+    return {name: _peer(config, name) for name in config.providers}
+
+
+def labels(config: Config) -> Iterator[str]:
+    """Every model name that the configuration mentions, as callers and as providers say it."""
+    for name, model in config.models.items():
+        yield name
+        for target in (*(entry.target for entry in model.all_targets), *model.fallbacks):
+            yield target
+            yield target.partition("/")[2]
+    for name, provider in config.providers.items():
+        for model_name in provider.models or {}:
+            yield model_name
+            yield f"{name}/{model_name}"
+
+
+def loads(routes: Routes) -> Iterator[Reading]:
+    """The queues and batches of the local models."""
+    for provider, models in routes.models.items():
+        for name, loading in models.items():
+            load, labels = loading.load_of(), (provider, name)
+            if load is not None:
+                yield names.QUEUE_TOKENS, labels, load.queued_tokens
+                yield names.BATCHES, labels, load.batches
+                yield names.BATCH_TEXTS, labels, load.texts
+                yield names.BATCH_TOKENS, labels, load.tokens
+                yield names.BATCH_PADDING, labels, load.padding
+
+
+def states(routes: Routes, label: Callable[[str], str]) -> Iterator[Reading]:
+    """How many breakers and keys are in which state. Names that only callers wrote share one label."""
+    now = monotonic()
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for path, breaker in routes.breakers().items():
+        provider, _, model = path.partition("/")
+        counts[provider, label(model), _breaker_state(breaker, now)] += 1
+    for labels, count in counts.items():
+        yield names.TARGET_STATE, labels, count
+    for (provider, key), known in routes.key_states().items():
+        yield names.KEY_STATE, (provider, key, _key_state(known, now)), 1.0
+
+
+def _breaker_state(breaker: BreakerState, now: float) -> str:
+    if not breaker.ejected:
+        return "closed"
+    return "open" if breaker.cooldown.left(now) else "half_open"
+
+
+def _key_state(key: KeyState, now: float) -> str:
+    if key.rejected:
+        return "rejected"
+    return "cooling" if key.cooldown.left(now) else "ok"
+
+
+def _peer(config: Config, name: str) -> Peer:
+    provider = config.adapter(name)
+    if not isinstance(provider, HttpProvider):
+        return Peer(provider.name)
+    url = urlsplit(url_of(provider, config.providers[name]))
+    return Peer(provider.name, url.hostname, url.port or (443 if url.scheme == "https" else 80))

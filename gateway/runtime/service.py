@@ -1,0 +1,120 @@
+"""Resolve the model, run its route, give the ranking."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from gateway.access.keys import Principal
+from gateway.access.meter import Meter
+from gateway.config.root import Config
+from gateway.policy.fallback import Fallback
+from gateway.routing import routes as routing
+from gateway.routing.pricing import Terms
+from gateway.routing.routes import Routes
+from gateway.runtime import accounting
+from gateway.runtime.instruments import labels, loads, peers, states, telemetry_of
+from gateway.suggestions import LONGEST_NAME
+from gateway.telemetry import names
+from gateway.telemetry.observer import Telemetry
+from providers.errors import InvalidRequest
+from providers.types import Ranking, RerankRequest
+
+
+class Service:
+    """The live gateway behind every dialect.
+
+    Attributes:
+        routes: what names resolve to. Replaced as a whole, never changed.
+        draining: about to stop: callers should go elsewhere with their next request.
+        closing: no request is under way any more, or none is waited for.
+        keys: whose keys are let in; None lets everybody in. Replaced together with `routes`.
+        meter: counts; None where nothing is counted. Replaced together with `routes`.
+        books: the store and the ledger, which stay.
+        telemetry: what is told of every request. Opened and closed by the application.
+    """
+
+    routes: Routes
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.draining = False
+        self.closing = False
+        self.keys = accounting.keys_of(config)
+        self.telemetry = self._telemetry(config)
+        self.telemetry.watch(lambda: loads(self.routes))
+        self.books = accounting.Books(config, self.telemetry.metrics.single[names.STORE_FAILURES.name].add)
+        self.meter: Meter | None = None
+
+    async def open(self) -> None:
+        """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""
+        self.books.open()
+        terms = Terms(self.config, self.books.store)
+        self.routes = routing.build(self.config, terms=terms)
+        self.meter = accounting.meter_of(self.config, self.books, terms)
+        self.routes.start()
+
+    async def load(self, *names: str) -> None:
+        """Load every local model, or only those that these names need, one after the other.
+
+        Raises:
+            NotReady: saying why, for the first that cannot be loaded.
+        """
+        for model in self.routes.loading(*names):
+            await model.load()
+
+    async def rerank(self, request: RerankRequest, fallbacks: Sequence[str] | None = None) -> Ranking:
+        """Rank by the request's model, else by its fallbacks in order.
+
+        Args:
+            request: validated; its `model` is the name that the caller wrote.
+            fallbacks: the caller's own; None means those configured for the model.
+
+        Raises:
+            RerankError: the first target's error, when none could serve. `request.call.attempts` holds all.
+        """
+        routes = self.routes
+        chosen = self.fallbacks(request.model, fallbacks)
+        routes.running += 1
+        try:
+            return await Fallback(routes.steps([request.model, *chosen])).rerank(request)
+        finally:
+            routes.running -= 1
+
+    async def rerank_for(
+        self, caller: Principal, request: RerankRequest, fallbacks: Sequence[str] | None
+    ) -> tuple[Ranking, dict[str, str]]:
+        """As `rerank`, within what that caller may do. Returns the headers that tell what is left, too.
+
+        Raises:
+            InvalidRequest, ModelNotAllowed, Limited, StoreDown: before any target is asked.
+        """
+        meter, others = self.meter, self.fallbacks(request.model, fallbacks)
+        if len(request.model) > LONGEST_NAME or (others and max(map(len, others)) > LONGEST_NAME):
+            raise InvalidRequest(f"a model's name has at most {LONGEST_NAME} characters")
+        caller.check(request.model, others)
+        if meter is None:
+            return await self.rerank(request, others), {}
+        return await meter.rerank(caller, request, (request.model, *others), lambda: self.rerank(request, others))
+
+    def fallbacks(self, model: str, asked: Sequence[str] | None) -> Sequence[str]:
+        """What is tried after the model: the caller's own fallbacks, else those configured."""
+        return self.routes.fallbacks(model) if asked is None else asked
+
+    def replace(self, config: Config, routes: Routes) -> None:
+        """Put another configuration in force, from the next request on."""
+        self.config, self.keys, self.routes = config, accounting.keys_of(config), routes
+        self.telemetry.configure(peers(config), labels(config))
+        self.meter = accounting.meter_of(config, self.books, routes.terms)
+        routes.start()
+
+    def _telemetry(self, config: Config) -> Telemetry:
+        telemetry = telemetry_of(config)
+        telemetry.watch(lambda: states(self.routes, telemetry.known.label))
+        return telemetry
+
+    async def aclose(self) -> None:
+        """Close what `open` opened."""
+        self.closing = True
+        await asyncio.shield(self.routes.aclose())
+        await self.books.aclose()

@@ -1,0 +1,148 @@
+"""uvicorn's HTTP protocol, with bounds on a request's head, of which uvicorn itself takes any length, for ever, and
+answers that go out in one piece."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from litestar.types import Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from gateway.api.dialects.unified import refusal
+from gateway.api.http import ANSWER
+from gateway.api.request_id import request_id
+from gateway.http1.head import header_lines
+from gateway.http1.write_queue import Outbox, outbox_of
+from providers.types import Call
+
+MOST_HEAD_BYTES = 65_536
+"""Bytes of request line and headers; a head that comes in one piece of the network may be a little longer."""
+
+HEAD_SECONDS = 20.0
+"""Seconds for a head to be complete, from its first byte, or from the connection for the first one."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Answers 431 to a head that is too long, and hangs up on one that does not come. Whole heads cost nothing."""
+
+    _in_head = False
+    _head_bytes = 0
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
+        super().connection_made(transport)
+        self._outbox = outbox_of(self.loop)
+        self._patience = self.loop.call_later(HEAD_SECONDS, transport.close)
+
+    def eof_received(self) -> None:
+        self._outbox.flush()
+        super().eof_received()
+
+    def shutdown(self) -> None:
+        """Stop after the answer that is under way. uvicorn takes one that waits in the outbox for sent."""
+        self._outbox.flush()
+        super().shutdown()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._be_calm()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+        cycle = self.cycle
+        if cycle is not None and cycle.scope is self.scope:
+            whole = WholeAnswer(cycle, self._outbox)
+            self.scope["extensions"] = {ANSWER: whole}  # type: ignore[dict-item]  # typed as data only
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            self._wait_for_more(len(data))
+        elif self._is_idle():
+            # Empty lines begin no request, and uvicorn has stopped its own clock at them.
+            self._wait_for_more(0)
+        elif self._patience is not None:
+            self._be_calm()
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _wait_for_more(self, count: int) -> None:
+        self._head_bytes += count
+        if self._head_bytes > MOST_HEAD_BYTES:
+            self._in_head = False
+            self._refuse()
+        elif self._patience is None:
+            self._patience = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _be_calm(self) -> None:
+        self._head_bytes = 0
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _refuse(self) -> None:
+        self._be_calm()
+        message = f"the request's headers are longer than {MOST_HEAD_BYTES} bytes"
+        body = refusal.body(message, "headers_too_large", Call(id=request_id([])))
+        head = (
+            b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        )
+        self.transport.write(head + body)
+        self.transport.close()
+
+
+class WholeAnswer:
+    """Sends a whole JSON answer in one write, together with those of other requests.
+
+    The server's own `send` takes an answer in two parts and writes each at once, and every write wakes a caller.
+    """
+
+    __slots__ = ("_cycle", "_outbox")
+
+    def __init__(self, cycle: RequestResponseCycle, outbox: Outbox) -> None:
+        self._cycle = cycle
+        self._outbox = outbox
+
+    def replaces(self, send: Send) -> bool:
+        """Whether it does what that `send` would: nobody has wrapped it, and it need not wait."""
+        cycle = self._cycle
+        return send == cycle.send and not cycle.flow.write_paused and cycle.scope["method"] != "HEAD"
+
+    def __call__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        cycle = self._cycle
+        if cycle.disconnected:
+            return
+        cycle.keep_alive = cycle.keep_alive and headers.get("connection") != "close"
+        if not cycle.keep_alive:
+            headers = {**headers, "connection": "close"}
+        self._outbox.put(_write, cycle.transport, _head(status, headers, len(body)), body)
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self._outbox.flush()
+            cycle.transport.close()
+        cycle.on_response()
+
+
+def _write(transport: asyncio.Transport, head: bytes, body: bytes) -> None:
+    if not transport.is_closing():
+        transport.writelines((head, body))
+
+
+def _head(status: int, headers: Mapping[str, str], length: int) -> bytes:
+    lines = header_lines(headers)
+    first = f"HTTP/1.1 {status} {_PHRASES[status]}\r\n"
+    return f"{first}content-type: application/json\r\ncontent-length: {length}\r\n{lines}\r\n".encode("latin-1")
+
+
+_PHRASES = defaultdict(str, {status.value: status.phrase for status in HTTPStatus})

@@ -1,0 +1,1 @@
+"""One module per vendor or server, each a PROVIDER made of pure functions."""

@@ -1,0 +1,86 @@
+"""Cohere rerank, API v2.
+
+Source: https://docs.cohere.com/reference/rerank (2026-11)
+
+`relevant_spans` is not passed on: a ranking has no place for spans, so they would be computed and dropped. Structured
+documents arrive here as text already; v2 takes nothing else.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from providers.spec import JSON, HttpProvider
+from providers.types import Ranked, Ranking, RerankRequest, Usage
+from providers.wire.errors import error_message
+from providers.wire.fields import limit, present
+from providers.wire.results import counted, read
+
+
+class _Counts(Struct):
+    """Cohere's numbers are floats, whole or not."""
+
+    input_tokens: float | None = None
+    output_tokens: float | None = None
+    search_units: float | None = None
+
+
+class _Meta(Struct):
+    tokens: _Counts | None = None
+    billed_units: _Counts | None = None
+
+
+class _Answer(Struct):
+    results: list[Ranked]
+    id: str | None = None
+    meta: _Meta | None = None
+
+
+_ANSWER = Decoder(_Answer)
+
+
+def encode(request: RerankRequest) -> JSON:
+    return present(
+        model=request.model,
+        query=request.query,
+        documents=request.documents,
+        top_n=limit(request),
+        max_tokens_per_doc=request.max_tokens_per_doc,
+        priority=request.priority,
+    )
+
+
+def decode(body: bytes, request: RerankRequest) -> Ranking:
+    answer = read(body, _ANSWER)
+    return Ranking(results=answer.results, usage=counted(_usage(answer.meta or _Meta())), id=answer.id)
+
+
+def _usage(meta: _Meta) -> Usage:
+    """What was processed (`tokens`) rather than what is charged for; search units are only ever charged."""
+    billed = meta.billed_units or _Counts()
+    tokens = meta.tokens if meta.tokens and meta.tokens.input_tokens is not None else billed
+    known = [count for count in (tokens.input_tokens, tokens.output_tokens) if count is not None]
+    return Usage(
+        prompt_tokens=_whole(tokens.input_tokens),
+        completion_tokens=_whole(tokens.output_tokens),
+        total_tokens=int(sum(known)) if known else None,
+        search_units=billed.search_units,
+    )
+
+
+def _whole(count: float | None) -> int | None:
+    return None if count is None else int(count)
+
+
+PROVIDER = HttpProvider(
+    name="cohere",
+    base_url="https://api.cohere.com",
+    path="/v2/rerank",
+    encode=encode,
+    decode=decode,
+    error_message=error_message,
+    fields=frozenset({"top_n", "max_tokens_per_doc", "priority"}),
+    max_documents=10_000,
+    api_key_env="COHERE_API_KEY",
+)

@@ -1,0 +1,66 @@
+"""Jina rerank.
+
+Source: https://jina.ai/reranker and the specification of the Jina Search Foundation API, 2026.04.02 (2026-11)
+
+`return_documents` is always sent: its default is true in the specification and false in observed answers.
+`max_tokens_per_doc` becomes `max_doc_length` for the v3 family, whose schema alone has it; other models cut documents
+at their own limit, with `truncation`. `return_embeddings` is not passed on: a ranking has no place for vectors.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from providers.spec import JSON, HttpProvider
+from providers.types import Ranked, Ranking, RerankRequest, Usage
+from providers.wire.errors import error_message
+from providers.wire.fields import limit, passed, present
+from providers.wire.results import counted, read
+
+_EXTRAS = ("truncation", "max_doc_length")
+_LONGEST_DOCUMENT = 8192
+
+
+class _Answer(Struct):
+    results: list[Ranked]
+    usage: Usage | None = None
+    id: str | None = None
+
+
+_ANSWER = Decoder(_Answer)
+
+
+def encode(request: RerankRequest) -> JSON:
+    return present(
+        model=request.model,
+        query=request.query,
+        documents=request.documents,
+        top_n=limit(request),
+        return_documents=False,
+        max_doc_length=_max_doc_length(request),
+    ) | passed(request, _EXTRAS)
+
+
+def _max_doc_length(request: RerankRequest) -> int | None:
+    """At most the vendor's own maximum: more would be refused, and every document is cut there anyway."""
+    wanted = request.max_tokens_per_doc
+    takes_it = request.model.startswith("jina-reranker-v3")
+    return min(wanted, _LONGEST_DOCUMENT) if wanted is not None and takes_it else None
+
+
+def decode(body: bytes, request: RerankRequest) -> Ranking:
+    answer = read(body, _ANSWER)
+    return Ranking(results=answer.results, usage=counted(answer.usage), id=answer.id)
+
+
+PROVIDER = HttpProvider(
+    name="jina",
+    base_url="https://api.jina.ai",
+    path="/v1/rerank",
+    encode=encode,
+    decode=decode,
+    error_message=error_message,
+    fields=frozenset({"top_n", "max_tokens_per_doc", *_EXTRAS}),
+    api_key_env="JINA_API_KEY",
+)

@@ -1,0 +1,101 @@
+"""vLLM's own server, self-hosted.
+
+Source: https://docs.vllm.ai/en/latest/models/pooling_models/scoring/ and the source of vLLM 0.33.0 (2026-11)
+
+The path is `/v1/rerank` because the server guards only versioned paths with its `--api-key`. Documents come back
+whatever is asked, and are skipped. A null is refused, so absent fields are left out.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from providers.spec import JSON, HttpProvider, ScoreApi
+from providers.types import Ranked, Ranking, RerankRequest, Usage
+from providers.wire.errors import error_message
+from providers.wire.fields import limit, passed, present
+from providers.wire.results import counted, read
+
+_EXTRAS = (
+    "truncate_prompt_tokens",
+    "truncation_side",
+    "max_tokens_per_query",
+    "instruction",
+    "chat_template_kwargs",
+    "use_activation",
+    "mm_processor_kwargs",
+    "padding",
+    "cache_salt",
+)
+
+
+class _Answer(Struct):
+    results: list[Ranked]
+    usage: Usage | None = None
+    id: str | None = None
+
+
+class _Scored(Struct):
+    index: int
+    score: float
+
+
+class _Scores(Struct):
+    data: list[_Scored]
+    usage: Usage | None = None
+    id: str | None = None
+
+
+_ANSWER = Decoder(_Answer)
+_SCORES = Decoder(_Scores)
+
+
+def encode(request: RerankRequest) -> JSON:
+    return present(
+        model=request.model,
+        query=request.query,
+        documents=request.documents,
+        top_n=limit(request),
+        max_tokens_per_doc=request.max_tokens_per_doc,
+        priority=request.priority,
+        # Without it a pair longer than the model's limit fails the whole call; -1 cuts it at that limit.
+        truncate_prompt_tokens=-1,
+    ) | passed(request, _EXTRAS)
+
+
+def encode_score(request: RerankRequest) -> JSON:
+    queries = request.queries or [request.query]
+    return present(
+        model=request.model,
+        # `text_1` and `text_2` are the oldest names, which every version takes. They want text as it is when it is one.
+        text_1=queries[0] if len(queries) == 1 else queries,
+        text_2=request.documents,
+        priority=request.priority,
+        truncate_prompt_tokens=-1,
+    ) | passed(request, _EXTRAS)
+
+
+def decode_score(body: bytes, request: RerankRequest) -> Ranking:
+    answer = _SCORES.decode(body)
+    results = [Ranked(row.index, row.score) for row in answer.data]
+    return Ranking(results=results, usage=counted(answer.usage), id=answer.id)
+
+
+def decode(body: bytes, request: RerankRequest) -> Ranking:
+    answer = read(body, _ANSWER)
+    return Ranking(results=answer.results, usage=counted(answer.usage), id=answer.id)
+
+
+PROVIDER = HttpProvider(
+    name="vllm",
+    base_url=None,
+    path="/v1/rerank",
+    encode=encode,
+    decode=decode,
+    error_message=error_message,
+    fields=frozenset({"top_n", "max_tokens_per_doc", "priority", *_EXTRAS}),
+    multimodal=True,
+    score=ScoreApi(path="/v1/score", encode=encode_score, decode=decode_score),
+    key_required=False,
+)

@@ -1,0 +1,57 @@
+"""Voyage AI rerank.
+
+Source: https://docs.voyageai.com/reference/reranker-api (2026-11)
+
+The limit is `top_k` and the rows are under `data`. Keys that start with `al-` (MongoDB Atlas) are served elsewhere: set
+`base_url: https://ai.mongodb.com` for those. An instruction to the model goes into the query text.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from providers.spec import JSON, HttpProvider
+from providers.types import Ranked, Ranking, RerankRequest, Usage
+from providers.wire.errors import error_message
+from providers.wire.fields import limit, passed, present
+from providers.wire.results import counted, read
+
+_EXTRAS = ("truncation",)
+
+
+class _Answer(Struct):
+    data: list[Ranked]
+    usage: Usage | None = None
+    id: str | None = None
+
+
+_ANSWER = Decoder(_Answer)
+
+
+def encode(request: RerankRequest) -> JSON:
+    return present(
+        model=request.model,
+        query=request.query,
+        documents=request.documents,
+        top_k=limit(request),
+        return_documents=False,
+    ) | passed(request, _EXTRAS)
+
+
+def decode(body: bytes, request: RerankRequest) -> Ranking:
+    answer = read(body, _ANSWER)
+    return Ranking(results=answer.data, usage=counted(answer.usage), id=answer.id)
+
+
+PROVIDER = HttpProvider(
+    name="voyage",
+    base_url="https://api.voyageai.com",
+    path="/v1/rerank",
+    encode=encode,
+    decode=decode,
+    error_message=error_message,
+    fields=frozenset({"top_n", *_EXTRAS}),
+    max_documents=1000,
+    api_key_env="VOYAGE_API_KEY",
+)

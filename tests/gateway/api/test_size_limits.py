@@ -1,0 +1,73 @@
+"""Limits: what is refused, and that the refusal names the limit's key."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.api.size_limits import check_depth, check_documents
+from gateway.config.limits import LimitsSettings
+from gateway.errors import TooLarge
+from providers.errors import InvalidRequest
+from providers.types import RerankRequest
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.text(alphabet='ab"\\{}[]\né', max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(alphabet='a"\\{[', max_size=3), inner, max_size=4)
+    ),
+    max_leaves=40,
+)
+
+
+def depth(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(depth, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(depth, value), default=0)
+    return 0
+
+
+@given(json_values, st.integers(3, 8), st.booleans())
+def test_depth_is_counted_as_a_parser_would(value: Any, limit: int, ascii_only: bool) -> None:
+    body = json.dumps(value, ensure_ascii=ascii_only).encode()
+    if depth(value) > limit:
+        with pytest.raises(InvalidRequest, match=r"limits\.json_depth"):
+            check_depth(body, LimitsSettings(json_depth=limit))
+    else:
+        check_depth(body, LimitsSettings(json_depth=limit))
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
+def test_a_tower_of_brackets_is_refused_before_it_is_parsed(opening: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="more than 64 levels"):
+        check_depth(opening * 100_000, LimitsSettings())
+
+
+def test_brackets_in_a_document_are_text() -> None:
+    check_depth(json.dumps({"documents": ["[[[{{{" * 1000, '\\"[' * 1000]}).encode(), LimitsSettings(json_depth=3))
+
+
+@pytest.mark.parametrize(
+    ("documents", "told"),
+    [
+        pytest.param(["a"] * 4, "there are 4 documents, more than the 3 of limits.documents", id="too many"),
+        pytest.param(
+            ["a", "b" * 9], "document at index 1 has more than 8 bytes.*limits.document_bytes", id="too large"
+        ),
+        pytest.param(["é" * 5], "document at index 0 has more than 8 bytes", id="bytes, not characters"),
+        pytest.param(["é" * 4] * 3, None, id="just right"),
+    ],
+)
+def test_documents(documents: list[Any], told: str | None) -> None:
+    request = RerankRequest(model="m", query="q", documents=documents)
+    chosen = LimitsSettings(documents=3, document_bytes=8)
+    if told is None:
+        check_documents(request, 1000, chosen)
+    else:
+        with pytest.raises(TooLarge, match=told):
+            check_documents(request, 1000, chosen)

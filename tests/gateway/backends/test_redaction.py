@@ -1,0 +1,38 @@
+"""What a vendor quotes of a request does not come back in its message."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.backends.http_errors import clean
+from gateway.backends.redaction import redacted
+from providers.types import RerankRequest
+
+LONG = "A text of several words that nobody else should read."
+
+QUOTES: dict[str, tuple[str, str, str]] = {
+    "whole": (LONG, f"bad document: {LONG}", "bad document: ***"),
+    "cut short": (LONG, f"bad document: {LONG[:30]}...", "bad document: ***..."),
+    "twice": (LONG, f"{LONG} and {LONG}", "*** and ***"),
+    "with a line break in its beginning": ("first\nsecond line", "bad: first\nsecond line", "bad: ***"),
+    "with a tab and a return": ("one\t\r\ntwo three four five six", "one\t\r\ntwo three four five si", "***"),
+    "with space around it": ("  \n a short text \n", "bad: a short text", "bad: ***"),
+    "a word that may stand there by chance": ("bad", "bad document", "bad document"),
+}
+
+
+@pytest.mark.parametrize(("text", "message", "shown"), QUOTES.values(), ids=QUOTES.keys())
+@pytest.mark.parametrize("place", ["query", "document", "second query"])
+def test_a_quoted_text_is_masked(place: str, text: str, message: str, shown: str) -> None:
+    fields = {
+        "query": {"query": text, "documents": ["d"]},
+        "document": {"query": "q", "documents": ["d", text]},
+        "second query": {"query": "q", "queries": ["q", text], "documents": ["d", "e"]},
+    }
+    request = RerankRequest(model="m", **fields[place])  # type: ignore[arg-type]  # a table of fields
+    assert redacted(clean(message, None), [], request) == shown
+
+
+def test_a_secret_is_masked_before_anything_is_cut() -> None:
+    request = RerankRequest(model="m", query="q", documents=["d"])
+    assert redacted("the key is sk-1", ["sk-1"], request) == "the key is ***"

@@ -1,0 +1,275 @@
+"""HttpBackend: what each answer of a provider becomes, over both clients and a real server on loopback."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.backends.http import HttpBackend
+from gateway.backends.http_errors import retry_after
+from gateway.transport import open_client
+from gateway.transport.base import Client, ClientSettings, Timeouts
+from providers.errors import (
+    BadAnswer,
+    CredentialsRejected,
+    RateLimited,
+    Rejected,
+    RerankError,
+    TargetFailed,
+    TargetTimeout,
+    Unsupported,
+)
+from providers.spec import HttpProvider
+from providers.types import Call, Parts, Ranked, Ranking, RerankRequest
+from tests.gateway.loopback import Answer, Loopback, hang, loopback, reply
+
+KEY = "key-0123456789"
+
+
+class Wire(msgspec.Struct):
+    results: list[Ranked]
+
+
+def decode(body: bytes, request: RerankRequest) -> Ranking:
+    if body == b'"odd"':
+        raise KeyError(request.query)
+    if body == b'"refused"':
+        raise BadAnswer("no results in it")
+    return Ranking(results=msgspec.json.decode(body, type=Wire).results)
+
+
+def error_message(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+PROVIDER = HttpProvider(
+    name="acme",
+    base_url=None,
+    path="/rerank",
+    encode=lambda request: {"model": request.model, "query": request.query, "documents": request.documents},
+    decode=decode,
+    error_message=error_message,
+    fields=frozenset(),
+    max_documents=3,
+    headers={"X-Version": "2"},
+)
+RANKING = reply(body=b'{"results": [{"index": 1, "relevance_score": 0.5}]}')
+
+
+@pytest.fixture(params=("default", "httpx"))
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
+    opened = open_client(ClientSettings(client=request.param, proxy="none"))
+    yield opened
+    await opened.aclose()
+
+
+def ask(*documents: Any, **fields: Any) -> RerankRequest:
+    return RerankRequest(model="m", query="confidential", documents=list(documents or ("a", "b")), **fields)
+
+
+def backend(client: Client, server: Loopback | str, **changes: Any) -> HttpBackend:
+    url = server if isinstance(server, str) else server.url
+    provider = msgspec.structs.replace(PROVIDER, **changes)
+    return HttpBackend(provider, url, KEY, client, Timeouts(), {"X-Team": "search"}, name="team-b")
+
+
+async def failure(client: Client, answer: Answer) -> RerankError:
+    async with loopback(answer) as server:
+        with pytest.raises(RerankError) as raised:
+            await backend(client, server).rerank(ask())
+    for secret in (KEY, "confidential", "hidden"):
+        assert secret not in raised.value.message
+    return raised.value
+
+
+async def test_a_ranking(client: Client) -> None:
+    call = Call(id="r1", headers={"x-request-id": "r1", "authorization": "Bearer the caller's own"})
+    async with loopback(RANKING) as server:
+        ranking = await backend(client, server).rerank(ask(call=call))
+        sent = server.exchanges[0]
+    assert ranking == Ranking(results=[Ranked(1, 0.5)])
+    assert json.loads(sent.body) == {"model": "m", "query": "confidential", "documents": ["a", "b"]}
+    assert {name: sent.header(name) for name in ("authorization", "x-version", "x-team", "x-request-id")} == {
+        "authorization": f"Bearer {KEY}",
+        "x-version": "2",
+        "x-team": "search",
+        "x-request-id": "r1",
+    }
+    assert sent.header("content-type") == "application/json"
+
+
+async def test_no_key_sends_none(client: Client) -> None:
+    async with loopback(RANKING) as server:
+        await HttpBackend(PROVIDER, server.url, None, client, Timeouts()).rerank(ask())
+        assert server.exchanges[0].header("authorization") is None
+
+
+STATUSES: dict[int, type[RerankError]] = {
+    **dict.fromkeys((400, 404, 413, 422, 498), Rejected),
+    **dict.fromkeys((401, 402, 403), CredentialsRejected),
+    429: RateLimited,
+    **dict.fromkeys((301, 302, 307, 308, 405, 408, 409, 499, 500, 502, 503, 504, 529, 599), TargetFailed),
+}
+
+
+@pytest.mark.parametrize(("status", "error"), STATUSES.items(), ids=map(str, STATUSES))
+async def test_each_status_has_its_error(client: Client, status: int, error: type[RerankError]) -> None:
+    raised = await failure(client, reply(status, b'{"message": "Too many tokens."}', location="http://x/?k=hidden"))
+    assert type(raised) is error
+    assert raised.status == status
+
+
+TEXTS: dict[str, tuple[int, bytes, str]] = {
+    "a refusal is the vendor's own sentence": (400, b'{"message": "Too many tokens."}', "Too many tokens."),
+    "a refusal without a text": (422, b"<html>", 'provider "team-b" answered 422 Unprocessable Entity'),
+    "an empty body": (413, b"", 'provider "team-b" answered 413 Request Entity Too Large'),
+    "rate limit": (429, b'{"message": "Slow down."}', "Slow down."),
+    "rate limit without a text": (429, b"", 'provider "team-b" asks for fewer calls'),
+    "a failure names the provider": (
+        503,
+        b'{"message": "Model is loading."}',
+        'provider "team-b" failed with status 503 Service Unavailable: Model is loading.',
+    ),
+    "a status nobody knows": (599, b"", 'provider "team-b" failed with status 599'),
+    "our key in the text": (400, json.dumps({"message": f"bad key {KEY}!"}).encode(), "bad key ***!"),
+    "control characters": (400, b'{"message": "a\\u0000b\\r\\nc\\u001b[2J"}', "a b c [2J"),
+    "a long text": (400, json.dumps({"message": "x" * 9999}).encode(), "x" * 499 + "…"),
+    "our key where the text is cut": (
+        400,
+        json.dumps({"message": "x" * 495 + KEY}).encode(),
+        "x" * 495 + "***",
+    ),
+}
+
+
+@pytest.mark.parametrize(("status", "body", "message"), TEXTS.values(), ids=TEXTS)
+async def test_the_text_of_an_error(client: Client, status: int, body: bytes, message: str) -> None:
+    assert (await failure(client, reply(status, body))).message == message
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+async def test_our_credentials_are_named_but_not_told(client: Client, status: int) -> None:
+    raised = await failure(client, reply(status, b'{"message": "Invalid key key-01...789"}'))
+    assert "the gateway's own credentials" in raised.message
+    assert '"team-b"' in raised.message
+    assert "key-01" not in raised.message
+
+
+UNUSABLE: dict[str, tuple[bytes, str]] = {
+    "not JSON": (b"<html>", "unusable answer: JSON is malformed"),
+    "empty": (b"", "unusable answer"),
+    "another shape": (b'{"results": [{"index": "confidential"}]}', "Expected `int`, got `str`"),
+    "no results": (b"{}", "missing required field `results`"),
+    "an adapter that trips": (b'"odd"', "unusable answer (KeyError)"),
+    "an adapter that refuses": (b'"refused"', "no results in it"),
+}
+
+
+@pytest.mark.parametrize(("body", "told"), UNUSABLE.values(), ids=UNUSABLE)
+async def test_a_200_that_does_not_decode(client: Client, body: bytes, told: str) -> None:
+    raised = await failure(client, reply(200, body))
+    assert type(raised) is BadAnswer
+    assert told in raised.message
+
+
+async def test_204_is_no_ranking(client: Client) -> None:
+    assert type(await failure(client, reply(204, b""))) is BadAnswer
+
+
+async def test_rate_limits_tell_how_long_to_wait(client: Client) -> None:
+    assert (await failure(client, reply(429, b"", retry_after="7"))).retry_after == 7
+    assert (await failure(client, reply(503, b"", retry_after_ms="250"))).retry_after == 0.25
+
+
+NOW = 1_800_000_000.0
+
+
+def http_date(seconds: float) -> str:
+    return format_datetime(datetime.fromtimestamp(NOW, UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+WAITS: dict[str, tuple[dict[str, str], float | None]] = {
+    "none": ({}, None),
+    "milliseconds": ({"retry-after-ms": "1500"}, 1.5),
+    "milliseconds win": ({"retry-after-ms": "10", "retry-after": "9"}, 0.01),
+    "seconds": ({"retry-after": "30"}, 30.0),
+    "fraction": ({"retry-after": "0.5"}, 0.5),
+    "date": ({"retry-after": http_date(90)}, 90.0),
+    "date in the past": ({"retry-after": http_date(-90)}, 0.0),
+    "reset in seconds": ({"x-ratelimit-reset": "12"}, 12.0),
+    "reset at a moment": ({"x-ratelimit-reset": str(NOW + 60)}, 60.0),
+    "reset in the past": ({"x-ratelimit-reset": str(NOW - 60)}, 0.0),
+    "retry-after wins over reset": ({"retry-after": "1", "x-ratelimit-reset": "12"}, 1.0),
+    "negative": ({"retry-after": "-5"}, 0.0),
+    "not a number": ({"retry-after": "soon"}, None),
+    "rubbish falls through": ({"retry-after": "soon", "x-ratelimit-reset": "3"}, 3.0),
+    "NaN": ({"retry-after": "nan"}, None),
+    "infinite": ({"retry-after": "inf"}, None),
+    "a date beyond time": ({"retry-after": "Fri, 31 Dec 99999 23:59:59 GMT"}, None),
+}
+
+
+@pytest.mark.parametrize(("headers", "seconds"), WAITS.values(), ids=WAITS)
+def test_how_long_to_wait(monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], seconds: float | None) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    assert retry_after(headers) == pytest.approx(seconds)
+
+
+async def test_too_many_documents_are_refused_here(client: Client) -> None:
+    with pytest.raises(Rejected, match="at most 3 documents per call, this one has 4") as raised:
+        await backend(client, "http://127.0.0.1:1").rerank(ask(*"abcd"))
+    assert raised.value.status == 413
+
+
+CONTENT = {"document": ask("a", Parts([])), "query": msgspec.structs.replace(ask(), query=Parts([]))}
+
+
+@pytest.mark.parametrize("request_", CONTENT.values(), ids=CONTENT)
+async def test_content_parts_need_a_multimodal_provider(client: Client, request_: RerankRequest) -> None:
+    with pytest.raises(Unsupported, match="ranks text only"):
+        await backend(client, "http://127.0.0.1:1").rerank(request_)
+    async with loopback(RANKING) as server:
+        await backend(client, server, multimodal=True).rerank(request_)
+
+
+async def test_a_passed_deadline_sends_nothing(client: Client) -> None:
+    async with loopback(RANKING) as server:
+        with pytest.raises(TargetTimeout):
+            await backend(client, server).rerank(ask(call=Call(id="", deadline=time.monotonic() - 1)))
+        assert not server.exchanges
+
+
+async def test_a_deadline_shortens_the_call(client: Client) -> None:
+    async with loopback(hang) as server:
+        with pytest.raises(TargetTimeout, match="within 0"):
+            await backend(client, server).rerank(ask(call=Call(id="", deadline=time.monotonic() + 0.08)))
+
+
+class Closable:
+    """A client that only knows whether it was closed."""
+
+    closed = False
+
+    async def send(self, *_: Any) -> Any:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_a_backend_is_ready_and_closes_its_client() -> None:
+    client = Closable()
+    live = backend(client, "http://127.0.0.1:1")
+    assert await live.ready()
+    await live.aclose()
+    assert client.closed

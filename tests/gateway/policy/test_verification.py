@@ -1,0 +1,70 @@
+"""Every answer is verified before it leaves: properties over whatever a target may say."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.policy.verification import verified
+from providers.errors import BadAnswer
+from providers.types import Ranked, RerankRequest
+
+
+def request(count: int, top_n: int | None = None) -> RerankRequest:
+    return RerankRequest(model="m", query="q", documents=["d"] * count, top_n=top_n)
+
+
+SCORES = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def rankings(draw: st.DrawFn) -> tuple[list[Ranked], RerankRequest]:
+    """A correct answer in any order, partial or not, with ties."""
+    count = draw(st.integers(1, 40))
+    indices = draw(st.lists(st.integers(0, count - 1), min_size=1, unique=True))
+    scores = draw(st.lists(SCORES | st.sampled_from([0.0, -0.0, 0.5]), min_size=len(indices), max_size=len(indices)))
+    top_n = draw(st.none() | st.integers(1, 60))
+    return [Ranked(*pair) for pair in zip(indices, scores, strict=True)], request(count, top_n)
+
+
+@given(rankings())
+def test_a_correct_answer_is_sorted_and_cut_and_otherwise_left_alone(case) -> None:
+    results, asked = case
+    ordered = verified(list(results), asked)
+    assert ordered == sorted(results, key=lambda row: (-row.relevance_score, row.index))[: asked.top_n]
+    assert len(ordered) == min(len(results), asked.top_n or len(results))
+    assert verified(list(ordered), asked) == ordered
+
+
+@given(rankings(), st.integers())
+def test_one_index_out_of_range_spoils_it(case, index) -> None:
+    results, asked = case
+    if 0 <= index < len(asked.documents):
+        index += len(asked.documents)
+    with pytest.raises(BadAnswer, match=f"index {index}, but there are {len(asked.documents)} documents"):
+        verified([*results, Ranked(index, 0.0)], asked)
+
+
+@given(rankings(), st.data())
+def test_one_index_twice_spoils_it(case, data) -> None:
+    results, asked = case
+    again = data.draw(st.sampled_from(results))
+    with pytest.raises(BadAnswer, match=f"index {again.index} twice"):
+        verified(data.draw(st.permutations([*results, Ranked(again.index, 0.25)])), asked)
+
+
+@given(rankings(), st.sampled_from([math.nan, math.inf, -math.inf]), st.data())
+def test_one_score_that_is_no_number_spoils_it(case, score, data) -> None:
+    results, asked = case
+    place = data.draw(st.integers(0, len(results) - 1))
+    results[place] = Ranked(results[place].index, score)
+    with pytest.raises(BadAnswer, match=f"score at index {results[place].index} is not a finite number"):
+        verified(results, asked)
+
+
+def test_no_results_at_all_are_no_answer() -> None:
+    with pytest.raises(BadAnswer, match="no results"):
+        verified([], request(1))

@@ -1,0 +1,426 @@
+"""Every promise of the Client seam, kept by each client, against a real server on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import ssl
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import trustme
+
+from gateway.transport import open_client
+from gateway.transport.base import Client, ClientSettings, Timeouts
+from providers.errors import AnswerBroken, BadAnswer, RerankError, TargetTimeout, Unreachable
+from tests.gateway.loopback import Answer, Exchange, Loopback, hang, loopback, raw, reply, then_close, then_reset
+
+CLIENTS = ("default", "aiohttp", "httpx")
+HEAD = b"HTTP/1.1 200 OK\r\n"
+QUICK = Timeouts(connect=5, read=0.08, pool=5, total=5)
+CALM = Timeouts(connect=5, read=5, pool=5, total=5)
+SECRETS = ("hidden", "s3cret", "confidential", "/rerank")
+
+
+@pytest.fixture(params=CLIENTS)
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    return str(request.param)
+
+
+@pytest.fixture
+async def client(library: str) -> AsyncIterator[Client]:
+    opened = open_client(ClientSettings(client=library, max_answer_bytes=100_000))  # type: ignore[arg-type]
+    yield opened
+    await opened.aclose()
+
+
+async def post(client: Client, url: str, timeouts: Timeouts = CALM) -> tuple[int, bytes]:
+    headers = {"content-type": "application/json", "accept-encoding": "gzip", "authorization": "Bearer s3cret"}
+    answer = await client.send("POST", url, headers, b'{"query": "confidential"}', timeouts)
+    return answer.status, answer.body
+
+
+def packed(body: bytes) -> Answer:
+    return reply(body=gzip.compress(body), content_encoding="gzip")
+
+
+def chunked(*chunks: bytes) -> Answer:
+    framed = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+    return raw(HEAD + b"transfer-encoding: chunked\r\n\r\n" + framed + b"0\r\n\r\n")
+
+
+ANSWERED = {
+    "200": (reply(200, b"[1]"), (200, b"[1]")),
+    "empty body": (reply(204, b""), (204, b"")),
+    "error status with its body": (reply(503, b"busy"), (503, b"busy")),
+    "status nobody knows": (reply(599, b""), (599, b"")),
+    "chunked": (chunked(b"[1", b"]"), (200, b"[1]")),
+    "gzip": (packed(b"[1]" * 999), (200, b"[1]" * 999)),
+    "redirect is not followed": (reply(307, b"", location="/elsewhere"), (307, b"")),
+    "until the connection closes": (then_close(HEAD + b"\r\n[1]"), (200, b"[1]")),
+    "as long as allowed": (reply(body=b"x" * 100_000), (200, b"x" * 100_000)),
+}
+
+
+@pytest.mark.parametrize(("answer", "expected"), ANSWERED.values(), ids=ANSWERED)
+async def test_an_answer_is_given_whole(client: Client, answer: Answer, expected: tuple[int, bytes]) -> None:
+    async with loopback(answer) as server:
+        assert await post(client, server.url) == expected
+        assert len(server.exchanges) == 1
+
+
+BROKEN: dict[str, tuple[Answer, type[RerankError], str]] = {
+    "reset before an answer": (then_reset(b""), Unreachable, ""),
+    "closed before an answer": (then_close(b""), Unreachable, ""),
+    "closed in the head": (then_close(HEAD + b"content-le"), Unreachable, ""),
+    "reset in the body": (then_reset(HEAD + b"content-length: 100\r\n\r\n[1"), AnswerBroken, ""),
+    "body shorter than said": (then_close(HEAD + b"content-length: 100\r\n\r\n[1]"), AnswerBroken, ""),
+    "chunks break off": (then_close(HEAD + b"transfer-encoding: chunked\r\n\r\nff\r\n[1"), AnswerBroken, ""),
+    "not HTTP": (then_close(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), AnswerBroken, ""),
+    "content-length is no number": (then_close(HEAD + b"content-length: many\r\n\r\n"), AnswerBroken, ""),
+    "not gzip": (reply(body=b"[1]" * 99, content_encoding="gzip"), AnswerBroken, ""),
+    "hangs before an answer": (hang, TargetTimeout, "0.08 s"),
+    "hangs in the body": (raw(HEAD + b"content-length: 100\r\n\r\n[1"), TargetTimeout, "0.08 s"),
+    "too long": (reply(body=b"x" * 100_001), BadAnswer, "more than 100000 bytes"),
+    "too long, chunked": (chunked(*[b"x" * 1000] * 101), BadAnswer, "more than 100000 bytes"),
+    "gzip bomb": (packed(bytes(5_000_000)), BadAnswer, "more than 100000 bytes"),
+}
+
+
+@pytest.mark.parametrize(("answer", "error", "told"), BROKEN.values(), ids=BROKEN)
+async def test_a_fault_becomes_our_error(client: Client, answer: Answer, error: type[RerankError], told: str) -> None:
+    async with loopback(answer) as server:
+        with pytest.raises(error) as raised:
+            await post(client, server.url, QUICK if error is TargetTimeout else CALM)
+        assert f"localhost:{server.port}" in raised.value.message
+        assert told in raised.value.message
+        assert not [secret for secret in SECRETS if secret in raised.value.message]
+        assert len(server.exchanges) == 1
+
+
+async def test_a_fault_before_an_answer_is_none_in_the_middle_of_one(client: Client) -> None:
+    async with loopback(then_reset(b""), then_close(b"")) as server:
+        for _ in range(2):
+            with pytest.raises(Unreachable) as raised:
+                await post(client, server.url)
+            assert raised.value.retryable
+
+
+async def test_after_every_fault_the_client_still_works(client: Client) -> None:
+    faults = [answer for answer, _, _ in BROKEN.values()]
+    async with loopback(*faults, reply()) as server:
+        for _ in faults:
+            with pytest.raises(RerankError):
+                await post(client, server.url, QUICK)
+        assert await post(client, server.url) == (200, b"{}")
+
+
+async def test_connection_refused(client: Client, unused_tcp_port: int) -> None:
+    with pytest.raises(Unreachable, match=r"^could not connect to 127\.0\.0\.1:\d+: Connection refused"):
+        await post(client, f"http://127.0.0.1:{unused_tcp_port}/rerank?tenant=hidden")
+
+
+async def test_a_name_that_does_not_resolve(client: Client) -> None:
+    with pytest.raises(Unreachable, match=r"nowhere\.invalid"):
+        await post(client, "http://nowhere.invalid/rerank?tenant=hidden")
+
+
+async def test_total_time_is_bounded_though_bytes_keep_coming(client: Client) -> None:
+    async def drip(exchange: Exchange) -> None:
+        await exchange.write(HEAD + b"content-length: 1000\r\n\r\n")
+        for _ in range(100):
+            await exchange.write(b"x")
+            await asyncio.sleep(0.02)
+
+    async with loopback(drip) as server:
+        with pytest.raises(TargetTimeout, match=r"within 0\.1 s"):
+            await post(client, server.url, Timeouts(total=0.1))
+
+
+async def test_waiting_for_a_connection_is_bounded(library: str) -> None:
+    client = open_client(ClientSettings(client=library, max_connections=1))  # type: ignore[arg-type]
+    async with loopback(hang) as server:
+        first = asyncio.create_task(post(client, server.url, CALM))
+        await server.arrived.wait()
+        with pytest.raises(TargetTimeout, match="connection"):
+            await post(client, server.url, Timeouts(connect=0.01, pool=0.05))
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+    await client.aclose()
+
+
+async def test_connections_are_reused(client: Client) -> None:
+    async with loopback(reply()) as server:
+        for _ in range(5):
+            await post(client, server.url)
+        assert server.connections == 1
+
+
+STALE = {
+    "closes after reading the next request": then_close(b""),
+    "resets after reading the next request": then_reset(b""),
+}
+
+
+@pytest.mark.parametrize("fault", STALE.values(), ids=STALE)
+async def test_a_stale_connection_is_no_failure(client: Client, fault: Answer) -> None:
+    async with loopback(reply(), fault, reply(body=b"[2]")) as server:
+        await post(client, server.url)
+        assert await post(client, server.url) == (200, b"[2]")
+        assert [exchange.connection for exchange in server.exchanges] == [1, 1, 2]
+
+
+async def test_many_stale_connections_at_once_are_no_failure(client: Client) -> None:
+    async def gathered(exchange: Exchange) -> None:
+        if len(server.exchanges) >= 8:
+            full.set()
+        await full.wait()
+        await reply()(exchange)
+
+    async def once_more(exchange: Exchange) -> None:
+        await (then_close(b"") if exchange.connection <= 8 else reply())(exchange)
+
+    full = asyncio.Event()
+    async with loopback(*[gathered] * 8, once_more) as server:
+        await asyncio.gather(*(post(client, server.url) for _ in range(8)))
+        assert await asyncio.gather(*(post(client, server.url) for _ in range(8))) == [(200, b"{}")] * 8
+
+
+async def test_a_closed_idle_connection_is_no_failure(client: Client) -> None:
+    async with loopback(then_close(HEAD + b"content-length: 2\r\n\r\n{}"), reply(body=b"[2]")) as server:
+        await post(client, server.url)
+        await asyncio.sleep(0)
+        assert await post(client, server.url) == (200, b"[2]")
+
+
+async def test_a_second_fault_is_not_sent_again(client: Client) -> None:
+    async with loopback(reply(), then_close(b"")) as server:
+        await post(client, server.url)
+        with pytest.raises(Unreachable):
+            await post(client, server.url)
+        assert len(server.exchanges) == 3
+
+
+@pytest.mark.parametrize("how", [then_close, then_reset])
+async def test_begun_answers_are_not_sent_again(client: Client, how: Callable[[bytes], Answer]) -> None:
+    async with loopback(reply(), how(HEAD + b"content-length: 100\r\n\r\n[")) as server:
+        await post(client, server.url)
+        with pytest.raises(AnswerBroken):
+            await post(client, server.url)
+        assert len(server.exchanges) == 2
+
+
+async def test_bytes_after_the_answer_do_not_spoil_the_next(client: Client) -> None:
+    async with loopback(raw(HEAD + b"content-length: 2\r\n\r\n{}{}{}"), reply(body=b"[2]")) as server:
+        with contextlib.suppress(Unreachable):
+            assert await post(client, server.url) == (200, b"{}")
+        assert await post(client, server.url) == (200, b"[2]")
+
+
+async def test_cancellation_closes_the_connection(client: Client) -> None:
+    async with loopback(hang) as server:
+        call = asyncio.create_task(post(client, server.url))
+        await server.arrived.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await asyncio.wait_for(server.gone.wait(), 5)
+
+
+async def test_what_is_sent(client: Client) -> None:
+    async with loopback(reply(set_cookie="a=b")) as server:
+        await post(client, server.url)
+        await post(client, server.url)
+        sent = server.exchanges[1]
+        assert sent.line == "POST /rerank?tenant=hidden HTTP/1.1"
+        assert sent.body == b'{"query": "confidential"}'
+        names = {line.partition(":")[0].lower() for line in sent.head.split("\r\n")[1:] if line}
+        assert names >= {"accept-encoding", "authorization", "content-length", "content-type", "host"}
+        assert "cookie" not in names
+
+
+async def test_a_large_body_arrives_whole(client: Client) -> None:
+    body = b"x" * 3_000_000
+    async with loopback(reply()) as server:
+        await client.send("POST", server.url, {}, body, CALM)
+        assert server.exchanges[0].body == body
+        assert server.exchanges[0].header("content-length") == "3000000"
+
+
+# Proxies
+
+
+async def test_a_proxy_by_environment(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with loopback(reply(body=b"[1]")) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://user:pass@127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("http_proxy", f"http://user:pass@127.0.0.1:{proxy.port}")
+        client = open_client(ClientSettings(client=library))  # type: ignore[arg-type]
+        assert await post(client, "http://vendor.invalid/rerank") == (200, b"[1]")
+        assert proxy.exchanges[0].line == "POST http://vendor.invalid/rerank HTTP/1.1"
+        assert proxy.exchanges[0].header("proxy-authorization") == "Basic dXNlcjpwYXNz"
+        await client.aclose()
+
+
+async def test_no_proxy_by_environment(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with loopback(reply(500)) as proxy, loopback(reply()) as server:
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "localhost")
+        client = open_client(ClientSettings(client=library))  # type: ignore[arg-type]
+        assert await post(client, server.url) == (200, b"{}")
+        await client.aclose()
+
+
+async def test_a_proxy_by_setting(library: str) -> None:
+    async with loopback(reply(body=b"[1]")) as proxy:
+        client = open_client(ClientSettings(client=library, proxy=f"http://127.0.0.1:{proxy.port}"))  # type: ignore[arg-type]
+        assert await post(client, "http://vendor.invalid/rerank") == (200, b"[1]")
+        await client.aclose()
+
+
+async def test_the_environment_can_be_ignored(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with loopback(reply(500)) as proxy, loopback(reply()) as server:
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+        client = open_client(ClientSettings(client=library, proxy="none"))  # type: ignore[arg-type]
+        assert await post(client, server.url) == (200, b"{}")
+        await client.aclose()
+
+
+async def test_a_proxy_that_refuses_the_tunnel(library: str) -> None:
+    async with loopback(reply(407)) as proxy:
+        client = open_client(ClientSettings(client=library, proxy=f"http://u:s3cret@127.0.0.1:{proxy.port}"))  # type: ignore[arg-type]
+        with pytest.raises(Unreachable, match=r"vendor\.invalid") as raised:
+            await post(client, "https://vendor.invalid/rerank?tenant=hidden")
+        assert proxy.exchanges[0].line == "CONNECT vendor.invalid:443 HTTP/1.1"
+        assert not [secret for secret in SECRETS if secret in raised.value.message]
+        await client.aclose()
+
+
+async def test_a_proxy_that_speaks_socks(library: str) -> None:
+    """RFC 1928: greeting, then a request to connect."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(3)
+        writer.write(b"\x05\x00")
+        asked.append(await reader.readexactly(4 + 1 + len(b"vendor.invalid") + 2))
+        writer.write(b"\x05\x00\x00\x01" + bytes(6))
+        await reader.readuntil(b"confidential")
+        writer.write(HEAD + b"content-length: 3\r\n\r\n[1]")
+        writer.close()
+
+    asked: list[bytes] = []
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        client = open_client(ClientSettings(client=library, proxy=f"socks5://127.0.0.1:{port}"))  # type: ignore[arg-type]
+        if library == "httpx":
+            assert await post(client, "http://vendor.invalid/rerank") == (200, b"[1]")
+            assert b"vendor.invalid" in asked[0]
+        else:
+            with pytest.raises(Unreachable, match="configure `client: httpx`"):
+                await post(client, "http://vendor.invalid/rerank")
+        await client.aclose()
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def files(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certificates")
+    ours = authority.issue_cert("gateway@example.com")
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    ours.private_key_pem.write_to_path(str(folder / "key.pem"))
+    for pem in ours.cert_chain_pems:
+        pem.write_to_path(str(folder / "cert.pem"), append=True)
+    return folder
+
+
+def server_tls(authority: trustme.CA, host: str = "localhost", *, client_wanted: bool = False) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(host).configure_cert(context)
+    if client_wanted:
+        authority.configure_trust(context)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+async def over_tls(server: Loopback, **settings: str | None) -> tuple[int, bytes]:
+    client = open_client(ClientSettings(**settings))  # type: ignore[arg-type]
+    try:
+        return await post(client, server.url)
+    finally:
+        await client.aclose()
+
+
+async def test_a_custom_authority_is_trusted(library: str, authority: trustme.CA, files: Path) -> None:
+    async with loopback(reply(), tls=server_tls(authority)) as server:
+        assert await over_tls(server, client=library, ca_file=str(files / "ca.pem")) == (200, b"{}")
+
+
+async def test_an_unknown_authority_is_not(library: str, authority: trustme.CA) -> None:
+    async with loopback(reply(), tls=server_tls(authority)) as server:
+        with pytest.raises(Unreachable, match=r"(?i)certificate|issuer"):
+            await over_tls(server, client=library)
+        assert not server.exchanges
+
+
+async def test_a_certificate_for_another_name_is_not(library: str, authority: trustme.CA, files: Path) -> None:
+    async with loopback(reply(), tls=server_tls(authority, "other.example")) as server:
+        with pytest.raises(Unreachable, match=r"(?i)certificate|hostname"):
+            await over_tls(server, client=library, ca_file=str(files / "ca.pem"))
+        assert not server.exchanges
+
+
+async def test_a_client_certificate_is_shown(library: str, authority: trustme.CA, files: Path) -> None:
+    shown = {"client_cert": str(files / "cert.pem"), "client_key": str(files / "key.pem")}
+    async with loopback(reply(), tls=server_tls(authority, client_wanted=True)) as server:
+        assert await over_tls(server, client=library, ca_file=str(files / "ca.pem"), **shown) == (200, b"{}")
+
+
+async def test_without_the_client_certificate_it_fails(library: str, authority: trustme.CA, files: Path) -> None:
+    async with loopback(reply(), tls=server_tls(authority, client_wanted=True)) as server:
+        with pytest.raises(Unreachable):
+            await over_tls(server, client=library, ca_file=str(files / "ca.pem"))
+
+
+async def test_a_tls_session_is_resumed(library: str, authority: trustme.CA, files: Path) -> None:
+    async def resumed(exchange: Exchange) -> None:
+        session = exchange.writer.get_extra_info("ssl_object")
+        await reply(body=b"%d" % session.session_reused, connection="close")(exchange)
+        exchange.close()
+
+    client = open_client(ClientSettings(client=library, ca_file=str(files / "ca.pem")))  # type: ignore[arg-type]
+    async with loopback(resumed, tls=server_tls(authority)) as server:
+        assert await post(client, server.url) == (200, b"0")
+        assert await post(client, server.url) == (200, b"1")
+    await client.aclose()
+
+
+async def test_many_tls_connections_at_once(library: str, authority: trustme.CA, files: Path) -> None:
+    client = open_client(ClientSettings(client=library, ca_file=str(files / "ca.pem")))  # type: ignore[arg-type]
+    async with loopback(reply(), tls=server_tls(authority)) as server:
+        answers = await asyncio.gather(*(post(client, server.url) for _ in range(16)))
+        assert answers == [(200, b"{}")] * 16
+        assert server.connections == 16
+    await client.aclose()
+
+
+MISSING = {"authorities": {"ca_file": "/nowhere.pem"}, "certificate": {"client_cert": "/nowhere.pem"}}
+
+
+@pytest.mark.parametrize("settings", MISSING.values(), ids=MISSING)
+async def test_missing_certificate_files_are_found_at_once(library: str, settings: dict[str, str]) -> None:
+    with pytest.raises(OSError, match=r"(?i)no such file"):
+        open_client(ClientSettings(client=library, **settings))  # type: ignore[arg-type]
