@@ -55,10 +55,10 @@ def one(telemetry: Telemetry, headers: list[tuple[bytes, bytes]]) -> None:
     telemetry.began(exchange, headers)
     exchange.read = time.monotonic()
     request = exchange.request = RerankRequest(model="cohere/m", query="q", documents=["d"] * 10, call=call)
-    sent = call.propagate() if call.propagate else None
+    sent = call.attempt_headers() if call.attempt_headers else None
     timing = Timing(provider="cohere", model="m", start=time.monotonic(), headers=sent)
     start = time.monotonic()
-    call.waits.append((start, time.monotonic()))
+    call.upstream_waits.append((start, time.monotonic()))
     timing.end, timing.status = time.monotonic(), 200
     call.timings.append(timing)
     call.attempts.append(Attempt("cohere", "m", 200, None, 1))

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from msgspec import Struct, field
 
 
-class Parts(Struct, frozen=True):
+class ContentParts(Struct, frozen=True):
     """A multimodal query or document: a list of content parts, as vLLM's score API defines them.
 
     Source: https://docs.vllm.ai/en/latest/models/pooling_models.html (2026-11)
@@ -17,7 +17,7 @@ class Parts(Struct, frozen=True):
     content: list[Any]
 
 
-Input = str | Parts
+TextOrParts = str | ContentParts
 """A query or a document: text as it is ranked, or content parts for targets that declare `multimodal`."""
 
 
@@ -71,10 +71,10 @@ class Call(Struct, eq=False):
         deadline: when the whole call must be over, in seconds of `time.monotonic()`; None is no limit.
         headers: headers that travel to every upstream (`x-request-id`, trace context).
         attempts: every attempt so far, in order.
-        insist: nothing else is left for this call: an open breaker lets it through.
+        bypass_breaker: nothing else is left for this call: an open breaker lets it through.
         timings: every attempt that reached a target, in the order of their ends.
-        waits: when the gateway waited for somebody else: (start, end) in seconds of `time.monotonic()`.
-        propagate: makes the headers of one attempt, in place of `headers`; None where all attempts send the same.
+        upstream_waits: when the gateway waited for somebody else: (start, end) in seconds of `time.monotonic()`.
+        attempt_headers: makes the headers of one attempt, in place of `headers`; None where all attempts send the same.
     """
 
     id: str
@@ -82,9 +82,9 @@ class Call(Struct, eq=False):
     headers: dict[str, str] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     timings: list[Timing] = field(default_factory=list)
-    waits: list[tuple[float, float]] = field(default_factory=list)
-    propagate: Callable[[], dict[str, str]] | None = None
-    insist: bool = False
+    upstream_waits: list[tuple[float, float]] = field(default_factory=list)
+    attempt_headers: Callable[[], dict[str, str]] | None = None
+    bypass_breaker: bool = False
 
 
 class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
@@ -106,13 +106,13 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
     """
 
     model: str
-    query: Input
-    documents: list[Input]
+    query: TextOrParts
+    documents: list[TextOrParts]
     top_n: int | None = None
     max_tokens_per_doc: int | None = None
     priority: int | None = None
     return_documents: bool = False
-    queries: list[Input] | None = None
+    queries: list[TextOrParts] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     call: Call = field(default_factory=lambda: Call(id=""))
     timing: Timing | None = None
@@ -159,7 +159,7 @@ class Ranking(Struct, frozen=True, kw_only=True):
     details: dict[str, Any] | None = None
 
 
-class Load(Struct, frozen=True, kw_only=True):
+class EngineStats(Struct, frozen=True, kw_only=True):
     """What a backend inside the gateway has to do, and has done since its start.
 
     Attributes:

@@ -14,7 +14,7 @@ Row = tuple[str, str, str]
 """Day, key and model of some usage."""
 
 
-class Figures(Struct, omit_defaults=True):
+class UsageTotals(Struct, omit_defaults=True):
     """What was used, in whole numbers, so that sums are exact."""
 
     requests: int = 0
@@ -25,7 +25,7 @@ class Figures(Struct, omit_defaults=True):
     milli_searches: int = 0
     nano_usd: int = 0
 
-    def add(self, other: Figures) -> None:
+    def add(self, other: UsageTotals) -> None:
         """Add another's figures to these."""
         for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -49,7 +49,7 @@ class Charge(Struct, frozen=True):
     span: float
 
 
-class Taken(Struct):
+class ReserveResult(Struct):
     """A store's answer.
 
     Attributes:
@@ -68,7 +68,7 @@ class Taken(Struct):
 class Store(Protocol):
     """Where counters live. Charges are taken all or none, and exactly, whoever else counts at the same moment."""
 
-    async def take(self, charges: Sequence[Charge], seat: str) -> Taken:
+    async def reserve(self, charges: Sequence[Charge], seat: str) -> ReserveResult:
         """Take all charges or none. `seat` names the seat to take. Raises StoreDown."""
         ...
 
@@ -76,11 +76,11 @@ class Store(Protocol):
         """Add each amount, negative too, to what was taken `at` that time; give the seat back. Never raises."""
         ...
 
-    async def add(self, rows: Mapping[Row, Figures]) -> None:
+    async def add(self, rows: Mapping[Row, UsageTotals]) -> None:
         """Add to the usage of some days. Raises StoreDown."""
         ...
 
-    async def rows(self, days: Sequence[str]) -> dict[Row, Figures]:
+    async def rows(self, days: Sequence[str]) -> dict[Row, UsageTotals]:
         """The usage of some days. Raises StoreDown."""
         ...
 

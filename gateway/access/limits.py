@@ -12,12 +12,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 from pydantic import Field, field_validator
 
-from gateway.access.counters import Charge, Taken
+from gateway.access.counters import Charge, ReserveResult
 from gateway.access.prices import NANO
 from gateway.errors import BudgetSpent, Limited, LimitReached, TooMuch
 from gateway.settings import Settings
 
-SEAT_SECONDS = 300.0
+HOLDER_SECONDS = 300.0
 """After so long a place of a call that never ended (its host died) is free again, where a store is shared."""
 
 Unit = Literal["requests", "documents", "tokens"]
@@ -96,12 +96,12 @@ class Limit(Struct, frozen=True):
             label, end = period(self.period, now)
             return Charge("purse", f"{self.key}:{label}", self.most, amount, _until(end, now))
         if self.unit == "concurrency":
-            return Charge("seats", self.key, self.most, 1, SEAT_SECONDS)
+            return Charge("seats", self.key, self.most, 1, HOLDER_SECONDS)
         if self.unit == "tokens":
             amount = min(amount, self.most)
         return Charge("window", self.key, self.most, amount, self.seconds)
 
-    def refusal(self, charge: Charge, taken: Taken, now: datetime) -> Limited:
+    def refusal(self, charge: Charge, taken: ReserveResult, now: datetime) -> Limited:
         """What a caller is told who does not fit."""
         if self.unit == "usd":
             return self._spent(charge, taken, now)
@@ -111,7 +111,7 @@ class Limit(Struct, frozen=True):
             return TooMuch(f"{self.owner} may have {self.words}; this request has {charge.amount}: send fewer at once")
         return LimitReached(f"{self.owner} may have {self.words}", retry_after=taken.wait)
 
-    def _spent(self, charge: Charge, taken: Taken, now: datetime) -> Limited:
+    def _spent(self, charge: Charge, taken: ReserveResult, now: datetime) -> Limited:
         _, end = period(self.period, now)
         left, cost = taken.left[0] / NANO, charge.amount / NANO
         return BudgetSpent(

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 
-from gateway.access.counters import SLOTS, Charge, Figures, Row, Taken
+from gateway.access.counters import SLOTS, Charge, ReserveResult, Row, UsageTotals
 
 DAYS_KEPT = 32
 """Days of usage that a process remembers."""
@@ -61,19 +61,19 @@ class MemoryStore:
         self._windows: dict[str, _Window] = {}
         self._seats: dict[str, int] = {}
         self._purses: dict[str, tuple[float, int]] = {}
-        self._rows: dict[Row, Figures] = {}
+        self._rows: dict[Row, UsageTotals] = {}
 
-    async def take(self, charges: Sequence[Charge], seat: str) -> Taken:
+    async def reserve(self, charges: Sequence[Charge], seat: str) -> ReserveResult:
         now = self._clock()
         left = []
         for index, charge in enumerate(charges):
             room = charge.limit - self._total(charge, now)
             if charge.amount > room:
-                return Taken(index, self._wait(charge, charge.amount - room, now), [max(0, room)], now)
+                return ReserveResult(index, self._wait(charge, charge.amount - room, now), [max(0, room)], now)
             left.append(room - charge.amount)
         for charge in charges:
             self._add(charge, now)
-        return Taken(-1, 0.0, left, now)
+        return ReserveResult(-1, 0.0, left, now)
 
     async def settle(self, charges: Sequence[Charge], seat: str, at: float) -> None:
         for charge in charges:
@@ -82,12 +82,12 @@ class MemoryStore:
             else:
                 self._add(charge, at)
 
-    async def add(self, rows: Mapping[Row, Figures]) -> None:
+    async def add(self, rows: Mapping[Row, UsageTotals]) -> None:
         for row, figures in rows.items():
-            self._rows.setdefault(row, Figures()).add(figures)
+            self._rows.setdefault(row, UsageTotals()).add(figures)
         self._forget_days()
 
-    async def rows(self, days: Sequence[str]) -> dict[Row, Figures]:
+    async def rows(self, days: Sequence[str]) -> dict[Row, UsageTotals]:
         wanted = set(days)
         return {row: copy(figures) for row, figures in self._rows.items() if row[0] in wanted}
 

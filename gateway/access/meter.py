@@ -8,8 +8,8 @@ from gateway.access import ticket
 from gateway.access.counters import Store
 from gateway.access.keys import Principal
 from gateway.access.limits import Limit
-from gateway.access.prices import Price, most_pieces, most_tokens
-from gateway.access.usage import Ledger
+from gateway.access.prices import Price, max_billable_chunks, max_tokens
+from gateway.access.usage import UsageLedger
 from gateway.errors import PriceUnknown
 from providers.types import Ranking, RerankRequest
 
@@ -31,7 +31,7 @@ class Meter:
     def __init__(
         self,
         store: Store,
-        ledger: Ledger | None,
+        ledger: UsageLedger | None,
         limits: Mapping[str, tuple[Limit, ...]],
         prices: Callable[[str], Sequence[Price | None]],
     ) -> None:
@@ -63,8 +63,8 @@ class Meter:
         if not limits:
             return await self._noted(caller, request, rank), {}
         cost = self._most(request, names) if any(limit.unit == "usd" for limit in limits) else 0
-        taken = await ticket.take(self._store, limits, request, cost)
-        ranking = await ticket.settled(self._store, taken, self._noted(caller, request, rank))
+        taken = await ticket.reserve(self._store, limits, request, cost)
+        ranking = await ticket.run_and_settle(self._store, taken, self._noted(caller, request, rank))
         return ranking, taken.headers()
 
     async def _noted(self, caller: Principal, request: RerankRequest, rank: Rank) -> Ranking:
@@ -80,7 +80,7 @@ class Meter:
 
     def _most(self, request: RerankRequest, names: Names) -> int:
         """What the request can cost at most, in nano-dollars, whichever of its targets serves."""
-        pieces, tokens, most = most_pieces(request), most_tokens(request), 0
+        pieces, tokens, most = max_billable_chunks(request), max_tokens(request), 0
         for name in names:
             for price in self._prices(name):
                 if price is None:
@@ -88,5 +88,5 @@ class Meter:
                         f'this key has a budget, and no price is known for "{name[:200]}"; '
                         "ask the operator to write one under `prices`"
                     )
-                most = max(most, price.most(pieces, tokens))
+                most = max(most, price.max_cost(pieces, tokens))
         return most

@@ -52,8 +52,8 @@ class Price(Settings):
         tokens = tokens_of(ranking) if self.per_million_tokens else 0
         return None if searches is None or tokens is None else self._sum(searches, tokens)
 
-    def most(self, pieces: int, tokens: int) -> int:
-        """What a call of so many pieces (see `most_pieces`) and tokens can cost at most, in nano-dollars."""
+    def max_cost(self, pieces: int, tokens: int) -> int:
+        """What a call of so many pieces (see `max_billable_chunks`) and tokens can cost at most, in nano-dollars."""
         return self._sum(ceil(pieces / (self.documents_per_search or DOCUMENTS_PER_SEARCH)), tokens)
 
     def searches(self, ranking: Ranking, documents: int) -> float | None:
@@ -130,28 +130,28 @@ def tokens_of(ranking: Ranking) -> int | None:
     return usage.prompt_tokens if usage.total_tokens is None else usage.total_tokens
 
 
-def most_tokens(request: RerankRequest) -> int:
+def max_tokens(request: RerankRequest) -> int:
     """No tokenizer makes more tokens of a request: one per UTF-8 byte, the query once per document, and some marks."""
-    return sum(map(_bytes, request.documents)) + len(request.documents) * _most_around(request)
+    return sum(map(_bytes, request.documents)) + len(request.documents) * _max_around(request)
 
 
-def most_pieces(request: RerankRequest) -> int:
+def max_billable_chunks(request: RerankRequest) -> int:
     """No provider that bills searches counts more documents than these in a request."""
-    around = _most_around(request)
+    around = _max_around(request)
     return sum(ceil((_bytes(document) + around) / PIECE_TOKENS) for document in request.documents)
 
 
-def likely_tokens(request: RerankRequest) -> int:
+def estimate_tokens(request: RerankRequest) -> int:
     """About as many tokens as a request will have: a quarter of its bytes."""
-    return most_tokens(request) // 4
+    return max_tokens(request) // 4
 
 
-_MARKS = 8
+SPECIAL_TOKENS = 8
 
 
-def _most_around(request: RerankRequest) -> int:
+def _max_around(request: RerankRequest) -> int:
     """The longest query of the request, and the marks."""
-    return max(map(_bytes, request.queries or (request.query,))) + _MARKS
+    return max(map(_bytes, request.queries or (request.query,))) + SPECIAL_TOKENS
 
 
 def _bytes(text: Any) -> int:

@@ -9,9 +9,9 @@ from uuid import uuid4
 
 from msgspec import Struct
 
-from gateway.access.counters import Charge, Store, Taken
+from gateway.access.counters import Charge, ReserveResult, Store
 from gateway.access.limits import Limit
-from gateway.access.prices import NANO, likely_tokens, tokens_of
+from gateway.access.prices import NANO, estimate_tokens, tokens_of
 from gateway.errors import Limited
 from providers.errors import RerankError, TargetTimeout
 from providers.types import Ranking, RerankRequest
@@ -22,7 +22,7 @@ _process = uuid4().hex
 _numbers = count()
 
 
-async def take(store: Store, limits: tuple[Limit, ...], request: RerankRequest, cost: int = 0) -> Ticket:
+async def reserve(store: Store, limits: tuple[Limit, ...], request: RerankRequest, cost: int = 0) -> Reservation:
     """Take from all limits or from none.
 
     Args:
@@ -38,19 +38,19 @@ async def take(store: Store, limits: tuple[Limit, ...], request: RerankRequest, 
     now = datetime.now(UTC)
     charges = [limit.charge(_amount(limit, request, cost), now) for limit in limits]
     seat = f"{_process}:{next(_numbers)}"  # Never the caller's own request id: two requests may carry the same.
-    taken = await store.take(charges, seat)
+    taken = await store.reserve(charges, seat)
     if taken.refused < 0:
-        return Ticket(limits, charges, taken, seat)
+        return Reservation(limits, charges, taken, seat)
     raise _refused(limits[taken.refused], charges[taken.refused], taken, now)
 
 
-def _refused(limit: Limit, charge: Charge, taken: Taken, now: datetime) -> Limited:
+def _refused(limit: Limit, charge: Charge, taken: ReserveResult, now: datetime) -> Limited:
     error = limit.refusal(charge, taken, now)
     error.headers = rate_headers(limit, taken.left[0])
     return error
 
 
-async def settled(store: Store, ticket: Ticket, ranking: Awaitable[Ranking]) -> Ranking:
+async def run_and_settle(store: Store, ticket: Reservation, ranking: Awaitable[Ranking]) -> Ranking:
     """Await the ranking, and set right what was taken for it, whatever happens.
 
     An error gives back the money. A timeout and a caller who hangs up do not: the target may have billed the answer.
@@ -65,11 +65,11 @@ async def settled(store: Store, ticket: Ticket, ranking: Awaitable[Ranking]) -> 
     return answer
 
 
-async def _settle(store: Store, ticket: Ticket, ranking: Ranking | None, *, keep_money: bool) -> None:
+async def _settle(store: Store, ticket: Reservation, ranking: Ranking | None, *, keep_money: bool) -> None:
     if not ticket.taken.left:
         return  # The store was down, and nothing was taken that could be given back.
     if corrections := ticket.corrections(ranking, keep_money=keep_money):
-        await store.settle(corrections, ticket.seat, ticket.taken.at)
+        await store.settle(corrections, ticket.holder_id, ticket.taken.at)
 
 
 def _amount(limit: Limit, request: RerankRequest, cost: int) -> int:
@@ -77,13 +77,13 @@ def _amount(limit: Limit, request: RerankRequest, cost: int) -> int:
         case "documents":
             return len(request.documents)
         case "tokens":
-            return likely_tokens(request)
+            return estimate_tokens(request)
         case "usd":
             return cost
     return 1
 
 
-class Ticket(Struct):
+class Reservation(Struct):
     """What one request took.
 
     Attributes:
@@ -94,8 +94,8 @@ class Ticket(Struct):
 
     limits: tuple[Limit, ...]
     charges: list[Charge]
-    taken: Taken
-    seat: str
+    taken: ReserveResult
+    holder_id: str
 
     def corrections(self, ranking: Ranking | None, *, keep_money: bool) -> list[Charge]:
         """What to add, or give back, once the outcome is known."""

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 from msgspec import Struct
 
-from gateway.access.counters import Figures, Row, Store
+from gateway.access.counters import Row, Store, UsageTotals
 from gateway.access.prices import NANO, tokens_of
 from gateway.errors import StoreDown
 from providers.types import Ranking, RerankRequest
@@ -17,10 +17,10 @@ from providers.types import Ranking, RerankRequest
 FLUSH_SECONDS = 1.0
 """How often figures go to the store: what a process that is killed can lose."""
 
-MOST_ROWS = 100_000
+MAX_ROWS = 100_000
 """Rows that wait while the store is down; beyond that, new ones are dropped and counted as lost."""
 
-MOST_MODELS = 1000
+MAX_MODELS = 1000
 """Models of one key and day that are told apart: some upstreams take any name, and callers could invent them."""
 
 OTHERS = "_other"
@@ -50,7 +50,7 @@ class UsageRow(Struct, omit_defaults=True, kw_only=True):
     cost: float | None = None
 
 
-class Ledger:
+class UsageLedger:
     """Gathers figures in this process.
 
     Args:
@@ -64,7 +64,7 @@ class Ledger:
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._clock = clock
-        self._waiting: dict[Row, Figures] = {}
+        self._waiting: dict[Row, UsageTotals] = {}
         self._flushing = asyncio.Lock()
         self._models: dict[str, set[str]] = {}
         self._day_number = -1
@@ -113,19 +113,19 @@ class Ledger:
         rows = await self._store.rows(days)
         return [usage(row, figures) for row, figures in sorted(rows.items()) if key is None or row[1] == key]
 
-    def _row(self, key: str, model: str) -> Figures:
+    def _row(self, key: str, model: str) -> UsageTotals:
         day = self._today()
         models = self._models.setdefault(key, set())
         if model not in models:
-            if len(models) < MOST_MODELS:
+            if len(models) < MAX_MODELS:
                 models.add(model)
             else:
                 model = OTHERS
         row = (day, key, model)
         figures = self._waiting.get(row)
         if figures is None:
-            figures = Figures()
-            if len(self._waiting) >= MOST_ROWS:
+            figures = UsageTotals()
+            if len(self._waiting) >= MAX_ROWS:
                 self.lost += 1
             else:
                 self._waiting[row] = figures
@@ -138,13 +138,13 @@ class Ledger:
             self._day_number, self._day = number, f"{date.fromordinal(_EPOCH + number):%Y-%m-%d}"
         return self._day
 
-    def _take_back(self, rows: dict[Row, Figures]) -> None:
+    def _take_back(self, rows: dict[Row, UsageTotals]) -> None:
         for row, figures in self._waiting.items():
-            rows.setdefault(row, Figures()).add(figures)
+            rows.setdefault(row, UsageTotals()).add(figures)
         self._waiting = rows
 
 
-def usage(row: Row, figures: Figures) -> UsageRow:
+def usage(row: Row, figures: UsageTotals) -> UsageRow:
     """A row as callers see it."""
     day, key, model = row
     priced = figures.requests - figures.failed_requests - figures.unpriced_requests

@@ -21,7 +21,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from gateway.access.counters import SLOTS, Charge, Figures, Row, Taken
+from gateway.access.counters import SLOTS, Charge, ReserveResult, Row, UsageTotals
 from gateway.errors import StoreDown
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class ValkeyStore:
         self._paused_until = 0.0
         self._asking: set[asyncio.Task[Any]] = set()
 
-    async def take(self, charges: Sequence[Charge], seat: str) -> Taken:
+    async def reserve(self, charges: Sequence[Charge], seat: str) -> ReserveResult:
         asking = self._to_its_end(self._taken(charges, seat))
         try:
             return await asyncio.shield(asking)
@@ -92,7 +92,7 @@ class ValkeyStore:
     async def settle(self, charges: Sequence[Charge], seat: str, at: float) -> None:
         await asyncio.shield(self._to_its_end(self._settled(charges, seat, at)))
 
-    async def _taken(self, charges: Sequence[Charge], seat: str) -> Taken:
+    async def _taken(self, charges: Sequence[Charge], seat: str) -> ReserveResult:
         arguments: list[Any] = [seat, SLOTS]
         for charge in charges:
             arguments += [charge.kind, charge.limit, charge.amount, charge.span]
@@ -100,12 +100,12 @@ class ValkeyStore:
             answer = await self._ask(lambda: self._take(keys=_keys(charges), args=arguments))
         except StoreDown:
             if self._fail_open:
-                return Taken()
+                return ReserveResult()
             raise
         refused, wait, at, *left = answer
-        return Taken(refused, float(wait), left, float(at))
+        return ReserveResult(refused, float(wait), left, float(at))
 
-    async def _given_back(self, asking: asyncio.Task[Taken], charges: Sequence[Charge], seat: str) -> None:
+    async def _given_back(self, asking: asyncio.Task[ReserveResult], charges: Sequence[Charge], seat: str) -> None:
         """Undo a taking that nobody waits for any more: only its end tells whether there was one."""
         with suppress(StoreDown):
             taken = await asking
@@ -121,7 +121,7 @@ class ValkeyStore:
         except StoreDown:
             return  # What was taken stays taken, and a seat comes back by itself: on the safe side.
 
-    async def add(self, rows: Mapping[Row, Figures]) -> None:
+    async def add(self, rows: Mapping[Row, UsageTotals]) -> None:
         pipeline = self._redis.pipeline(transaction=True)
         for (day, key, model), figures in rows.items():
             for name, amount in to_builtins(figures).items():
@@ -130,17 +130,17 @@ class ValkeyStore:
             pipeline.expire(_day(day), DAYS_KEPT * 86_400)
         await self._ask(pipeline.execute)
 
-    async def rows(self, days: Sequence[str]) -> dict[Row, Figures]:
+    async def rows(self, days: Sequence[str]) -> dict[Row, UsageTotals]:
         pipeline = self._redis.pipeline(transaction=False)
         for day in days:
             pipeline.hgetall(_day(day))
-        found: dict[Row, Figures] = {}
+        found: dict[Row, UsageTotals] = {}
         for day, fields in zip(days, await self._ask(pipeline.execute), strict=True):
             for field, amount in fields.items():
                 # A caller may have put anything into the model's name, the separator too; not into the others.
                 key, _, rest = field.partition(_SEPARATOR)
                 model, _, name = rest.rpartition(_SEPARATOR)
-                setattr(found.setdefault((day, key, model), Figures()), name, int(amount))
+                setattr(found.setdefault((day, key, model), UsageTotals()), name, int(amount))
         return found
 
     async def aclose(self) -> None:

@@ -15,7 +15,7 @@ from providers.errors import InvalidRequest
 
 _GZIP = 16 + zlib.MAX_WBITS
 
-LONGEST_UPLOAD = 60.0
+UPLOAD_TIMEOUT = 60.0
 """Seconds that a body may take to arrive after its first piece: who stops in the middle holds nothing for longer."""
 
 
@@ -50,10 +50,10 @@ async def _received(receive: Receive, limits: LimitsSettings) -> bytes:
     if not message.get("more_body"):
         return message["body"]
     try:
-        async with asyncio.timeout(LONGEST_UPLOAD):
+        async with asyncio.timeout(UPLOAD_TIMEOUT):
             return await _rest(receive, message["body"], limits)
     except TimeoutError:
-        raise InvalidRequest(f"the request's body did not arrive within {LONGEST_UPLOAD:g} s") from None
+        raise InvalidRequest(f"the request's body did not arrive within {UPLOAD_TIMEOUT:g} s") from None
 
 
 async def _rest(receive: Receive, first: bytes, limits: LimitsSettings) -> bytes:

@@ -16,7 +16,7 @@ DefaultModel = Callable[[], str | None]
 """What gives the model of requests that name none, in the dialects which allow that; None where none is configured."""
 
 
-class Incoming(Struct):
+class IncomingRequest(Struct):
     """A request as it came in.
 
     Attributes:
@@ -24,7 +24,7 @@ class Incoming(Struct):
         path: the URL's path, decoded.
         headers: ASGI's pairs, names in lower case.
         call: what all attempts will share.
-        is_name: whether the configuration gives a name without a slash a meaning.
+        is_alias: whether the configuration gives a name without a slash a meaning.
         caller: whose request it is.
     """
 
@@ -32,11 +32,11 @@ class Incoming(Struct):
     path: str
     headers: Iterable[tuple[bytes, bytes]]
     call: Call
-    is_name: Callable[[str], bool]
+    is_alias: Callable[[str], bool]
     caller: Principal = ANYONE
 
 
-class Asked(Struct):
+class DecodedRequest(Struct):
     """What a caller asked for.
 
     Attributes:
@@ -52,7 +52,7 @@ class Asked(Struct):
     form: object = None
 
 
-class Refusal(Struct):
+class ErrorReply(Struct):
     """Why there is no ranking: `error` was raised; `model` is the name that was asked for, if it came that far."""
 
     status: int
@@ -71,7 +71,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
         paths: where it is served; Litestar's path syntax.
         decode: raises RerankError (InvalidRequest with the dialect's own wording) for a bad request.
         encode: the body of a 200, from the verified ranking and the latency in milliseconds.
-        refuse: the body of any other answer.
+        encode_error: the body of any other answer.
         shapes: the types of the request, the answer and each refusal, for the OpenAPI document; none for the unified
             dialect, which says its own in words.
         status: the HTTP status of an error; the gateway's own table unless the vendor's differs.
@@ -79,9 +79,9 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
     name: str
     paths: list[str]
-    decode: Callable[[Incoming], Asked]
-    encode: Callable[[Asked, Ranking, int], bytes]
-    refuse: Callable[[Refusal], bytes]
+    decode: Callable[[IncomingRequest], DecodedRequest]
+    encode: Callable[[DecodedRequest, Ranking, int], bytes]
+    encode_error: Callable[[ErrorReply], bytes]
     shapes: tuple[Any, ...] = ()
     status: Callable[[RerankError], int] = status_of
 

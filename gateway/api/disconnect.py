@@ -14,7 +14,7 @@ GRACE = 0.05
 """Seconds before anybody listens."""
 
 
-class Watch:
+class DisconnectWatcher:
     """Cancels the task that made it when the caller hangs up.
 
     Attributes:

@@ -12,8 +12,8 @@ from litestar.types import Receive, Scope, Send
 
 from gateway.api import auth, errors
 from gateway.api.body import read_body
-from gateway.api.dialect import Dialect, Incoming, Refusal
-from gateway.api.disconnect import Watch
+from gateway.api.dialect import Dialect, ErrorReply, IncomingRequest
+from gateway.api.disconnect import DisconnectWatcher
 from gateway.api.http import method, respond
 from gateway.api.request_id import request_id
 from gateway.api.size_limits import check_documents
@@ -55,7 +55,7 @@ class Endpoint:
     async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         call = exchange.call
         if method(scope) != "POST":
-            body = self._dialect.refuse(Refusal(405, "use POST", "method_not_allowed", call))
+            body = self._dialect.encode_error(ErrorReply(405, "use POST", "method_not_allowed", call))
             exchange.error_type = "method_not_allowed"
             exchange.finish(405, body)
             return await respond(scope, send, 405, body, {"x-request-id": call.id, "allow": "POST"})
@@ -66,7 +66,9 @@ class Endpoint:
             raw = await read_body(receive, headers, config.limits)
             call.deadline = monotonic() + deadline.allowed(config.deadline, headers.get(REQUEST_TIMEOUT_BYTES))
             exchange.bytes_in = len(raw)
-            incoming = Incoming(raw, scope["path"], scope["headers"], call, self._service.routes.is_alias, caller)
+            incoming = IncomingRequest(
+                raw, scope["path"], scope["headers"], call, self._service.routes.is_alias, caller
+            )
             status, body, extra = await self._unless_gone(receive, incoming, exchange)
         except CallerGone:
             return None
@@ -78,10 +80,10 @@ class Endpoint:
         return await respond(scope, send, status, body, {"x-request-id": call.id, **exchange.headers(), **extra})
 
     async def _unless_gone(
-        self, receive: Receive, incoming: Incoming, exchange: Exchange
+        self, receive: Receive, incoming: IncomingRequest, exchange: Exchange
     ) -> tuple[int, bytes, dict[str, str]]:
         """The answer. Raises CallerGone if nobody waits for it any more; what was under way for it is cancelled."""
-        watch = Watch(receive)
+        watch = DisconnectWatcher(receive)
         try:
             return await self._answer(incoming, exchange)
         except asyncio.CancelledError:
@@ -91,7 +93,7 @@ class Endpoint:
         finally:
             watch.stop()
 
-    async def _answer(self, incoming: Incoming, exchange: Exchange) -> tuple[int, bytes, dict[str, str]]:
+    async def _answer(self, incoming: IncomingRequest, exchange: Exchange) -> tuple[int, bytes, dict[str, str]]:
         start = monotonic()
         model = None
         try:
@@ -108,16 +110,16 @@ class Endpoint:
         except Exception:
             logger.exception("internal error")
             exchange.ranking, exchange.error_type = None, "internal_error"
-            refusal = Refusal(500, "internal error", "internal_error", incoming.call, model)
-            return 500, self._dialect.refuse(refusal), {}
+            refusal = ErrorReply(500, "internal error", "internal_error", incoming.call, model)
+            return 500, self._dialect.encode_error(refusal), {}
 
     def _refused(
         self, error: RerankError, exchange: Exchange, model: str | None = None
     ) -> tuple[int, bytes, dict[str, str]]:
         exchange.error_type = error.code
         status = self._dialect.status(error)
-        refusal = Refusal(status, error.message, error.code, exchange.call, model, error)
-        return status, self._dialect.refuse(refusal), errors.headers(error)
+        refusal = ErrorReply(status, error.message, error.code, exchange.call, model, error)
+        return status, self._dialect.encode_error(refusal), errors.headers(error)
 
     def _route(self, path: str) -> str:
         """The path as it is served: never with what a caller put into it."""

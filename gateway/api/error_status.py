@@ -43,7 +43,7 @@ STATUS: dict[type[RerankError], int] = {
 }
 """The status of each error class; a class that is not here has its nearest ancestor's."""
 
-AS_IT_IS: dict[type[RerankError], frozenset[int]] = {
+PASSED_THROUGH: dict[type[RerankError], frozenset[int]] = {
     errors.Rejected: frozenset({400, 404, 413, 422, 498}),
     errors.TargetFailed: frozenset({503, 504}),
 }
@@ -52,7 +52,7 @@ AS_IT_IS: dict[type[RerankError], frozenset[int]] = {
 
 def status_of(error: RerankError) -> int:
     """The HTTP status a caller gets for that error."""
-    for kind, statuses in AS_IT_IS.items():
+    for kind, statuses in PASSED_THROUGH.items():
         if isinstance(error, kind) and error.status in statuses:
             return error.status
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)

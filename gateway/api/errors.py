@@ -13,7 +13,7 @@ from typing import Any
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
-from gateway.api.dialects.unified.refusal import body
+from gateway.api.dialects.unified.refusal import error_body
 from gateway.api.error_status import status_of
 from gateway.api.request_id import request_id
 from gateway.errors import (
@@ -68,7 +68,7 @@ def response(
     """An error as an ordinary route answers it."""
     call = Call(id=call_id or request_id([]))
     return Response(
-        body(message, kind, call),
+        error_body(message, kind, call),
         status_code=status,
         media_type="application/json",
         headers={**extra, "x-request-id": call.id},

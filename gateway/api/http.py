@@ -8,7 +8,7 @@ from typing import Any
 from litestar.types import Scope, Send
 
 ANSWER = "rerank_gateway.answer"
-"""An ASGI extension, where the server has it: gateway.server.protocol.WholeAnswer."""
+"""An ASGI extension, where the server has it: gateway.server.protocol.SingleWriteResponse."""
 
 
 async def respond(scope: Scope, send: Send, status: int, body: bytes, headers: Mapping[str, str]) -> None:

@@ -32,16 +32,16 @@ from providers.types import Backend, Ranked, Ranking, RerankRequest, Usage
 SOCKET_VARIABLE = "RERANK_GATEWAY_ENGINE_SOCKET"
 """The environment variable by which the workers of one gateway know the socket of their engine process."""
 
-LONGEST = 3600.0
+MAX_CALL_SECONDS = 3600.0
 """Seconds that a call without a deadline may take."""
 
-LOOK_EVERY = 0.1
+POLL_INTERVAL = 0.1
 """Seconds between two looks whether the engine serves a model."""
 
-PATIENCE = 300.0
+ADOPT_TIMEOUT = 300.0
 """Seconds that an engine which serves others may take to load one that a reload has added."""
 
-OURS: Final = frozenset(
+GATEWAY_FIELDS: Final = frozenset(
     {"request_type", "provider", "latency", "chunk_index", "original_model_requested", "attempts", "cost"}
 )
 """What every answer of a gateway has in its `extra_fields`; the rest is the model's."""
@@ -50,7 +50,7 @@ _URL = "http://engine"
 _ANY_SIZE = 2**40
 _PROBE = Timeouts(connect=2.0, read=2.0, pool=2.0, total=2.0)
 
-_KINDS: Mapping[str, type[RerankError]] = {
+_ERROR_CLASSES: Mapping[str, type[RerankError]] = {
     kind.code: kind for kind in (InvalidRequest, Unsupported, TargetTimeout, TargetFailed, Overloaded, NotReady)
 } | {"deadline_exceeded": TargetTimeout, "unknown_model": NotReady}
 """The engine's `error_type` → our class; anything else is TargetFailed."""
@@ -137,7 +137,7 @@ class RemoteModel:
         body = await self._get("/v1/models")
         return body is not None and any(model.id == self._name for model in _read_names(body).data)
 
-    async def measure(self) -> None:
+    async def fetch_window(self) -> None:
         """Ask how much it reads at once."""
         body = await self._get(f"/tei/{self._name}/info")
         self.window = None if body is None else _read_info(body).max_input_length
@@ -179,7 +179,7 @@ async def open_remote(socket: str, provider: str, fields: frozenset[str], model:
     remote = RemoteModel(f"{provider}/{model.name}", fields, open_client(settings))
     try:
         await _served(remote)
-        await remote.measure()
+        await remote.fetch_window()
     except BaseException:
         await remote.aclose()
         raise
@@ -193,14 +193,14 @@ async def _served(remote: RemoteModel) -> None:
             if await remote.listed():
                 return
             absent_since = absent_since or monotonic()
-            if monotonic() - absent_since > PATIENCE:
+            if monotonic() - absent_since > ADOPT_TIMEOUT:
                 raise NotReady("the engine process does not serve it; the log says why")
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_INTERVAL)
 
 
 def _time_left(request: RerankRequest) -> float:
     if request.call.deadline is None:
-        return LONGEST
+        return MAX_CALL_SECONDS
     left = request.call.deadline - monotonic()
     if left <= 0:
         raise TargetTimeout("the time allowed was over before the local model was asked")
@@ -212,7 +212,7 @@ def _ranking(body: bytes) -> Ranking:
         answer = _read_answer(body)
     except msgspec.MsgspecError as error:
         raise BadAnswer("the engine process gave an unusable answer") from error
-    details = {name: value for name, value in answer.extra_fields.items() if name not in OURS}
+    details = {name: value for name, value in answer.extra_fields.items() if name not in GATEWAY_FIELDS}
     return Ranking(results=answer.results, usage=answer.usage, details=details or None)
 
 
@@ -221,5 +221,5 @@ def _error(response: Response) -> RerankError:
         told = _read_refusal(response.body)
     except msgspec.MsgspecError:
         return TargetFailed(f"the engine process answered with status {response.status}")
-    kind = _KINDS.get(told.error_type, TargetFailed)
+    kind = _ERROR_CLASSES.get(told.error_type, TargetFailed)
     return kind(told.message, retry_after=retry_after(response.headers))

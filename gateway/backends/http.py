@@ -8,14 +8,14 @@ from typing import Final
 
 import msgspec
 
-from gateway.backends.http_errors import clean, refusal
-from gateway.backends.redaction import redacted
+from gateway.backends.http_errors import refusal, sanitize
+from gateway.backends.redaction import redact
 from gateway.headers import REQUEST_TIMEOUT
 from gateway.transport.base import Client, Response, Timeouts
 from gateway.transport.network import host_of
 from providers.errors import BadAnswer, Rejected, RerankError, TargetTimeout, Unsupported
 from providers.spec import HttpProvider, ScoreApi
-from providers.types import Parts, Ranking, RerankRequest
+from providers.types import ContentParts, Ranking, RerankRequest
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -69,7 +69,7 @@ class HttpBackend:
         try:
             response = await self._client.send("POST", url, headers, body, timeouts)
         finally:
-            request.call.waits.append((start, time.monotonic()))
+            request.call.upstream_waits.append((start, time.monotonic()))
         if not 200 <= response.status < 300:
             raise self._refused(response, request)
         return self._decode(api, response.body, request)
@@ -118,7 +118,7 @@ class HttpBackend:
 
     def _refused(self, response: Response, request: RerankRequest) -> RerankError:
         error = refusal(self._provider, self._name, response, self._key)
-        error.message = redacted(error.message, self._secrets, request)
+        error.message = redact(error.message, self._secrets, request)
         error.args = (error.message,)
         return error
 
@@ -131,16 +131,16 @@ class HttpBackend:
             # Its messages tell the place and the expected type.
             raise BadAnswer(
                 f'provider "{self._name}" gave an unusable answer: '
-                f"{redacted(clean(str(error), self._key), self._secrets, request)}"
+                f"{redact(sanitize(str(error), self._key), self._secrets, request)}"
             ) from error
         except Exception as error:  # An adapter may be anybody's, and a backend raises nothing but RerankError.
             raise BadAnswer(f'provider "{self._name}" gave an unusable answer ({type(error).__name__})') from error
 
 
 def _has_parts(request: RerankRequest) -> bool:
-    if type(request.query) is Parts or Parts in set(map(type, request.documents)):
+    if type(request.query) is ContentParts or ContentParts in set(map(type, request.documents)):
         return True
-    return request.queries is not None and Parts in set(map(type, request.queries))
+    return request.queries is not None and ContentParts in set(map(type, request.queries))
 
 
 def _constant_headers(provider: HttpProvider, key: str | None, extra: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from providers.spec import HttpProvider
 
 _REJECTED = frozenset({400, 404, 413, 422, 498})
 _CREDENTIALS = frozenset({401, 402, 403})
-_LONGEST_TEXT = 500
+_MAX_TEXT = 500
 _EPOCH = 1e9
 """A reset beyond this is a moment in Unix time; below it, a number of seconds from now."""
 
@@ -43,7 +43,7 @@ def refusal(provider: HttpProvider, name: str, response: Response, key: str | No
             "configure the final address as base_url",
             status=status,
         )
-    text = clean(provider.error_message(response.body), key)
+    text = sanitize(provider.error_message(response.body), key)
     wait = retry_after(response.headers)
     if status in _REJECTED:
         return Rejected(text or f'provider "{name}" answered {_named(status)}', status=status)
@@ -53,12 +53,12 @@ def refusal(provider: HttpProvider, name: str, response: Response, key: str | No
     return TargetFailed(f'provider "{name}" failed with status {_named(status)}{told}', status=status, retry_after=wait)
 
 
-def clean(text: str, key: str | None) -> str:
+def sanitize(text: str, key: str | None) -> str:
     """A vendor's text as one printable line of sane length, our key masked."""
     if key:
         text = text.replace(key, "***")
     text = one_line(text)
-    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

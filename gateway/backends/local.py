@@ -9,12 +9,12 @@ from time import monotonic
 
 from providers.errors import NotReady, RerankError
 from providers.spec import LocalModel
-from providers.types import Backend, Load, Ranking, RerankRequest
+from providers.types import Backend, EngineStats, Ranking, RerankRequest
 
 logger = logging.getLogger(__name__)
 
 
-class Loading:
+class LocalBackend:
     """A backend that exists before its model is loaded. Until then it raises NotReady, which falls back.
 
     Args:
@@ -52,16 +52,16 @@ class Loading:
         try:
             return await self._backend.rerank(request)
         finally:
-            request.call.waits.append((start, monotonic()))
+            request.call.upstream_waits.append((start, monotonic()))
 
-    def load_of(self) -> Load | None:
+    def stats(self) -> EngineStats | None:
         """What the model has to do and has done; None while it is not loaded, or where it does not tell."""
         tell = getattr(self._backend, "load", None)
         return tell() if tell is not None else None
 
     def window(self) -> int | None:
         """How many tokens the model reads at once; None while that is not known."""
-        load = self.load_of()
+        load = self.stats()
         return load.window if load is not None else getattr(self._backend, "window", None)
 
     async def ready(self) -> bool:

@@ -16,7 +16,7 @@ _START = 24
 """Vendors cut what they quote, so the first characters of a text give it away."""
 
 
-def redacted(message: str, secrets: Iterable[str], request: RerankRequest) -> str:
+def redact(message: str, secrets: Iterable[str], request: RerankRequest) -> str:
     """The message without the secrets and without what it quotes of the request's texts."""
     for secret in secrets:
         message = message.replace(secret, MASK)

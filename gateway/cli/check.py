@@ -30,14 +30,14 @@ def add_to(commands: Any, path: str | None) -> None:
 def run(chosen: Namespace) -> int:
     """Print what the configuration means. Raises ConfigError."""
     config = read_config(chosen.file)
-    exposure.check(config.server.host, config.server.port, config.server, config.auth)
+    exposure.check_listeners(config.server.host, config.server.port, config.server, config.auth)
     print(f"{chosen.file or 'the default configuration'} is valid\n")
     print(_providers(config))
     if config.models:
         print("\n" + _models(config))
     server = config.server
     print(f"\nlistens on {server.host}:{server.port} with {server.workers} worker{'s' if server.workers > 1 else ''}")
-    if advice := accounting.advice(config):
+    if advice := accounting.multi_worker_warning(config):
         print(f"warning: {advice}")
     return 0
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from gateway.access.keys import KeysConfig
-from gateway.config.server import EdgeSettings
+from gateway.config.server import ListenerSettings
 from gateway.errors import ConfigError, Problem
 
 
-def check(host: str, port: int, edge: EdgeSettings, auth: KeysConfig | None) -> None:
+def check_listeners(host: str, port: int, edge: ListenerSettings, auth: KeysConfig | None) -> None:
     """What must hold before a port opens.
 
     Raises:

@@ -39,7 +39,7 @@ class AdminSettings(Settings):
     port: int = Field(ge=1, le=65535, description="Port to listen on.")
 
 
-class EdgeSettings(Settings):
+class ListenerSettings(Settings):
     """What the listener lets in."""
 
     tls: TlsSettings | None = Field(default=None, description="Serve HTTPS.")
@@ -67,7 +67,7 @@ class EdgeSettings(Settings):
         return value
 
 
-class ServerConfig(EdgeSettings):
+class ServerConfig(ListenerSettings):
     """Where the gateway listens."""
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")

@@ -7,8 +7,8 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from gateway.http1.response_reader import Answer, AnswerReader, NotHttp, TooLong
-from gateway.http1.write_queue import outbox_of
+from gateway.http1.response_reader import BodyTooLarge, ProtocolError, RawResponse, ResponseReader
+from gateway.http1.write_queue import write_queue_of
 
 _PIECE = 256 * 1024
 """Longer bodies go out in such pieces, so that the event loop serves others in between."""
@@ -17,15 +17,15 @@ _TICK = 0.001
 """Seconds by which the timers of uvloop may ring early."""
 
 
-class Closed(Exception):
+class ConnectionClosed(Exception):
     """The connection ended before any byte of an answer."""
 
 
-class BrokenOff(Exception):
+class IncompleteResponse(Exception):
     """The connection ended in the middle of an answer."""
 
 
-class Silence(TimeoutError):
+class ReadTimeout(TimeoutError):
     """Nothing came for as long as a read may take."""
 
 
@@ -42,7 +42,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_begun",
         "_end",
-        "_heard",
+        "_last_data_at",
         "_loop",
         "_lost",
         "_on_closing",
@@ -66,8 +66,8 @@ class Connection(asyncio.Protocol):
         on_closing: Callable[[Connection], None],
     ) -> None:
         self._loop = loop
-        self._outbox = outbox_of(loop)
-        self._reader = AnswerReader(limit)
+        self._outbox = write_queue_of(loop)
+        self._reader = ResponseReader(limit)
         self._on_idle = on_idle
         self._on_closing = on_closing
         self._transport: asyncio.Transport
@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._lost = self._paused = self._begun = self._sent = False
 
-    async def exchange(self, head: bytes, body: bytes, end: float, read: float) -> Answer:
+    async def exchange(self, head: bytes, body: bytes, end: float, read: float) -> RawResponse:
         """Send a request and wait for its answer.
 
         Args:
@@ -86,18 +86,19 @@ class Connection(asyncio.Protocol):
             read: seconds without any byte after which to give up.
 
         Raises:
-            Closed, BrokenOff, NotHttp, TooLong, Silence, TimeoutError, ssl.SSLError: the connection is closed then.
+            ConnectionClosed, IncompleteResponse, ProtocolError, BodyTooLarge, ReadTimeout, TimeoutError, ssl.SSLError:
+                the connection is closed then.
         """
         if self._lost:
-            raise Closed
+            raise ConnectionClosed
         self._waiter = waiter = self._loop.create_future()
         self._sent = self._begun = False
-        self._end, self._read, self._heard = end, read, self._loop.time()
-        if self._timer is None or self._timer.when() > min(end, self._heard + read):
-            self._arm()
+        self._end, self._read, self._last_data_at = end, read, self._loop.time()
+        if self._timer is None or self._timer.when() > min(end, self._last_data_at + read):
+            self._set_timer()
         try:
             await self._send(head, body)
-            answer: Answer = await waiter
+            answer: RawResponse = await waiter
             return answer
         finally:
             if self._waiter is waiter:
@@ -111,12 +112,12 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """End it at once; an exchange that is under way fails."""
         self._on_closing(self)
-        self._fail(BrokenOff() if self._reader.begun else Closed())
+        self._fail(IncompleteResponse() if self._reader.begun else ConnectionClosed())
         self._transport.abort()
 
     async def _send(self, head: bytes, body: bytes) -> None:
         if len(body) <= _PIECE:
-            self._outbox.put(self._write, self._waiter, head, body)
+            self._outbox.enqueue(self._write, self._waiter, head, body)
             return
         self._begun = True
         self._transport.write(head)
@@ -125,10 +126,10 @@ class Connection(asyncio.Protocol):
             self._transport.write(rest[:_PIECE])
             rest = rest[_PIECE:]
             await self._drained()
-            self._heard = self._loop.time()  # A server that takes more is not silent.
+            self._last_data_at = self._loop.time()  # A server that takes more is not silent.
         self._sent = not rest
 
-    def _write(self, waiter: asyncio.Future[Answer] | None, head: bytes, body: bytes) -> None:
+    def _write(self, waiter: asyncio.Future[RawResponse] | None, head: bytes, body: bytes) -> None:
         if self._waiter is not waiter or not self._waits() or self._transport.is_closing():
             return
         self._begun = self._sent = True
@@ -148,23 +149,23 @@ class Connection(asyncio.Protocol):
         else:
             await asyncio.sleep(0)
 
-    def _arm(self) -> None:
+    def _set_timer(self) -> None:
         """Ring when time is up. A timer that is left over from an earlier exchange, as most are, is used again."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(min(self._end, self._heard + self._read), self._ring)
+        self._timer = self._loop.call_at(min(self._end, self._last_data_at + self._read), self._on_timer)
 
-    def _ring(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
         now = self._loop.time() + _TICK
         if self._waiter is None:
             return
         if now >= self._end:
             self._fail(TimeoutError())
-        elif now >= self._heard + self._read:
-            self._fail(Silence())
+        elif now >= self._last_data_at + self._read:
+            self._fail(ReadTimeout())
         else:
-            self._arm()
+            self._set_timer()
 
     def _fail(self, error: Exception) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -195,11 +196,11 @@ class Connection(asyncio.Protocol):
         if not self._begun or not self._waits():
             self.close()  # Nobody asked, or not yet.
             return
-        self._heard = self._loop.time()
+        self._last_data_at = self._loop.time()
         try:
             if self._reader.feed(data):
                 self._done()
-        except (NotHttp, TooLong) as error:
+        except (ProtocolError, BodyTooLarge) as error:
             self._fail(error)
 
     def pause_writing(self) -> None:
@@ -225,6 +226,6 @@ class Connection(asyncio.Protocol):
         if error is None and self._reader.ends():
             self._done()
         elif self._reader.begun:
-            self._fail(BrokenOff())
+            self._fail(IncompleteResponse())
         else:
-            self._fail(error if isinstance(error, ssl.SSLError) else Closed())
+            self._fail(error if isinstance(error, ssl.SSLError) else ConnectionClosed())

@@ -12,7 +12,7 @@ from typing import Any
 import aiohappyeyeballs
 from msgspec import Struct, field
 
-from gateway.http1.connection import Closed, Connection
+from gateway.http1.connection import Connection, ConnectionClosed
 
 _SECOND_ADDRESS = 0.25
 """Seconds after which the next address of a host is tried too (RFC 8305 section 5)."""
@@ -25,11 +25,11 @@ _NEVER = float("-inf")
 Addresses = Sequence[aiohappyeyeballs.AddrInfoType]
 
 
-class NoConnection(TimeoutError):
+class ConnectTimeout(TimeoutError):
     """No connection came about in time."""
 
 
-class NoPlace(TimeoutError):
+class PoolTimeout(TimeoutError):
     """All connections that are allowed were at work for too long."""
 
 
@@ -71,15 +71,15 @@ class Pool:
         """A server to connect to."""
         return self._origins.setdefault((host, port, tls is not None), Origin(host, port, tls))
 
-    async def enter(self, patience: float, end: float) -> None:
+    async def acquire(self, patience: float, end: float) -> None:
         """Wait for a place among the connections at work, which `leave` gives back.
 
-        Raises NoPlace after `patience` seconds, TimeoutError at the `end` in the event loop's time.
+        Raises PoolTimeout after `patience` seconds, TimeoutError at the `end` in the event loop's time.
         """
         if not self._places.locked():
             await self._places.acquire()
             return
-        async with _within(self._loop, patience, end, NoPlace):
+        async with _within(self._loop, patience, end, PoolTimeout):
             await self._places.acquire()
 
     def idle(self, origin: Origin) -> Connection | None:
@@ -95,10 +95,14 @@ class Pool:
     async def connect(self, origin: Origin, patience: float, end: float) -> Connection:
         """A new connection.
 
-        Raises NoConnection after `patience` seconds, TimeoutError at the `end`, OSError, and Closed after `aclose`.
+        Raises:
+            ConnectTimeout: after `patience` seconds.
+            TimeoutError: at the `end`.
+            ConnectionClosed: after `aclose`.
+            OSError: as the system gives it.
         """
         self._check()
-        async with _within(self._loop, patience, end, NoConnection):
+        async with _within(self._loop, patience, end, ConnectTimeout):
             if self._unix_socket is not None:
                 _, connection = await self._loop.create_unix_connection(lambda: self._made(origin), self._unix_socket)
             else:
@@ -110,7 +114,7 @@ class Pool:
         return connection
 
     async def aclose(self) -> None:
-        """Close every connection. What is under way fails with Closed or BrokenOff."""
+        """Close every connection. What is under way fails with ConnectionClosed or IncompleteResponse."""
         self._is_closed = True
         if self._sweeping is not None:
             self._sweeping.cancel()
@@ -171,7 +175,7 @@ class Pool:
 
     def _check(self) -> None:
         if self._is_closed:
-            raise Closed
+            raise ConnectionClosed
 
     def _sweep(self) -> None:
         """Close what has been idle for too long, and look again while anything is idle."""

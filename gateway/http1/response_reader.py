@@ -5,19 +5,19 @@ from __future__ import annotations
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from msgspec import Struct
 
-LONGEST_HEAD = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024
 """Bytes of a status line and headers. Whoever sends more sends no answer."""
 
 
-class NotHttp(Exception):
+class ProtocolError(Exception):
     """What came is no HTTP answer."""
 
 
-class TooLong(Exception):
+class BodyTooLarge(Exception):
     """The body is over the limit. `args` are the status of the answer."""
 
 
-class Answer(Struct):
+class RawResponse(Struct):
     """A whole answer: names of headers in lower case, the first of several values, the body as it was sent."""
 
     status: int
@@ -25,7 +25,7 @@ class Answer(Struct):
     body: bytes
 
 
-class AnswerReader:
+class ResponseReader:
     """Collects the pieces of an answer.
 
     Args:
@@ -64,20 +64,20 @@ class AnswerReader:
         self._complete = self._too_long = self.begun = self.reusable = False
 
     def feed(self, data: bytes) -> bool:
-        """Take what came. True once the answer is whole. Raises NotHttp and TooLong."""
+        """Take what came. True once the answer is whole. Raises ProtocolError and BodyTooLarge."""
         self.begun = True
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
             self.reusable = False
             if not self._complete:
-                raise NotHttp from None
+                raise ProtocolError from None
         if self._too_long:
-            raise TooLong(self._status)
+            raise BodyTooLarge(self._status)
         if self._in_head:
             self._head += len(data)
-            if self._head > LONGEST_HEAD:
-                raise NotHttp
+            if self._head > MAX_HEAD_BYTES:
+                raise ProtocolError
         return self._complete
 
     def ends(self) -> bool:
@@ -85,10 +85,10 @@ class AnswerReader:
         told = "content-length" in self._headers or "transfer-encoding" in self._headers
         return not (self._in_head or told)
 
-    def take(self) -> Answer:
+    def take(self) -> RawResponse:
         """The answer, which is whole; the next feed belongs to the next one."""
         pieces = self._pieces
-        answer = Answer(self._status, self._headers, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        answer = RawResponse(self._status, self._headers, pieces[0] if len(pieces) == 1 else b"".join(pieces))
         self._reset()
         return answer
 
@@ -100,7 +100,7 @@ class AnswerReader:
 
     def on_message_begin(self) -> None:
         if self._complete:
-            raise NotHttp  # More came than the answer: nothing of it may be taken for a part of that.
+            raise ProtocolError  # More came than the answer: nothing of it may be taken for a part of that.
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:  # Trailers, which come after chunks, are dropped, as RFC 9110 section 6.5.1 allows.

@@ -15,14 +15,14 @@ from weakref import WeakKeyDictionary
 
 logger = logging.getLogger(__name__)
 
-MOST = 16
+MAX_PENDING = 16
 """Writes that may wait. A turn may serve a hundred requests and take ten milliseconds, and the first must not wait so
 long. Fewer cost more CPU, more make bursts later (docs/performance.md)."""
 
 Arguments = TypeVarTuple("Arguments")
 
 
-class Outbox:
+class WriteQueue:
     """The writes of one event loop that wait, in their order."""
 
     __slots__ = ("_waiting",)
@@ -30,13 +30,13 @@ class Outbox:
     def __init__(self) -> None:
         self._waiting: list[tuple[Callable[..., None], tuple[object, ...]]] = []
 
-    def put(self, write: Callable[[*Arguments], None], *arguments: *Arguments) -> None:
+    def enqueue(self, write: Callable[[*Arguments], None], *arguments: *Arguments) -> None:
         """Call that soon: with what else is put here now, or when there is enough of it."""
         waiting = self._waiting
         if not waiting:
             asyncio.get_running_loop().call_soon(self.flush)
         waiting.append((write, arguments))
-        if len(waiting) >= MOST:
+        if len(waiting) >= MAX_PENDING:
             self.flush()
 
     def flush(self) -> None:
@@ -49,12 +49,12 @@ class Outbox:
                 logger.exception("a write failed")
 
 
-_outboxes: WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox] = WeakKeyDictionary()
+_write_queues: WeakKeyDictionary[asyncio.AbstractEventLoop, WriteQueue] = WeakKeyDictionary()
 
 
-def outbox_of(loop: asyncio.AbstractEventLoop) -> Outbox:
+def write_queue_of(loop: asyncio.AbstractEventLoop) -> WriteQueue:
     """The one outbox of that event loop."""
-    found = _outboxes.get(loop)
+    found = _write_queues.get(loop)
     if found is None:
-        found = _outboxes[loop] = Outbox()
+        found = _write_queues[loop] = WriteQueue()
     return found

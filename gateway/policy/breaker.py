@@ -13,7 +13,7 @@ from pydantic import Field
 
 from gateway.errors import BreakerOpen
 from gateway.policy.clock import CLOCK, Clock
-from gateway.policy.cooldown import BASE, LONGEST, Cooldown
+from gateway.policy.cooldown import BASE_SECONDS, MAX_SECONDS, Cooldown
 from gateway.settings import Settings
 from providers.errors import BadAnswer, CallerError, Rejected, RerankError, TargetFailed, TargetTimeout, Unreachable
 from providers.types import Attempt, Backend, Ranking, RerankRequest, Timing
@@ -32,8 +32,10 @@ class BreakerSettings(Settings):
     failure_rate: float = Field(default=0.5, gt=0, le=1, description="Share of failed calls that ejects a target.")
     min_calls: int = Field(default=20, ge=1, description="Calls within `window` before the failure rate counts.")
     window: float = Field(default=10.0, gt=0, description="Seconds over which the failure rate is taken.")
-    ejection: float = Field(default=BASE, gt=0, description="Seconds of the first ejection; the n-th is n times that.")
-    longest_ejection: float = Field(default=LONGEST, gt=0, description="Seconds that no ejection exceeds.")
+    ejection: float = Field(
+        default=BASE_SECONDS, gt=0, description="Seconds of the first ejection; the n-th is n times that."
+    )
+    longest_ejection: float = Field(default=MAX_SECONDS, gt=0, description="Seconds that no ejection exceeds.")
     patience: float = Field(
         default=1.0,
         ge=0,
@@ -91,7 +93,7 @@ class BreakerState:
         self._count(now)
         return self._eject(now, at_least) if self._is_too_much() else None
 
-    def abandoned(self, probe: bool) -> None:
+    def ignore(self, probe: bool) -> None:
         """A call that told nothing about the target: cancelled, or refused by a limit."""
         self._probing = self._probing and not probe
 
@@ -129,7 +131,7 @@ class BreakerState:
 class Breaker:
     """Guards one target. A call that it does not let through raises BreakerOpen and is recorded as an attempt.
 
-    A call marked `insist` goes through an open breaker: nothing else is left for that request.
+    A call marked `bypass_breaker` goes through an open breaker: nothing else is left for that request.
     """
 
     def __init__(
@@ -158,15 +160,15 @@ class Breaker:
             self._judge(error, start, probe)
             raise
         except BaseException:
-            self.state.abandoned(probe)
+            self.state.ignore(probe)
             raise
-        if self.state.succeeded(probe or request.call.insist):
+        if self.state.succeeded(probe or request.call.bypass_breaker):
             logger.warning("target %s/%s is back", self._provider, self._model)
         return ranking
 
     def _is_probe(self, request: RerankRequest, now: float) -> bool:
         admitted = self.state.admit(now)
-        if admitted or request.call.insist:
+        if admitted or request.call.bypass_breaker:
             return admitted
         raise self._left_out(request, self.state.cooldown.left(now))
 
@@ -193,7 +195,7 @@ class Breaker:
         elif isinstance(error, _ANSWERS):
             self.state.succeeded(probe)
         else:
-            self.state.abandoned(probe)
+            self.state.ignore(probe)
 
     async def ready(self) -> bool:
         return await self._backend.ready()

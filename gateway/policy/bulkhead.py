@@ -46,7 +46,7 @@ class Bulkhead:
     async def rerank(self, request: RerankRequest) -> Ranking:
         """The target's ranking. Raises Overloaded at once if the queue is full, or when its turn came too late."""
         if self.active >= self._settings.concurrency:
-            await self._turn(request.call.deadline)
+            await self._wait_for_slot(request.call.deadline)
         else:
             self.active += 1
         try:
@@ -54,7 +54,7 @@ class Bulkhead:
         finally:
             self._release()
 
-    async def _turn(self, deadline: float | None) -> None:
+    async def _wait_for_slot(self, deadline: float | None) -> None:
         if len(self._waiting) >= self._settings.queue:
             raise Overloaded(
                 f"{self._name} is busy with {self.active} calls and its queue is full; try again later",

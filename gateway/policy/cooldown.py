@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-BASE = 30.0
+BASE_SECONDS = 30.0
 """Seconds of the first rest; the n-th is n times as long (Envoy's base_ejection_time)."""
 
-LONGEST = 300.0
+MAX_SECONDS = 300.0
 """Seconds; no rest that we choose is longer (Envoy's max_ejection_time)."""
 
 
@@ -19,7 +19,7 @@ class Cooldown:
 
     __slots__ = ("base", "longest", "times", "until")
 
-    def __init__(self, base: float = BASE, longest: float = LONGEST) -> None:
+    def __init__(self, base: float = BASE_SECONDS, longest: float = MAX_SECONDS) -> None:
         self.base = base
         self.longest = longest
         self.until = 0.0

@@ -22,11 +22,11 @@ class Step(Struct, frozen=True):
 
     Attributes:
         backend: the target with its policies.
-        parts: of the time left, against the other steps' parts; 0 for what answers at once.
+        time_shares: of the time left, against the other steps' parts; 0 for what answers at once.
     """
 
     backend: Backend
-    parts: int = 1
+    time_shares: int = 1
 
 
 class Fallback:
@@ -48,34 +48,36 @@ class Fallback:
         failures: list[RerankError] = []
         skipped: list[Step] = []
         if len(steps) > 1:
-            rest = sum([step.parts for step in steps]) - steps[0].parts
+            rest = sum([step.time_shares for step in steps]) - steps[0].time_shares
         try:
             for position, step in enumerate(steps):
                 if position:
-                    rest -= step.parts
+                    rest -= step.time_shares
                 try:
-                    return await step.backend.rerank(self._in_time(request, step.parts, rest) if rest else request)
+                    return await step.backend.rerank(
+                        self._in_time(request, step.time_shares, rest) if rest else request
+                    )
                 except RerankError as error:
                     failures.append(error)
                     if isinstance(error, BreakerOpen):
                         skipped.append(step)
             if skipped and self._may_insist(request, failures):
                 return await self._insist(request, skipped, failures)
-            raise self._verdict(request, failures)
+            raise self._final_error(request, failures)
         finally:
             # An error holds the frames that it went through, this one and the request among them: a cycle otherwise.
             failures.clear()
 
     def _may_insist(self, request: RerankRequest, failures: list[RerankError]) -> bool:
         refused = any(isinstance(failure, Rejected) for failure in failures)
-        return not refused and not request.call.insist and self._has_time(request)
+        return not refused and not request.call.bypass_breaker and self._has_time(request)
 
     async def _insist(self, request: RerankRequest, steps: Sequence[Step], failures: list[RerankError]) -> Ranking:
-        call = replace(request.call, insist=True)
+        call = replace(request.call, bypass_breaker=True)
         try:
             return await Fallback(steps, self._clock).rerank(replace(request, call=call))
         except RerankError as error:
-            raise self._verdict(request, [*failures, error]) from None
+            raise self._final_error(request, [*failures, error]) from None
 
     def _has_time(self, request: RerankRequest) -> bool:
         deadline = request.call.deadline
@@ -88,7 +90,7 @@ class Fallback:
         now = self._clock.now()
         return replace(request, call=replace(request.call, deadline=now + share(deadline - now, own, rest)))
 
-    def _verdict(self, request: RerankRequest, failures: list[RerankError]) -> RerankError:
+    def _final_error(self, request: RerankRequest, failures: list[RerankError]) -> RerankError:
         attempts = request.call.attempts
         if attempts and not self._has_time(request):
             return _deadline_exceeded(attempts)
@@ -114,7 +116,7 @@ def _deadline_exceeded(attempts: Sequence[Attempt]) -> DeadlineExceeded:
     )
 
 
-class Absent:
+class UnknownTarget:
     """Stands where a name resolves to nothing, so that a fallback behind it still serves."""
 
     def __init__(self, error: RerankError, provider: str, model: str) -> None:

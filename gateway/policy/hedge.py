@@ -13,10 +13,10 @@ from gateway.settings import Settings
 from providers.errors import RerankError
 from providers.types import Backend, Ranking, RerankRequest
 
-SHARE = 0.1
+RATIO = 0.1
 """Extra calls, of all calls, that hedging may cause."""
 
-SAVED = 10.0
+BURST = 10.0
 """Extra calls that a quiet time can save up."""
 
 
@@ -29,7 +29,7 @@ class HedgeSettings(Settings):
 
 
 class HedgeBudget:
-    """At no time more than SHARE of all calls so far are extra. Pure."""
+    """At no time more than RATIO of all calls so far are extra. Pure."""
 
     __slots__ = ("_saved",)
 
@@ -38,7 +38,7 @@ class HedgeBudget:
 
     def called(self) -> None:
         """One call began."""
-        self._saved = min(SAVED, self._saved + SHARE)
+        self._saved = min(BURST, self._saved + RATIO)
 
     def take(self) -> bool:
         """Whether an extra call may be made; if so it is counted."""

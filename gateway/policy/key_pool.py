@@ -70,14 +70,14 @@ class KeyState:
         return before
 
 
-class Keyed(Struct, frozen=True):
+class KeyedBackend(Struct, frozen=True):
     """A backend that calls with one key."""
 
     backend: Backend
     state: KeyState
 
 
-def choose(keys: Sequence[Keyed], now: float, chance: float) -> Keyed | None:
+def choose(keys: Sequence[KeyedBackend], now: float, chance: float) -> KeyedBackend | None:
     """One of the keys that may be used now, by weight; None if there is none."""
     usable = [key for key in keys if key.state.cooldown.until <= now]
     point = chance * sum([key.state.weight for key in usable])
@@ -91,7 +91,7 @@ def choose(keys: Sequence[Keyed], now: float, chance: float) -> Keyed | None:
 class KeyPool:
     """One provider with all its keys. A key that is refused or limited rests alone; the call goes on with the next."""
 
-    def __init__(self, keys: Sequence[Keyed], provider: str, clock: Clock = CLOCK) -> None:
+    def __init__(self, keys: Sequence[KeyedBackend], provider: str, clock: Clock = CLOCK) -> None:
         self.keys = keys
         self._provider = provider
         self._clock = clock
@@ -128,7 +128,7 @@ class KeyPool:
             # An error holds the frames that it went through, this one and the request among them: a cycle otherwise.
             del failure
 
-    def _choose(self, keys: Sequence[Keyed], now: float) -> Keyed | None:
+    def _choose(self, keys: Sequence[KeyedBackend], now: float) -> KeyedBackend | None:
         if len(keys) == 1:
             return keys[0] if keys[0].state.cooldown.until <= now else None
         return choose(keys, now, self._clock.chance())
@@ -175,4 +175,4 @@ def _next_attempt(request: RerankRequest, failure: TargetError) -> None:
         now = monotonic()
         request.call.timings.append(replace(timing, end=now, status=failure.status, error_type=failure.code))
         timing.start = now
-        timing.headers = request.call.propagate() if request.call.propagate else None
+        timing.headers = request.call.attempt_headers() if request.call.attempt_headers else None

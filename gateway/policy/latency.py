@@ -17,7 +17,7 @@ FADING = 10.0
 REMEMBERED = 128
 """Observations from which the 95th percentile is taken."""
 
-ENOUGH = 20
+MIN_SAMPLES = 20
 """Observations before there is a percentile at all."""
 
 
@@ -38,18 +38,18 @@ class Latency:
         self._seen_at = now
         self._newest.append(seconds)
 
-    def cost(self, now: float) -> float:
+    def load_score(self, now: float) -> float:
         """What to compare targets by: the average, fading while nobody refreshes it; 0.0 for a target not seen yet."""
         return self._average * exp((self._seen_at - now) / FADING) if self._average else 0.0
 
     def p95(self) -> float | None:
         """The time within which 95 % of the newest calls were over; None while too few are known."""
-        if len(self._newest) < ENOUGH:
+        if len(self._newest) < MIN_SAMPLES:
             return None
         return sorted(self._newest)[int(0.95 * len(self._newest))]
 
 
-class Observed:
+class LatencyProbe:
     """Tells a Latency how long the calls that went well took."""
 
     def __init__(self, backend: Backend, latency: Latency, clock: Clock = CLOCK) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 import msgspec
 from msgspec.structs import replace
 
-from providers.types import Backend, Input, Ranked, Ranking, RerankRequest, Usage
+from providers.types import Backend, Ranked, Ranking, RerankRequest, TextOrParts, Usage
 
-SIDE_BY_SIDE = 8
+MAX_CONCURRENT_GROUPS = 8
 """Requests at once: enough to fill the local engine's batches, too few to fill its queue alone."""
 
 
-class Pairs:
+class PairwiseFanOut:
     """A backend that also takes pairwise requests. All others pass unchanged."""
 
     def __init__(self, backend: Backend) -> None:
@@ -25,7 +25,7 @@ class Pairs:
         if request.queries is None or len(request.queries) == 1:
             return await self.backend.rerank(request)
         groups = _groups(request.queries)
-        gate = asyncio.Semaphore(SIDE_BY_SIDE)
+        gate = asyncio.Semaphore(MAX_CONCURRENT_GROUPS)
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(self._scored(request, indices, gate)) for indices in groups]
@@ -47,9 +47,9 @@ class Pairs:
             return await self.backend.rerank(replace(request, query=query, queries=[query], documents=documents))
 
 
-def _groups(queries: list[Input]) -> list[list[int]]:
+def _groups(queries: list[TextOrParts]) -> list[list[int]]:
     """The pairs' positions by query."""
-    groups: dict[Input | bytes, list[int]] = {}
+    groups: dict[TextOrParts | bytes, list[int]] = {}
     for index, query in enumerate(queries):
         key = query if isinstance(query, str) else msgspec.json.encode(query)
         groups.setdefault(key, []).append(index)

@@ -8,7 +8,7 @@ from gateway.access.limits import Limit
 from providers.types import Backend, Ranking, RerankRequest
 
 
-class LimitedTarget:
+class RateLimit:
     """A backend behind limits.
 
     Args:
@@ -24,8 +24,8 @@ class LimitedTarget:
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """Rank, if the limits allow it. Raises Limited."""
-        taken = await ticket.take(self._store, self._limits, request)
-        return await ticket.settled(self._store, taken, self.backend.rerank(request))
+        taken = await ticket.reserve(self._store, self._limits, request)
+        return await ticket.run_and_settle(self._store, taken, self.backend.rerank(request))
 
     async def ready(self) -> bool:
         return await self.backend.ready()

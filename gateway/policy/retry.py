@@ -103,7 +103,7 @@ class Retry:
             try:
                 start = monotonic()
                 await self._clock.sleep(wait)
-                request.call.waits.append((start, monotonic()))
+                request.call.upstream_waits.append((start, monotonic()))
                 return await self._backend.rerank(request)
             except (BreakerOpen, Overloaded):
                 break  # The target was not asked again; what it last said counts.

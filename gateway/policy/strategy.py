@@ -23,7 +23,7 @@ class TargetSettings(Settings):
     weight: float = Field(default=1.0, gt=0, le=1000, description="Its share of the calls, for the strategy weighted.")
 
 
-class Choice(Struct, frozen=True):
+class Candidate(Struct, frozen=True):
     """A target that a route can choose."""
 
     step: Step
@@ -31,10 +31,10 @@ class Choice(Struct, frozen=True):
     latency: Latency
 
 
-Order = Callable[[], Sequence[Choice]]
+Order = Callable[[], Sequence[Candidate]]
 
 
-def order_of(strategy: Strategy, choices: Sequence[Choice], clock: Clock = CLOCK) -> Order:
+def selection_policy(strategy: Strategy, choices: Sequence[Candidate], clock: Clock = CLOCK) -> Order:
     """What gives, for each request anew, all choices in the order to try them."""
     if strategy == "ordered" or len(choices) == 1:
         return lambda: choices
@@ -43,7 +43,7 @@ def order_of(strategy: Strategy, choices: Sequence[Choice], clock: Clock = CLOCK
     return lambda: least_latency(choices, clock.now(), clock.chance)
 
 
-def weighted(choices: Sequence[Choice], chance: Callable[[], float]) -> list[Choice]:
+def weighted(choices: Sequence[Candidate], chance: Callable[[], float]) -> list[Candidate]:
     """A random order in which each choice comes first in proportion to its weight, and so on among the others.
 
     Source: Efraimidis and Spirakis, Weighted random sampling with a reservoir, 2006.
@@ -51,12 +51,12 @@ def weighted(choices: Sequence[Choice], chance: Callable[[], float]) -> list[Cho
     return sorted(choices, key=lambda choice: -((1.0 - chance()) ** (1.0 / choice.weight)))
 
 
-def least_latency(choices: Sequence[Choice], now: float, chance: Callable[[], float]) -> list[Choice]:
+def least_latency(choices: Sequence[Candidate], now: float, chance: Callable[[], float]) -> list[Candidate]:
     """The faster of two picked at random, then the others, fastest first.
 
     Source: Mitzenmacher, The power of two choices in randomized load balancing, 2001.
     """
-    order = sorted(choices, key=lambda choice: choice.latency.cost(now))
+    order = sorted(choices, key=lambda choice: choice.latency.load_score(now))
     first = int(chance() * len(order))
     second = (first + 1 + int(chance() * (len(order) - 1))) % len(order)
     best = order.pop(min(first, second))

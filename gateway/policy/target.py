@@ -9,7 +9,7 @@ from time import monotonic
 
 from msgspec.structs import replace
 
-from gateway.policy.verification import believable, verified
+from gateway.policy.verification import believable, verify
 from providers.errors import RerankError, TargetFailed
 from providers.types import Attempt, Backend, Ranking, RerankRequest, Timing
 
@@ -45,11 +45,11 @@ class Target:
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """A verified ranking. Raises RerankError; a fault of our own becomes TargetFailed, so that it falls back."""
-        headers = request.call.propagate() if request.call.propagate else None
+        headers = request.call.attempt_headers() if request.call.attempt_headers else None
         timing = Timing(provider=self.provider, model=self.model, start=monotonic(), headers=headers)
         try:
             ranking = await self.backend.rerank(replace(request, model=self.model, timing=timing))
-            results = verified(ranking.results, request)
+            results = verify(ranking.results, request)
         except RerankError as error:
             self._record(request, timing, error.status, error.message, error.code)
             raise

@@ -13,11 +13,11 @@ from providers.types import Ranked, RerankRequest, Usage
 _INDEX = attrgetter("index")
 _SCORE = attrgetter("relevance_score")
 
-MOST_COUNTED = 10**12
+MAX_COUNT = 10**12
 """More tokens or searches than one answer can stand for."""
 
 
-def verified(results: list[Ranked], request: RerankRequest) -> list[Ranked]:
+def verify(results: list[Ranked], request: RerankRequest) -> list[Ranked]:
     """The results sorted by (-score, index) and cut to `top_n`.
 
     Raises:
@@ -44,10 +44,10 @@ def believable(usage: Usage | None) -> Usage | None:
     if usage is None:
         return None
     known = [count for count in astuple(usage) if count is not None]
-    if not known or (min(known) >= 0 and max(known) <= MOST_COUNTED):
+    if not known or (min(known) >= 0 and max(known) <= MAX_COUNT):
         return usage
     counts = asdict(usage).items()
-    return Usage(**{name: count for name, count in counts if count is not None and 0 <= count <= MOST_COUNTED})
+    return Usage(**{name: count for name, count in counts if count is not None and 0 <= count <= MAX_COUNT})
 
 
 def _sound(results: list[Ranked], count: int) -> bool:

@@ -8,13 +8,13 @@ from gateway.access.counters import Store
 from gateway.access.limits import model_limits
 from gateway.access.prices import FREE, Price, PriceTable, cost_of
 from gateway.config.root import Config
-from gateway.policy.rate_limit import LimitedTarget
+from gateway.policy.rate_limit import RateLimit
 from gateway.policy.target import Cost
 from providers.spec import PureProvider
 from providers.types import Backend
 
 
-class Terms:
+class TargetPricing:
     """Prices and limits of one configuration's targets.
 
     Args:
@@ -36,7 +36,7 @@ class Terms:
     def limited(self, backend: Backend, provider: str, model: str) -> Backend:
         """The backend within the limits of its model; itself where there are none."""
         limits = model_limits(self._config.rate_limits, f"{provider}/{model}")
-        return LimitedTarget(backend, self._store, limits) if limits else backend
+        return RateLimit(backend, self._store, limits) if limits else backend
 
     def prices(self, name: str) -> Sequence[Price | None]:
         """The price of each target that a name leads to; None where it is unknown."""

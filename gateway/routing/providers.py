@@ -12,11 +12,11 @@ from msgspec import Struct
 from gateway.backends.daemon_thread import in_daemon
 from gateway.backends.engine import SOCKET_VARIABLE, open_remote
 from gateway.backends.http import HttpBackend
-from gateway.backends.local import Loading
+from gateway.backends.local import LocalBackend
 from gateway.backends.pure import Passthrough
 from gateway.config.providers import ProviderConfig, local_model
 from gateway.config.root import Config
-from gateway.policy.key_pool import Keyed, KeyPool, KeyState
+from gateway.policy.key_pool import KeyedBackend, KeyPool, KeyState
 from gateway.routing.endpoints import client_settings, score_url_of, timeouts_of, url_of
 from gateway.transport import open_client
 from gateway.transport.base import Client, Timeouts
@@ -27,7 +27,7 @@ from providers.types import Backend
 logger = logging.getLogger(__name__)
 
 
-class Opened(Struct, eq=False):
+class LiveProvider(Struct, eq=False):
     """One provider, opened.
 
     Attributes:
@@ -41,7 +41,7 @@ class Opened(Struct, eq=False):
     settings: ProviderConfig
     answer_bytes: int
     backend: Backend | None = None
-    models: dict[str, Loading] = {}
+    models: dict[str, LocalBackend] = {}
     client: Client | None = None
 
     def resources(self) -> Iterator[Backend]:
@@ -67,25 +67,27 @@ class Opened(Struct, eq=False):
         return 200 <= answer.status < 300
 
 
-def open_providers(config: Config, before: Mapping[str, Opened]) -> dict[str, Opened]:
+def open_providers(config: Config, previous: Mapping[str, LiveProvider]) -> dict[str, LiveProvider]:
     """Every provider of the configuration; those that have not changed are taken over from `before` as they are."""
-    return {name: _opened(config, name, before.get(name)) for name in config.providers}
+    return {name: _opened(config, name, previous.get(name)) for name in config.providers}
 
 
-def _opened(config: Config, name: str, before: Opened | None) -> Opened:
+def _opened(config: Config, name: str, before: LiveProvider | None) -> LiveProvider:
     settings, answer_bytes = config.providers[name], config.limits.answer_bytes
     if before is not None and before.settings == settings and before.answer_bytes == answer_bytes:
         return before
     provider = config.adapter(name)
     if isinstance(provider, HttpProvider):
         client = open_client(client_settings(settings, answer_bytes))
-        return Opened(settings, answer_bytes, _key_pool(name, provider, settings, client), client=client)
+        return LiveProvider(settings, answer_bytes, _key_pool(name, provider, settings, client), client=client)
     if isinstance(provider, LocalProvider):
-        return Opened(settings, answer_bytes, models=_models(_opener(config, name, provider), settings, before))
-    return Opened(settings, answer_bytes, Passthrough(provider))
+        return LiveProvider(
+            settings, answer_bytes, models=_models(_model_opener(config, name, provider), settings, before)
+        )
+    return LiveProvider(settings, answer_bytes, Passthrough(provider))
 
 
-def _opener(config: Config, name: str, provider: LocalProvider) -> Callable[[LocalModel], Awaitable[Backend]]:
+def _model_opener(config: Config, name: str, provider: LocalProvider) -> Callable[[LocalModel], Awaitable[Backend]]:
     """How local models are had: from the engine process if there is one, else by loading them here."""
     socket = os.environ.get(SOCKET_VARIABLE)
     if socket:
@@ -100,13 +102,13 @@ def _opener(config: Config, name: str, provider: LocalProvider) -> Callable[[Loc
 
 
 def _models(
-    opener: Callable[[LocalModel], Awaitable[Backend]], settings: ProviderConfig, before: Opened | None
-) -> dict[str, Loading]:
+    opener: Callable[[LocalModel], Awaitable[Backend]], settings: ProviderConfig, before: LiveProvider | None
+) -> dict[str, LocalBackend]:
     models = {}
     for name, chosen in (settings.models or {}).items():
         model = local_model(name, chosen)
         old = before.models.get(name) if before else None
-        models[name] = old if old is not None and old.model == model else Loading(opener, model)
+        models[name] = old if old is not None and old.model == model else LocalBackend(opener, model)
     return models
 
 
@@ -115,7 +117,7 @@ def _key_pool(name: str, provider: HttpProvider, settings: ProviderConfig, clien
     headers = {header: value.get_secret_value() for header, value in settings.headers.items()}
     return KeyPool(
         [
-            Keyed(HttpBackend(provider, url, key, client, timeouts, headers, name, score_url), state)
+            KeyedBackend(HttpBackend(provider, url, key, client, timeouts, headers, name, score_url), state)
             for key, state in _keys(settings)
         ],
         name,

@@ -36,7 +36,7 @@ class Route(Struct, frozen=True):
         if self.hedge is None or self.budget is None or len(steps) < 2:
             return steps
         first, second, *rest = steps
-        if not second.parts:
+        if not second.time_shares:
             return steps  # What answers at once would always win.
         pair = Hedge(first.backend, second.backend, self.hedge, choices[0].latency, self.budget)
-        return [Step(pair, first.parts + second.parts), *rest]
+        return [Step(pair, first.time_shares + second.time_shares), *rest]

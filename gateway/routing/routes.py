@@ -1,7 +1,7 @@
 """From the configuration to live routes: which policies wrap which target, in which order, is decided here alone.
 
 For one request: Fallback over the steps of the model and its fallbacks; each step is
-LimitedTarget(Retry(Breaker(Target(Bulkhead(KeyPool(HttpBackend) | Deadline(Pairs(local model))))))).
+RateLimit(Retry(Breaker(Target(Bulkhead(KeyPool(HttpBackend) | Deadline(PairwiseFanOut(local model))))))).
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from gateway.access.memory import MemoryStore
-from gateway.backends.local import Loading
+from gateway.backends.local import LocalBackend
 from gateway.backends.pure import Passthrough
 from gateway.config.models import ModelConfig
 from gateway.config.root import Config
 from gateway.errors import UnknownModel
 from gateway.policy.breaker import BreakerState
 from gateway.policy.bulkhead import Bulkhead
-from gateway.policy.fallback import Absent, Step
+from gateway.policy.fallback import Step, UnknownTarget
 from gateway.policy.health_check import HealthCheck
 from gateway.policy.hedge import HedgeBudget
 from gateway.policy.key_pool import KeyState
-from gateway.policy.latency import Latency, Observed
+from gateway.policy.latency import Latency, LatencyProbe
 from gateway.policy.retry import RetryBudget
-from gateway.policy.strategy import Choice, order_of
+from gateway.policy.strategy import Candidate, selection_policy
 from gateway.policy.target import Target
-from gateway.routing.pricing import Terms
-from gateway.routing.providers import Opened, open_providers
+from gateway.routing.pricing import TargetPricing
+from gateway.routing.providers import LiveProvider, open_providers
 from gateway.routing.route import Route
-from gateway.routing.stack import Guarded, _chain, _in_time
+from gateway.routing.stack import TargetState, _in_time, stack
 from gateway.suggestions import LONGEST_NAME, clause, near
 from providers.types import Backend
 
@@ -45,24 +45,24 @@ class Routes:
         terms: the prices and limits of their targets.
     """
 
-    def __init__(self, config: Config, before: Routes | None = None, terms: Terms | None = None) -> None:
+    def __init__(self, config: Config, previous: Routes | None = None, terms: TargetPricing | None = None) -> None:
         self.config = config
-        self.terms = terms or Terms(config, MemoryStore())
-        self.running = 0
-        self._opened: dict[str, Opened] = open_providers(config, before._opened if before else {})
+        self.terms = terms or TargetPricing(config, MemoryStore())
+        self.in_flight = 0
+        self._opened: dict[str, LiveProvider] = open_providers(config, previous._opened if previous else {})
         self._owned = [resource for opened in self._opened.values() for resource in opened.resources()]
-        self._guarded = {name: guarded for name, guarded in _kept(before) if self._is_current(name, guarded)}
-        self._seen: dict[str, Route] = {}
-        self._named: dict[str, Route] = {}
-        self._named = {name: self._configured(name, model) for name, model in config.models.items()}
+        self._states = {name: guarded for name, guarded in _kept(previous) if self._is_current(name, guarded)}
+        self._adhoc_routes: dict[str, Route] = {}
+        self._aliases: dict[str, Route] = {}
+        self._aliases = {name: self._configured(name, model) for name, model in config.models.items()}
         reached = [*config.models, *(fallback for model in config.models.values() for fallback in model.fallbacks)]
-        self._lasting = frozenset(path for name in reached for path in config.paths(name))
-        for path in [path for path in self._guarded if path not in self._lasting]:
+        self._configured_paths = frozenset(path for name in reached for path in config.paths(name))
+        for path in [path for path in self._states if path not in self._configured_paths]:
             self.resolve(path)
         self._checks = [self._check(name, opened) for name, opened in self._opened.items()]
 
     @property
-    def models(self) -> dict[str, dict[str, Loading]]:
+    def models(self) -> dict[str, dict[str, LocalBackend]]:
         """Local models by provider and name, the ones that need loading before they are ready."""
         return {name: opened.models for name, opened in self._opened.items() if opened.models}
 
@@ -74,10 +74,10 @@ class Routes:
 
     def resolve(self, name: str) -> Route:
         """What serves that name; for an unknown one a route that says so (404), with near matches."""
-        route = self._named.get(name) or self._seen.get(name)
+        route = self._aliases.get(name) or self._adhoc_routes.get(name)
         if route is None:
             choices = [self._choice(name)]
-            route = Route(order_of("ordered", choices), [choices[0].step])
+            route = Route(selection_policy("ordered", choices), [choices[0].step])
             self._remember(name, route)
         return route
 
@@ -89,7 +89,7 @@ class Routes:
     def names(self) -> list[str]:
         """All names that can be listed: aliases, then local models; an upstream's own models are not known."""
         local = [f"{provider}/{name}" for provider, models in self.models.items() for name in models]
-        return [*self._named, *local]
+        return [*self._aliases, *local]
 
     def owner(self, name: str) -> str:
         """The provider behind a listed name; the first one's where there are several."""
@@ -102,15 +102,15 @@ class Routes:
         names = self.names()
         return names[0] if len(names) == 1 else None
 
-    def known(self, name: str) -> bool:
+    def is_known(self, name: str) -> bool:
         """Whether that name resolves to something, without saying whether an upstream has that model."""
         return any(self._backend(*_split(path)) is not None for path in self.config.paths(name))
 
     def is_alias(self, name: str) -> bool:
         """Whether the configuration gives that name a meaning of its own."""
-        return name in self._named
+        return name in self._aliases
 
-    def loading(self, *names: str) -> list[Loading]:
+    def local_models(self, *names: str) -> list[LocalBackend]:
         """Every local model, or only those that these names and their fallbacks need."""
         reached = [*names, *(fallback for name in names for fallback in self.fallbacks(name))]
         wanted = {path for name in reached for path in self.config.paths(name)}
@@ -123,7 +123,7 @@ class Routes:
 
     def breakers(self) -> dict[str, BreakerState]:
         """The breaker of every target asked so far, by `provider/model`."""
-        return {name: guarded.breaker for name, guarded in self._guarded.items()}
+        return {name: guarded.breaker for name, guarded in self._states.items()}
 
     def key_states(self) -> dict[tuple[str, str], KeyState]:
         """What is known of the providers' keys, by the provider and the key's name."""
@@ -145,38 +145,38 @@ class Routes:
 
     def _configured(self, name: str, model: ModelConfig) -> Route:
         choices = [self._choice(entry.target, name, entry.weight, model) for entry in model.all_targets]
-        order = order_of(model.strategy, choices)
+        order = selection_policy(model.strategy, choices)
         if model.hedge is not None:
             return Route(order, hedge=model.hedge, budget=HedgeBudget())
         return Route(order, [choice.step for choice in choices] if order() is choices else None)
 
     def _choice(
         self, path: str, shown_as: str | None = None, weight: float = 1.0, model: ModelConfig | None = None
-    ) -> Choice:
+    ) -> Candidate:
         provider, upstream_model = _split(path)
         backend = self._backend(provider, upstream_model)
         if backend is None:
-            return Choice(Step(self._absent(path), parts=0), weight, Latency())
+            return Candidate(Step(self._absent(path), time_shares=0), weight, Latency())
         if isinstance(backend, Passthrough):
             free = Target(backend, provider, upstream_model, shown_as, self.terms.cost(provider, upstream_model))
-            return Choice(Step(free, parts=0), weight, Latency())
+            return Candidate(Step(free, time_shares=0), weight, Latency())
         guarded = self._guard(path, provider, backend)
-        chain = _chain(guarded, provider, upstream_model, shown_as, self.terms)
+        chain = stack(guarded, provider, upstream_model, shown_as, self.terms)
         if model and (model.hedge or model.strategy == "least_latency"):
-            chain = Observed(chain, guarded.latency)
-        return Choice(Step(chain), weight, guarded.latency)
+            chain = LatencyProbe(chain, guarded.latency)
+        return Candidate(Step(chain), weight, guarded.latency)
 
-    def _guard(self, path: str, provider: str, backend: Backend) -> Guarded:
-        if path not in self._guarded:
+    def _guard(self, path: str, provider: str, backend: Backend) -> TargetState:
+        if path not in self._states:
             settings = self._opened[provider].settings
-            self._guarded[path] = Guarded(
+            self._states[path] = TargetState(
                 settings,
                 Bulkhead(_in_time(backend, provider), settings.bulkhead, path),
                 BreakerState(settings.breaker),
                 RetryBudget(settings.retry),
                 Latency(),
             )
-        return self._guarded[path]
+        return self._states[path]
 
     def _backend(self, provider: str, model: str) -> Backend | None:
         opened = self._opened.get(provider)
@@ -184,20 +184,20 @@ class Routes:
             return None
         return opened.models.get(model) or opened.backend
 
-    def _is_current(self, path: str, guarded: Guarded) -> bool:
+    def _is_current(self, path: str, guarded: TargetState) -> bool:
         """Whether a target of the configuration before is the same in this one, down to its connections."""
         provider, model = _split(path)
         opened = self._opened.get(provider)
         return opened is not None and opened.settings is guarded.settings and self._backend(provider, model) is not None
 
-    def _absent(self, name: str) -> Absent:
+    def _absent(self, name: str) -> UnknownTarget:
         provider, slash, model = name[:LONGEST_NAME].partition("/")
         open_ended = [other for other, opened in self._opened.items() if opened.backend]
         meant = near(name, self.names()) + [f"{other}/{model}" for other in near(provider, open_ended) if slash]
         error = UnknownModel(f'unknown model "{name[:LONGEST_NAME]}"{clause(meant)}')
-        return Absent(error, provider, model) if slash else Absent(error, "", provider)
+        return UnknownTarget(error, provider, model) if slash else UnknownTarget(error, "", provider)
 
-    def _check(self, name: str, opened: Opened) -> HealthCheck | None:
+    def _check(self, name: str, opened: LiveProvider) -> HealthCheck | None:
         if opened.settings.health_check is None:
             return None
 
@@ -208,17 +208,17 @@ class Routes:
 
     def _remember(self, name: str, route: Route) -> None:
         if len(name) > LONGEST_NAME:
-            self._guarded.pop(name, None)
+            self._states.pop(name, None)
             return
-        if len(self._seen) >= REMEMBERED_TARGETS:
-            oldest = next(iter(self._seen))
-            del self._seen[oldest]
-            if oldest not in self._lasting:
-                self._guarded.pop(oldest, None)
-        self._seen[name] = route
+        if len(self._adhoc_routes) >= REMEMBERED_TARGETS:
+            oldest = next(iter(self._adhoc_routes))
+            del self._adhoc_routes[oldest]
+            if oldest not in self._configured_paths:
+                self._states.pop(oldest, None)
+        self._adhoc_routes[name] = route
 
 
-def build(config: Config, before: Routes | None = None, terms: Terms | None = None) -> Routes:
+def build(config: Config, previous: Routes | None = None, terms: TargetPricing | None = None) -> Routes:
     """The routes of a configuration. What has not changed since the routes `before` is taken over, with its state.
 
     Args:
@@ -226,7 +226,7 @@ def build(config: Config, before: Routes | None = None, terms: Terms | None = No
         before: the routes of the configuration before, if there was one.
         terms: the prices and limits of its targets; by default, limits are counted for these routes alone.
     """
-    return Routes(config, before, terms)
+    return Routes(config, previous, terms)
 
 
 def _split(path: str) -> tuple[str, str]:
@@ -234,5 +234,5 @@ def _split(path: str) -> tuple[str, str]:
     return provider, model
 
 
-def _kept(before: Routes | None) -> Iterable[tuple[str, Guarded]]:
-    return before._guarded.items() if before else ()
+def _kept(previous: Routes | None) -> Iterable[tuple[str, TargetState]]:
+    return previous._states.items() if previous else ()

@@ -11,12 +11,12 @@ from gateway.access.keys import KeyTable
 from gateway.access.limits import Limit, limits_of
 from gateway.access.memory import MemoryStore
 from gateway.access.meter import Meter
-from gateway.access.usage import Ledger
+from gateway.access.usage import UsageLedger
 from gateway.config.root import Config
-from gateway.routing.pricing import Terms
+from gateway.routing.pricing import TargetPricing
 
 
-class Books:
+class UsageAccounts:
     """The store and the ledger of a running gateway. They outlive a change of the configuration.
 
     Args:
@@ -26,7 +26,7 @@ class Books:
 
     def __init__(self, config: Config, failed: Callable[[], None] = lambda: None) -> None:
         self.store = open_store(config, failed)
-        self.ledger = Ledger(self.store)
+        self.ledger = UsageLedger(self.store)
         self._flushing: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -53,25 +53,25 @@ def open_store(config: Config, failed: Callable[[], None]) -> Store:
     return ValkeyStore(url, config.store.timeout, fail_open=config.store.when_down == "fail_open", failed=failed)
 
 
-def keys_of(config: Config) -> KeyTable | None:
+def build_key_table(config: Config) -> KeyTable | None:
     """The keys of a configuration; None where it asks for none."""
     return KeyTable(config.auth.keys) if config.auth and config.auth.keys else None
 
 
-def meter_of(config: Config, books: Books, terms: Terms) -> Meter | None:
+def build_meter(config: Config, books: UsageAccounts, terms: TargetPricing) -> Meter | None:
     """What counts for that configuration; None where nothing is counted, so that nothing is paid for it."""
     limits = _limits(config)
-    has_keys = keys_of(config) is not None
+    has_keys = build_key_table(config) is not None
     if not limits and not has_keys:
         return None
     return Meter(books.store, books.ledger if has_keys else None, limits, terms.prices)
 
 
-def advice(config: Config) -> str | None:
+def multi_worker_warning(config: Config) -> str | None:
     """What an operator should hear about processes that count apart; None where there is nothing to say."""
     workers = config.server.workers
     models = config.rate_limits.models if config.rate_limits else {}
-    if workers == 1 or config.store or not (models or _limits(config) or keys_of(config)):
+    if workers == 1 or config.store or not (models or _limits(config) or build_key_table(config)):
         return None
     return (
         f"each of the {workers} workers counts for itself, so that callers may take up to {workers} times their limits "

@@ -22,17 +22,17 @@ from providers.spec import HttpProvider
 def telemetry_of(config: Config) -> Telemetry:
     """The telemetry of a configuration, not opened yet. Raises ConfigError for a variable that means nothing."""
     try:
-        return Telemetry(config.telemetry, peers(config), labels(config))
+        return Telemetry(config.telemetry, server_addresses(config), configured_model_names(config))
     except ValueError as error:
         raise ConfigError([Problem("", str(error))]) from None
 
 
-def peers(config: Config) -> dict[str, Peer]:
+def server_addresses(config: Config) -> dict[str, Peer]:
     """Every configured provider as spans name it."""
     return {name: _peer(config, name) for name in config.providers}
 
 
-def labels(config: Config) -> Iterator[str]:
+def configured_model_names(config: Config) -> Iterator[str]:
     """Every model name that the configuration mentions, as callers and as providers say it."""
     for name, model in config.models.items():
         yield name
@@ -45,11 +45,11 @@ def labels(config: Config) -> Iterator[str]:
             yield f"{name}/{model_name}"
 
 
-def loads(routes: Routes) -> Iterator[Reading]:
+def engine_readings(routes: Routes) -> Iterator[Reading]:
     """The queues and batches of the local models."""
     for provider, models in routes.models.items():
         for name, loading in models.items():
-            load, labels = loading.load_of(), (provider, name)
+            load, labels = loading.stats(), (provider, name)
             if load is not None:
                 yield names.QUEUE_TOKENS, labels, load.queued_tokens
                 yield names.BATCHES, labels, load.batches
@@ -58,7 +58,7 @@ def loads(routes: Routes) -> Iterator[Reading]:
                 yield names.BATCH_PADDING, labels, load.padding
 
 
-def states(routes: Routes, label: Callable[[str], str]) -> Iterator[Reading]:
+def breaker_readings(routes: Routes, label: Callable[[str], str]) -> Iterator[Reading]:
     """How many breakers and keys are in which state. Names that only callers wrote share one label."""
     now = monotonic()
     counts: Counter[tuple[str, str, str]] = Counter()

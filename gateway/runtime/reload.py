@@ -15,14 +15,14 @@ from gateway.config import exposure
 from gateway.config.root import Config
 from gateway.errors import ConfigError
 from gateway.routing import routes as routing
-from gateway.routing.pricing import Terms
+from gateway.routing.pricing import TargetPricing
 from gateway.routing.routes import Routes
 from gateway.runtime.service import Service
 from providers.errors import RerankError
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY = 1.0
+POLL_INTERVAL = 1.0
 """Seconds between two looks at the file."""
 
 SETTLED = 0.05
@@ -56,7 +56,7 @@ class Reloader:
         """
         await self.reload(though_equal=False)
         while True:
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_INTERVAL)
             seen = self._look()
             if None not in seen.values() and seen != self._seen:
                 await self.reload()
@@ -113,10 +113,10 @@ class Reloader:
 
     async def _swap(self, config: Config) -> None:
         service, old = self._service, self._service.routes
-        exposure.check(config.server.host, config.server.port, config.server, config.auth)
-        new = routing.build(config, old, Terms(config, service.books.store))
+        exposure.check_listeners(config.server.host, config.server.port, config.server, config.auth)
+        new = routing.build(config, old, TargetPricing(config, service.accounts.store))
         try:
-            for model in new.loading():
+            for model in new.local_models():
                 if not await model.ready():
                     await model.load()
         except BaseException:
@@ -131,7 +131,7 @@ class Reloader:
 async def _close_when_idle(old: Routes, new: Routes, service: Service, before: Iterable[asyncio.Task[None]]) -> None:
     # Still older routes may use what these have taken over from them.
     await asyncio.gather(*before)
-    while old.running and not service.closing:  # noqa: ASYNC110  # requests only count, and need not notify
+    while old.in_flight and not service.closing:  # noqa: ASYNC110  # requests only count, and need not notify
         await asyncio.sleep(_DRAINED_LOOK)
     await old.aclose(new)
 

@@ -10,10 +10,16 @@ from gateway.access.meter import Meter
 from gateway.config.root import Config
 from gateway.policy.fallback import Fallback
 from gateway.routing import routes as routing
-from gateway.routing.pricing import Terms
+from gateway.routing.pricing import TargetPricing
 from gateway.routing.routes import Routes
 from gateway.runtime import accounting
-from gateway.runtime.instruments import labels, loads, peers, states, telemetry_of
+from gateway.runtime.instruments import (
+    breaker_readings,
+    configured_model_names,
+    engine_readings,
+    server_addresses,
+    telemetry_of,
+)
 from gateway.suggestions import LONGEST_NAME
 from gateway.telemetry import names
 from gateway.telemetry.observer import Telemetry
@@ -40,18 +46,18 @@ class Service:
         self.config = config
         self.draining = False
         self.closing = False
-        self.keys = accounting.keys_of(config)
+        self.keys = accounting.build_key_table(config)
         self.telemetry = self._telemetry(config)
-        self.telemetry.watch(lambda: loads(self.routes))
-        self.books = accounting.Books(config, self.telemetry.metrics.single[names.STORE_FAILURES.name].add)
+        self.telemetry.watch(lambda: engine_readings(self.routes))
+        self.accounts = accounting.UsageAccounts(config, self.telemetry.metrics.single[names.STORE_FAILURES.name].add)
         self.meter: Meter | None = None
 
     async def open(self) -> None:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""
-        self.books.open()
-        terms = Terms(self.config, self.books.store)
+        self.accounts.open()
+        terms = TargetPricing(self.config, self.accounts.store)
         self.routes = routing.build(self.config, terms=terms)
-        self.meter = accounting.meter_of(self.config, self.books, terms)
+        self.meter = accounting.build_meter(self.config, self.accounts, terms)
         self.routes.start()
 
     async def load(self, *names: str) -> None:
@@ -60,7 +66,7 @@ class Service:
         Raises:
             NotReady: saying why, for the first that cannot be loaded.
         """
-        for model in self.routes.loading(*names):
+        for model in self.routes.local_models(*names):
             await model.load()
 
     async def rerank(self, request: RerankRequest, fallbacks: Sequence[str] | None = None) -> Ranking:
@@ -75,11 +81,11 @@ class Service:
         """
         routes = self.routes
         chosen = self.fallbacks(request.model, fallbacks)
-        routes.running += 1
+        routes.in_flight += 1
         try:
             return await Fallback(routes.steps([request.model, *chosen])).rerank(request)
         finally:
-            routes.running -= 1
+            routes.in_flight -= 1
 
     async def rerank_for(
         self, caller: Principal, request: RerankRequest, fallbacks: Sequence[str] | None
@@ -103,18 +109,18 @@ class Service:
 
     def replace(self, config: Config, routes: Routes) -> None:
         """Put another configuration in force, from the next request on."""
-        self.config, self.keys, self.routes = config, accounting.keys_of(config), routes
-        self.telemetry.configure(peers(config), labels(config))
-        self.meter = accounting.meter_of(config, self.books, routes.terms)
+        self.config, self.keys, self.routes = config, accounting.build_key_table(config), routes
+        self.telemetry.configure(server_addresses(config), configured_model_names(config))
+        self.meter = accounting.build_meter(config, self.accounts, routes.terms)
         routes.start()
 
     def _telemetry(self, config: Config) -> Telemetry:
         telemetry = telemetry_of(config)
-        telemetry.watch(lambda: states(self.routes, telemetry.known.label))
+        telemetry.watch(lambda: breaker_readings(self.routes, telemetry.known.label))
         return telemetry
 
     async def aclose(self) -> None:
         """Close what `open` opened."""
         self.closing = True
         await asyncio.shield(self.routes.aclose())
-        await self.books.aclose()
+        await self.accounts.aclose()

@@ -17,9 +17,9 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 
 from gateway.api import endpoint, errors, mounts, openapi
 from gateway.api.dialects.unified import dialect as rerank
-from gateway.api.middleware.hosts import Hosts
-from gateway.api.middleware.paths import Forgiving
-from gateway.api.middleware.request_id import Identified
+from gateway.api.middleware.hosts import TrustedHostMiddleware
+from gateway.api.middleware.paths import PathNormalization
+from gateway.api.middleware.request_id import RequestIdMiddleware
 from gateway.api.resources import health, metrics, models, status, usage
 from gateway.config.loader import CONFIG_VARIABLE, read_config
 from gateway.config.root import Config
@@ -103,10 +103,10 @@ def _routes(service: Service) -> list[ControllerRouterHandler]:
 
 def _guarded(app: ASGIApp, direct: ASGIApp, config: Config) -> ASGIApp:
     """What stands before all routes. Middleware of the framework would cost the hot route more."""
-    app = Forgiving(app, dict.fromkeys(rerank.PATHS, direct))
+    app = PathNormalization(app, dict.fromkeys(rerank.PATHS, direct))
     if config.server.allowed_hosts:
-        app = Hosts(app, config.server.allowed_hosts)
-    return Identified(app, rerank.PATHS)
+        app = TrustedHostMiddleware(app, config.server.allowed_hosts)
+    return RequestIdMiddleware(app, rerank.PATHS)
 
 
 def _cors(origins: list[str]) -> CORSConfig | None:

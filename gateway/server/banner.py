@@ -9,7 +9,7 @@ from gateway.config.loader import missing_for_local
 from gateway.config.root import Config
 
 
-def banner(url: str, config: Config) -> str:
+def ready_message(url: str, config: Config) -> str:
     """What a newcomer needs to go on."""
     named = [*config.models, *(f"{name}/{model}" for name, p in config.providers.items() for model in p.models or {})]
     upstreams = [name for name, provider in config.providers.items() if not provider.models]

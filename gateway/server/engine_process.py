@@ -23,7 +23,7 @@ from pathlib import Path
 
 import uvicorn
 
-from gateway.backends.engine import LONGEST, SOCKET_VARIABLE
+from gateway.backends.engine import MAX_CALL_SECONDS, SOCKET_VARIABLE
 from gateway.config.limits import LimitsSettings
 from gateway.config.loader import read_config
 from gateway.config.providers import ProviderConfig
@@ -31,7 +31,7 @@ from gateway.config.root import Config
 from gateway.errors import ConfigError
 from gateway.policy.bulkhead import BulkheadSettings
 from gateway.policy.deadline import DeadlineSettings
-from gateway.runtime.instruments import labels
+from gateway.runtime.instruments import configured_model_names
 from gateway.runtime.service import Service
 from gateway.server import app as application
 from gateway.telemetry import logs, names
@@ -43,7 +43,7 @@ from providers.spec import LocalProvider
 
 logger = logging.getLogger(__name__)
 
-Told = multiprocessing.queues.SimpleQueue[str | None]
+StartupErrors = multiprocessing.queues.SimpleQueue[str | None]
 
 PAUSE = 1.0
 """Seconds between the end of an engine process and the start of the next."""
@@ -51,14 +51,14 @@ PAUSE = 1.0
 STOP_SECONDS = 10.0
 """Seconds that an engine process may take to stop. The workers have stopped before, so nothing is under way."""
 
-LONGEST_PATH = 100
+MAX_PATH = 100
 """Bytes that the path of a Unix socket may have everywhere: 107 on Linux, 103 on macOS."""
 
 _ANY = 2**40
 _SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
-class Silent(Telemetry):
+class ModelTelemetry(Telemetry):
     """Tells what the models have to do, and of no request: the workers do that."""
 
     def open(self) -> None:
@@ -80,10 +80,10 @@ class EngineService(Service):
     """A service that tells of its models only."""
 
     def _telemetry(self, config: Config) -> Telemetry:
-        return Silent(config.telemetry, {}, labels(config))
+        return ModelTelemetry(config.telemetry, {}, configured_model_names(config))
 
 
-class Keeper:
+class EngineSupervisor:
     """Starts the engine process, and starts it again whenever it dies.
 
     Args:
@@ -93,7 +93,7 @@ class Keeper:
         told: hears why a model cannot be loaded.
     """
 
-    def __init__(self, config: Config, path: str | None, socket: str, told: Told) -> None:
+    def __init__(self, config: Config, path: str | None, socket: str, told: StartupErrors) -> None:
         self._arguments = (config, path, socket, told)
         self._stopping = threading.Event()
         self._starting = threading.Lock()
@@ -138,7 +138,7 @@ class Keeper:
 
 
 @contextmanager
-def engine(config: Config, path: str | None, told: Told) -> Iterator[None]:
+def engine(config: Config, path: str | None, told: StartupErrors) -> Iterator[None]:
     """While it lasts, an engine process serves the local models, and processes started meanwhile know where.
 
     A configuration without local models has none.
@@ -148,9 +148,9 @@ def engine(config: Config, path: str | None, told: Told) -> Iterator[None]:
         return
     with tempfile.TemporaryDirectory(prefix="rerank-gateway-engine-") as folder:
         socket = str(Path(folder) / "socket")
-        if len(os.fsencode(socket)) > LONGEST_PATH:
+        if len(os.fsencode(socket)) > MAX_PATH:
             raise OSError(f"{socket} is too long for a socket; set TMPDIR to a shorter folder")
-        keeper = Keeper(config, path, socket, told)
+        keeper = EngineSupervisor(config, path, socket, told)
         os.environ[SOCKET_VARIABLE] = socket
         try:
             yield
@@ -159,7 +159,7 @@ def engine(config: Config, path: str | None, told: Told) -> Iterator[None]:
             keeper.stop()
 
 
-def run(config: Config, path: str | None, socket: str, told: Told, lifeline: Connection) -> None:
+def run(config: Config, path: str | None, socket: str, told: StartupErrors, lifeline: Connection) -> None:
     """The engine process: serve until the other end of the lifeline is closed."""
     os.environ.pop(SOCKET_VARIABLE, None)
     logs.configure(config.telemetry.logs)
@@ -199,7 +199,7 @@ def local_part(config: Config) -> Config:
             if isinstance(config.adapter(name), LocalProvider)
         },
         limits=LimitsSettings(body_bytes=_ANY, documents=_ANY, document_bytes=_ANY, json_depth=200),
-        deadline=DeadlineSettings(default=LONGEST, longest=LONGEST),
+        deadline=DeadlineSettings(default=MAX_CALL_SECONDS, longest=MAX_CALL_SECONDS),
         telemetry=config.telemetry.model_copy(update={"traces": TraceSettings(exporter="none")}),
     )
 

@@ -27,11 +27,11 @@ from providers.errors import RerankError
 EXIT_NOT_LOADED = 3
 """The exit status when a local model cannot be loaded."""
 
-LAST_WORDS = 0.25
+ACCEPT_DRAIN_SECONDS = 0.25
 """Seconds in which connections that are open may still send a request after the listener has closed."""
 
 
-WORKER_SILENCE = 60
+WORKER_HANG_TIMEOUT = 60
 """Seconds a worker may be unresponsive, for example while it imports torch, before it is replaced."""
 
 
@@ -54,7 +54,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop without losing whom the kernel has already let in: uvicorn alone would reset those connections."""
-        last = [connection for bound in sockets or () for connection in _waiting(bound)]
+        last = [connection for bound in sockets or () for connection in _pending_connections(bound)]
         for listener in self.servers:
             listener.close()
         for bound in sockets or ():
@@ -62,7 +62,7 @@ class Server(uvicorn.Server):
         for connection in last:
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
         if not self.force_exit:
-            await asyncio.sleep(LAST_WORDS)
+            await asyncio.sleep(ACCEPT_DRAIN_SECONDS)
         await super().shutdown(sockets)
 
     def _protocol(self) -> asyncio.Protocol:
@@ -70,7 +70,7 @@ class Server(uvicorn.Server):
         return config.http_protocol_class(config=config, server_state=self.server_state, app_state=state)  # type: ignore[call-arg]  # as uvicorn makes it
 
 
-def _waiting(bound: socket.socket) -> Iterator[socket.socket]:
+def _pending_connections(bound: socket.socket) -> Iterator[socket.socket]:
     """The connections that nobody has accepted yet."""
     with suppress(OSError):
         while True:
@@ -106,7 +106,7 @@ class Supervisor(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         """Replace workers that died or hang; stop where one cannot even start."""
         for place, process in enumerate(self.processes):
-            if self.should_exit.is_set() or process.is_alive(timeout=WORKER_SILENCE):
+            if self.should_exit.is_set() or process.is_alive(timeout=WORKER_HANG_TIMEOUT):
                 continue
             process.kill()
             process.join()

@@ -14,11 +14,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from gateway.api.dialects.unified import refusal
 from gateway.api.http import ANSWER
 from gateway.api.request_id import request_id
-from gateway.http1.head import header_lines
-from gateway.http1.write_queue import Outbox, outbox_of
+from gateway.http1.head import encode_headers
+from gateway.http1.write_queue import WriteQueue, write_queue_of
 from providers.types import Call
 
-MOST_HEAD_BYTES = 65_536
+MAX_HEAD_BYTES = 65_536
 """Bytes of request line and headers; a head that comes in one piece of the network may be a little longer."""
 
 HEAD_SECONDS = 20.0
@@ -30,12 +30,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _in_head = False
     _head_bytes = 0
-    _patience: asyncio.TimerHandle | None = None
+    _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
-        self._outbox = outbox_of(self.loop)
-        self._patience = self.loop.call_later(HEAD_SECONDS, transport.close)
+        self._outbox = write_queue_of(self.loop)
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, transport.close)
 
     def eof_received(self) -> None:
         self._outbox.flush()
@@ -47,7 +47,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._be_calm()
+        self._reset_head_timer()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -59,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         cycle = self.cycle
         if cycle is not None and cycle.scope is self.scope:
-            whole = WholeAnswer(cycle, self._outbox)
+            whole = SingleWriteResponse(cycle, self._outbox)
             self.scope["extensions"] = {ANSWER: whole}  # type: ignore[dict-item]  # typed as data only
 
     def data_received(self, data: bytes) -> None:
@@ -69,30 +69,30 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._is_idle():
             # Empty lines begin no request, and uvicorn has stopped its own clock at them.
             self._wait_for_more(0)
-        elif self._patience is not None:
-            self._be_calm()
+        elif self._head_timer is not None:
+            self._reset_head_timer()
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
     def _wait_for_more(self, count: int) -> None:
         self._head_bytes += count
-        if self._head_bytes > MOST_HEAD_BYTES:
+        if self._head_bytes > MAX_HEAD_BYTES:
             self._in_head = False
             self._refuse()
-        elif self._patience is None:
-            self._patience = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
-    def _be_calm(self) -> None:
+    def _reset_head_timer(self) -> None:
         self._head_bytes = 0
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     def _refuse(self) -> None:
-        self._be_calm()
-        message = f"the request's headers are longer than {MOST_HEAD_BYTES} bytes"
-        body = refusal.body(message, "headers_too_large", Call(id=request_id([])))
+        self._reset_head_timer()
+        message = f"the request's headers are longer than {MAX_HEAD_BYTES} bytes"
+        body = refusal.error_body(message, "headers_too_large", Call(id=request_id([])))
         head = (
             b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
             b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
@@ -101,7 +101,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-class WholeAnswer:
+class SingleWriteResponse:
     """Sends a whole JSON answer in one write, together with those of other requests.
 
     The server's own `send` takes an answer in two parts and writes each at once, and every write wakes a caller.
@@ -109,11 +109,11 @@ class WholeAnswer:
 
     __slots__ = ("_cycle", "_outbox")
 
-    def __init__(self, cycle: RequestResponseCycle, outbox: Outbox) -> None:
+    def __init__(self, cycle: RequestResponseCycle, outbox: WriteQueue) -> None:
         self._cycle = cycle
         self._outbox = outbox
 
-    def replaces(self, send: Send) -> bool:
+    def can_replace(self, send: Send) -> bool:
         """Whether it does what that `send` would: nobody has wrapped it, and it need not wait."""
         cycle = self._cycle
         return send == cycle.send and not cycle.flow.write_paused and cycle.scope["method"] != "HEAD"
@@ -125,7 +125,7 @@ class WholeAnswer:
         cycle.keep_alive = cycle.keep_alive and headers.get("connection") != "close"
         if not cycle.keep_alive:
             headers = {**headers, "connection": "close"}
-        self._outbox.put(_write, cycle.transport, _head(status, headers, len(body)), body)
+        self._outbox.enqueue(_write, cycle.transport, _head(status, headers, len(body)), body)
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:
@@ -140,7 +140,7 @@ def _write(transport: asyncio.Transport, head: bytes, body: bytes) -> None:
 
 
 def _head(status: int, headers: Mapping[str, str], length: int) -> bytes:
-    lines = header_lines(headers)
+    lines = encode_headers(headers)
     first = f"HTTP/1.1 {status} {_PHRASES[status]}\r\n"
     return f"{first}content-type: application/json\r\ncontent-length: {length}\r\n{lines}\r\n".encode("latin-1")
 

@@ -19,7 +19,7 @@ import uvicorn
 from gateway.config.root import Config
 from gateway.config.server import AdminSettings, ServerConfig
 from gateway.server import app as application
-from gateway.server.banner import banner
+from gateway.server.banner import ready_message
 from gateway.server.engine_process import engine
 from gateway.server.processes import (
     EXIT_NOT_LOADED,
@@ -36,7 +36,7 @@ BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
 
-def serve(config: Config, path: str | None = None) -> int:
+def serve(config: Config, config_path: str | None = None) -> int:
     """Serve until a signal; `path` is the configuration's file, to be watched. Returns the exit status.
 
     Raises:
@@ -45,10 +45,10 @@ def serve(config: Config, path: str | None = None) -> int:
     with ExitStack() as stack:
         places: list[ServerConfig | AdminSettings | None] = [config.server, config.server.admin]
         bound = [stack.enter_context(listening(place)) for place in places if place]
-        text = banner(address(bound[0], "https" if config.server.tls else "http"), config)
+        text = ready_message(address(bound[0], "https" if config.server.tls else "http"), config)
         serve_here = config.server.workers == 1
         run = one_process if serve_here else several_processes
-        return run(config, bound, text, path)
+        return run(config, bound, text, config_path)
 
 
 def one_process(config: Config, bound: list[socket.socket], text: str, path: str | None) -> int:

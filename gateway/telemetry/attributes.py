@@ -8,9 +8,9 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.telemetry import names
-from gateway.telemetry.exchange import Exchange, Place
+from gateway.telemetry.exchange import AttemptPosition, Exchange
 from gateway.telemetry.names import Convention
-from providers.types import Input, Ranking, RerankRequest, Timing
+from providers.types import Ranking, RerankRequest, TextOrParts, Timing
 
 Found = dict[str, Any]
 
@@ -34,7 +34,7 @@ class Content(Struct, frozen=True):
     characters: int = 1000
 
 
-class Wording:
+class SpanAttributes:
     """A convention, the configured providers, and what may be recorded."""
 
     def __init__(self, convention: Convention, peers: Mapping[str, Peer], content: Content) -> None:
@@ -62,7 +62,7 @@ class Wording:
             found.update(self._outputs(request, ranking))
         return found
 
-    def of_attempt(self, timing: Timing, place: Place) -> Found:
+    def of_attempt(self, timing: Timing, place: AttemptPosition) -> Found:
         """Attributes of one timing."""
         found: Found = {
             names.PROVIDER.name: timing.provider,
@@ -148,7 +148,7 @@ def of_server(exchange: Exchange) -> Found:
     return found
 
 
-def text_of(part: Input, characters: int) -> str:
+def text_of(part: TextOrParts, characters: int) -> str:
     """The text of a query or document, cut; content parts are told by their number only."""
     if not isinstance(part, str):
         return f"[{len(part.content)} content parts]"

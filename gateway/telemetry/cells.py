@@ -31,7 +31,7 @@ Labels = tuple[str, ...]
 Key = tuple[str, Labels]
 
 
-class Cells:
+class MetricStore:
     """The cells of this process.
 
     Attributes:

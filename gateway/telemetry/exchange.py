@@ -75,7 +75,7 @@ class Exchange(Struct, eq=False):
     def close(self) -> None:
         """Nothing more will be done for the caller."""
         self.end = monotonic()
-        self.overhead = self.end - self.start - covered(self.call.waits)
+        self.overhead = self.end - self.start - covered(self.call.upstream_waits)
 
     def headers(self) -> dict[str, str]:
         """What the answer's headers tell of how it came about. Needs `finish`."""
@@ -91,7 +91,7 @@ class Exchange(Struct, eq=False):
         return headers
 
 
-class Place(Struct, frozen=True):
+class AttemptPosition(Struct, frozen=True):
     """Where an attempt stands in its request: the count of earlier attempts on its target, of earlier targets, and
     whether it began while another was still running."""
 
@@ -100,7 +100,7 @@ class Place(Struct, frozen=True):
     hedged: bool
 
 
-def places(timings: list[Timing]) -> list[tuple[Timing, Place]]:
+def places(timings: list[Timing]) -> list[tuple[Timing, AttemptPosition]]:
     """Every attempt in the order of their starts, with its place."""
     seen: dict[tuple[str, str], int] = {}
     placed = []
@@ -109,7 +109,7 @@ def places(timings: list[Timing]) -> list[tuple[Timing, Place]]:
         target = (timing.provider, timing.model)
         retry = seen.get(target, 0)
         fallback = list(seen).index(target) if retry else len(seen)
-        placed.append((timing, Place(retry, fallback, timing.start < busy_until)))
+        placed.append((timing, AttemptPosition(retry, fallback, timing.start < busy_until)))
         seen[target] = retry + 1
         busy_until = max(busy_until, timing.end)
     return placed

@@ -6,8 +6,8 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 from gateway.telemetry import names
-from gateway.telemetry.cells import Cells, Labels
-from gateway.telemetry.exchange import Exchange, Place, places
+from gateway.telemetry.cells import Labels, MetricStore
+from gateway.telemetry.exchange import AttemptPosition, Exchange, places
 from gateway.telemetry.names import OTHER, Metric
 from providers.types import Ranking, Timing, Usage
 
@@ -19,10 +19,10 @@ _NOT_ASKED = frozenset({"cancelled", "breaker_open"})
 
 _OUTCOMES = {"": "ok", "cancelled": "cancelled", "breaker_open": "skipped"}
 
-_ALONE = Place(0, 0, False)
+_ALONE = AttemptPosition(0, 0, False)
 
 
-class Known:
+class LabelAllowlist:
     """The bounded set of names that may be labels: those of the configuration, and the first that were served."""
 
     def __init__(self, configured: Iterable[str] = ()) -> None:
@@ -47,10 +47,10 @@ class Known:
         return name
 
 
-class Single:
+class Scalar:
     """A counter or a gauge."""
 
-    def __init__(self, cells: Cells, metric: Metric) -> None:
+    def __init__(self, cells: MetricStore, metric: Metric) -> None:
         self._cells, self._metric = cells, metric
         self._values = cells.values
         self._index: dict[Labels, int] = {}
@@ -69,10 +69,10 @@ class Single:
         return index
 
 
-class Spread:
+class Histogram:
     """A histogram: a count per bucket, and the sum."""
 
-    def __init__(self, cells: Cells, metric: Metric) -> None:
+    def __init__(self, cells: MetricStore, metric: Metric) -> None:
         self._cells, self._metric = cells, metric
         self._values = cells.values
         self._bounds = metric.buckets
@@ -91,10 +91,14 @@ class Spread:
 class Metrics:
     """All metrics of this process."""
 
-    def __init__(self, cells: Cells, known: Known) -> None:
+    def __init__(self, cells: MetricStore, known: LabelAllowlist) -> None:
         self.cells, self.known = cells, known
-        single = {metric: Single(cells, metric) for metric in names.METRICS if metric.kind != "histogram"}
-        self.requests, self.tries, self.retries = single[names.REQUESTS], single[names.TRIES], single[names.RETRIES]
+        single = {metric: Scalar(cells, metric) for metric in names.METRICS if metric.kind != "histogram"}
+        self.requests, self.tries, self.retries = (
+            single[names.REQUESTS],
+            single[names.ATTEMPTS_METRIC],
+            single[names.RETRIES],
+        )
         self.fallbacks, self.hedges = single[names.FALLBACKS], single[names.HEDGES]
         self.degraded, self.in_flight = single[names.DEGRADED_ANSWERS], single[names.IN_FLIGHT]
         self.tokens, self.search_units, self.cost = (
@@ -104,10 +108,13 @@ class Metrics:
         )
         self.truncated = single[names.TRUNCATED_DOCUMENTS]
         self.single = {metric.name: series for metric, series in single.items()}
-        self.duration, self.own_time = Spread(cells, names.DURATION), Spread(cells, names.OWN_TIME)
-        self.try_duration = Spread(cells, names.TRY_DURATION)
-        self.documents = Spread(cells, names.DOCUMENT_COUNT)
-        self.request_bytes, self.answer_bytes = Spread(cells, names.REQUEST_BYTES), Spread(cells, names.ANSWER_BYTES)
+        self.duration, self.own_time = Histogram(cells, names.DURATION), Histogram(cells, names.OVERHEAD_METRIC)
+        self.try_duration = Histogram(cells, names.ATTEMPT_DURATION)
+        self.documents = Histogram(cells, names.DOCUMENT_COUNT)
+        self.request_bytes, self.answer_bytes = (
+            Histogram(cells, names.REQUEST_BYTES),
+            Histogram(cells, names.ANSWER_BYTES),
+        )
 
     def began(self) -> None:
         self.in_flight.add()
@@ -149,7 +156,7 @@ class Metrics:
             if place.hedged:
                 self.hedges.add((timing.provider, "lost" if timing.error_type else "won"))
 
-    def _attempt(self, timing: Timing, place: Place) -> None:
+    def _attempt(self, timing: Timing, place: AttemptPosition) -> None:
         error = timing.error_type
         model = self.known.label(timing.model) if error else self.known.served(timing.model)
         outcome = _OUTCOMES.get(error, "error")

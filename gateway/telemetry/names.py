@@ -223,20 +223,20 @@ DURATION = Metric(
     buckets=_LATENCY,
     help="Time from a request's headers to its answer.",
 )
-OWN_TIME = Metric(
+OVERHEAD_METRIC = Metric(
     name="rerank_gateway.overhead",
     kind="histogram",
     unit="s",
     buckets=_OWN_TIME,
     help="The gateway's own time in a request that reached a target, without the target's and waits for a retry.",
 )
-TRIES = Metric(
+ATTEMPTS_METRIC = Metric(
     name="rerank_gateway.attempts",
     kind="counter",
     labels=("provider", "model", "outcome", "error_type"),
     help="Attempts on targets. `outcome` is ok, error, cancelled, or skipped by an open breaker.",
 )
-TRY_DURATION = Metric(
+ATTEMPT_DURATION = Metric(
     name="rerank_gateway.attempt.duration",
     kind="histogram",
     unit="s",
@@ -358,7 +358,8 @@ RELOADS = Metric(
 INFO = Metric(name="rerank_gateway.info", kind="gauge", labels=("version",), help="Workers of that version that run.")
 
 METRICS = (
-    REQUESTS, DURATION, OWN_TIME, TRIES, TRY_DURATION, RETRIES, FALLBACKS, HEDGES, DEGRADED_ANSWERS, IN_FLIGHT,
+    REQUESTS, DURATION, OVERHEAD_METRIC, ATTEMPTS_METRIC, ATTEMPT_DURATION, RETRIES, FALLBACKS, HEDGES,
+    DEGRADED_ANSWERS, IN_FLIGHT,
     DOCUMENT_COUNT, REQUEST_BYTES, ANSWER_BYTES, TOKENS, SEARCH_UNITS, COST, TARGET_STATE, KEY_STATE, QUEUE_TOKENS,
     BATCHES, BATCH_TEXTS, BATCH_TOKENS, BATCH_PADDING, TRUNCATED_DOCUMENTS, STORE_FAILURES, RELOADS, INFO,
 )  # fmt: skip

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from gateway.telemetry import context, names, setup
 from gateway.telemetry.attributes import Peer
-from gateway.telemetry.cells import Cells, Key, Labels, folder_of
+from gateway.telemetry.cells import Key, Labels, MetricStore, folder_of
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.logs import RequestLog
-from gateway.telemetry.metrics import Known, Metrics
-from gateway.telemetry.settings import TelemetrySettings, choose
+from gateway.telemetry.metrics import LabelAllowlist, Metrics
+from gateway.telemetry.settings import TelemetrySettings, resolve
 from providers.types import Call
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ class Telemetry:
     """
 
     def __init__(self, settings: TelemetrySettings, peers: Mapping[str, Peer], models: Iterable[str]) -> None:
-        self._choices = choose(settings, os.environ)
+        self._choices = resolve(settings, os.environ)
         self._peers = dict(peers)
-        self.cells = Cells(folder_of(os.environ))
-        self.known = Known(models)
+        self.cells = MetricStore(folder_of(os.environ))
+        self.known = LabelAllowlist(models)
         self.metrics = Metrics(self.cells, self.known)
         self.log = RequestLog(settings.logs, settings.content) if settings.logs.requests else None
         self.traces: Traces | None = None
@@ -130,7 +130,7 @@ class Telemetry:
         exchange.trace_id = trace.trace_id
         call.headers["traceparent"] = trace.traceparent(trace.rerank_span)
         if trace.sampled:
-            call.propagate = _propagation(trace, call)
+            call.attempt_headers = _propagation(trace, call)
 
     async def _keep_fresh(self) -> None:
         while True:
@@ -141,7 +141,7 @@ class Telemetry:
 def _propagation(trace: context.Trace, call: Call) -> Callable[[], dict[str, str]]:
     """What makes the headers of each attempt: the call's, with a span of the attempt's own as the parent."""
 
-    def propagate() -> dict[str, str]:
+    def attempt_headers() -> dict[str, str]:
         return {**call.headers, "traceparent": trace.traceparent(context.new_span_id())}
 
-    return propagate
+    return attempt_headers

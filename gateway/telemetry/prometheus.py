@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from gateway.telemetry import names
-from gateway.telemetry.cells import Cells, Key, Labels
+from gateway.telemetry.cells import Key, Labels, MetricStore
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric as Family
 
 
-def exposition(cells: Cells, accept: str) -> tuple[bytes, str]:
+def exposition(cells: MetricStore, accept: str) -> tuple[bytes, str]:
     """The body of /metrics and its content type, in the format that the `Accept` header asks for."""
     from prometheus_client import CollectorRegistry
     from prometheus_client.exposition import choose_encoder

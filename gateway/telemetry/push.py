@@ -27,7 +27,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from gateway.telemetry import names
-from gateway.telemetry.cells import Cells, Labels
+from gateway.telemetry.cells import Labels, MetricStore
 
 CLOSE_SECONDS = 2.0
 
@@ -35,7 +35,7 @@ CLOSE_SECONDS = 2.0
 class Push:
     """A thread that exports every `interval` seconds, and once more at the end."""
 
-    def __init__(self, exporter: MetricExporter, resource: Resource, cells: Cells, interval: float) -> None:
+    def __init__(self, exporter: MetricExporter, resource: Resource, cells: MetricStore, interval: float) -> None:
         self._exporter, self._resource, self._cells, self._interval = exporter, resource, cells, interval
         self._start = time.time_ns()
         self._over = threading.Event()
@@ -58,7 +58,7 @@ class Push:
         self._exporter.export(snapshot(self._cells, self._resource, self._start))
 
 
-def snapshot(cells: Cells, resource: Resource, start: int) -> MetricsData:
+def snapshot(cells: MetricStore, resource: Resource, start: int) -> MetricsData:
     """All series of this process, cumulative since `start` (nanoseconds since 1970)."""
     grouped: dict[str, list[tuple[Labels, list[float]]]] = {}
     for (name, labels), values in cells.own().items():

@@ -94,7 +94,7 @@ class TelemetrySettings(Settings):
     content: ContentSettings = ContentSettings()
 
 
-class Choices(Struct, frozen=True, kw_only=True):
+class Resolved(Struct, frozen=True, kw_only=True):
     """The settings with the environment applied: what is written in the file wins, then the variable, then the default.
 
     Attributes:
@@ -115,11 +115,11 @@ class Choices(Struct, frozen=True, kw_only=True):
     hide_outputs: bool
 
 
-def choose(settings: TelemetrySettings, environ: Mapping[str, str]) -> Choices:
+def resolve(settings: TelemetrySettings, environ: Mapping[str, str]) -> Resolved:
     """Apply the environment. Raises ValueError for a variable with a value that means nothing."""
     disabled = _flag(environ, "OTEL_SDK_DISABLED")
     content = settings.content.in_spans
-    return Choices(
+    return Resolved(
         settings=settings,
         traces="none" if disabled else _exporter(settings, environ, "TRACES", settings.traces.exporter),
         traces_protocol=_protocol(settings, environ, "TRACES"),

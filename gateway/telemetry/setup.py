@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from gateway.telemetry import names
-from gateway.telemetry.attributes import Content, Peer, Wording
-from gateway.telemetry.cells import Cells
-from gateway.telemetry.settings import Choices
+from gateway.telemetry.attributes import Content, Peer, SpanAttributes
+from gateway.telemetry.cells import MetricStore
+from gateway.telemetry.settings import Resolved
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gateway.telemetry.traces import Traces
 
 
-def open_traces(choices: Choices, peers: Mapping[str, Peer]) -> Traces | None:
+def open_traces(choices: Resolved, peers: Mapping[str, Peer]) -> Traces | None:
     """What makes spans; None if they go nowhere. Starts a thread."""
     if choices.traces == "none":
         return None
@@ -36,7 +36,7 @@ def open_traces(choices: Choices, peers: Mapping[str, Peer]) -> Traces | None:
     return Traces(BatchSpanProcessor(exporter), resource(choices), wording(choices, peers), ratio)
 
 
-def open_push(choices: Choices, cells: Cells) -> Push | None:
+def open_push(choices: Resolved, cells: MetricStore) -> Push | None:
     """What sends metrics; None if they are only fetched. Starts a thread."""
     if choices.metrics == "none":
         return None
@@ -48,7 +48,7 @@ def open_push(choices: Choices, cells: Cells) -> Push | None:
     return Push(exporter, resource(choices), cells, choices.interval)
 
 
-def wording(choices: Choices, peers: Mapping[str, Peer]) -> Wording:
+def wording(choices: Resolved, peers: Mapping[str, Peer]) -> SpanAttributes:
     """How spans are worded, and what they may hold."""
     settings = choices.settings.content
     content = Content(
@@ -57,10 +57,10 @@ def wording(choices: Choices, peers: Mapping[str, Peer]) -> Wording:
         documents=settings.documents,
         characters=settings.characters,
     )
-    return Wording(names.CONVENTIONS[choices.conventions], peers, content)
+    return SpanAttributes(names.CONVENTIONS[choices.conventions], peers, content)
 
 
-def resource(choices: Choices) -> Resource:
+def resource(choices: Resolved) -> Resource:
     """What every span and metric says of this process: the variables', then the file's."""
     from opentelemetry.sdk.resources import Resource
 
@@ -73,7 +73,7 @@ def resource(choices: Choices) -> Resource:
     return found.merge(Resource({**settings.resource, **({"service.name": named} if named else {})}))
 
 
-def _exporter(choices: Choices, signal: str) -> Any:
+def _exporter(choices: Resolved, signal: str) -> Any:
     otlp = choices.settings.otlp
     grpc = (choices.traces_protocol if signal == "traces" else choices.metrics_protocol) == "grpc"
     arguments: dict[str, Any] = {}

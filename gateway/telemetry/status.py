@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from gateway.telemetry import names
-from gateway.telemetry.cells import Cells, Key, Labels
+from gateway.telemetry.cells import Key, Labels, MetricStore
 from gateway.telemetry.names import Metric
 
 Series = Mapping[Key, list[float]]
@@ -67,7 +67,7 @@ class Figures(Struct):
 _WORST_FIRST = ("open", "half_open", "closed", "rejected", "cooling", "ok")
 
 
-def figures(cells: Cells) -> Figures:
+def figures(cells: MetricStore) -> Figures:
     """The figures of this moment."""
     series = cells.read()
     keys = sorted(_states(names.KEY_STATE, series).items())
@@ -75,11 +75,11 @@ def figures(cells: Cells) -> Figures:
     requests = {"ok": 0, "error": 0, "cancelled": 0}
     for labels, values in _of(names.REQUESTS, series):
         requests[labels[3]] += int(values[0])
-    overhead = series.get((names.OWN_TIME.name, ()))
+    overhead = series.get((names.OVERHEAD_METRIC.name, ()))
     return Figures(
         in_flight=int(series.get((names.IN_FLIGHT.name, ()), [0.0])[0]),
         requests=requests,
-        overhead_ms=percentiles(names.OWN_TIME, overhead) if overhead else Percentiles(),
+        overhead_ms=percentiles(names.OVERHEAD_METRIC, overhead) if overhead else Percentiles(),
         targets=_targets(series),
         keys=[KeyStatus(labels[0], labels[1], state) for labels, state in keys],
         queues=[QueueStatus(labels[0], labels[1], int(values[0])) for labels, values in queues],
@@ -107,14 +107,14 @@ def _percentile(bounds: tuple[float, ...], counts: list[float], share: float) ->
 
 def _targets(series: Series) -> list[TargetStatus]:
     found: dict[Labels, TargetStatus] = {}
-    for (provider, model, outcome, _), values in _of(names.TRIES, series):
+    for (provider, model, outcome, _), values in _of(names.ATTEMPTS_METRIC, series):
         if outcome in ("ok", "error"):
             target = found.setdefault((provider, model), TargetStatus(provider, model))
             target.attempts += int(values[0])
             target.errors += int(values[0]) if outcome == "error" else 0
-    for labels, values in _of(names.TRY_DURATION, series):
+    for labels, values in _of(names.ATTEMPT_DURATION, series):
         if labels in found:
-            found[labels].latency_ms = percentiles(names.TRY_DURATION, values)
+            found[labels].latency_ms = percentiles(names.ATTEMPT_DURATION, values)
     for labels, state in _states(names.TARGET_STATE, series).items():
         found.setdefault(labels, TargetStatus(labels[0], labels[1])).state = state
     return [found[labels] for labels in sorted(found)]

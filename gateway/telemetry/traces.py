@@ -30,9 +30,9 @@ from opentelemetry.trace import (
 )
 
 from gateway.telemetry import attributes, names
-from gateway.telemetry.attributes import Wording
+from gateway.telemetry.attributes import SpanAttributes
 from gateway.telemetry.context import Parent, Trace, new_span_id, new_trace_id
-from gateway.telemetry.exchange import Exchange, Place, places
+from gateway.telemetry.exchange import AttemptPosition, Exchange, places
 from gateway.telemetry.names import SpanName
 from providers.types import Timing
 
@@ -56,7 +56,9 @@ class Traces:
         ratio: share of traces that begin here and are recorded; None is OTEL_TRACES_SAMPLER's choice.
     """
 
-    def __init__(self, processor: SpanProcessor, resource: Resource, wording: Wording, ratio: float | None) -> None:
+    def __init__(
+        self, processor: SpanProcessor, resource: Resource, wording: SpanAttributes, ratio: float | None
+    ) -> None:
         self._resource = _Hashed(resource)
         self._processor = processor
         self._wording = wording
@@ -103,7 +105,7 @@ class Traces:
         for timing, place in places(exchange.call.timings):
             self._attempt(tree, timing, place, rerank)
 
-    def _attempt(self, tree: _Tree, timing: Timing, place: Place, rerank: SpanContext) -> None:
+    def _attempt(self, tree: _Tree, timing: Timing, place: AttemptPosition, rerank: SpanContext) -> None:
         found = self._wording.of_attempt(timing, place)
         kind = names.ATTEMPT_SPAN if names.ADDRESS.name in found else _INSIDE
         span_id = _span_of(timing.headers)

@@ -13,14 +13,14 @@ import aiohttp
 from msgspec.structs import replace
 
 from gateway.transport.base import ClientSettings, Response, Timeouts
-from gateway.transport.error_map import Sentences, translate
+from gateway.transport.error_map import ErrorMap, translate
 from gateway.transport.network import host_of, proxy_of, system_reason, tls_context
 from providers.errors import AnswerBroken, BadAnswer, TargetTimeout, Unreachable
 
 _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 """What a stale connection looks like. ClientConnectorError, a subclass, is one that never stood."""
 
-_SENTENCES: Sentences = (
+_ERROR_MAP: ErrorMap = (
     (aiohttp.ConnectionTimeoutError, TargetTimeout, "no connection to {host} within {connect:g} s"),
     (aiohttp.SocketTimeoutError, TargetTimeout, "nothing came from {host} for {read:g} s"),
     (TimeoutError, TargetTimeout, "no complete answer from {host} within {total:.3g} s"),
@@ -74,7 +74,7 @@ class AiohttpClient:
             if _has_begun(error):
                 error = aiohttp.ClientPayloadError()
             # asyncio.TimeoutError is an OSError since Python 3.11.
-            raise translate(error, _SENTENCES, url, timeouts, _reason(error)) from error
+            raise translate(error, _ERROR_MAP, url, timeouts, _reason(error)) from error
 
     async def aclose(self) -> None:
         """See Client."""

@@ -10,14 +10,14 @@ from typing import Any
 import httpx
 
 from gateway.transport.base import ClientSettings, Response, Timeouts
-from gateway.transport.error_map import Sentences, translate
+from gateway.transport.error_map import ErrorMap, translate
 from gateway.transport.network import host_of, system_reason, tls_context
 from providers.errors import AnswerBroken, BadAnswer, TargetTimeout, Unreachable
 
 _BROKEN = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 """What a stale connection looks like."""
 
-_SENTENCES: Sentences = (
+_ERROR_MAP: ErrorMap = (
     (httpx.ConnectTimeout, TargetTimeout, "no connection to {host} within {connect:g} s"),
     (httpx.PoolTimeout, TargetTimeout, "no free connection to {host} within {pool:g} s"),
     (httpx.TimeoutException, TargetTimeout, "nothing came from {host} for {read:g} s"),
@@ -48,7 +48,7 @@ class HttpxClient:
             async with asyncio.timeout(timeouts.total):
                 return await self._send(method, url, headers, body, _limits(timeouts), seen)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            ours = translate(error, _SENTENCES, url, timeouts, _reason(error))
+            ours = translate(error, _ERROR_MAP, url, timeouts, _reason(error))
             if isinstance(ours, Unreachable) and (seen.answered or _is_no_http(error)):
                 ours = AnswerBroken(ours.message)
             raise ours from error

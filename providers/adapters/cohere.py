@@ -14,8 +14,8 @@ from msgspec.json import Decoder
 from providers.spec import JSON, HttpProvider
 from providers.types import Ranked, Ranking, RerankRequest, Usage
 from providers.wire.errors import error_message
-from providers.wire.fields import limit, present
-from providers.wire.results import counted, read
+from providers.wire.fields import effective_top_n, without_nulls
+from providers.wire.results import decode_response, known_usage
 
 
 class _Counts(Struct):
@@ -41,19 +41,19 @@ _ANSWER = Decoder(_Answer)
 
 
 def encode(request: RerankRequest) -> JSON:
-    return present(
+    return without_nulls(
         model=request.model,
         query=request.query,
         documents=request.documents,
-        top_n=limit(request),
+        top_n=effective_top_n(request),
         max_tokens_per_doc=request.max_tokens_per_doc,
         priority=request.priority,
     )
 
 
 def decode(body: bytes, request: RerankRequest) -> Ranking:
-    answer = read(body, _ANSWER)
-    return Ranking(results=answer.results, usage=counted(_usage(answer.meta or _Meta())), id=answer.id)
+    answer = decode_response(body, _ANSWER)
+    return Ranking(results=answer.results, usage=known_usage(_usage(answer.meta or _Meta())), id=answer.id)
 
 
 def _usage(meta: _Meta) -> Usage:

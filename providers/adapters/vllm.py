@@ -14,8 +14,8 @@ from msgspec.json import Decoder
 from providers.spec import JSON, HttpProvider, ScoreApi
 from providers.types import Ranked, Ranking, RerankRequest, Usage
 from providers.wire.errors import error_message
-from providers.wire.fields import limit, passed, present
-from providers.wire.results import counted, read
+from providers.wire.fields import effective_top_n, vendor_fields, without_nulls
+from providers.wire.results import decode_response, known_usage
 
 _EXTRAS = (
     "truncate_prompt_tokens",
@@ -52,39 +52,39 @@ _SCORES = Decoder(_Scores)
 
 
 def encode(request: RerankRequest) -> JSON:
-    return present(
+    return without_nulls(
         model=request.model,
         query=request.query,
         documents=request.documents,
-        top_n=limit(request),
+        top_n=effective_top_n(request),
         max_tokens_per_doc=request.max_tokens_per_doc,
         priority=request.priority,
         # Without it a pair longer than the model's limit fails the whole call; -1 cuts it at that limit.
         truncate_prompt_tokens=-1,
-    ) | passed(request, _EXTRAS)
+    ) | vendor_fields(request, _EXTRAS)
 
 
 def encode_score(request: RerankRequest) -> JSON:
     queries = request.queries or [request.query]
-    return present(
+    return without_nulls(
         model=request.model,
         # `text_1` and `text_2` are the oldest names, which every version takes. They want text as it is when it is one.
         text_1=queries[0] if len(queries) == 1 else queries,
         text_2=request.documents,
         priority=request.priority,
         truncate_prompt_tokens=-1,
-    ) | passed(request, _EXTRAS)
+    ) | vendor_fields(request, _EXTRAS)
 
 
 def decode_score(body: bytes, request: RerankRequest) -> Ranking:
     answer = _SCORES.decode(body)
     results = [Ranked(row.index, row.score) for row in answer.data]
-    return Ranking(results=results, usage=counted(answer.usage), id=answer.id)
+    return Ranking(results=results, usage=known_usage(answer.usage), id=answer.id)
 
 
 def decode(body: bytes, request: RerankRequest) -> Ranking:
-    answer = read(body, _ANSWER)
-    return Ranking(results=answer.results, usage=counted(answer.usage), id=answer.id)
+    answer = decode_response(body, _ANSWER)
+    return Ranking(results=answer.results, usage=known_usage(answer.usage), id=answer.id)
 
 
 PROVIDER = HttpProvider(

@@ -14,8 +14,8 @@ from msgspec.json import Decoder
 from providers.spec import JSON, HttpProvider
 from providers.types import Ranked, Ranking, RerankRequest, Usage
 from providers.wire.errors import error_message
-from providers.wire.fields import limit, passed, present
-from providers.wire.results import counted, read
+from providers.wire.fields import effective_top_n, vendor_fields, without_nulls
+from providers.wire.results import decode_response, known_usage
 
 _EXTRAS = ("truncation",)
 
@@ -30,18 +30,18 @@ _ANSWER = Decoder(_Answer)
 
 
 def encode(request: RerankRequest) -> JSON:
-    return present(
+    return without_nulls(
         model=request.model,
         query=request.query,
         documents=request.documents,
-        top_k=limit(request),
+        top_k=effective_top_n(request),
         return_documents=False,
-    ) | passed(request, _EXTRAS)
+    ) | vendor_fields(request, _EXTRAS)
 
 
 def decode(body: bytes, request: RerankRequest) -> Ranking:
-    answer = read(body, _ANSWER)
-    return Ranking(results=answer.data, usage=counted(answer.usage), id=answer.id)
+    answer = decode_response(body, _ANSWER)
+    return Ranking(results=answer.data, usage=known_usage(answer.usage), id=answer.id)
 
 
 PROVIDER = HttpProvider(

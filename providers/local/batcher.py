@@ -24,7 +24,7 @@ PRIORITY_UNIT = 100
 """A request of priority p is charged 1 + p / 100 times its tokens."""
 
 
-class Text:
+class QueuedInput:
     """One input in the queue or in a batch, wanted by one or more jobs."""
 
     __slots__ = ("jobs", "key", "size", "stamp", "taken", "tokens")
@@ -56,7 +56,7 @@ class Job:
     def __init__(self, done: Callable[[Job, RerankError | None], None]) -> None:
         self.done = done
         self.places: dict[bytes, list[int]] = {}
-        self.texts: set[Text] = set()
+        self.texts: set[QueuedInput] = set()
         self.rows: list[Any] = []
         self.tokens = 0
         self.submitted = self.compute = self.waited = 0.0
@@ -84,7 +84,9 @@ def exact(size: int) -> int:
     return size
 
 
-def take(waiting: Sequence[Text], budget: int, window: int = 0, width: Callable[[int], int] = exact) -> list[Text]:
+def next_batch(
+    waiting: Sequence[QueuedInput], budget: int, window: int = 0, width: Callable[[int], int] = exact
+) -> list[QueuedInput]:
     """The next batch. Pure.
 
     Args:
@@ -107,7 +109,7 @@ def take(waiting: Sequence[Text], budget: int, window: int = 0, width: Callable[
     return near[low : high + 1]
 
 
-def _near(waiting: Sequence[Text], window: int) -> Iterable[Text]:
+def _near(waiting: Sequence[QueuedInput], window: int) -> Iterable[QueuedInput]:
     """The front of the queue, as far as it may share a batch with the leader."""
     total = 0
     for text in waiting:
@@ -148,11 +150,11 @@ class Batcher:
         self.budget, self.limit = budget, limit
         self._model, self._ahead, self._clock = model, ahead, clock
         self._wake = threading.Condition()
-        self._waiting: list[Text] = []
-        self._known: dict[bytes, Text] = {}
+        self._waiting: list[QueuedInput] = []
+        self._known: dict[bytes, QueuedInput] = {}
         self._jobs: set[Job] = set()
         self._now = 0.0
-        self.started: tuple[list[Text], Any, float] | None = None
+        self.started: tuple[list[QueuedInput], Any, float] | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
         self.queued = 0
@@ -199,15 +201,15 @@ class Batcher:
             self._thread.join()
         self._fail(set(self._jobs), NotReady("the local model was closed"))
 
-    def _joined(self, job: Job, tokens: Tokens, key: bytes) -> Text:
+    def _joined(self, job: Job, tokens: Tokens, key: bytes) -> QueuedInput:
         """The text that is already queued or computed for somebody else, or a new one."""
-        text = self._known.setdefault(key, Text(tokens, key))
+        text = self._known.setdefault(key, QueuedInput(tokens, key))
         text.jobs.append(job)
         job.texts.add(text)
         job.tokens += text.size
         return text
 
-    def _stamp(self, wanted: list[Text], charge: float) -> None:
+    def _stamp(self, wanted: list[QueuedInput], charge: float) -> None:
         """Queue what is new. What somebody already waits for is served as early as the hastier of the two would be."""
         stamp = self._now
         for text in sorted(wanted, key=lambda text: -text.size):
@@ -229,7 +231,7 @@ class Batcher:
         self.queued -= sum(text.size for text in self._waiting if not text.jobs)
         self._waiting = [text for text in self._waiting if text.jobs]
 
-    def _forget(self, text: Text) -> None:
+    def _forget(self, text: QueuedInput) -> None:
         """Nobody can join it any more. Its key may already be another's: of one that came when nobody wanted this."""
         if self._known.get(text.key) is text:
             del self._known[text.key]
@@ -253,9 +255,9 @@ class Batcher:
             before, self.started = self.started, None
             self._finish(*before)
 
-    def _next(self) -> list[Text]:
+    def _next(self) -> list[QueuedInput]:
         with self._wake:
-            batch = take(self._waiting, self.budget, self._window(), self._model.width)
+            batch = next_batch(self._waiting, self.budget, self._window(), self._model.width)
             if batch:
                 # The clock stands at the text served, not at the batch's last: who comes now is not put behind a batch.
                 self._now = max(self._now, self._waiting[0].stamp)
@@ -269,14 +271,14 @@ class Batcher:
         """Half a budget for every other request: about a round of all of them, in which like lengths can be found."""
         return (len(self._jobs) - 1) * self.budget // 2 or self.budget
 
-    def _launched(self, batch: list[Text]) -> tuple[list[Text], Any, float]:
+    def _launched(self, batch: list[QueuedInput]) -> tuple[list[QueuedInput], Any, float]:
         start = self._clock()
         try:
             return batch, self._model.launch([text.tokens for text in batch]), start
         except Exception as error:
             return batch, error, start
 
-    def _finish(self, batch: list[Text], handle: Any, start: float) -> None:
+    def _finish(self, batch: list[QueuedInput], handle: Any, start: float) -> None:
         try:
             if isinstance(handle, Exception):
                 raise handle
@@ -288,7 +290,7 @@ class Batcher:
         else:
             self._deliver(rows, self._clock() - start)
 
-    def _halve(self, batch: list[Text]) -> None:
+    def _halve(self, batch: list[QueuedInput]) -> None:
         """Out of memory: go on with half of it, and with half as large batches from here on."""
         size = max(text.size for text in batch)
         if len(batch) == 1:
@@ -298,7 +300,7 @@ class Batcher:
         for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
             self._finish(*self._launched(half))
 
-    def _deliver(self, rows: dict[Text, Any], seconds: float) -> None:
+    def _deliver(self, rows: dict[QueuedInput, Any], seconds: float) -> None:
         tokens = sum(text.size for text in rows)
         self._measure(tokens, seconds)
         self.batches += 1
@@ -322,7 +324,7 @@ class Batcher:
         for job in complete:
             job.done(job, None)
 
-    def _broken(self, batch: list[Text], sentence: str) -> None:
+    def _broken(self, batch: list[QueuedInput], sentence: str) -> None:
         self._fail({job for text in batch for job in text.jobs}, TargetFailed(sentence))
 
     def _fail(self, jobs: set[Job], error: RerankError) -> None:

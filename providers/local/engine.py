@@ -13,7 +13,7 @@ from msgspec import Struct
 from providers.errors import InvalidRequest, NotReady, Overloaded, RerankError, TargetFailed, TargetTimeout, Unsupported
 from providers.local.batcher import Batcher, Job
 from providers.local.tokens import Encoded
-from providers.types import Load, Ranked, Ranking, RerankRequest, Usage
+from providers.types import EngineStats, Ranked, Ranking, RerankRequest, Usage
 
 TOKENISERS = 2
 """Threads that tokenise: a second, so that a small request need not wait for a huge one's texts."""
@@ -78,10 +78,10 @@ class Engine:
     async def ready(self) -> bool:
         return self._batcher.alive
 
-    def load(self) -> Load:
+    def load(self) -> EngineStats:
         """What waits, and what was computed since the start."""
         batcher = self._batcher
-        return Load(
+        return EngineStats(
             queued_tokens=batcher.queued + self._reserved,
             batches=batcher.batches,
             texts=batcher.texts,

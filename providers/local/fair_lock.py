@@ -7,7 +7,7 @@ from collections import deque
 from types import TracebackType
 
 
-class Turns:
+class FairLock:
     """A context manager for threads. A plain Lock may give one thread all the turns."""
 
     def __init__(self) -> None:

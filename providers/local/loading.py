@@ -17,7 +17,7 @@ from transformers.utils import logging as progress
 from providers.errors import NotReady, RerankError
 from providers.local.batcher import Batcher
 from providers.local.engine import Engine
-from providers.local.model import Crosser, Embedder
+from providers.local.model import CrossEncoderModel, EmbeddingModel
 from providers.local.source import fetch
 from providers.local.templates import template_for
 from providers.spec import LocalModel
@@ -48,10 +48,10 @@ def open_engine(settings: LocalModel) -> Backend:
     return Engine(loaded, batcher)
 
 
-def load(settings: LocalModel) -> Crosser | Embedder:
+def load(settings: LocalModel) -> CrossEncoderModel | EmbeddingModel:
     """The model on its device, in its number format. Raises NotReady, or whatever the libraries raise."""
     folder = fetch(settings)
-    hush()
+    silence_progress_bars()
     device = pick_device(settings.device)
     dtype = pick_dtype(settings.dtype, device)
     if settings.threads:
@@ -63,16 +63,16 @@ def load(settings: LocalModel) -> Crosser | Embedder:
         "model_kwargs": {"dtype": dtype},
     }
     if is_embedding(folder):
-        return Embedder(SentenceTransformer(str(folder), **options), settings)
+        return EmbeddingModel(SentenceTransformer(str(folder), **options), settings)
     template = template_for(folder)
     net = CrossEncoder(str(folder), **options, processor_kwargs={"chat_template": template} if template else None)
     slim_head(net)
     if dtype != torch.float32:
         net.set_keep_in_fp32_modules(heads_of(net))
-    return Crosser(net, settings)
+    return CrossEncoderModel(net, settings)
 
 
-def hush() -> None:
+def silence_progress_bars() -> None:
     """Keep the libraries' talk about files that are on disk already off the terminal; a download still shows progress.
 
     transformers' switch is the hub's too, and another model may be downloading.

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from providers.errors import NotReady, Unsupported
 from providers.local.engine import Work
-from providers.local.fair_lock import Turns
+from providers.local.fair_lock import FairLock
 from providers.local.tokens import PROBE, Encoded, Framed, Rendered, Tokeniser, Tokens, encode
 from providers.spec import LocalModel
 
-CPU_TURNS = Turns()
+CPU_LOCK = FairLock()
 """Models on the CPU compute one batch at a time, in the order they ask: two at once would fight for the cores."""
 
 RAW = 1
@@ -35,7 +35,7 @@ batch, and took time. In float32 torch computes with MKL, which compiles nothing
 ACTIVATIONS = {"sigmoid": nn.Sigmoid(), "none": nn.Identity()}
 
 
-class Loaded:
+class LoadedModel:
     """What cross-encoders and embedding models have in common: window, padding, forward pass.
 
     Attributes:
@@ -45,7 +45,7 @@ class Loaded:
     """
 
     output: str
-    told: list[dict[str, Any]]
+    pipeline_options: list[dict[str, Any]]
 
     def __init__(self, net: BaseModel, settings: LocalModel) -> None:
         self.net = net.eval()
@@ -64,8 +64,8 @@ class Loaded:
 
     def launch(self, texts: Sequence[Tokens]) -> Tensor:
         """Pad, move, and start the forward pass; a GPU goes on by itself. Raises MemoryError."""
-        told = self.told[texts[0].group]
-        with memory_errors(), nullcontext() if self.on_gpu else CPU_TURNS, torch.inference_mode():
+        told = self.pipeline_options[texts[0].group]
+        with memory_errors(), nullcontext() if self.on_gpu else CPU_LOCK, torch.inference_mode():
             features = {name: rows.to(self.device, non_blocking=True) for name, rows in self._padded(texts).items()}
             task = {"task": told["task"]} if "task" in told else {}
             return self._finished(self.net({**features, **told}, **task)[self.output].float(), texts[0].group)
@@ -126,7 +126,7 @@ class Loaded:
         return plain | ({"task": task} if task else {})
 
 
-class Crosser(Loaded):
+class CrossEncoderModel(LoadedModel):
     """A cross-encoder: a classifier over the pair, or a causal model asked for yes or no."""
 
     output = "scores"
@@ -136,7 +136,7 @@ class Crosser(Loaded):
         self.column = column_of(net, settings.label)
         self.activation: Any = ACTIVATIONS.get(settings.activation) or net.activation_fn
         prompt = net.prompts.get(net.default_prompt_name or "")
-        self.told = [self._told((PROBE, PROBE), prompt)] * 2
+        self.pipeline_options = [self._told((PROBE, PROBE), prompt)] * 2
         self.split = self._tokeniser(paired=True, prompt=prompt)
 
     def encode(self, work: Work) -> Encoded:
@@ -151,7 +151,7 @@ class Crosser(Loaded):
         return active[:, self.column]
 
 
-class Embedder(Loaded):
+class EmbeddingModel(LoadedModel):
     """An embedding model: query and documents are read apart, and compared by the cosine of their vectors."""
 
     output = "sentence_embedding"
@@ -162,15 +162,15 @@ class Embedder(Loaded):
             raise NotReady("the model is an embedding model, scored by cosine: leave `activation` and `label` out")
         tasks = ("query", "document") if any(isinstance(module, Router) for module in net) else (None, None)
         asked, read = prompt_of(net, "query"), prompt_of(net, "document", "passage", "corpus")
-        self.told = [self._told(PROBE, asked, tasks[0]), self._told(PROBE, read, tasks[1])]
+        self.pipeline_options = [self._told(PROBE, asked, tasks[0]), self._told(PROBE, read, tasks[1])]
         if not tells_apart(net):
-            self.told = self.told[:1]
+            self.pipeline_options = self.pipeline_options[:1]
         self.query = self._tokeniser(paired=False, prompt=asked, task=tasks[0])
         self.document = self._tokeniser(paired=False, prompt=read, task=tasks[1])
 
     def encode(self, work: Work) -> Encoded:
         split = self.document("", work.documents, work.instruction)
-        encoded = encode(split, self.window, work.limit, self.long, len(self.told) - 1)
+        encoded = encode(split, self.window, work.limit, self.long, len(self.pipeline_options) - 1)
         asked = encode(self.query("", [work.query], None), self.window, None, "truncate")
         if asked.truncated:
             raise Unsupported(f"the query is longer than the {self.window} tokens that this model reads; shorten it")

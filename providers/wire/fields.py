@@ -8,17 +8,17 @@ from typing import Any
 from providers.types import RerankRequest
 
 
-def present(**fields: Any) -> dict[str, Any]:
+def without_nulls(**fields: Any) -> dict[str, Any]:
     """The fields that have a value, in the order given."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def passed(request: RerankRequest, names: Iterable[str]) -> dict[str, Any]:
+def vendor_fields(request: RerankRequest, names: Iterable[str]) -> dict[str, Any]:
     """The vendor's own fields, as the caller wrote them; a null counts as absent."""
     given = request.extra
     return {name: given[name] for name in names if given.get(name) is not None} if given else {}
 
 
-def limit(request: RerankRequest) -> int | None:
+def effective_top_n(request: RerankRequest) -> int | None:
     """`top_n`, but never more than there are documents, which some servers refuse; None is all."""
     return None if request.top_n is None else min(request.top_n, len(request.documents))

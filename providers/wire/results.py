@@ -12,7 +12,7 @@ from providers.types import Usage
 Answer = TypeVar("Answer")
 
 
-def read(body: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answer:
+def decode_response(body: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answer:
     """Decode a 200. The documented shape costs one pass; only a body that fails it is looked at again, for rows that
     say `score` (as TEI-like servers behind a vendor's path do) where `relevance_score` is absent or null.
 
@@ -24,7 +24,7 @@ def read(body: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answer:
         raise BadAnswer("the answer is nested too deeply") from None
 
 
-def counted(usage: Usage | None) -> Usage | None:
+def known_usage(usage: Usage | None) -> Usage | None:
     """None if nothing was counted. All zero means so too: no query is free of tokens, and servers that do not count
     say 0."""
     return usage if usage and (usage.prompt_tokens or usage.total_tokens or usage.search_units) else None

@@ -123,7 +123,8 @@ def test_without_the_engine_upstreams_are_served(tmp_path: Path, upstream) -> No
 
 def test_serving_upstreams_imports_nothing_of_the_engine(tmp_path: Path, upstream) -> None:
     code = (
-        f"from gateway.config import loader\nfrom gateway.server import app\napp.create(loader.from_tree({{'providers': {{'vllm': "
+        f"from gateway.config import loader\nfrom gateway.server import app\n"
+        f"app.create(loader.from_tree({{'providers': {{'vllm': "
         f"{{'base_url': '{upstream.url}'}}}}}}))\nprint([n for n in {ENGINE!r} if n in sys.modules])"
     )
     assert python(code, tmp_path, blocked=()).stdout == "[]\n"

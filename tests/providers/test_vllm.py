@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from providers.adapters.vllm import PROVIDER
-from providers.types import Parts, Ranked, Ranking, RerankRequest, Usage
+from providers.types import ContentParts, Ranked, Ranking, RerankRequest, Usage
 
 Wire = Callable[[str], bytes]
 Asked = Callable[..., RerankRequest]
@@ -24,7 +24,7 @@ PLAIN = {
     "documents": DOCUMENTS,
     "truncate_prompt_tokens": -1,
 }
-IMAGE = Parts(content=[{"type": "image_url", "image_url": {"url": "https://img.example/gears.png"}}])
+IMAGE = ContentParts(content=[{"type": "image_url", "image_url": {"url": "https://img.example/gears.png"}}])
 SENT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "no more than needed, but pairs cut to fit": ({}, {}),
     "a limit": ({"top_n": 2}, {"top_n": 2}),

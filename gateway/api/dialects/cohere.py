@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.api.dialect import Asked, Dialect, Incoming, Refusal
-from gateway.api.dialects.wording import Invalid, Wording, checked, reader
+from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest
+from gateway.api.dialects.wording import ErrorMessages, Invalid, build_decoder, validate
 from gateway.errors import UnknownModel
-from providers.types import Input, Ranking, Usage
-from providers.wire.fields import present
+from providers.types import Ranking, TextOrParts, Usage
+from providers.wire.fields import without_nulls
 
 
 class ApiVersion(Struct):
@@ -43,7 +43,7 @@ class Meta(Struct, omit_defaults=True):
     tokens: Counts | None = None
 
 
-WORDING = Wording(
+WORDING = ErrorMessages(
     json="invalid json syntax: {}",
     types="invalid request: {}",
     model="a model parameter is required for this endpoint.",
@@ -52,7 +52,7 @@ WORDING = Wording(
     document="invalid request: document at index {} cannot be empty",
     limit="invalid request: top_n must be at least 1",
 )
-MOST_CHUNKS = 10_000
+MAX_CHUNKS = 10_000
 
 _encode = msgspec.json.Encoder().encode
 
@@ -88,19 +88,19 @@ class Answer(Struct):
     meta: Meta
 
 
-class Refused(Struct):
+class ErrorBody(Struct):
     message: str
     id: str
 
 
 def v1() -> Dialect:
     """Below `/cohere/v1`."""
-    read = reader(BodyV1, WORDING)
+    read = build_decoder(BodyV1, WORDING)
 
-    def decode(incoming: Incoming) -> Asked:
+    def decode(incoming: IncomingRequest) -> DecodedRequest:
         body = read(incoming.body)
         fields = _rank_fields(body)
-        request = checked(
+        request = validate(
             incoming,
             WORDING,
             model=body.model,
@@ -108,43 +108,53 @@ def v1() -> Dialect:
             documents=_texts(body.documents, fields),
             limit=body.top_n,
             return_documents=bool(body.return_documents),
-            extra=present(max_chunks_per_doc=body.max_chunks_per_doc),
+            extra=without_nulls(max_chunks_per_doc=body.max_chunks_per_doc),
         )
         _check_size(len(request.documents), body.max_chunks_per_doc or 1)
-        return Asked(request, list(body.documents or ()), form="1")
+        return DecodedRequest(request, list(body.documents or ()), form="1")
 
-    shapes = (BodyV1, Answer, Refused)
+    shapes = (BodyV1, Answer, ErrorBody)
     return Dialect(
-        name="cohere-v1", paths=["/cohere/v1/rerank"], decode=decode, encode=encode, refuse=refuse, shapes=shapes
+        name="cohere-v1",
+        paths=["/cohere/v1/rerank"],
+        decode=decode,
+        encode=encode,
+        encode_error=encode_error,
+        shapes=shapes,
     )
 
 
 def v2() -> Dialect:
     """Below `/cohere/v2`."""
-    read = reader(BodyV2, WORDING)
+    read = build_decoder(BodyV2, WORDING)
 
-    def decode(incoming: Incoming) -> Asked:
+    def decode(incoming: IncomingRequest) -> DecodedRequest:
         body = read(incoming.body)
-        request = checked(
+        request = validate(
             incoming,
             WORDING,
             model=body.model,
             query=body.query,
-            documents=list[Input](body.documents) if body.documents is not None else None,
+            documents=list[TextOrParts](body.documents) if body.documents is not None else None,
             limit=body.top_n,
             max_tokens_per_doc=body.max_tokens_per_doc,
             priority=body.priority,
         )
         _check_size(len(request.documents), 1)
-        return Asked(request, [], form="2")
+        return DecodedRequest(request, [], form="2")
 
-    shapes = (BodyV2, Answer, Refused)
+    shapes = (BodyV2, Answer, ErrorBody)
     return Dialect(
-        name="cohere-v2", paths=["/cohere/v2/rerank"], decode=decode, encode=encode, refuse=refuse, shapes=shapes
+        name="cohere-v2",
+        paths=["/cohere/v2/rerank"],
+        decode=decode,
+        encode=encode,
+        encode_error=encode_error,
+        shapes=shapes,
     )
 
 
-def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
+def encode(asked: DecodedRequest, ranking: Ranking, latency: int) -> bytes:
     """The body of a 200."""
     echo = asked.documents if asked.request.return_documents else None
     results = [
@@ -165,7 +175,7 @@ def meta(usage: Usage | None, version: str) -> Meta:
     return Meta(ApiVersion(version), billed, spent)
 
 
-def refuse(refusal: Refusal) -> bytes:
+def encode_error(refusal: ErrorReply) -> bytes:
     """The body of any other answer."""
     message = refusal.message
     if isinstance(refusal.error, UnknownModel):
@@ -173,7 +183,7 @@ def refuse(refusal: Refusal) -> bytes:
             f"model '{refusal.model}' not found, make sure the correct model ID was used and that you have access to "
             f"the model. ({message})"
         )
-    return _encode(Refused(message, refusal.call.id))
+    return _encode(ErrorBody(message, refusal.call.id))
 
 
 def _rank_fields(body: BodyV1) -> list[str]:
@@ -182,7 +192,7 @@ def _rank_fields(body: BodyV1) -> list[str]:
     return body.rank_fields or ["text"]
 
 
-def _texts(documents: list[str | dict[str, Any]] | None, fields: list[str]) -> list[Input] | None:
+def _texts(documents: list[str | dict[str, Any]] | None, fields: list[str]) -> list[TextOrParts] | None:
     if documents is None:
         return None
     return [
@@ -205,9 +215,9 @@ def _echoed(document: Any) -> dict[str, Any]:
 
 
 def _check_size(documents: int, chunks: int) -> None:
-    if documents * chunks > MOST_CHUNKS:
+    if documents * chunks > MAX_CHUNKS:
         raise Invalid(
             "invalid request: number of total max chunks (number of documents * max chunks per doc) must be less than "
-            f"{MOST_CHUNKS}",
+            f"{MAX_CHUNKS}",
             "documents",
         )

@@ -14,16 +14,16 @@ from time import time
 import msgspec
 from msgspec import Struct
 
-from gateway.api.dialect import Asked, DefaultModel, Dialect, Incoming, Refusal
+from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest
 from gateway.api.dialects.vllm import Tokens, tokens
-from gateway.api.dialects.wording import Invalid, Wording, checked, reader
+from gateway.api.dialects.wording import ErrorMessages, Invalid, build_decoder, validate
 from gateway.api.error_status import status_of
 from gateway.errors import UnknownModel
 from providers.errors import RerankError
-from providers.types import Input, Ranking
-from providers.wire.fields import present
+from providers.types import Ranking, TextOrParts
+from providers.wire.fields import without_nulls
 
-WORDING = Wording(
+WORDING = ErrorMessages(
     json="JSON decode error: {}",
     types="{}",
     model="Field required",
@@ -64,25 +64,25 @@ class Answer(Struct):
     created: int
 
 
-class Complaint(Struct):
+class FieldError(Struct):
     type: str
     loc: list[str | int]
     msg: str
 
 
-class Complaints(Struct):
-    detail: list[Complaint]
+class FieldErrors(Struct):
+    detail: list[FieldError]
 
 
-class Said(Struct):
+class ErrorDetail(Struct):
     message: str
     type: str | None
     param: str | None
     code: int
 
 
-class Refused(Struct):
-    error: Said
+class ErrorBody(Struct):
+    error: ErrorDetail
 
 
 class Unauthorized(Struct):
@@ -91,35 +91,35 @@ class Unauthorized(Struct):
 
 def dialect(default_model: DefaultModel) -> Dialect:
     """Below `/infinity`, with and without the version that many put into the server's prefix."""
-    read = reader(Body, WORDING)
+    read = build_decoder(Body, WORDING)
 
-    def decode(incoming: Incoming) -> Asked:
+    def decode(incoming: IncomingRequest) -> DecodedRequest:
         body = read(incoming.body)
         named = body.model if body.model != UNNAMED else None
-        request = checked(
+        request = validate(
             incoming,
             WORDING,
             model=named or default_model(),
             query=body.query,
-            documents=list[Input](body.documents) if body.documents is not None else None,
+            documents=list[TextOrParts](body.documents) if body.documents is not None else None,
             limit=body.top_n,
             return_documents=bool(body.return_documents),
-            extra=present(use_activation=False) if body.raw_scores else {},
+            extra=without_nulls(use_activation=False) if body.raw_scores else {},
         )
-        return Asked(request, [])
+        return DecodedRequest(request, [])
 
     return Dialect(
         name="infinity",
         paths=["/infinity/rerank", "/infinity/v1/rerank"],
         decode=decode,
         encode=encode,
-        refuse=refuse,
-        shapes=(Body, Answer, Refused, Complaints, Unauthorized),
+        encode_error=encode_error,
+        shapes=(Body, Answer, ErrorBody, FieldErrors, Unauthorized),
         status=status,
     )
 
 
-def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
+def encode(asked: DecodedRequest, ranking: Ranking, latency: int) -> bytes:
     """The body of a 200. The counts are demanded: 0 stands for a target that does not count."""
     ranked = asked.request.documents if asked.request.return_documents else None
     results = [
@@ -129,16 +129,16 @@ def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
     return _encode(Answer("rerank", results, ranking.model, tokens(ranking.usage), f"infinity-{call.id}", int(time())))
 
 
-def refuse(refusal: Refusal) -> bytes:
+def encode_error(refusal: ErrorReply) -> bytes:
     """The body of any other answer."""
     error = refusal.error
     if isinstance(error, Invalid):
         place: list[str | int] = [int(part) if part.isdigit() else part for part in error.field.split(".") if part]
-        return _encode(Complaints([Complaint(_KINDS[error.kind], ["body", *place], error.message)]))
+        return _encode(FieldErrors([FieldError(_KINDS[error.kind], ["body", *place], error.message)]))
     if refusal.status == 401:
         return _encode(Unauthorized("Unauthorized"))
     message = f"Invalid model: {refusal.message}" if isinstance(error, UnknownModel) else refusal.message
-    return _encode(Refused(Said(message, None, None, refusal.status)))
+    return _encode(ErrorBody(ErrorDetail(message, None, None, refusal.status)))
 
 
 def status(error: RerankError) -> int:
@@ -148,5 +148,5 @@ def status(error: RerankError) -> int:
     return 400 if isinstance(error, UnknownModel) else status_of(error)
 
 
-def _text(document: Input) -> str | None:
+def _text(document: TextOrParts) -> str | None:
     return document if isinstance(document, str) else None

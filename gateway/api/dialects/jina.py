@@ -14,15 +14,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.api.dialect import Asked, Dialect, Incoming, Refusal
-from gateway.api.dialects.wording import Invalid, Wording, checked, reader
+from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest
+from gateway.api.dialects.wording import ErrorMessages, Invalid, build_decoder, validate
 from gateway.api.error_status import status_of
 from gateway.errors import UnknownModel
 from providers.errors import RerankError
-from providers.types import Input, Parts, Ranking
-from providers.wire.fields import present
+from providers.types import ContentParts, Ranking, TextOrParts
+from providers.wire.fields import without_nulls
 
-WORDING = Wording(
+WORDING = ErrorMessages(
     json="the body is not valid JSON: {}",
     types="{}",
     model="Field required: model",
@@ -81,27 +81,27 @@ class Answer(Struct):
     results: list[Result]
 
 
-class Complaint(Struct):
+class FieldError(Struct):
     field: str
     message: str
     type: str
 
 
-class Refused(Struct, omit_defaults=True):
+class ErrorBody(Struct, omit_defaults=True):
     detail: str
     code: str | None = None
     request_id: str | None = None
-    errors: list[Complaint] | None = None
+    errors: list[FieldError] | None = None
 
 
 def dialect() -> Dialect:
     """Below `/jina`."""
-    read = reader(Body, WORDING)
+    read = build_decoder(Body, WORDING)
 
-    def decode(incoming: Incoming) -> Asked:
+    def decode(incoming: IncomingRequest) -> DecodedRequest:
         body = read(incoming.body)
         documents = None if body.documents is None else [_ranked(document) for document in body.documents]
-        request = checked(
+        request = validate(
             incoming,
             WORDING,
             model=body.model,
@@ -110,22 +110,22 @@ def dialect() -> Dialect:
             limit=body.top_n,
             return_documents=bool(body.return_documents),
             max_tokens_per_doc=body.max_doc_length,
-            extra=present(truncation=body.truncation, max_doc_length=body.max_doc_length),
+            extra=without_nulls(truncation=body.truncation, max_doc_length=body.max_doc_length),
         )
-        return Asked(request, [], form=body.documents)
+        return DecodedRequest(request, [], form=body.documents)
 
     return Dialect(
         name="jina",
         paths=["/jina/v1/rerank"],
         decode=decode,
         encode=encode,
-        refuse=refuse,
-        shapes=(Body, Answer, Refused),
+        encode_error=encode_error,
+        shapes=(Body, Answer, ErrorBody),
         status=status,
     )
 
 
-def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
+def encode(asked: DecodedRequest, ranking: Ranking, latency: int) -> bytes:
     """The body of a 200. `usage` is demanded: 0 stands for a target that does not count."""
     echo: Any = asked.form if asked.request.return_documents else None
     usage = ranking.usage
@@ -136,17 +136,17 @@ def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
     return _encode(Answer(ranking.model, "list", Tokens(counted), results))
 
 
-def refuse(refusal: Refusal) -> bytes:
+def encode_error(refusal: ErrorReply) -> bytes:
     """The body of any other answer."""
     error = refusal.error
     if isinstance(error, Invalid):
-        complaint = Complaint(error.field, error.message, _KINDS[error.kind])
-        return _encode(Refused(error.message, request_id=refusal.call.id, errors=[complaint]))
+        complaint = FieldError(error.field, error.message, _KINDS[error.kind])
+        return _encode(ErrorBody(error.message, request_id=refusal.call.id, errors=[complaint]))
     if isinstance(error, UnknownModel):
         code: str | None = "INPUT_MODEL_NOT_FOUND"
     else:
         code = CODES.get(refusal.status) or ("INTERNAL_ERROR" if refusal.status >= 500 else None)
-    return _encode(Refused(refusal.message, code, refusal.call.id))
+    return _encode(ErrorBody(refusal.message, code, refusal.call.id))
 
 
 def status(error: RerankError) -> int:
@@ -156,12 +156,12 @@ def status(error: RerankError) -> int:
     return 400 if isinstance(error, UnknownModel) else status_of(error)
 
 
-def _ranked(document: str | Document) -> Input:
+def _ranked(document: str | Document) -> TextOrParts:
     if isinstance(document, str):
         return document
     if document.image is None:
         return document.text or ""
-    return Parts([{"type": "image_url", "image_url": {"url": _address(document.image)}}])
+    return ContentParts([{"type": "image_url", "image_url": {"url": _address(document.image)}}])
 
 
 def _address(image: str) -> str:

@@ -13,21 +13,21 @@ from time import time
 import msgspec
 from msgspec import Struct
 
-from gateway.api.dialect import Asked, DefaultModel, Dialect, Incoming
+from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, IncomingRequest
 from gateway.api.dialects.vllm import (
     WORDING,
+    ErrorBody,
     Options,
-    Refused,
     Side,
     Tokens,
     Unauthorized,
-    named,
-    refuse,
-    several,
+    adopt_request_id,
+    encode_error,
+    to_inputs,
     tokens,
 )
-from gateway.api.dialects.wording import Invalid, checked, reader
-from providers.types import Input, Ranking
+from gateway.api.dialects.wording import Invalid, build_decoder, validate
+from providers.types import Ranking, TextOrParts
 
 PATHS = ["/score", "/v1/score", "/vllm/score", "/vllm/v1/score"]
 PAIRS = [("queries", "documents"), ("queries", "items"), ("data_1", "data_2"), ("text_1", "text_2")]
@@ -62,13 +62,13 @@ class Answer(Struct):
 
 def dialect(default_model: DefaultModel) -> Dialect:
     """The score API, at its own paths and below `/vllm`."""
-    read = reader(Body, WORDING)
+    read = build_decoder(Body, WORDING)
 
-    def decode(incoming: Incoming) -> Asked:
+    def decode(incoming: IncomingRequest) -> DecodedRequest:
         body = read(incoming.body)
-        named(incoming, body.request_id)
-        queries, documents = sides(body)
-        request = checked(
+        adopt_request_id(incoming, body.request_id)
+        queries, documents = queries_and_documents(body)
+        request = validate(
             incoming,
             WORDING,
             model=body.model or default_model(),
@@ -80,19 +80,19 @@ def dialect(default_model: DefaultModel) -> Dialect:
             extra=body.extra(),
         )
         _check_lengths(queries, documents)
-        return Asked(request, [])
+        return DecodedRequest(request, [])
 
     return Dialect(
         name="score",
         paths=PATHS,
         decode=decode,
         encode=encode,
-        refuse=refuse,
-        shapes=(Body, Answer, Refused, Unauthorized),
+        encode_error=encode_error,
+        shapes=(Body, Answer, ErrorBody, Unauthorized),
     )
 
 
-def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
+def encode(asked: DecodedRequest, ranking: Ranking, latency: int) -> bytes:
     """The body of a 200."""
     ordered = sorted(ranking.results, key=lambda row: row.index)
     data = [Score(row.index, "score", row.relevance_score) for row in ordered]
@@ -100,17 +100,17 @@ def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
     return _encode(Answer(f"score-{call.id}", "list", int(time()), ranking.model, data, tokens(ranking.usage)))
 
 
-def sides(body: Body) -> tuple[list[Input], list[Input]]:
+def queries_and_documents(body: Body) -> tuple[list[TextOrParts], list[TextOrParts]]:
     """Queries and documents, by whichever pair of names. Raises Invalid unless there is exactly one pair."""
     present = {name for pair in PAIRS for name in pair if getattr(body, name) is not None}
     for first, second in PAIRS:
         if present == {first, second}:
-            return several(getattr(body, first)) or [], several(getattr(body, second)) or []
+            return to_inputs(getattr(body, first)) or [], to_inputs(getattr(body, second)) or []
     names = ", ".join(f"{first} and {second}" for first, second in PAIRS)
     raise Invalid(f"1 validation error(s): give exactly one pair of fields out of: {names}", kind="missing")
 
 
-def _check_lengths(queries: list[Input], documents: list[Input]) -> None:
+def _check_lengths(queries: list[TextOrParts], documents: list[TextOrParts]) -> None:
     if len(queries) not in (1, len(documents)):
         raise Invalid("Input lengths must be either 1:1, 1:N or N:N")
     for index, query in enumerate(queries):

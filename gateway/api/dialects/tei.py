@@ -13,14 +13,14 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
-from gateway.api.dialect import Asked, DefaultModel, Dialect, Incoming, Refusal
-from gateway.api.dialects.wording import Invalid, Wording, checked, reader
+from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest
+from gateway.api.dialects.wording import ErrorMessages, Invalid, build_decoder, validate
 from gateway.api.error_status import status_of
 from providers.errors import RerankError
-from providers.types import Input, Ranking
-from providers.wire.fields import present
+from providers.types import Ranking, TextOrParts
+from providers.wire.fields import without_nulls
 
-WORDING = Wording(
+WORDING = ErrorMessages(
     json="Failed to parse the request body as JSON: {}",
     types="Failed to deserialize the JSON body into the target type: {}",
     model="no model: put one into the path (/tei/<model>/rerank), or configure default_model",
@@ -51,7 +51,7 @@ class Row(Struct, omit_defaults=True):
     text: str | None = None
 
 
-class Refused(Struct):
+class ErrorBody(Struct):
     error: str
     error_type: str
 
@@ -59,39 +59,45 @@ class Refused(Struct):
 def dialect(default_model: DefaultModel) -> Dialect:
     """Below `/tei`, with or without a model in the path."""
     decode = decoder(default_model, model_in)
-    shapes = (Body, list[Row], Refused)
+    shapes = (Body, list[Row], ErrorBody)
     return Dialect(
-        name="tei", paths=["/tei/rerank"], decode=decode, encode=encode, refuse=refuse, shapes=shapes, status=status
+        name="tei",
+        paths=["/tei/rerank"],
+        decode=decode,
+        encode=encode,
+        encode_error=encode_error,
+        shapes=shapes,
+        status=status,
     )
 
 
 def decoder(
     default_model: DefaultModel, model_in: Callable[[str], str | None] = lambda path: None
-) -> Callable[[Incoming], Asked]:
+) -> Callable[[IncomingRequest], DecodedRequest]:
     """What reads a body with `texts`, on the mount and in the unified dialect.
 
     Args:
         default_model: serves requests that name no model.
         model_in: the model that a path names, if any.
     """
-    read = reader(Body, WORDING)
+    read = build_decoder(Body, WORDING)
 
-    def decode(incoming: Incoming) -> Asked:
+    def decode(incoming: IncomingRequest) -> DecodedRequest:
         body = read(incoming.body)
         for field in ("query", "texts"):
             if getattr(body, field) is None:
                 raise Invalid(WORDING.types.format(f"missing field `{field}`"), field, "missing")
-        request = checked(
+        request = validate(
             incoming,
             WORDING,
             model=model_in(incoming.path) or body.model or default_model(),
             query=body.query,
-            documents=list[Input](body.texts) if body.texts is not None else None,
+            documents=list[TextOrParts](body.texts) if body.texts is not None else None,
             documents_field="texts",
             return_documents=bool(body.return_text),
-            extra=present(truncation=body.truncate, use_activation=False if body.raw_scores else None),
+            extra=without_nulls(truncation=body.truncate, use_activation=False if body.raw_scores else None),
         )
-        return Asked(request, [])
+        return DecodedRequest(request, [])
 
     return decode
 
@@ -101,7 +107,7 @@ def model_in(path: str) -> str | None:
     return path.strip("/").rpartition("/")[0] or None
 
 
-def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
+def encode(asked: DecodedRequest, ranking: Ranking, latency: int) -> bytes:
     """The body of a 200."""
     ranked = asked.request.documents if asked.request.return_documents else None
     rows = [
@@ -110,12 +116,12 @@ def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
     return _encode(rows)
 
 
-def refuse(refusal: Refusal) -> bytes:
+def encode_error(refusal: ErrorReply) -> bytes:
     """The body of any other answer."""
     kind = TYPES.get(refusal.status) or ("Backend" if refusal.status >= 500 else "Validation")
     if isinstance(refusal.error, Invalid) and refusal.error.field == "texts" and refusal.error.kind == "value":
         kind = "Empty"
-    return _encode(Refused(refusal.message, kind))
+    return _encode(ErrorBody(refusal.message, kind))
 
 
 def status(error: RerankError) -> int:
@@ -123,5 +129,5 @@ def status(error: RerankError) -> int:
     return 422 if isinstance(error, Invalid) and error.kind in ("missing", "type") else status_of(error)
 
 
-def _text(document: Input) -> str | None:
+def _text(document: TextOrParts) -> str | None:
     return document if isinstance(document, str) else None

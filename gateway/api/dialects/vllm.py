@@ -14,14 +14,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.api.dialect import Asked, DefaultModel, Dialect, Incoming, Refusal
-from gateway.api.dialects.wording import Invalid, Wording, checked, reader
+from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest
+from gateway.api.dialects.wording import ErrorMessages, Invalid, build_decoder, validate
 from gateway.api.request_id import request_id
 from gateway.errors import UnknownModel
-from providers.types import Call, Input, Parts, Ranking, Usage
-from providers.wire.fields import present
+from providers.types import Call, ContentParts, Ranking, TextOrParts, Usage
+from providers.wire.fields import without_nulls
 
-WORDING = Wording(
+WORDING = ErrorMessages(
     json="1 validation error(s): JSON decode error: {}",
     types="1 validation error(s): {}",
     model="The model must be named: there is no default model",
@@ -76,7 +76,7 @@ class Options(Struct, kw_only=True):
 
     def extra(self) -> dict[str, Any]:
         """The vendor's own fields that were given."""
-        return present(**{name: getattr(self, name) for name in _EXTRAS})
+        return without_nulls(**{name: getattr(self, name) for name in _EXTRAS})
 
 
 _EXTRAS = [
@@ -113,15 +113,15 @@ class Answer(Struct):
     results: list[Result]
 
 
-class Said(Struct):
+class ErrorDetail(Struct):
     message: str
     type: str
     param: str | None
     code: int
 
 
-class Refused(Struct):
-    error: Said
+class ErrorBody(Struct):
+    error: ErrorDetail
 
 
 class Unauthorized(Struct):
@@ -130,23 +130,23 @@ class Unauthorized(Struct):
 
 def dialect(default_model: DefaultModel) -> Dialect:
     """Below `/vllm`."""
-    read = reader(Body, WORDING)
+    read = build_decoder(Body, WORDING)
 
-    def decode(incoming: Incoming) -> Asked:
+    def decode(incoming: IncomingRequest) -> DecodedRequest:
         body = read(incoming.body)
-        named(incoming, body.request_id)
-        request = checked(
+        adopt_request_id(incoming, body.request_id)
+        request = validate(
             incoming,
             WORDING,
             model=body.model or default_model(),
-            query=one(body.query) if body.query is not None else None,
-            documents=several(body.documents),
+            query=to_input(body.query) if body.query is not None else None,
+            documents=to_inputs(body.documents),
             limit=body.top_n or None,
             max_tokens_per_doc=body.max_tokens_per_doc or None,
             priority=body.priority,
             extra=body.extra(),
         )
-        return Asked(request, [])
+        return DecodedRequest(request, [])
 
     paths = ["/vllm/rerank", "/vllm/v1/rerank", "/vllm/v2/rerank"]
     return Dialect(
@@ -154,35 +154,35 @@ def dialect(default_model: DefaultModel) -> Dialect:
         paths=paths,
         decode=decode,
         encode=encode,
-        refuse=refuse,
-        shapes=(Body, Answer, Refused, Unauthorized),
+        encode_error=encode_error,
+        shapes=(Body, Answer, ErrorBody, Unauthorized),
     )
 
 
-def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
+def encode(asked: DecodedRequest, ranking: Ranking, latency: int) -> bytes:
     """The body of a 200."""
     documents = asked.request.documents
     results = [Result(row.index, _echoed(documents[row.index]), row.relevance_score) for row in ranking.results]
     return _encode(Answer(f"rerank-{asked.request.call.id}", ranking.model, tokens(ranking.usage), results))
 
 
-def refuse(refusal: Refusal) -> bytes:
+def encode_error(refusal: ErrorReply) -> bytes:
     """The body of any other answer."""
     error = refusal.error
     if refusal.status == 401:
         return _encode(Unauthorized("Unauthorized"))
     if isinstance(error, UnknownModel):
         message = f"The model `{refusal.model}` does not exist. {refusal.message}"
-        return _encode(Refused(Said(message, "NotFoundError", "model", 404)))
+        return _encode(ErrorBody(ErrorDetail(message, "NotFoundError", "model", 404)))
     kind = TYPES.get(refusal.status, "InternalServerError")
     param = None
     if isinstance(error, Invalid):
         param = f"body.{error.field}" if error.field else None
         kind = "Bad Request" if error.message.startswith("1 validation") else kind
-    return _encode(Refused(Said(refusal.message, kind, param, refusal.status)))
+    return _encode(ErrorBody(ErrorDetail(refusal.message, kind, param, refusal.status)))
 
 
-def named(incoming: Incoming, own: str | None) -> None:
+def adopt_request_id(incoming: IncomingRequest, own: str | None) -> None:
     """Let the body's `request_id` name the call, unless a header does already."""
     call: Call = incoming.call
     if own is None or any(name == b"x-request-id" for name, _ in incoming.headers):
@@ -191,20 +191,20 @@ def named(incoming: Incoming, own: str | None) -> None:
     call.headers["x-request-id"] = call.id
 
 
-def one(side: str | Content) -> Input:
+def to_input(side: str | Content) -> TextOrParts:
     """One text, or its content parts."""
-    return side if isinstance(side, str) else Parts(side.content)
+    return side if isinstance(side, str) else ContentParts(side.content)
 
 
-def several(side: Side) -> list[Input] | None:
+def to_inputs(side: Side) -> list[TextOrParts] | None:
     """Each document. A lone object of several parts without text is one document for each part, as the API began."""
     if side is None:
         return None
     if isinstance(side, list):
-        return [one(each) for each in side]
+        return [to_input(each) for each in side]
     if isinstance(side, Content) and len(side.content) > 1 and not any(map(_is_text, side.content)):
-        return [Parts([part]) for part in side.content]
-    return [one(side)]
+        return [ContentParts([part]) for part in side.content]
+    return [to_input(side)]
 
 
 def tokens(usage: Usage | None) -> Tokens:
@@ -214,7 +214,7 @@ def tokens(usage: Usage | None) -> Tokens:
     return Tokens(prompt, counted.total_tokens or prompt)
 
 
-def _echoed(document: Input) -> Document:
+def _echoed(document: TextOrParts) -> Document:
     return Document(document, None) if isinstance(document, str) else Document(None, document.content)
 
 

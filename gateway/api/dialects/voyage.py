@@ -11,13 +11,13 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from gateway.api.dialect import Asked, Dialect, Incoming, Refusal
-from gateway.api.dialects.wording import Wording, checked, reader
+from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest
+from gateway.api.dialects.wording import ErrorMessages, build_decoder, validate
 from gateway.api.error_status import status_of
 from gateway.errors import UnknownModel
 from providers.errors import RerankError
-from providers.types import Input, Ranking, Usage
-from providers.wire.fields import present
+from providers.types import Ranking, TextOrParts, Usage
+from providers.wire.fields import without_nulls
 
 
 class Row(Struct, omit_defaults=True):
@@ -28,7 +28,7 @@ class Row(Struct, omit_defaults=True):
     document: str | None = None
 
 
-WORDING = Wording(
+WORDING = ErrorMessages(
     json="The request body is not valid JSON: {}",
     types="The request body is not valid: {}",
     model="Argument 'model' is required and must not be empty.",
@@ -61,46 +61,46 @@ class Answer(Struct):
     usage: Tokens
 
 
-class Refused(Struct):
+class ErrorBody(Struct):
     detail: str
 
 
 def dialect() -> Dialect:
     """Below `/voyage`."""
-    read = reader(Body, WORDING)
+    read = build_decoder(Body, WORDING)
 
-    def decode(incoming: Incoming) -> Asked:
+    def decode(incoming: IncomingRequest) -> DecodedRequest:
         body = read(incoming.body)
-        request = checked(
+        request = validate(
             incoming,
             WORDING,
             model=body.model,
             query=body.query,
-            documents=list[Input](body.documents) if body.documents is not None else None,
+            documents=list[TextOrParts](body.documents) if body.documents is not None else None,
             limit=body.top_k,
             limit_field="top_k",
             return_documents=bool(body.return_documents),
-            extra=present(truncation=body.truncation),
+            extra=without_nulls(truncation=body.truncation),
         )
-        return Asked(request, [])
+        return DecodedRequest(request, [])
 
     return Dialect(
         name="voyage",
         paths=["/voyage/v1/rerank"],
         decode=decode,
         encode=encode,
-        refuse=refuse,
-        shapes=(Body, Answer, Refused),
+        encode_error=encode_error,
+        shapes=(Body, Answer, ErrorBody),
         status=status,
     )
 
 
-def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
+def encode(asked: DecodedRequest, ranking: Ranking, latency: int) -> bytes:
     """The body of a 200."""
     return _encode(Answer("list", rows(asked, ranking), ranking.model, Tokens(total_tokens(ranking.usage))))
 
 
-def rows(asked: Asked, ranking: Ranking) -> list[Row]:
+def rows(asked: DecodedRequest, ranking: Ranking) -> list[Row]:
     """The results as Voyage's clients read them: a document is its text."""
     ranked = asked.request.documents if asked.request.return_documents else None
     return [
@@ -113,9 +113,9 @@ def total_tokens(usage: Usage | None) -> int:
     return (usage.total_tokens or usage.prompt_tokens or 0) if usage else 0
 
 
-def refuse(refusal: Refusal) -> bytes:
+def encode_error(refusal: ErrorReply) -> bytes:
     """The body of any other answer."""
-    return _encode(Refused(refusal.message))
+    return _encode(ErrorBody(refusal.message))
 
 
 def status(error: RerankError) -> int:
@@ -123,5 +123,5 @@ def status(error: RerankError) -> int:
     return 400 if isinstance(error, UnknownModel) else status_of(error)
 
 
-def _text(document: Input) -> str | None:
+def _text(document: TextOrParts) -> str | None:
     return document if isinstance(document, str) else None

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from gateway.api.dialect import Incoming
+from gateway.api.dialect import IncomingRequest
 from providers.errors import InvalidRequest
-from providers.types import Input, RerankRequest
+from providers.types import RerankRequest, TextOrParts
 
 Body = TypeVar("Body")
 
@@ -19,7 +19,7 @@ _AT = re.compile(r" - at `\$\.?(.*)`$")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
 
 
-class Wording(Struct, frozen=True, kw_only=True):
+class ErrorMessages(Struct, frozen=True, kw_only=True):
     """A vendor's sentences.
 
     Attributes:
@@ -53,7 +53,7 @@ class Invalid(InvalidRequest):
         self.kind = kind
 
 
-def reader(body: type[Body], wording: Wording) -> Callable[[bytes], Body]:
+def build_decoder(body: type[Body], wording: ErrorMessages) -> Callable[[bytes], Body]:
     """A decoder for that body. Numbers and booleans may come as strings, as some clients send them.
 
     Raises (when called): Invalid.
@@ -73,13 +73,13 @@ def reader(body: type[Body], wording: Wording) -> Callable[[bytes], Body]:
     return checked
 
 
-def checked(
-    incoming: Incoming,
-    wording: Wording,
+def validate(
+    incoming: IncomingRequest,
+    wording: ErrorMessages,
     *,
     model: str | None,
-    query: Input | None,
-    documents: list[Input] | None,
+    query: TextOrParts | None,
+    documents: list[TextOrParts] | None,
     limit: int | None = None,
     documents_field: str = "documents",
     limit_field: str = "top_n",
@@ -102,11 +102,11 @@ def checked(
     )
 
 
-def _blank(text: Input | None) -> bool:
+def _blank(text: TextOrParts | None) -> bool:
     return text is None or (isinstance(text, str) and (not text or text.isspace()))
 
 
-def _wrong_type(reason: str, wording: Wording) -> Invalid:
+def _wrong_type(reason: str, wording: ErrorMessages) -> Invalid:
     place = _AT.search(reason)
     field = re.sub(r"\[(\d+|\.\.\.)\]", r".\1", place[1]) if place else ""
     missing = _MISSING.search(reason)

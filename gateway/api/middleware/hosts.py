@@ -15,7 +15,7 @@ PROBES = frozenset({"/livez", "/readyz", "/health"})
 """Answered under any name: a probe asks by address."""
 
 
-class Hosts:
+class TrustedHostMiddleware:
     """An application that answers only to some names.
 
     Args:
@@ -32,7 +32,7 @@ class Hosts:
         if scope["path"] in PROBES or self._is_allowed(scope["headers"]):
             return await self._app(scope, receive, send)
         call = Call(id=request_id(scope["headers"]))
-        body = refusal.body("this gateway does not answer to that Host", "unknown_host", call)
+        body = refusal.error_body("this gateway does not answer to that Host", "unknown_host", call)
         return await respond(scope, send, 421, body, {"x-request-id": call.id})
 
     def _is_allowed(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -17,7 +17,7 @@ _SLASHES = re.compile(r"//+")
 _VERSIONS = re.compile(r"(?:/v\d+)+(?=/v\d+/)")
 
 
-class Forgiving:
+class PathNormalization:
     """An application that also answers under misspelt paths.
 
     Args:
@@ -33,14 +33,14 @@ class Forgiving:
         direct = self._direct.get(scope["path"])
         if direct is not None and scope["type"] == ScopeType.HTTP:
             return await direct(scope, receive, send)
-        path = repaired(scope["path"])
+        path = normalize(scope["path"])
         if path != scope["path"]:
             scope["path"] = path
             scope["raw_path"] = quote(path).encode("ascii")
         return await self._app(scope, receive, send)
 
 
-def repaired(path: str) -> str:
+def normalize(path: str) -> str:
     """The path with single slashes, none at the end, and only the last of several versions in a row."""
     single = _SLASHES.sub("/", path)
     return _VERSIONS.sub("", single).rstrip("/") or "/"

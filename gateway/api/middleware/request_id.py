@@ -9,7 +9,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.api.request_id import NAME, request_id
 
 
-class Identified:
+class RequestIdMiddleware:
     """An application whose every answer names its request. The hot routes do so themselves.
 
     Args:

@@ -34,7 +34,7 @@ def route(service: Service) -> list[HTTPRouteHandler]:
             raise NotReady("the gateway is shutting down")
         waiting = [
             model.failure or f"local model {model.model.name} is still loading"
-            for model in service.routes.loading()
+            for model in service.routes.local_models()
             if not await model.ready()
         ]
         if waiting and service.keys is not None:

@@ -29,10 +29,10 @@ from gateway.errors import UnknownModel
 from gateway.runtime.service import Service
 from providers.errors import NotReady, RerankError
 
-LONGEST_INPUT = 512
+MAX_INPUT_LENGTH = 512
 """Tokens that `/info` tells where the window is not known: upstreams do not say theirs, and every reranker has this."""
 
-LARGEST_BATCH = 1000
+MAX_BATCH = 1000
 """Texts in one request that `/info` tells. The gateway itself has no such limit."""
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -65,7 +65,7 @@ class Info(Struct):
     max_concurrent_requests: int = 512
     max_batch_tokens: int = 16384
     max_batch_requests: int | None = None
-    max_client_batch_size: int = LARGEST_BATCH
+    max_client_batch_size: int = MAX_BATCH
     auto_truncate: bool = True
     tokenization_workers: int = 1
     sha: str | None = None
@@ -111,16 +111,18 @@ async def answer(service: Service, path: str, headers: Headers) -> tuple[int, by
             await check_health(service, model, headers)
             return 200, b"{}"
     except RerankError as error:
-        return tei.status(error), _encode(tei.Refused(error.message, "Unhealthy" if what == "health" else "Validation"))
-    return 404, _encode(tei.Refused("not found: POST /rerank, GET /info or GET /health", "Validation"))
+        return tei.status(error), _encode(
+            tei.ErrorBody(error.message, "Unhealthy" if what == "health" else "Validation")
+        )
+    return 404, _encode(tei.ErrorBody("not found: POST /rerank, GET /info or GET /health", "Validation"))
 
 
 def info(service: Service, model: str | None, headers: Headers) -> Info:
     """About that model or the default one. Raises Unauthorized, ModelNotAllowed, UnknownModel."""
     caller = auth.principal(service, headers)
     name = _known(service, model, caller)
-    windows = [loading.window() for loading in service.routes.loading(name)]
-    return Info(name, (windows[0] if windows else None) or LONGEST_INPUT, version("rerank-gateway"))
+    windows = [loading.window() for loading in service.routes.local_models(name)]
+    return Info(name, (windows[0] if windows else None) or MAX_INPUT_LENGTH, version("rerank-gateway"))
 
 
 async def check_health(service: Service, model: str | None, headers: Headers) -> None:
@@ -139,6 +141,6 @@ def _known(service: Service, model: str | None, caller: Principal) -> str:
     if name is None:
         raise UnknownModel(tei.WORDING.model)
     caller.check(name, [])
-    if not service.routes.known(name):
+    if not service.routes.is_known(name):
         raise UnknownModel(f'unknown model "{name}"')
     return name

@@ -17,7 +17,7 @@ from gateway.errors import NotAdmin, Unauthorized
 from gateway.runtime.service import Service
 from providers.errors import InvalidRequest
 
-MOST_DAYS = 400
+MAX_DAYS = 400
 
 Day = Annotated[date | None, Parameter(description="A day, as 2026-11-20 (UTC). Default is today.")]
 Key = Annotated[str | None, Parameter(description="The name of another key, or `*` for all; takes an admin key.")]
@@ -43,7 +43,7 @@ def route(service: Service) -> HTTPRouteHandler:
         if key not in (None, caller.name) and not auth.is_operators_address(service, request.scope):
             raise NotAdmin("others' usage is shown at the operators' address only")
         wanted = None if key == "*" else key or caller.name
-        return UsageList(await service.books.ledger.read(_days(first, last), wanted))
+        return UsageList(await service.accounts.ledger.read(_days(first, last), wanted))
 
     return usage
 
@@ -54,6 +54,6 @@ def _days(first: date | None, last: date | None) -> list[str]:
     first = first or last
     if first > last:
         raise InvalidRequest("`first` must not be after `last`")
-    if (last - first).days >= MOST_DAYS:
-        raise InvalidRequest(f"at most {MOST_DAYS} days can be asked for at once")
+    if (last - first).days >= MAX_DAYS:
+        raise InvalidRequest(f"at most {MAX_DAYS} days can be asked for at once")
     return days_between(first, last)

@@ -17,7 +17,7 @@ import pytest
 from msgspec import Struct, field
 
 from gateway.api.dialects.unified.request import Body
-from gateway.server.protocol import MOST_HEAD_BYTES
+from gateway.server.protocol import MAX_HEAD_BYTES
 from tests.gateway.access import servers
 from tests.gateway.access.conftest import key
 
@@ -361,7 +361,7 @@ def _survives(world: World, raw: bytes) -> None:
 
 
 def test_a_head_that_is_too_long_is_431(world: World) -> None:
-    lines = b"".join(b"x-%d: %s\r\n" % (number, b"b" * 1000) for number in range(5 * MOST_HEAD_BYTES // 1000))
+    lines = b"".join(b"x-%d: %s\r\n" % (number, b"b" * 1000) for number in range(5 * MAX_HEAD_BYTES // 1000))
     answer = world.send(b"POST /v1/rerank HTTP/1.1\r\nhost: x\r\n" + lines)
     assert answer == b"" or answer.startswith(b"HTTP/1.1 431 ")
 

@@ -58,7 +58,7 @@ async def test_a_key_is_let_in_and_shut_out_by_a_reload(tmp_path: Path, upstream
 async def test_a_key_is_shut_out_when_its_own_file_changes(
     tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reload, "LOOK_EVERY", 0.001)
+    monkeypatch.setattr(reload, "POLL_INTERVAL", 0.001)
     (old, before), (_, after) = key("old"), key("new")
     keys = tmp_path / "keys.yaml"
     keys.write_text(yaml.safe_dump({"keys": [before]}))

@@ -14,9 +14,9 @@ import yaml
 from gateway import __main__ as command_line
 from gateway.access import counters, limits
 from gateway.access.limits import period
-from gateway.access.prices import Price, PriceTable, as_of, likely_tokens, most_tokens, shipped
+from gateway.access.prices import Price, PriceTable, as_of, estimate_tokens, max_tokens, shipped
 from gateway.errors import ConfigError
-from providers.types import Parts, Ranking, RerankRequest, Usage
+from providers.types import ContentParts, Ranking, RerankRequest, Usage
 from tests.gateway.access import servers
 from tests.gateway.access.conftest import UPSTREAM, Upstream, body, config, key
 
@@ -267,7 +267,7 @@ async def test_a_token_price_is_reserved_at_its_most_and_corrected(serve: Any, u
     caller = await team(serve, sections, budget={"usd": 0.0001})
     answers = [(await caller.ask()).status_code for _ in range(12)]
     request = RerankRequest(model="", query="tube", documents=["tubes", "helmets"])
-    fit = 1 + (100 - most_tokens(request)) // 10
+    fit = 1 + (100 - max_tokens(request)) // 10
     assert answers == [200] * fit + [402] * (12 - fit)
 
 
@@ -468,24 +468,24 @@ def test_which_price_is_found(own: dict[str, float], provider: str, model: str, 
 def test_the_shipped_table_is_dated_and_every_entry_names_a_known_adapter() -> None:
     assert datetime.fromisoformat(as_of())
     assert {name.split("/")[0] for name in shipped()} <= {"cohere", "jina", "voyage"}
-    assert all(price.most(1, 1) > 0 for price in shipped().values())
+    assert all(price.max_cost(1, 1) > 0 for price in shipped().values())
 
 
 @pytest.mark.parametrize("text", ["plain words here", "日本語の文書", "é" * 50, "\U0001f600" * 9, "a\x00b"], ids=repr)
 def test_no_tokenizer_makes_more_tokens_than_are_reserved(text: str) -> None:
     request = RerankRequest(model="", query=text, documents=[text, text])
-    assert most_tokens(request) >= 4 * len(text.encode())
-    assert likely_tokens(request) <= most_tokens(request)
+    assert max_tokens(request) >= 4 * len(text.encode())
+    assert estimate_tokens(request) <= max_tokens(request)
 
 
 def test_of_pairs_the_longest_query_counts() -> None:
     pairs = RerankRequest(model="m", query="q", queries=["q", "long " * 100], documents=["a", "b"])
-    assert most_tokens(pairs) > 1000
+    assert max_tokens(pairs) > 1000
 
 
 def test_content_parts_count_too() -> None:
-    request = RerankRequest(model="", query="q", documents=[Parts([{"type": "text", "text": "x" * 100}])])
-    assert most_tokens(request) > 100
+    request = RerankRequest(model="", query="q", documents=[ContentParts([{"type": "text", "text": "x" * 100}])])
+    assert max_tokens(request) > 100
 
 
 PROBLEMS: dict[str, tuple[dict[str, Any], str]] = {

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from gateway.access import usage
-from gateway.access.counters import Charge, Figures, Store, Taken
+from gateway.access.counters import Charge, ReserveResult, Store, UsageTotals
 from gateway.access.memory import DAYS_KEPT, MemoryStore
 from gateway.access.valkey import PREFIX, ValkeyStore
 from gateway.errors import StoreDown
@@ -56,7 +56,7 @@ def seats(limit: int, key: str = "s") -> Charge:
 
 
 async def takes(store: Store, *charges: Charge, seat: str = "a") -> int:
-    return (await store.take(charges, seat)).refused
+    return (await store.reserve(charges, seat)).refused
 
 
 async def test_a_window_lets_its_limit_through_and_no_more(store: Store) -> None:
@@ -71,33 +71,33 @@ async def test_an_amount_that_does_not_fit_takes_nothing(store: Store) -> None:
 
 async def test_all_charges_are_taken_or_none(store: Store) -> None:
     assert await takes(store, window(5, key="roomy"), window(0, key="full")) == 1
-    taken = await store.take([window(5, 0, key="roomy")], "a")
+    taken = await store.reserve([window(5, 0, key="roomy")], "a")
     assert list(taken.left) == [5]
 
 
 async def test_what_is_left_is_told(store: Store) -> None:
-    taken = await store.take([window(10, 4), purse(100, 30), seats(2)], "a")
+    taken = await store.reserve([window(10, 4), purse(100, 30), seats(2)], "a")
     assert (taken.refused, list(taken.left)) == (-1, [6, 70, 1])
 
 
 async def test_a_refusal_tells_when_it_would_fit(store: Store) -> None:
-    await store.take([window(10, 10)], "a")
-    refused = await store.take([window(10, 1)], "a")
+    await store.reserve([window(10, 10)], "a")
+    refused = await store.reserve([window(10, 1)], "a")
     assert 3500 < refused.wait <= 3600 + 60
-    assert (await store.take([window(10, 11)], "a")).wait == 0, "time never makes it fit"
+    assert (await store.reserve([window(10, 11)], "a")).wait == 0, "time never makes it fit"
 
 
 async def test_a_correction_gives_back_or_takes_more(store: Store) -> None:
-    first = await store.take([window(100, 50), purse(100, 50)], "a")
+    first = await store.reserve([window(100, 50), purse(100, 50)], "a")
     await store.settle([window(100, -20), purse(100, 25)], "a", first.at)
-    after = await store.take([window(100, 0), purse(100, 0)], "a")
+    after = await store.reserve([window(100, 0), purse(100, 0)], "a")
     assert list(after.left) == [70, 25]
 
 
 async def test_a_correction_of_what_is_long_forgotten_changes_nothing(store: Store) -> None:
-    taken = await store.take([window(100, 50)], "a")
+    taken = await store.reserve([window(100, 50)], "a")
     await store.settle([window(100, -50)], "a", taken.at - 7200)
-    assert list((await store.take([window(100, 0)], "a")).left) == [50]
+    assert list((await store.reserve([window(100, 0)], "a")).left) == [50]
 
 
 async def test_a_seat_is_given_back(store: Store) -> None:
@@ -116,34 +116,36 @@ async def test_a_big_budget_is_counted_to_the_nano_dollar(store: Store) -> None:
 async def test_usage_adds_up(store: Store) -> None:
     row = ("2026-11-20", "team", "cohere/a b")
     for _ in range(2):
-        await store.add({row: Figures(requests=1, nano_usd=5), ("2026-11-19", "x", ""): Figures(failed_requests=1)})
+        await store.add(
+            {row: UsageTotals(requests=1, nano_usd=5), ("2026-11-19", "x", ""): UsageTotals(failed_requests=1)}
+        )
     found = await store.rows(["2026-11-20"])
-    assert found == {row: Figures(requests=2, nano_usd=10)}
+    assert found == {row: UsageTotals(requests=2, nano_usd=10)}
 
 
 @pytest.mark.parametrize("model", ["a\x1fb", "\x1f", "a/b\nc", "", "ü"], ids=ascii)
 async def test_usage_of_whatever_a_caller_names_a_model_can_be_read(model: str, store: Store) -> None:
-    rows = {("2026-11-20", "team", model): Figures(requests=2, documents=3)}
+    rows = {("2026-11-20", "team", model): UsageTotals(requests=2, documents=3)}
     await store.add(rows)
     assert await store.rows(["2026-11-20"]) == rows
 
 
 async def test_invented_names_fill_no_memory() -> None:
     store = MemoryStore()
-    ledger = usage.Ledger(store)
+    ledger = usage.UsageLedger(store)
     request = RerankRequest(model="m", query="q", documents=["d"])
-    for number in range(usage.MOST_MODELS + 50):
+    for number in range(usage.MAX_MODELS + 50):
         ledger.served("team", request, Ranking(results=[], provider="p", model=f"m{number}"))
     ledger.served("other team", request, Ranking(results=[], provider="p", model="mine"))
     rows = await ledger.read([ledger._day], None)
-    assert len(rows) == usage.MOST_MODELS + 2
-    assert sum(row.requests for row in rows) == usage.MOST_MODELS + 51
+    assert len(rows) == usage.MAX_MODELS + 2
+    assert sum(row.requests for row in rows) == usage.MAX_MODELS + 51
     assert [row.requests for row in rows if row.model == usage.OTHERS] == [50]
     assert [row.model for row in rows if row.key == "other team"] == ["p/mine"]
 
 
 async def test_the_limit_holds_for_many_at_once(store: Store) -> None:
-    answers = await asyncio.gather(*(store.take([window(50), purse(1000, 10)], str(n)) for n in range(200)))
+    answers = await asyncio.gather(*(store.reserve([window(50), purse(1000, 10)], str(n)) for n in range(200)))
     assert sum(answer.refused < 0 for answer in answers) == 50
 
 
@@ -176,7 +178,7 @@ async def test_after_the_told_wait_it_fits() -> None:
     for step in range(10):
         clock.now = 1_000_000.0 + step
         assert await takes(store, window(10, span=60)) == -1
-    refused = await store.take([window(10, 3, span=60)], "a")
+    refused = await store.reserve([window(10, 3, span=60)], "a")
     clock.now += refused.wait - 0.001
     assert await takes(store, window(10, 3, span=60)) == 0
     clock.now += 0.002
@@ -186,16 +188,16 @@ async def test_after_the_told_wait_it_fits() -> None:
 async def test_a_purse_of_a_past_period_is_forgotten() -> None:
     clock = Clock()
     store = MemoryStore(clock)
-    await store.take([purse(10, 10, key="budget:old")], "a")
+    await store.reserve([purse(10, 10, key="budget:old")], "a")
     clock.now += 7200
-    await store.take([purse(10, 10, key="budget:new")], "a")
+    await store.reserve([purse(10, 10, key="budget:new")], "a")
     assert list(store._purses) == ["budget:new"]
 
 
 async def test_memory_keeps_so_many_days() -> None:
     store = MemoryStore()
     for day in range(DAYS_KEPT + 3):
-        await store.add({(f"2026-{1 + day // 28:02}-{1 + day % 28:02}", "k", "m"): Figures(requests=1)})
+        await store.add({(f"2026-{1 + day // 28:02}-{1 + day % 28:02}", "k", "m"): UsageTotals(requests=1)})
     assert len({row[0] for row in store._rows}) == DAYS_KEPT
 
 
@@ -242,8 +244,8 @@ async def test_processes_together_are_let_through_exactly_as_often_as_the_limit_
 async def test_every_key_has_the_prefix_and_an_end(url: str) -> None:
     store = ValkeyStore(url, 5.0, fail_open=False)
     await store._redis.flushdb()
-    await store.take([window(5), purse(5, 1), seats(5)], "a")
-    await store.add({("2026-11-20", "k", "m"): Figures(requests=1)})
+    await store.reserve([window(5), purse(5, 1), seats(5)], "a")
+    await store.add({("2026-11-20", "k", "m"): UsageTotals(requests=1)})
     names = await store._redis.keys("*")
     assert len(names) == 4
     for name in names:
@@ -256,9 +258,9 @@ async def test_every_key_has_the_prefix_and_an_end(url: str) -> None:
 async def test_a_seat_of_a_dead_host_comes_back(url: str) -> None:
     store = ValkeyStore(url, 5.0, fail_open=False)
     await store._redis.flushdb()
-    await store.take([Charge("seats", "s", 1, 1, 0.05)], "dead")
+    await store.reserve([Charge("seats", "s", 1, 1, 0.05)], "dead")
     async with asyncio.timeout(10):
-        while (await store.take([Charge("seats", "s", 1, 1, 300)], "alive")).refused >= 0:  # noqa: ASYNC110
+        while (await store.reserve([Charge("seats", "s", 1, 1, 300)], "alive")).refused >= 0:  # noqa: ASYNC110
             await asyncio.sleep(0.01)  # the server's clock is no fake, and it tells nobody
     await store.aclose()
 
@@ -276,13 +278,13 @@ async def test_a_store_that_is_down_never_hangs(fail_open: bool, way: str, tmp_p
         if way != "frozen":
             process.wait()
         async with asyncio.timeout(10):
-            assert await outcome(store) == (Taken() if fail_open else "down")
+            assert await outcome(store) == (ReserveResult() if fail_open else "down")
             assert len(failures) == 1
-            assert await outcome(store) == (Taken() if fail_open else "down"), "and is not asked again at once"
+            assert await outcome(store) == (ReserveResult() if fail_open else "down"), "and is not asked again at once"
         assert len(failures) == 2
         await store.settle([window(5, 1)], "a", 0.0)
         with pytest.raises(StoreDown):
-            await store.add({("2026-11-20", "k", "m"): Figures(requests=1)})
+            await store.add({("2026-11-20", "k", "m"): UsageTotals(requests=1)})
         await store.aclose()
 
 
@@ -293,14 +295,14 @@ async def test_a_caller_who_hangs_up_while_the_store_is_asked_leaves_nothing_tak
     with servers.server(tmp_path) as (address, process):
         store = ValkeyStore(address, 5.0, fail_open=False)
         if asked == "settle":
-            await store.take(charges, "gone")
+            await store.reserve(charges, "gone")
             process.send_signal(signal.SIGSTOP)
             given_back = [Charge(charge.kind, charge.key, 0, -charge.amount, charge.span) for charge in charges]
             asking: asyncio.Task[Any] = asyncio.create_task(store.settle(given_back, "gone", 0.0))
         else:
             await takes(store, window(5, 0))  # the connection is open
             process.send_signal(signal.SIGSTOP)
-            asking = asyncio.create_task(store.take(charges, "gone"))
+            asking = asyncio.create_task(store.reserve(charges, "gone"))
         for _ in range(50):
             await asyncio.sleep(0)  # it is sent
         for _ in range(2):
@@ -329,6 +331,6 @@ async def test_a_store_that_comes_back_is_used_again(tmp_path: Path) -> None:
 
 async def outcome(store: ValkeyStore) -> Any:
     try:
-        return await store.take([window(5)], "a")
+        return await store.reserve([window(5)], "a")
     except StoreDown:
         return "down"

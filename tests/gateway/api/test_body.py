@@ -30,6 +30,6 @@ async def test_pieces_are_put_together() -> None:
 
 
 async def test_a_body_that_stops_in_the_middle_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "LONGEST_UPLOAD", 0.01)
+    monkeypatch.setattr(body, "UPLOAD_TIMEOUT", 0.01)
     with pytest.raises(InvalidRequest, match="did not arrive within"):
         await body.read_body(arriving(b'{"a"', complete=False), {}, LimitsSettings())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.api.middleware.paths import Forgiving, repaired
+from gateway.api.middleware.paths import PathNormalization, normalize
 
 PATHS = {
     "right": ("/v1/rerank", "/v1/rerank"),
@@ -28,7 +28,7 @@ PATHS = {
 
 @pytest.mark.parametrize(("path", "meant"), PATHS.values(), ids=PATHS)
 def test_repairs(path: str, meant: str) -> None:
-    assert repaired(path) == meant
+    assert normalize(path) == meant
 
 
 async def test_a_path_that_is_served_is_left_alone_and_others_are_repaired() -> None:
@@ -40,7 +40,7 @@ async def test_a_path_that_is_served_is_left_alone_and_others_are_repaired() -> 
     async def direct(scope, receive, send) -> None:
         seen.append(("direct", scope["raw_path"]))
 
-    forgiving = Forgiving(app, {"/odd//": direct})
+    forgiving = PathNormalization(app, {"/odd//": direct})
     for kind, path in (("http", "/odd//"), ("websocket", "/odd//"), ("http", "//déjà/")):
         await forgiving({"type": kind, "path": path, "raw_path": b"as it came"}, None, None)  # type: ignore[arg-type, typeddict-item]
     assert seen == [("direct", b"as it came"), ("/odd", b"/odd"), ("/déjà", b"/d%C3%A9j%C3%A0")]

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.api.dialects.unified.request import canonical, decoder
 from providers.errors import InvalidRequest
-from providers.types import Call, Parts, RerankRequest
+from providers.types import Call, ContentParts, RerankRequest
 
 DECODE = decoder({"truncation", "instruction", "rank_fields"})
 VALID: dict[str, Any] = {"model": "cohere/rerank-v3.5", "query": "q", "documents": ["a", "b"]}
@@ -148,7 +148,7 @@ ACCEPTED: dict[str, tuple[Any, dict[str, Any]]] = {
     "an id alone is data": (without(documents=[{"id": "7"}]), {"documents": ["id: '7'\n"]}),
     "content parts": (
         without(query={"content": [{"type": "text"}]}, documents=[{"content": [{"type": "image_url"}]}]),
-        {"query": Parts([{"type": "text"}]), "documents": [Parts([{"type": "image_url"}])]},
+        {"query": ContentParts([{"type": "text"}]), "documents": [ContentParts([{"type": "image_url"}])]},
     ),
     "blanks around are kept": (without(query=" q ", documents=[" a "]), {"query": " q ", "documents": [" a "]}),
     "documents alike": (without(documents=["a", "a"]), {"documents": ["a", "a"]}),

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from gateway.backends.daemon_thread import in_daemon
-from gateway.backends.local import Loading
+from gateway.backends.local import LocalBackend
 from providers.errors import NotReady, RerankError
 from providers.spec import LocalModel, LocalProvider
 from providers.types import Ranked, Ranking, RerankRequest, Usage
@@ -169,7 +169,7 @@ async def test_a_model_that_cannot_be_loaded_says_why_for_good(opened, upstream,
 
 async def test_closing_closes_the_engine(shelf) -> None:
     shelf.release.set()
-    loading = Loading(partial(in_daemon, shelf.provider.open), LocalModel(name="m", path="x"))
+    loading = LocalBackend(partial(in_daemon, shelf.provider.open), LocalModel(name="m", path="x"))
     await loading.aclose()
     await loading.load()
     assert await loading.ready()
@@ -179,7 +179,7 @@ async def test_closing_closes_the_engine(shelf) -> None:
 
 
 async def test_a_load_that_is_cancelled_disturbs_nobody(shelf) -> None:
-    loading = Loading(partial(in_daemon, shelf.provider.open), LocalModel(name="m", path="x"))
+    loading = LocalBackend(partial(in_daemon, shelf.provider.open), LocalModel(name="m", path="x"))
     task = asyncio.create_task(loading.load())
     await asyncio.sleep(0)
     task.cancel()
@@ -199,7 +199,7 @@ async def test_load_of_a_failing_model_raises_for_whoever_waits(shelf) -> None:
     shelf.error = NotReady("no")
     shelf.release.set()
     with pytest.raises(RerankError, match="local model m cannot be loaded: no"):
-        await Loading(partial(in_daemon, shelf.provider.open), LocalModel(name="m", path="x")).load()
+        await LocalBackend(partial(in_daemon, shelf.provider.open), LocalModel(name="m", path="x")).load()
 
 
 async def test_a_model_is_loaded_once_however_often_it_is_asked_for() -> None:
@@ -211,7 +211,7 @@ async def test_a_model_is_loaded_once_however_often_it_is_asked_for() -> None:
         return opened[-1]
 
     started = threading.Event()
-    loading = Loading(partial(in_daemon, open_slowly), LocalModel(name="m", path="/nowhere"))
+    loading = LocalBackend(partial(in_daemon, open_slowly), LocalModel(name="m", path="/nowhere"))
     both = [asyncio.create_task(loading.load()) for _ in range(2)]
     await asyncio.sleep(0)
     started.set()

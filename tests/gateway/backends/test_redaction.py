@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.backends.http_errors import clean
-from gateway.backends.redaction import redacted
+from gateway.backends.http_errors import sanitize
+from gateway.backends.redaction import redact
 from providers.types import RerankRequest
 
 LONG = "A text of several words that nobody else should read."
@@ -30,9 +30,9 @@ def test_a_quoted_text_is_masked(place: str, text: str, message: str, shown: str
         "second query": {"query": "q", "queries": ["q", text], "documents": ["d", "e"]},
     }
     request = RerankRequest(model="m", **fields[place])  # type: ignore[arg-type]  # a table of fields
-    assert redacted(clean(message, None), [], request) == shown
+    assert redact(sanitize(message, None), [], request) == shown
 
 
 def test_a_secret_is_masked_before_anything_is_cut() -> None:
     request = RerankRequest(model="m", query="q", documents=["d"])
-    assert redacted("the key is sk-1", ["sk-1"], request) == "the key is ***"
+    assert redact("the key is sk-1", ["sk-1"], request) == "the key is ***"

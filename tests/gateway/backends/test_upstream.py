@@ -27,7 +27,7 @@ from providers.errors import (
     Unsupported,
 )
 from providers.spec import HttpProvider
-from providers.types import Call, Parts, Ranked, Ranking, RerankRequest
+from providers.types import Call, ContentParts, Ranked, Ranking, RerankRequest
 from tests.gateway.loopback import Answer, Loopback, hang, loopback, reply
 
 KEY = "key-0123456789"
@@ -231,7 +231,7 @@ async def test_too_many_documents_are_refused_here(client: Client) -> None:
     assert raised.value.status == 413
 
 
-CONTENT = {"document": ask("a", Parts([])), "query": msgspec.structs.replace(ask(), query=Parts([]))}
+CONTENT = {"document": ask("a", ContentParts([])), "query": msgspec.structs.replace(ask(), query=ContentParts([]))}
 
 
 @pytest.mark.parametrize("request_", CONTENT.values(), ids=CONTENT)

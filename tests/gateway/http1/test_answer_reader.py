@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.http1.response_reader import LONGEST_HEAD, Answer, AnswerReader, NotHttp, TooLong
+from gateway.http1.response_reader import MAX_HEAD_BYTES, BodyTooLarge, ProtocolError, RawResponse, ResponseReader
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 LIMIT = 100
@@ -52,19 +52,19 @@ WHOLE: dict[str, tuple[bytes, int, dict[str, str], bytes, bool]] = {
 def test_an_answer_is_whole_with_its_last_byte(
     data: bytes, status: int, headers: dict[str, str], body: bytes, reusable: bool, step: int
 ) -> None:
-    reader = AnswerReader(LIMIT)
+    reader = ResponseReader(LIMIT)
     assert not reader.begun
     complete = [reader.feed(data[start : start + step]) for start in range(0, len(data), step)]
     assert complete == [False] * (len(complete) - 1) + [True]
     assert (reader.begun, reader.reusable) == (True, reusable)
-    assert reader.take() == Answer(status, headers, body)
+    assert reader.take() == RawResponse(status, headers, body)
 
 
 def test_one_answer_after_the_other() -> None:
-    reader = AnswerReader(LIMIT)
+    reader = ResponseReader(LIMIT)
     for number in range(3):
         assert reader.feed(HEAD + b"content-length: 1\r\nx-%d: y\r\n\r\n%d" % (number, number))
-        assert reader.take() == Answer(200, {"content-length": "1", f"x-{number}": "y"}, b"%d" % number)
+        assert reader.take() == RawResponse(200, {"content-length": "1", f"x-{number}": "y"}, b"%d" % number)
         assert not reader.begun
 
 
@@ -77,24 +77,24 @@ MORE = {
 
 @pytest.mark.parametrize("more", MORE.values(), ids=MORE)
 def test_more_than_the_answer_ends_the_use_of_a_connection(more: bytes) -> None:
-    reader = AnswerReader(LIMIT)
+    reader = ResponseReader(LIMIT)
     assert reader.feed(HEAD + b"content-length: 2\r\n\r\n{}" + more)
     assert not reader.reusable
     assert reader.take().body == b"{}"
 
 
 FAULTS: dict[str, tuple[bytes, type[Exception]]] = {
-    "another protocol": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", NotHttp),
-    "a length that is no number": (HEAD + b"content-length: many\r\n\r\n", NotHttp),
-    "a chunk whose size is no number": (HEAD + b"transfer-encoding: chunked\r\n\r\nmany\r\n", NotHttp),
-    "a length and chunks": (HEAD + b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}", NotHttp),
+    "another protocol": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", ProtocolError),
+    "a length that is no number": (HEAD + b"content-length: many\r\n\r\n", ProtocolError),
+    "a chunk whose size is no number": (HEAD + b"transfer-encoding: chunked\r\n\r\nmany\r\n", ProtocolError),
+    "a length and chunks": (HEAD + b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}", ProtocolError),
     "another protocol from here on": (
-        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", NotHttp,
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", ProtocolError,
     ),
-    "a head without end": (HEAD + b"x-more: y\r\n" * (LONGEST_HEAD // 11), NotHttp),
-    "a header without end": (HEAD + b"x: " + b"y" * LONGEST_HEAD, NotHttp),
-    "too long by its length": (HEAD + b"content-length: 101\r\n\r\n" + b"x" * 101, TooLong),
-    "too long in chunks": (HEAD + b"transfer-encoding: chunked\r\n\r\n" + b"a\r\n0123456789\r\n" * 11, TooLong),
+    "a head without end": (HEAD + b"x-more: y\r\n" * (MAX_HEAD_BYTES // 11), ProtocolError),
+    "a header without end": (HEAD + b"x: " + b"y" * MAX_HEAD_BYTES, ProtocolError),
+    "too long by its length": (HEAD + b"content-length: 101\r\n\r\n" + b"x" * 101, BodyTooLarge),
+    "too long in chunks": (HEAD + b"transfer-encoding: chunked\r\n\r\n" + b"a\r\n0123456789\r\n" * 11, BodyTooLarge),
 }  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def test_a_fault_is_told(data: bytes, error: type[Exception], step: int) -> None
 
 
 def fed(data: bytes, step: int) -> list[bool]:
-    reader = AnswerReader(LIMIT)
+    reader = ResponseReader(LIMIT)
     return [reader.feed(data[start : start + step]) for start in range(0, len(data), step)]
 
 
@@ -120,6 +120,6 @@ ENDS = {
 
 @pytest.mark.parametrize(("data", "ends"), ENDS.values(), ids=ENDS)
 def test_whether_the_connections_end_is_the_answers(data: bytes, ends: bool) -> None:
-    reader = AnswerReader(LIMIT)
+    reader = ResponseReader(LIMIT)
     assert not reader.feed(data)
     assert reader.ends() is ends

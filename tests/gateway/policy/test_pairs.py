@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from gateway.policy.pairs import SIDE_BY_SIDE, Pairs
+from gateway.policy.pairs import MAX_CONCURRENT_GROUPS, PairwiseFanOut
 from providers.errors import Overloaded
-from providers.types import Parts, Ranked, Ranking, RerankRequest, Usage
+from providers.types import ContentParts, Ranked, Ranking, RerankRequest, Usage
 
 
 class Lengths:
@@ -52,7 +52,7 @@ CASES = {
 @pytest.mark.parametrize(("both", "scores", "sizes"), CASES.values(), ids=CASES)
 async def test_every_pair_has_its_score_with_one_request_a_query(both, scores, sizes) -> None:
     backend = Lengths()
-    ranking = await Pairs(backend).rerank(pairs(*both))
+    ranking = await PairwiseFanOut(backend).rerank(pairs(*both))
     assert {row.index: row.relevance_score for row in ranking.results} == dict(enumerate(scores))
     assert [len(request.documents) for request in backend.asked] == sizes
 
@@ -61,27 +61,27 @@ async def test_every_pair_has_its_score_with_one_request_a_query(both, scores, s
 async def test_what_needs_no_pairing_passes_unchanged(queries) -> None:
     backend = Lengths()
     request = RerankRequest(model="m", query="q", documents=["a", "b"], queries=queries)
-    await Pairs(backend).rerank(request)
+    await PairwiseFanOut(backend).rerank(request)
     assert backend.asked[0] is request
 
 
 async def test_content_parts_are_grouped_by_what_they_hold() -> None:
     backend = Lengths()
-    queries = [Parts([{"text": "a"}]), Parts([{"text": "a"}]), Parts([{"text": "b"}])]
+    queries = [ContentParts([{"text": "a"}]), ContentParts([{"text": "a"}]), ContentParts([{"text": "b"}])]
     request = RerankRequest(model="m", query=queries[0], queries=list(queries), documents=["a", "b", "c"])
-    await Pairs(backend).rerank(request)
+    await PairwiseFanOut(backend).rerank(request)
     assert [len(asked.documents) for asked in backend.asked] == [2, 1]
 
 
 async def test_no_more_at_once_than_leave_room_for_others() -> None:
     backend = Lengths()
-    await Pairs(backend).rerank(pairs(*((f"{number}", "a") for number in range(5 * SIDE_BY_SIDE))))
-    assert backend.most == SIDE_BY_SIDE
+    await PairwiseFanOut(backend).rerank(pairs(*((f"{number}", "a") for number in range(5 * MAX_CONCURRENT_GROUPS))))
+    assert backend.most == MAX_CONCURRENT_GROUPS
 
 
 async def test_one_that_fails_fails_all_with_its_own_error() -> None:
     with pytest.raises(Overloaded, match="full"):
-        await Pairs(Lengths()).rerank(pairs(("q", "a"), ("refuse", "b"), ("r", "c")))
+        await PairwiseFanOut(Lengths()).rerank(pairs(("q", "a"), ("refuse", "b"), ("r", "c")))
 
 
 USAGES = {
@@ -92,5 +92,5 @@ USAGES = {
 
 @pytest.mark.parametrize(("each", "together"), USAGES.values(), ids=USAGES)
 async def test_counts_are_added(each, together) -> None:
-    ranking = await Pairs(Lengths(each)).rerank(pairs(("q", "a"), ("r", "b")))
+    ranking = await PairwiseFanOut(Lengths(each)).rerank(pairs(("q", "a"), ("r", "b")))
     assert ranking.usage == together

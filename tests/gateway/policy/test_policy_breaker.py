@@ -82,7 +82,7 @@ async def test_an_insisting_call_goes_through_and_can_bring_it_back(
     guard = breaker(time, scripted([FAILED] * 5 + [scripted().script[0]]))
     await fail(guard, request_with(), 5)
     insisting = request_with()
-    await guard.rerank(replace(insisting, call=replace(insisting.call, insist=True)))
+    await guard.rerank(replace(insisting, call=replace(insisting.call, bypass_breaker=True)))
     assert not guard.state.ejected
     assert [record.message for record in caplog.records] == [
         "target jina/m is ejected for 30 s (last: 500)",
@@ -95,7 +95,7 @@ async def test_an_insisting_call_that_fails_makes_nothing_worse(time: Any, scrip
     await fail(guard, request_with(), 5)
     until = guard.state.cooldown.until
     insisting = request_with()
-    await fail(guard, replace(insisting, call=replace(insisting.call, insist=True)), 20)
+    await fail(guard, replace(insisting, call=replace(insisting.call, bypass_breaker=True)), 20)
     assert guard.state.cooldown.until == until
 
 
@@ -228,7 +228,7 @@ class Machine(RuleBasedStateMachine):
             assert self.state.ejected
             assert self.state.cooldown.left(self.now) > 0
         else:
-            self.state.abandoned(probe=True)
+            self.state.ignore(probe=True)
 
     @rule(good=st.booleans(), asked=st.floats(min_value=0, max_value=1000))
     def other_call_returns(self, good: bool, asked: float) -> None:

@@ -91,7 +91,7 @@ async def test_shares_of_the_time(time: Any, scripted: Any, request_with: Any) -
 async def test_what_answers_at_once_needs_no_share(time: Any, scripted: Any, request_with: Any) -> None:
     slow, last = scripted([BAD], 9.0, time), scripted([GOOD])
     request = request_with(9.0, time)
-    assert await Fallback([Step(slow), Step(last, parts=0)], time.clock).rerank(request) == GOOD
+    assert await Fallback([Step(slow), Step(last, time_shares=0)], time.clock).rerank(request) == GOOD
     assert slow.requests[0].call.deadline == request.call.deadline
 
 

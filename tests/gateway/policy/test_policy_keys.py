@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.policy.key_pool import Keyed, KeyPool, KeySettings, KeyState, choose
+from gateway.policy.key_pool import KeyedBackend, KeyPool, KeySettings, KeyState, choose
 from providers.errors import CredentialsRejected, RateLimited, TargetFailed
 from providers.types import Ranked, Ranking
 
@@ -26,7 +26,7 @@ def limited(seconds: float | None) -> RateLimited:
 
 
 def pool(time: Any, **backends: Any) -> KeyPool:
-    keys = [Keyed(backend, KeyState(name, 1.0)) for name, backend in backends.items()]
+    keys = [KeyedBackend(backend, KeyState(name, 1.0)) for name, backend in backends.items()]
     return KeyPool(keys, "cohere", time.clock)
 
 
@@ -120,7 +120,7 @@ async def test_other_errors_are_no_matter_of_keys(time: Any, scripted: Any, requ
 
 
 def test_weights() -> None:
-    keys = [Keyed(None, KeyState(name, weight)) for name, weight in [("a", 1.0), ("b", 3.0)]]  # type: ignore[arg-type]
+    keys = [KeyedBackend(None, KeyState(name, weight)) for name, weight in [("a", 1.0), ("b", 3.0)]]  # type: ignore[arg-type]
     chosen = [choose(keys, 0.0, step / 1000) for step in range(1000)]
     assert Counter(key.state.name for key in chosen if key) == {"a": 250, "b": 750}
 
@@ -135,7 +135,7 @@ def test_a_resting_key_is_never_chosen(keys: list[tuple[float, float]], chance: 
     for weight, until in keys:
         state = KeyState("k", weight)
         state.cooldown.until = until
-        pooled.append(Keyed(None, state))  # type: ignore[arg-type]
+        pooled.append(KeyedBackend(None, state))  # type: ignore[arg-type]
     chosen = choose(pooled, now, chance)
     assert (chosen is None) == all(until > now for _, until in keys)
     assert chosen is None or chosen.state.cooldown.until <= now

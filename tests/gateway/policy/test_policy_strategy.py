@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from gateway.policy.clock import Clock
 from gateway.policy.fallback import Step
-from gateway.policy.latency import Latency, Observed
-from gateway.policy.strategy import Choice, Strategy, least_latency, order_of, weighted
+from gateway.policy.latency import Latency, LatencyProbe
+from gateway.policy.strategy import Candidate, Strategy, least_latency, selection_policy, weighted
 
 
-def choice(weight: float = 1.0, *latencies: float) -> Choice:
+def choice(weight: float = 1.0, *latencies: float) -> Candidate:
     latency = Latency()
     for seconds in latencies:
         latency.observe(seconds, 0.0)
-    return Choice(Step(None), weight, latency)  # type: ignore[arg-type]
+    return Candidate(Step(None), weight, latency)  # type: ignore[arg-type]
 
 
 @given(
@@ -31,7 +31,7 @@ def choice(weight: float = 1.0, *latencies: float) -> Choice:
 def test_every_order_holds_every_target_once(strategy: Strategy, targets: list[tuple[float, float]], seed: int) -> None:
     choices = [choice(weight, latency) for weight, latency in targets]
     clock = Clock(now=lambda: 1.0, chance=random.Random(seed).random)
-    order = order_of(strategy, choices, clock)()
+    order = selection_policy(strategy, choices, clock)()
     assert sorted(map(id, order)) == sorted(map(id, choices))
     if strategy == "ordered":
         assert list(order) == choices
@@ -70,7 +70,7 @@ def test_the_average_stays_within_what_was_seen(latencies: list[float]) -> None:
     latency = Latency()
     for seconds in latencies:
         latency.observe(seconds, 0.0)
-    assert min(latencies) * 0.999 <= latency.cost(0.0) <= max(latencies) * 1.001
+    assert min(latencies) * 0.999 <= latency.load_score(0.0) <= max(latencies) * 1.001
     p95 = latency.p95()
     assert (p95 is None) == (len(latencies) < 20)
     assert p95 is None or p95 in latencies
@@ -86,8 +86,8 @@ def test_p95() -> None:
 async def test_only_calls_that_went_well_are_observed(time: Any, scripted: Any, request_with: Any) -> None:
     latency = Latency()
     good = scripted([], 0.5, time)
-    await Observed(good, latency, time.clock).rerank(request_with())
-    assert latency.cost(time.now) == pytest.approx(0.5)
+    await LatencyProbe(good, latency, time.clock).rerank(request_with())
+    assert latency.load_score(time.now) == pytest.approx(0.5)
     with pytest.raises(ValueError, match="x"):
-        await Observed(scripted([ValueError("x")], 5.0, time), latency, time.clock).rerank(request_with())
-    assert latency.cost(time.now) < 0.5
+        await LatencyProbe(scripted([ValueError("x")], 5.0, time), latency, time.clock).rerank(request_with())
+    assert latency.load_score(time.now) < 0.5

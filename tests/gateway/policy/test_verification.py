@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.verification import verified
+from gateway.policy.verification import verify
 from providers.errors import BadAnswer
 from providers.types import Ranked, RerankRequest
 
@@ -33,10 +33,10 @@ def rankings(draw: st.DrawFn) -> tuple[list[Ranked], RerankRequest]:
 @given(rankings())
 def test_a_correct_answer_is_sorted_and_cut_and_otherwise_left_alone(case) -> None:
     results, asked = case
-    ordered = verified(list(results), asked)
+    ordered = verify(list(results), asked)
     assert ordered == sorted(results, key=lambda row: (-row.relevance_score, row.index))[: asked.top_n]
     assert len(ordered) == min(len(results), asked.top_n or len(results))
-    assert verified(list(ordered), asked) == ordered
+    assert verify(list(ordered), asked) == ordered
 
 
 @given(rankings(), st.integers())
@@ -45,7 +45,7 @@ def test_one_index_out_of_range_spoils_it(case, index) -> None:
     if 0 <= index < len(asked.documents):
         index += len(asked.documents)
     with pytest.raises(BadAnswer, match=f"index {index}, but there are {len(asked.documents)} documents"):
-        verified([*results, Ranked(index, 0.0)], asked)
+        verify([*results, Ranked(index, 0.0)], asked)
 
 
 @given(rankings(), st.data())
@@ -53,7 +53,7 @@ def test_one_index_twice_spoils_it(case, data) -> None:
     results, asked = case
     again = data.draw(st.sampled_from(results))
     with pytest.raises(BadAnswer, match=f"index {again.index} twice"):
-        verified(data.draw(st.permutations([*results, Ranked(again.index, 0.25)])), asked)
+        verify(data.draw(st.permutations([*results, Ranked(again.index, 0.25)])), asked)
 
 
 @given(rankings(), st.sampled_from([math.nan, math.inf, -math.inf]), st.data())
@@ -62,9 +62,9 @@ def test_one_score_that_is_no_number_spoils_it(case, score, data) -> None:
     place = data.draw(st.integers(0, len(results) - 1))
     results[place] = Ranked(results[place].index, score)
     with pytest.raises(BadAnswer, match=f"score at index {results[place].index} is not a finite number"):
-        verified(results, asked)
+        verify(results, asked)
 
 
 def test_no_results_at_all_are_no_answer() -> None:
     with pytest.raises(BadAnswer, match="no results"):
-        verified([], request(1))
+        verify([], request(1))

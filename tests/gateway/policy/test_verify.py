@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.policy.verification import verified
+from gateway.policy.verification import verify
 from providers.errors import BadAnswer
 from providers.types import Ranked, RerankRequest
 
@@ -26,7 +26,7 @@ ORDERED: dict[str, tuple[list[tuple[int, float]], int | None, list[int]]] = {
 
 @pytest.mark.parametrize(("results", "top_n", "expected"), ORDERED.values(), ids=ORDERED)
 def test_order(results: list[tuple[int, float]], top_n: int | None, expected: list[int]) -> None:
-    ranked = verified([Ranked(*result) for result in results], ask(3, top_n))
+    ranked = verify([Ranked(*result) for result in results], ask(3, top_n))
     assert [result.index for result in ranked] == expected
 
 
@@ -44,4 +44,4 @@ UNSOUND: dict[str, tuple[list[tuple[int, float]], str]] = {
 @pytest.mark.parametrize(("results", "told"), UNSOUND.values(), ids=UNSOUND)
 def test_unsound(results: list[tuple[int, float]], told: str) -> None:
     with pytest.raises(BadAnswer, match=told):
-        verified([Ranked(*result) for result in results], ask(3))
+        verify([Ranked(*result) for result in results], ask(3))

@@ -87,8 +87,8 @@ async def test_invented_names_do_not_fill_the_memory(routes) -> None:
         routes.resolve(f"one/{number}")
         routes.resolve(f"nobody/{number}")
     routes.resolve("one/" + "x" * 1_000_000)
-    assert len(routes._seen) == REMEMBERED_TARGETS
-    assert max(map(len, routes._seen)) <= LONGEST_NAME
+    assert len(routes._adhoc_routes) == REMEMBERED_TARGETS
+    assert max(map(len, routes._adhoc_routes)) <= LONGEST_NAME
 
 
 def test_a_name_of_absurd_length_is_compared_with_nothing() -> None:

@@ -21,9 +21,9 @@ import pytest
 import yaml
 
 from gateway.api.dialects.unified.answer import ExtraFields
-from gateway.backends.engine import OURS, RemoteModel, open_remote
+from gateway.backends.engine import GATEWAY_FIELDS, RemoteModel, open_remote
 from gateway.config.loader import from_tree
-from gateway.policy.pairs import Pairs
+from gateway.policy.pairs import PairwiseFanOut
 from gateway.server import engine_process
 from gateway.transport.base import Response, Timeouts
 from providers.errors import (
@@ -38,7 +38,7 @@ from providers.errors import (
     Unsupported,
 )
 from providers.spec import LocalModel, LocalProvider
-from providers.types import Call, Load, Parts, Ranked, Ranking, RerankRequest, Usage
+from providers.types import Call, ContentParts, EngineStats, Ranked, Ranking, RerankRequest, Usage
 
 FIELDS = frozenset({"max_tokens_per_doc", "priority", "instruction"})
 ASKED = RerankRequest(model="m", query="q", documents=["a", "b"], call=Call(id="the-id"))
@@ -72,7 +72,7 @@ BODIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a declared extra": ({"extra": {"instruction": "i"}}, {"instruction": "i"}),
     "an undeclared extra": ({"extra": {"truncation": True}}, {}),
     "return_documents stays here": ({"return_documents": True}, {}),
-    "content parts": ({"documents": [Parts([1]), "b"]}, {"documents": [{"content": [1]}, "b"]}),
+    "content parts": ({"documents": [ContentParts([1]), "b"]}, {"documents": [{"content": [1]}, "b"]}),
 }
 
 
@@ -148,7 +148,7 @@ async def test_an_engine_that_is_gone_is_not_ready_so_no_breaker_opens() -> None
 
 
 def test_what_every_answer_has_is_not_taken_for_the_models_figures() -> None:
-    assert set(ExtraFields.__struct_fields__) == OURS
+    assert set(ExtraFields.__struct_fields__) == GATEWAY_FIELDS
 
 
 class Model:
@@ -173,8 +173,8 @@ class Model:
             details={"queue_ms": 0.5, "truncated_documents": 2},
         )
 
-    def load(self) -> Load:
-        return Load(queued_tokens=5, batches=1, texts=2, tokens=3, padding=0, window=64)
+    def load(self) -> EngineStats:
+        return EngineStats(queued_tokens=5, batches=1, texts=2, tokens=3, padding=0, window=64)
 
     async def ready(self) -> bool:
         return True
@@ -247,7 +247,7 @@ async def test_the_models_window_is_known(remote) -> None:
 
 async def test_pairs_are_scored(remote, running) -> None:
     request = msgspec.structs.replace(ASKED, queries=["q", "r"])
-    ranking = await Pairs(remote).rerank(request)
+    ranking = await PairwiseFanOut(remote).rerank(request)
     assert sorted(result.index for result in ranking.results) == [0, 1]
     assert sorted(asked.query for asked in running.model.requests) == ["q", "r"]
 
@@ -282,7 +282,7 @@ async def test_a_model_that_a_reload_adds_is_waited_for(remote, running) -> None
 
 
 async def test_a_model_that_the_engine_cannot_load_is_given_up(remote, running, monkeypatch) -> None:
-    monkeypatch.setattr("gateway.backends.engine.PATIENCE", 0.0)
+    monkeypatch.setattr("gateway.backends.engine.ADOPT_TIMEOUT", 0.0)
     with pytest.raises(NotReady, match="does not serve it"):
         await open_remote(running.socket, "local", FIELDS, LocalModel(name="never", path="x"))
 
@@ -294,7 +294,7 @@ def test_the_engine_serves_the_local_providers_alone() -> None:
 
 
 def test_a_gateway_without_local_models_has_no_engine(monkeypatch) -> None:
-    monkeypatch.setattr("gateway.server.engine_process.Keeper", None)
+    monkeypatch.setattr("gateway.server.engine_process.EngineSupervisor", None)
     with engine_process.engine(from_tree({"providers": {"passthrough": {}}}), None, queue.SimpleQueue()):  # type: ignore[arg-type]
         assert "RERANK_GATEWAY_ENGINE_SOCKET" not in os.environ
 

@@ -79,8 +79,8 @@ def test_a_connection_that_was_let_in_is_served_though_the_gateway_stops(
     assert gateway.wait() == 0
     seen = callers.stop()
     lost = {what: count for what, count in seen.items() if what not in ("200", "refused")}
-    # uvicorn's own way resets one per caller. A caller that a busy machine holds up for longer than LAST_WORDS between
-    # its connection and its request still comes too late.
+    # uvicorn's own way resets one per caller. A caller that a busy machine holds up for longer than
+    # ACCEPT_DRAIN_SECONDS between its connection and its request still comes too late.
     assert sum(lost.values()) <= 2, lost
 
 

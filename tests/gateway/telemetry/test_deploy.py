@@ -12,7 +12,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.telemetry import names
-from gateway.telemetry.cells import Cells
+from gateway.telemetry.cells import MetricStore
 from gateway.telemetry.prometheus import exposition
 
 ROOT = Path(__file__).parents[3]
@@ -51,7 +51,7 @@ def test_a_query_names_what_exists(name: str) -> None:
 
 
 def test_the_names_are_those_that_are_exposed() -> None:
-    cells = Cells()
+    cells = MetricStore()
     for metric in names.METRICS:
         cells.place(metric, tuple("x" for _ in metric.labels))
     text = exposition(cells, "")[0].decode()

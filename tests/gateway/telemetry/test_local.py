@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from gateway.config.loader import EMBEDDED_PATH
 from gateway.telemetry import names
-from gateway.telemetry.attributes import Content, Peer, Wording
+from gateway.telemetry.attributes import Content, Peer, SpanAttributes
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.traces import Traces
 from providers.types import Attempt, Call, Ranked, Ranking, RerankRequest, Timing
@@ -24,7 +24,7 @@ __all__ = ["collector"]
 
 def test_spans_of_the_phases_lie_one_after_the_other() -> None:
     spans = Spans()
-    wording = Wording(names.CONVENTIONS["gen_ai"], {"local": Peer("local")}, Content())
+    wording = SpanAttributes(names.CONVENTIONS["gen_ai"], {"local": Peer("local")}, Content())
     traces = Traces(SimpleSpanProcessor(spans.exporter), Resource({}), wording, 1.0)
     call = Call(id="x", attempts=[Attempt("local", "m", 200, None, 100)])
     exchange = Exchange("unified", call, 10.0, "/v1/rerank")

@@ -14,9 +14,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.telemetry import names
-from gateway.telemetry.cells import Cells
+from gateway.telemetry.cells import MetricStore
 from gateway.telemetry.exchange import Exchange
-from gateway.telemetry.metrics import LEARNED_NAMES, Known, Metrics
+from gateway.telemetry.metrics import LEARNED_NAMES, LabelAllowlist, Metrics
 from gateway.telemetry.status import percentiles
 from providers.types import Attempt, Call, Ranked, Ranking, RerankRequest, Timing, Usage
 from tests.gateway.telemetry.conftest import BODY
@@ -113,7 +113,7 @@ async def test_names_that_nobody_configured_are_no_labels(opened, settings, upst
 
 
 def test_names_that_were_served_are_labels_up_to_a_bound() -> None:
-    known = Known({"configured"})
+    known = LabelAllowlist({"configured"})
     assert known.label("new") == "_other"
     assert [known.served(f"m{i}") for i in range(LEARNED_NAMES)] == [f"m{i}" for i in range(LEARNED_NAMES)]
     assert known.served("one more") == "_other"
@@ -160,7 +160,7 @@ def timing(provider: str, start: float, end: float, error: str = "") -> Timing:
         ),
         pytest.param(
             exchange(timing("b", 2, 3, "cancelled"), timing("a", 1, 3)),
-            names.TRY_DURATION, ("b", "_other"), None, id="a cancelled attempt has no duration",
+            names.ATTEMPT_DURATION, ("b", "_other"), None, id="a cancelled attempt has no duration",
         ),
         pytest.param(
             exchange(timing("p", 1, 2), details={"degraded": True}),
@@ -173,7 +173,7 @@ def timing(provider: str, start: float, end: float, error: str = "") -> Timing:
     ],
 )  # fmt: skip
 def test_what_a_finished_request_adds(told, metric, labels, expected) -> None:
-    metrics = Metrics(Cells(), Known({"alias"}))
+    metrics = Metrics(MetricStore(), LabelAllowlist({"alias"}))
     metrics.ended(told)
     found = metrics.cells.read().get((metric.name, labels))
     assert found == (None if expected is None else [expected])
@@ -182,7 +182,7 @@ def test_what_a_finished_request_adds(told, metric, labels, expected) -> None:
 def test_both_text_formats_parse(settings) -> None:
     from gateway.telemetry.prometheus import exposition
 
-    metrics = Metrics(Cells(), Known({'model "with\nodd\\ characters'}))
+    metrics = Metrics(MetricStore(), LabelAllowlist({'model "with\nodd\\ characters'}))
     metrics.requests.add(("unified", 'model "with\nodd\\ characters', "p", "ok", ""))
     metrics.own_time.add(0.0004)
     metrics.own_time.add(2.0)
@@ -213,19 +213,19 @@ async def test_metrics_can_be_switched_off(opened, settings) -> None:
     ],
 )
 def test_percentiles(values, expected) -> None:
-    metrics = Metrics(Cells(), Known())
+    metrics = Metrics(MetricStore(), LabelAllowlist())
     metrics.own_time.add(0.0)
     for index in range(len(metrics.cells.values)):
         metrics.cells.values[index] = 0.0
     for seconds in values:
         metrics.own_time.add(seconds)
-    (cells,) = [found for key, found in metrics.cells.read().items() if key[0] == names.OWN_TIME.name]
-    found = percentiles(names.OWN_TIME, cells)
+    (cells,) = [found for key, found in metrics.cells.read().items() if key[0] == names.OVERHEAD_METRIC.name]
+    found = percentiles(names.OVERHEAD_METRIC, cells)
     assert (found.p50, found.p95, found.p99) == pytest.approx(expected, abs=0.002)
 
 
 def _count(folder: Path, times: int, told: Any, go_on: Any) -> None:
-    metrics = Metrics(Cells(folder), Known())
+    metrics = Metrics(MetricStore(folder), LabelAllowlist())
     for _ in range(times):
         metrics.retries.add(("p",))
         metrics.own_time.add(0.01)
@@ -244,7 +244,7 @@ def _started(context: Any, folder: Path, times: int) -> tuple[Any, Any]:
 
 def test_processes_add_up_and_counters_survive_them(tmp_path) -> None:
     context = multiprocessing.get_context("spawn")
-    mine = Metrics(Cells(tmp_path), Known())
+    mine = Metrics(MetricStore(tmp_path), LabelAllowlist())
     mine.retries.add(("p",))
     mine.in_flight.add()
     first, _ = _started(context, tmp_path, 1000)
@@ -252,7 +252,7 @@ def test_processes_add_up_and_counters_survive_them(tmp_path) -> None:
 
     def reading() -> tuple[float, float, float]:
         found = mine.cells.read()
-        own_time = found[names.OWN_TIME.name, ()]
+        own_time = found[names.OVERHEAD_METRIC.name, ()]
         return found[names.RETRIES.name, ("p",)][0], sum(own_time[:-1]), found[names.IN_FLIGHT.name, ()][0]
 
     assert reading() == (1501, 1500, 3)
@@ -269,11 +269,11 @@ def test_processes_add_up_and_counters_survive_them(tmp_path) -> None:
 
 
 def test_what_does_not_fit_costs_nothing_but_itself() -> None:
-    metrics = Metrics(Cells(), Known())
+    metrics = Metrics(MetricStore(), LabelAllowlist())
     for index in range(200_000 // 18):
         metrics.try_duration.add(0.1, ("p", str(index)))
     metrics.retries.add(("p",))
-    assert metrics.cells.read()[names.TRY_DURATION.name, ("p", "0")][-1] == 0.1
+    assert metrics.cells.read()[names.ATTEMPT_DURATION.name, ("p", "0")][-1] == 0.1
 
 
 @pytest.mark.parametrize("workers", ["2"])

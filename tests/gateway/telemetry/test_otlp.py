@@ -93,9 +93,9 @@ def check(collector: Collector, name: str) -> None:
     found = collector.metrics()
     assert found[names.REQUESTS.name].sum.data_points[0].as_double == 1
     assert found[names.REQUESTS.name].sum.is_monotonic
-    (own_time,) = found[names.OWN_TIME.name].histogram.data_points
+    (own_time,) = found[names.OVERHEAD_METRIC.name].histogram.data_points
     assert own_time.count == sum(own_time.bucket_counts) == 1
-    assert tuple(own_time.explicit_bounds) == names.OWN_TIME.buckets
+    assert tuple(own_time.explicit_bounds) == names.OVERHEAD_METRIC.buckets
     assert own_time.sum > 0
 
 

@@ -133,9 +133,11 @@ def test_names_that_only_callers_wrote_share_one_label() -> None:
     from types import SimpleNamespace
 
     from gateway.policy.breaker import BreakerSettings, BreakerState
-    from gateway.runtime.instruments import states
-    from gateway.telemetry.metrics import Known
+    from gateway.runtime.instruments import breaker_readings
+    from gateway.telemetry.metrics import LabelAllowlist
 
     breakers = {f"cohere/invented-{number}": BreakerState(BreakerSettings()) for number in range(50)}
     routes: Any = SimpleNamespace(breakers=lambda: breakers, key_states=dict)
-    assert [labels for _, labels, _ in states(routes, Known().label)] == [("cohere", "_other", "closed")]
+    assert [labels for _, labels, _ in breaker_readings(routes, LabelAllowlist().label)] == [
+        ("cohere", "_other", "closed")
+    ]

@@ -8,8 +8,8 @@ import pytest
 
 from gateway.access.keys import new_key
 from gateway.telemetry import names
-from gateway.telemetry.cells import Cells
-from gateway.telemetry.metrics import Known, Metrics
+from gateway.telemetry.cells import MetricStore
+from gateway.telemetry.metrics import LabelAllowlist, Metrics
 from gateway.telemetry.status import figures
 from tests.gateway.telemetry.conftest import BODY
 
@@ -40,7 +40,7 @@ async def test_needs_a_key_where_keys_are_configured(opened, settings) -> None:
 
 
 def test_the_worst_state_of_all_workers_counts() -> None:
-    metrics = Metrics(Cells(), Known())
+    metrics = Metrics(MetricStore(), LabelAllowlist())
     state = metrics.single[names.TARGET_STATE.name]
     state.set(("cohere", "m", "closed"), 3.0)
     state.set(("cohere", "m", "open"), 1.0)

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.errors import NotReady, RerankError, TargetFailed
-from providers.local.batcher import WASTE, Batcher, Job, Text, take
+from providers.local.batcher import WASTE, Batcher, Job, QueuedInput, next_batch
 from providers.local.tokens import Tokens
 
 
-def waiting(*sizes: int, groups: Sequence[int] = ()) -> list[Text]:
+def waiting(*sizes: int, groups: Sequence[int] = ()) -> list[QueuedInput]:
     marks = [*groups, *[0] * len(sizes)]
-    return [Text(Tokens([number] * size, None, marks[number]), b"") for number, size in enumerate(sizes)]
+    return [QueuedInput(Tokens([number] * size, None, marks[number]), b"") for number, size in enumerate(sizes)]
 
 
 @pytest.mark.parametrize(
@@ -37,22 +37,22 @@ def waiting(*sizes: int, groups: Sequence[int] = ()) -> list[Text]:
 )
 def test_take(sizes: list[int], groups: list[int], budget: int, expected: list[int]) -> None:
     texts = waiting(*sizes, groups=groups)
-    batch = take(texts, budget)
+    batch = next_batch(texts, budget)
     assert [text.size for text in batch] == expected
     assert not texts or texts[0] in batch
 
 
 def test_take_reckons_with_the_width_of_a_text() -> None:
     texts = waiting(*[17] * 9)
-    assert len(take(texts, 100)) == 5
-    assert len(take(texts, 100, width=lambda size: 20)) == 5
-    assert len(take(texts, 100, width=lambda size: 32)) == 3, "and what every text is rounded by is no waste"
+    assert len(next_batch(texts, 100)) == 5
+    assert len(next_batch(texts, 100, width=lambda size: 20)) == 5
+    assert len(next_batch(texts, 100, width=lambda size: 32)) == 3, "and what every text is rounded by is no waste"
 
 
 def test_take_finds_more_of_a_length_in_a_wider_window() -> None:
     texts = waiting(90, 10, 50, 50, 90, 10)
-    assert [text.size for text in take(texts, 200)] == [90]
-    assert [text.size for text in take(texts, 200, 400)] == [90, 90]
+    assert [text.size for text in next_batch(texts, 200)] == [90]
+    assert [text.size for text in next_batch(texts, 200, 400)] == [90, 90]
 
 
 SIZES = st.lists(st.integers(1, 300), max_size=60)
@@ -61,9 +61,9 @@ SIZES = st.lists(st.integers(1, 300), max_size=60)
 @given(sizes=SIZES, budget=st.integers(1, 600), groups=st.lists(st.integers(0, 1), max_size=60))
 def test_take_keeps_its_promises(sizes: list[int], budget: int, groups: list[int]) -> None:
     texts = waiting(*sizes, groups=groups[: len(sizes)])
-    seen: list[Text] = []
+    seen: list[QueuedInput] = []
     while texts:
-        batch = take(texts, budget)
+        batch = next_batch(texts, budget)
         longest, real = max(text.size for text in batch), sum(text.size for text in batch)
         assert texts[0] in batch
         assert len({text.tokens.group for text in batch}) == 1

@@ -23,7 +23,7 @@ from providers.local.engine import Engine, Work
 from providers.local.source import fetch
 from providers.local.tokens import Encoded, Tokens
 from providers.spec import LocalModel
-from providers.types import Call, Parts
+from providers.types import Call, ContentParts
 
 Build = Callable[..., Path]
 
@@ -145,8 +145,10 @@ async def test_a_request_that_comes_too_late_is_not_started(held: Held) -> None:
 @pytest.mark.parametrize(
     ("fields", "error"),
     [
-        pytest.param({"query": Parts([{"type": "text"}])}, Unsupported, id="query of content parts"),
-        pytest.param({"documents": ["a", Parts([{"type": "image"}])]}, Unsupported, id="document of content parts"),
+        pytest.param({"query": ContentParts([{"type": "text"}])}, Unsupported, id="query of content parts"),
+        pytest.param(
+            {"documents": ["a", ContentParts([{"type": "image"}])]}, Unsupported, id="document of content parts"
+        ),
         pytest.param({"extra": {"instruction": 7}}, Unsupported, id="instruction that is no text"),
         pytest.param({"extra": {"use_activation": "no"}}, Unsupported, id="use_activation of another type"),
         pytest.param({"max_tokens_per_doc": 0}, InvalidRequest, id="documents of no token"),

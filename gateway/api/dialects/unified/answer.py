@@ -11,7 +11,7 @@ from msgspec import Struct
 from gateway.api.dialect import WireDocument
 from gateway.api.dialects.cohere import Meta
 from gateway.api.dialects.voyage import Row
-from providers.types import Attempt, Call, Input, Ranking, RerankRequest, Usage
+from providers.types import Attempt, Call, Ranking, RerankRequest, TextOrParts, Usage
 
 _encode = msgspec.json.Encoder().encode
 
@@ -101,7 +101,7 @@ def encode(
     )
 
 
-def echoed(document: WireDocument, ranked: Input) -> EchoedDocument:
+def echoed(document: WireDocument, ranked: TextOrParts) -> EchoedDocument:
     """The document to give back: the caller's id and meta with the text that was ranked."""
     origin = document if isinstance(document, dict) and "text" in document else {}
     if isinstance(ranked, str):

@@ -1,6 +1,6 @@
 """POST /v1/rerank and its other spellings: the unified dialect, which one body makes readable to all rerank clients.
 
-The answer is the plain one (see `gateway.api.dialects.unified.answer`) plus no more than what the request shows to be needed:
+The answer is the plain one (see `answer` beside this) plus no more than what the request shows to be needed:
 
 - `data`, the rows as Voyage's clients read them, for a request with `top_k` or `truncation`, and for one without
   `top_n` whose `User-Agent` is a client that reads `data` (voyageai for JavaScript, LiteLLM) and says nothing else;
@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from gateway.api.dialect import Asked, DefaultModel, Dialect, Incoming, Refusal
+from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest
 from gateway.api.dialects import cohere, tei, voyage
 from gateway.api.dialects.unified import answer
-from gateway.api.dialects.unified.refusal import body
+from gateway.api.dialects.unified.refusal import error_body
 from gateway.api.dialects.unified.request import Body, canonical, decoder
 from providers import registry
 from providers.types import Ranking, Usage
@@ -50,19 +50,19 @@ def dialect(default_model: DefaultModel) -> Dialect:
     decode_body = decoder(field for name in registry.names() for field in registry.find(name).fields)
     decode_texts = tei.decoder(default_model)
 
-    def decode(incoming: Incoming) -> Asked:
+    def decode(incoming: IncomingRequest) -> DecodedRequest:
         body = decode_body(incoming.body)
         if body.texts is not None and body.documents is None:
             asked = decode_texts(incoming)
             asked.form = Form(texts=True)
             return asked
-        request = canonical(body, incoming.call, incoming.is_name)
-        return Asked(request, body.documents or [], body.fallbacks, form(body, incoming))
+        request = canonical(body, incoming.call, incoming.is_alias)
+        return DecodedRequest(request, body.documents or [], body.fallbacks, form(body, incoming))
 
-    return Dialect(name="unified", paths=PATHS, decode=decode, encode=encode, refuse=refuse)
+    return Dialect(name="unified", paths=PATHS, decode=decode, encode=encode, encode_error=encode_error)
 
 
-def form(body: Body, incoming: Incoming) -> Form:
+def form(body: Body, incoming: IncomingRequest) -> Form:
     """What this request shows of its client."""
     data = body.top_k is not UNSET or getattr(body, "truncation", UNSET) is not UNSET
     data = data or (body.top_n is None and _reads_data(incoming))
@@ -70,7 +70,7 @@ def form(body: Body, incoming: Incoming) -> Form:
     return Form(data=data, meta=version) if data or version else PLAIN
 
 
-def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
+def encode(asked: DecodedRequest, ranking: Ranking, latency: int) -> bytes:
     """The body of a 200."""
     if asked.form is PLAIN:
         return answer.encode(ranking, asked.request, asked.documents, latency)
@@ -86,12 +86,12 @@ def encode(asked: Asked, ranking: Ranking, latency: int) -> bytes:
     return answer.encode(ranking, asked.request, asked.documents, latency, more)
 
 
-def refuse(refusal: Refusal) -> bytes:
+def encode_error(refusal: ErrorReply) -> bytes:
     """The body of any other answer."""
-    return body(refusal.message, refusal.code, refusal.call, refusal.model)
+    return error_body(refusal.message, refusal.code, refusal.call, refusal.model)
 
 
-def _reads_data(incoming: Incoming) -> bool:
+def _reads_data(incoming: IncomingRequest) -> bool:
     for name, value in incoming.headers:
         if name == b"user-agent":
             return value.lower().startswith(READERS_OF_DATA)

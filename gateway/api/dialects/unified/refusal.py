@@ -22,7 +22,7 @@ class ErrorBody(Struct, kw_only=True):
     extra_fields: ExtraFields
 
 
-def body(message: str, error_type: str, call: Call, model: str | None = None) -> bytes:
+def error_body(message: str, error_type: str, call: Call, model: str | None = None) -> bytes:
     """The bytes of an error answer."""
     attempts = call.attempts or None
     fields = ExtraFields(

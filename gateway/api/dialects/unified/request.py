@@ -15,7 +15,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from gateway.api.dialect import WireDocument
 from providers.errors import InvalidRequest
-from providers.types import Call, Input, Parts, RerankRequest
+from providers.types import Call, ContentParts, RerankRequest, TextOrParts
 
 Truth = Literal["true", "True", "TRUE", "false", "False", "FALSE"]
 TRUE = ("true", "True", "TRUE")
@@ -68,13 +68,13 @@ def decoder(extras: Iterable[str]) -> Callable[[bytes], Body]:
     return checked
 
 
-def canonical(body: Body, call: Call, is_name: Callable[[str], bool]) -> RerankRequest:
+def canonical(body: Body, call: Call, is_alias: Callable[[str], bool]) -> RerankRequest:
     """The body as a canonical request.
 
     Args:
         body: as decoded.
         call: what all attempts will share.
-        is_name: whether a fallback without a slash is a configured name.
+        is_alias: whether a fallback without a slash is a configured name.
 
     Raises:
         InvalidRequest: with the contract's message for the first thing that is wrong.
@@ -87,7 +87,7 @@ def canonical(body: Body, call: Call, is_name: Callable[[str], bool]) -> RerankR
     if top_n is not None and top_n < 1:
         raise InvalidRequest("top_n must be at least 1")
     for entry in body.fallbacks or ():
-        if not (is_name(entry) or _has_form(entry)):
+        if not (is_alias(entry) or _has_form(entry)):
             raise InvalidRequest(f'invalid fallback "{entry[:200]}": expected provider/model')
     return RerankRequest(
         model=body.model or "",
@@ -102,13 +102,13 @@ def canonical(body: Body, call: Call, is_name: Callable[[str], bool]) -> RerankR
     )
 
 
-def texts(documents: list[WireDocument] | None) -> list[Input]:
+def texts(documents: list[WireDocument] | None) -> list[TextOrParts]:
     """Each document as it will be ranked. Raises InvalidRequest if there are none or one is blank."""
     if not documents:
         raise InvalidRequest("documents are required for rerank")
     if set(map(type, documents)) == _TEXT_ONLY and all(map(str.strip, documents)):  # type: ignore[arg-type]
         return documents  # type: ignore[return-value]  # all text, none blank: the usual case, without a copy
-    ranked: list[Input] = []
+    ranked: list[TextOrParts] = []
     for index, document in enumerate(documents):
         text = document if type(document) is str else _ranked_form(document, index)
         if type(text) is str and (not text or text.isspace()):
@@ -117,7 +117,7 @@ def texts(documents: list[WireDocument] | None) -> list[Input]:
     return ranked
 
 
-def _ranked_form(document: Any, index: int) -> Input:
+def _ranked_form(document: Any, index: int) -> TextOrParts:
     """The text of an object, its content parts, or all of it as YAML with the keys in the caller's order."""
     if not document:
         return ""
@@ -127,7 +127,7 @@ def _ranked_form(document: Any, index: int) -> Input:
             raise InvalidRequest(f"invalid request format: Expected `str` - at `$.documents[{index}].text`")
         return text or ""
     if isinstance(document.get("content"), list):
-        return Parts(document["content"])
+        return ContentParts(document["content"])
     return _yaml(document)
 
 
@@ -137,11 +137,11 @@ def _yaml(document: Any) -> str:
     return yaml.dump(document, Dumper=yaml.SafeDumper, **_YAML) if "\\U" in text else text
 
 
-def _query(query: str | dict[str, Any] | None) -> Input:
+def _query(query: str | dict[str, Any] | None) -> TextOrParts:
     if isinstance(query, dict):
         if not isinstance(query.get("content"), list):
             raise InvalidRequest("invalid request format: Expected `str` or content parts - at `$.query`")
-        return Parts(query["content"])
+        return ContentParts(query["content"])
     if query is None or _blank(query):
         raise InvalidRequest("query is required for rerank")
     return query
