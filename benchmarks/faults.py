@@ -43,7 +43,7 @@ def configuration(server: FaultServer, round_: int) -> dict[str, Any]:
     # The round changes a provider, so that a reload opens and closes something.
     return {
         "server": {"drain": 1.0},
-        "limits": {"answer_bytes": 4_000_000},
+        "request_limits": {"answer_bytes": 4_000_000},
         "telemetry": {"logs": {"level": "error"}},
         "providers": {
             **providers,
@@ -56,7 +56,7 @@ def configuration(server: FaultServer, round_: int) -> dict[str, Any]:
 
 def _provider(url: str) -> dict[str, Any]:
     # Ejections far shorter than the defaults: faults must be met again and again.
-    breaker = {"ejection": 0.5, "longest_ejection": 2.0}
+    breaker = {"base_ejection": 0.5, "max_ejection": 2.0}
     return {"adapter": "jina", "base_url": url, "api_key": "k", "proxy": "none", "breaker": breaker}
 
 

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Struct
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from gateway.access.limits import BudgetConfig, LimitSettings
+from gateway.access.limits import BudgetConfig, KeyLimitsConfig
 from gateway.errors import ModelNotAllowed, Problem, Unauthorized
 from gateway.settings import Settings
 
@@ -40,7 +40,7 @@ class KeyConfig(Settings):
     models: list[str] = Field(default=["*"], description="Names it may ask for; `*` stands for any characters.")
     expires: datetime | None = Field(default=None, description="When it stops working; a time without a zone is UTC.")
     admin: bool = Field(default=False, description="May see everybody's usage.")
-    limits: LimitSettings | None = Field(default=None, description="What it may take.")
+    limits: KeyLimitsConfig | None = Field(default=None, description="What it may take.")
     budget: BudgetConfig | None = Field(default=None, description="What it may spend.")
     metadata: dict[str, str] = Field(default={}, description="Your own notes; nothing reads them.")
 

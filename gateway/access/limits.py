@@ -44,13 +44,13 @@ class RateSettings(Settings):
         return value
 
 
-class LimitSettings(RateSettings):
+class KeyLimitsConfig(RateSettings):
     """Rates, and how many requests may be under way."""
 
     concurrency: int | None = Field(default=None, ge=1, le=1_000_000, description="Requests at the same time.")
 
 
-class LimitsConfig(LimitSettings):
+class RateLimitsConfig(KeyLimitsConfig):
     """Limits of the whole gateway, and of models."""
 
     models: dict[str, RateSettings] = Field(
@@ -123,7 +123,7 @@ class Limit(Struct, frozen=True):
 def limits_of(owner: str, settings: RateSettings | None, budget: BudgetConfig | None = None) -> tuple[Limit, ...]:
     """The limits that somebody's settings come to."""
     found = list(_rates(owner, settings)) if settings else []
-    if isinstance(settings, LimitSettings) and settings.concurrency:
+    if isinstance(settings, KeyLimitsConfig) and settings.concurrency:
         words = f"{settings.concurrency} requests at the same time"
         found.append(_limit(owner, "concurrency", settings.concurrency, 0, words))
     if budget:
@@ -133,7 +133,7 @@ def limits_of(owner: str, settings: RateSettings | None, budget: BudgetConfig | 
     return tuple(found)
 
 
-def model_limits(config: LimitsConfig | None, name: str) -> tuple[Limit, ...]:
+def model_limits(config: RateLimitsConfig | None, name: str) -> tuple[Limit, ...]:
     """The limits of every pattern that a `provider/model` matches."""
     models = config.models.items() if config else ()
     return tuple(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from litestar.types import Receive
 
 from gateway.api.size_limits import body_too_large, check_depth
-from gateway.config.limits import LimitsSettings
+from gateway.config.limits import RequestLimitsSettings
 from gateway.errors import CallerGone
 from providers.errors import InvalidRequest
 
@@ -19,7 +19,7 @@ UPLOAD_TIMEOUT = 60.0
 """Seconds that a body may take to arrive after its first piece: who stops in the middle holds nothing for longer."""
 
 
-async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: LimitsSettings) -> bytes:
+async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: RequestLimitsSettings) -> bytes:
     """The whole request body, decompressed.
 
     Args:
@@ -43,7 +43,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: Li
     return body
 
 
-async def _received(receive: Receive, limits: LimitsSettings) -> bytes:
+async def _received(receive: Receive, limits: RequestLimitsSettings) -> bytes:
     message = await receive()
     if message["type"] != "http.request":
         raise CallerGone
@@ -56,7 +56,7 @@ async def _received(receive: Receive, limits: LimitsSettings) -> bytes:
         raise InvalidRequest(f"the request's body did not arrive within {UPLOAD_TIMEOUT:g} s") from None
 
 
-async def _rest(receive: Receive, first: bytes, limits: LimitsSettings) -> bytes:
+async def _rest(receive: Receive, first: bytes, limits: RequestLimitsSettings) -> bytes:
     pieces, size, more = [first], len(first), True
     while more:
         message = await receive()
@@ -70,7 +70,7 @@ async def _rest(receive: Receive, first: bytes, limits: LimitsSettings) -> bytes
     return b"".join(pieces)
 
 
-def _decompressed(body: bytes, encoding: bytes, limits: LimitsSettings) -> bytes:
+def _decompressed(body: bytes, encoding: bytes, limits: RequestLimitsSettings) -> bytes:
     name = encoding.strip().lower()
     if name in (b"", b"identity"):
         return body

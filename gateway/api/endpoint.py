@@ -63,7 +63,7 @@ class Endpoint:
         try:
             caller = auth.principal(self._service, scope["headers"])
             exchange.caller = caller.name
-            raw = await read_body(receive, headers, config.limits)
+            raw = await read_body(receive, headers, config.request_limits)
             call.deadline = monotonic() + deadline.allowed(config.deadline, headers.get(REQUEST_TIMEOUT_BYTES))
             exchange.bytes_in = len(raw)
             incoming = IncomingRequest(
@@ -100,7 +100,7 @@ class Endpoint:
             asked = self._dialect.decode(incoming)
             exchange.request, exchange.read = asked.request, monotonic()
             model = asked.request.model[:LONGEST_NAME]
-            check_documents(asked.request, len(incoming.body), self._service.config.limits)
+            check_documents(asked.request, len(incoming.body), self._service.config.request_limits)
             ranking, headers = await self._service.rerank_for(incoming.caller, asked.request, asked.fallbacks)
             exchange.ranking, exchange.cost = ranking, ranking.cost
             body = self._dialect.encode(asked, ranking, round((monotonic() - start) * 1000))

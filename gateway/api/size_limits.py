@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gateway.config.limits import LimitsSettings
+from gateway.config.limits import RequestLimitsSettings
 from gateway.errors import TooLarge
 from providers.errors import InvalidRequest
 from providers.types import RerankRequest
@@ -14,24 +14,28 @@ _STRING = re.compile(rb'"[^"]*"')
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'[]{}"\\')
 
 
-def body_too_large(settings: LimitsSettings) -> TooLarge:
+def body_too_large(settings: RequestLimitsSettings) -> TooLarge:
     """What to tell a caller whose body is too large."""
-    return TooLarge(f"the request body has more than {settings.body_bytes} bytes, the limit of limits.body_bytes")
+    return TooLarge(
+        f"the request body has more than {settings.body_bytes} bytes, the limit of request_limits.body_bytes"
+    )
 
 
-def check_depth(body: bytes, settings: LimitsSettings) -> None:
+def check_depth(body: bytes, settings: RequestLimitsSettings) -> None:
     """Raises InvalidRequest for JSON that is nested too deeply. Cheap where few brackets are in the body."""
     limit = settings.json_depth
     if _has_more(body, limit) and _is_deeper(body, limit):
-        raise InvalidRequest(f"the JSON is nested more than {limit} levels deep, the limit of limits.json_depth")
+        raise InvalidRequest(
+            f"the JSON is nested more than {limit} levels deep, the limit of request_limits.json_depth"
+        )
 
 
-def check_documents(request: RerankRequest, body_bytes: int, settings: LimitsSettings) -> None:
+def check_documents(request: RerankRequest, body_bytes: int, settings: RequestLimitsSettings) -> None:
     """Raises TooLarge for too many documents, or one that is too large."""
     documents = request.documents
     if len(documents) > settings.documents:
         raise TooLarge(
-            f"there are {len(documents)} documents, more than the {settings.documents} of limits.documents; "
+            f"there are {len(documents)} documents, more than the {settings.documents} of request_limits.documents; "
             "send them in several requests"
         )
     # No document is larger than the body that it came in.
@@ -41,7 +45,7 @@ def check_documents(request: RerankRequest, body_bytes: int, settings: LimitsSet
         if isinstance(document, str) and len(document.encode()) > settings.document_bytes:
             raise TooLarge(
                 f"the document at index {index} has more than {settings.document_bytes} bytes, "
-                "the limit of limits.document_bytes"
+                "the limit of request_limits.document_bytes"
             )
 
 

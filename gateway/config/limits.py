@@ -9,7 +9,7 @@ from gateway.settings import Settings
 MIB = 1024 * 1024
 
 
-class LimitsSettings(Settings):
+class RequestLimitsSettings(Settings):
     """How large a request or an upstream's answer may be."""
 
     body_bytes: int = Field(default=32 * MIB, ge=1024, description="Bytes of a request's body, after decompression.")

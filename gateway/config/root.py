@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from gateway.access.keys import AuthConfig
-from gateway.access.limits import LimitsConfig
+from gateway.access.limits import RateLimitsConfig
 from gateway.access.prices import Price
 from gateway.access.store_settings import StoreConfig
-from gateway.config.limits import LimitsSettings
+from gateway.config.limits import RequestLimitsSettings
 from gateway.config.models import ModelConfig
 from gateway.config.providers import (
     ProviderConfig,
@@ -39,7 +39,9 @@ class Config(Settings):
     auth: AuthConfig | None = Field(default=None, description="Who may call; without it, only this machine may.")
     server: Annotated[ServerConfig, EmptyIfNull] = ServerConfig()
     deadline: DeadlineSettings = Field(default=DeadlineSettings(), description="How long a whole call may take.")
-    limits: LimitsSettings = Field(default=LimitsSettings(), description="How large requests and answers may be.")
+    request_limits: RequestLimitsSettings = Field(
+        default=RequestLimitsSettings(), description="How large requests and answers may be."
+    )
     providers: Annotated[dict[Name, Annotated[ProviderConfig, EmptyIfNull]], EmptyIfNull] = Field(
         default={}, description="The name is what callers write before the first /."
     )
@@ -52,7 +54,7 @@ class Config(Settings):
     )
     telemetry: TelemetrySettings = Field(default=TelemetrySettings(), description="Traces, metrics and logs.")
 
-    rate_limits: LimitsConfig | None = Field(default=None, description="What all callers together may take.")
+    rate_limits: RateLimitsConfig | None = Field(default=None, description="What all callers together may take.")
     prices: dict[Name, Price] = Field(
         default={}, description="Prices by provider/model, over those that come along; `*` stands for any characters."
     )

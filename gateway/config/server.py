@@ -76,6 +76,6 @@ class ServerConfig(ListenerSettings):
     drain: float = Field(
         default=1.0, ge=0, le=300, description="Seconds after SIGTERM in which callers are still served, and sent away."
     )
-    grace: float = Field(
+    shutdown_timeout: float = Field(
         default=30.0, ge=0, le=3600, description="Seconds that requests under way may still take after that."
     )

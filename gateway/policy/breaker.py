@@ -32,11 +32,11 @@ class BreakerSettings(Settings):
     failure_rate: float = Field(default=0.5, gt=0, le=1, description="Share of failed calls that ejects a target.")
     min_calls: int = Field(default=20, ge=1, description="Calls within `window` before the failure rate counts.")
     window: float = Field(default=10.0, gt=0, description="Seconds over which the failure rate is taken.")
-    ejection: float = Field(
+    base_ejection: float = Field(
         default=BASE_SECONDS, gt=0, description="Seconds of the first ejection; the n-th is n times that."
     )
-    longest_ejection: float = Field(default=MAX_SECONDS, gt=0, description="Seconds that no ejection exceeds.")
-    patience: float = Field(
+    max_ejection: float = Field(default=MAX_SECONDS, gt=0, description="Seconds that no ejection exceeds.")
+    min_timeout: float = Field(
         default=1.0,
         ge=0,
         description="A timeout counts only after this many seconds, so that callers in a hurry eject nobody.",
@@ -57,7 +57,7 @@ class BreakerState:
         self._streak = self._successes = self._failures = 0
         self._window_end = 0.0
         self._probing = False
-        self.cooldown = Cooldown(settings.ejection, settings.longest_ejection)
+        self.cooldown = Cooldown(settings.base_ejection, settings.max_ejection)
         self.ejected = False
 
     def admit(self, now: float) -> bool:
@@ -184,7 +184,7 @@ class Breaker:
 
     def _judge(self, error: RerankError, start: float, probe: bool) -> None:
         now = self._clock.now()
-        late = isinstance(error, TargetTimeout) and now - start >= self._settings.patience
+        late = isinstance(error, TargetTimeout) and now - start >= self._settings.min_timeout
         if late or isinstance(error, _FAULTS):
             ejected = self.state.failed(now, probe, error.retry_after or 0.0)
             if ejected is not None:

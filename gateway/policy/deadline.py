@@ -19,7 +19,7 @@ class DeadlineSettings(Settings):
     default: float = Field(
         default=30.0, gt=0, le=3600, description=f"Seconds, for callers that send no {REQUEST_TIMEOUT}."
     )
-    longest: float = Field(default=300.0, gt=0, le=3600, description=f"Seconds that {REQUEST_TIMEOUT} cannot exceed.")
+    max: float = Field(default=300.0, gt=0, le=3600, description=f"Seconds that {REQUEST_TIMEOUT} cannot exceed.")
 
 
 def allowed(settings: DeadlineSettings, header: bytes | None) -> float:
@@ -28,7 +28,7 @@ def allowed(settings: DeadlineSettings, header: bytes | None) -> float:
         return settings.default
     if not header.isdigit() or len(header) > 12 or int(header) < 1:
         raise InvalidRequest(f"{REQUEST_TIMEOUT} must be a whole number of milliseconds, at least 1")
-    return min(int(header) / 1000, settings.longest)
+    return min(int(header) / 1000, settings.max)
 
 
 def share(left: float, own: int, rest: int) -> float:

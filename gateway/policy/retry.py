@@ -20,13 +20,13 @@ class RetrySettings(Settings):
     """How often and after which pause a target is tried again."""
 
     retries: int = Field(default=2, ge=0, le=10, description="Further calls after the first; 0 turns retries off.")
-    pause: float = Field(default=0.025, gt=0, description="Seconds: the longest first pause; later ones grow.")
-    longest_pause: float = Field(default=0.25, gt=0, description="Seconds that no pause of ours exceeds.")
-    longest_wait: float = Field(
+    base_backoff: float = Field(default=0.025, gt=0, description="Seconds: the longest first pause; later ones grow.")
+    max_backoff: float = Field(default=0.25, gt=0, description="Seconds that no pause of ours exceeds.")
+    max_retry_after: float = Field(
         default=2.0, ge=0, description="A Retry-After of more seconds goes to the next target instead."
     )
     budget: float = Field(default=0.2, ge=0, le=1, description="Retries under way, as a share of requests under way.")
-    floor: int = Field(default=3, ge=0, description="Retries that may always be under way.")
+    min_concurrency: int = Field(default=3, ge=0, description="Retries that may always be under way.")
 
 
 class RetryBudget:
@@ -41,7 +41,7 @@ class RetryBudget:
 
     def __init__(self, settings: RetrySettings) -> None:
         self._share = settings.budget
-        self._floor = settings.floor
+        self._floor = settings.min_concurrency
         self.active = 0
         self.retrying = 0
 
@@ -64,9 +64,9 @@ def can_help(error: RerankError) -> bool:
     return error.retryable and error.status in STATUSES
 
 
-def pause(settings: RetrySettings, retry: int, chance: float) -> float:
-    """Seconds before the n-th retry (from 1): full jitter below (2^n - 1) x `pause`, at most `longest_pause`."""
-    return chance * min(settings.longest_pause, settings.pause * float(2**retry - 1))
+def backoff(settings: RetrySettings, retry: int, chance: float) -> float:
+    """Seconds before the n-th retry (from 1): full jitter below (2^n - 1) x `base_backoff`, at most `max_backoff`."""
+    return chance * min(settings.max_backoff, settings.base_backoff * float(2**retry - 1))
 
 
 class Retry:
@@ -117,9 +117,9 @@ class Retry:
     def _wait(self, request: RerankRequest, error: RerankError, retry: int) -> float | None:
         """Seconds until the next call; None if there should be none."""
         asked = error.retry_after or 0.0
-        if not can_help(error) or asked > self._settings.longest_wait:
+        if not can_help(error) or asked > self._settings.max_retry_after:
             return None
-        wait = max(asked, pause(self._settings, retry, self._clock.chance()))
+        wait = max(asked, backoff(self._settings, retry, self._clock.chance()))
         deadline = request.call.deadline
         return None if deadline is not None and wait >= deadline - self._clock.now() else wait
 

@@ -73,7 +73,7 @@ def open_providers(config: Config, previous: Mapping[str, LiveProvider]) -> dict
 
 
 def _opened(config: Config, name: str, before: LiveProvider | None) -> LiveProvider:
-    settings, answer_bytes = config.providers[name], config.limits.answer_bytes
+    settings, answer_bytes = config.providers[name], config.request_limits.answer_bytes
     if before is not None and before.settings == settings and before.answer_bytes == answer_bytes:
         return before
     provider = config.adapter(name)

@@ -24,7 +24,7 @@ from pathlib import Path
 import uvicorn
 
 from gateway.backends.engine import MAX_CALL_SECONDS, SOCKET_VARIABLE
-from gateway.config.limits import LimitsSettings
+from gateway.config.limits import RequestLimitsSettings
 from gateway.config.loader import read_config
 from gateway.config.providers import ProviderConfig
 from gateway.config.root import Config
@@ -198,8 +198,8 @@ def local_part(config: Config) -> Config:
             for name, settings in config.providers.items()
             if isinstance(config.adapter(name), LocalProvider)
         },
-        limits=LimitsSettings(body_bytes=_ANY, documents=_ANY, document_bytes=_ANY, json_depth=200),
-        deadline=DeadlineSettings(default=MAX_CALL_SECONDS, longest=MAX_CALL_SECONDS),
+        request_limits=RequestLimitsSettings(body_bytes=_ANY, documents=_ANY, document_bytes=_ANY, json_depth=200),
+        deadline=DeadlineSettings(default=MAX_CALL_SECONDS, max=MAX_CALL_SECONDS),
         telemetry=config.telemetry.model_copy(update={"traces": TraceSettings(exporter="none")}),
     )
 

@@ -142,7 +142,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _options(config: Config) -> dict[str, Any]:
-    return {**_OPTIONS, "timeout_graceful_shutdown": config.server.grace}
+    return {**_OPTIONS, "timeout_graceful_shutdown": config.server.shutdown_timeout}
 
 
 _OPTIONS: dict[str, Any] = {

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.api.size_limits import check_depth, check_documents
-from gateway.config.limits import LimitsSettings
+from gateway.config.limits import RequestLimitsSettings
 from gateway.errors import TooLarge
 from providers.errors import InvalidRequest
 from providers.types import RerankRequest
@@ -37,27 +37,29 @@ def test_depth_is_counted_as_a_parser_would(value: Any, limit: int, ascii_only: 
     body = json.dumps(value, ensure_ascii=ascii_only).encode()
     if depth(value) > limit:
         with pytest.raises(InvalidRequest, match=r"limits\.json_depth"):
-            check_depth(body, LimitsSettings(json_depth=limit))
+            check_depth(body, RequestLimitsSettings(json_depth=limit))
     else:
-        check_depth(body, LimitsSettings(json_depth=limit))
+        check_depth(body, RequestLimitsSettings(json_depth=limit))
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
 def test_a_tower_of_brackets_is_refused_before_it_is_parsed(opening: bytes) -> None:
     with pytest.raises(InvalidRequest, match="more than 64 levels"):
-        check_depth(opening * 100_000, LimitsSettings())
+        check_depth(opening * 100_000, RequestLimitsSettings())
 
 
 def test_brackets_in_a_document_are_text() -> None:
-    check_depth(json.dumps({"documents": ["[[[{{{" * 1000, '\\"[' * 1000]}).encode(), LimitsSettings(json_depth=3))
+    check_depth(
+        json.dumps({"documents": ["[[[{{{" * 1000, '\\"[' * 1000]}).encode(), RequestLimitsSettings(json_depth=3)
+    )
 
 
 @pytest.mark.parametrize(
     ("documents", "told"),
     [
-        pytest.param(["a"] * 4, "there are 4 documents, more than the 3 of limits.documents", id="too many"),
+        pytest.param(["a"] * 4, "there are 4 documents, more than the 3 of request_limits.documents", id="too many"),
         pytest.param(
-            ["a", "b" * 9], "document at index 1 has more than 8 bytes.*limits.document_bytes", id="too large"
+            ["a", "b" * 9], "document at index 1 has more than 8 bytes.*request_limits.document_bytes", id="too large"
         ),
         pytest.param(["é" * 5], "document at index 0 has more than 8 bytes", id="bytes, not characters"),
         pytest.param(["é" * 4] * 3, None, id="just right"),
@@ -65,7 +67,7 @@ def test_brackets_in_a_document_are_text() -> None:
 )
 def test_documents(documents: list[Any], told: str | None) -> None:
     request = RerankRequest(model="m", query="q", documents=documents)
-    chosen = LimitsSettings(documents=3, document_bytes=8)
+    chosen = RequestLimitsSettings(documents=3, document_bytes=8)
     if told is None:
         check_documents(request, 1000, chosen)
     else:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BreakerOpen
-from gateway.policy.retry import Retry, RetryBudget, RetrySettings, can_help, pause
+from gateway.policy.retry import Retry, RetryBudget, RetrySettings, backoff, can_help
 from providers.errors import (
     AnswerBroken,
     BadAnswer,
@@ -74,7 +74,7 @@ async def test_what_is_tried_again(time: Any, scripted: Any, request_with: Any, 
         pytest.param(None, None, [0.0125], id="jitter"),
         pytest.param(1.5, None, [1.5], id="as long as asked"),
         pytest.param(0.001, None, [0.0125], id="asked for less than the jitter"),
-        pytest.param(2.5, None, [], id="longer than longest_wait"),
+        pytest.param(2.5, None, [], id="longer than max_retry_after"),
         pytest.param(1.5, 1.0, [], id="longer than the time left"),
         pytest.param(None, 0.001, [], id="no time for the jitter"),
     ],
@@ -112,7 +112,7 @@ async def test_when_the_breaker_opens_meanwhile_the_targets_own_error_counts(
 def test_the_jitter_is_full_and_capped(number: int, chance: float) -> None:
     wanted = RetrySettings()
     ceiling = [0.025, 0.075, 0.175, 0.25][min(number, 4) - 1]
-    assert pause(wanted, number, chance) == pytest.approx(chance * ceiling)
+    assert backoff(wanted, number, chance) == pytest.approx(chance * ceiling)
 
 
 @given(st.lists(st.sampled_from(["begin", "end", "take", "give"]), max_size=200))
@@ -144,5 +144,5 @@ async def test_the_budget_is_given_back_whatever_happens(time: Any, scripted: An
 async def test_without_budget_there_is_no_retry(time: Any, scripted: Any, request_with: Any) -> None:
     backend = scripted([TargetFailed("x", status=500)])
     with pytest.raises(TargetFailed):
-        await retry(time, backend, floor=0).rerank(request_with())
+        await retry(time, backend, min_concurrency=0).rerank(request_with())
     assert len(backend.requests) == 1

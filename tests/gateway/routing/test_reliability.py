@@ -118,7 +118,7 @@ async def test_hedging_serves_from_the_second_when_the_first_is_slow(opened: Ope
 
 
 @pytest.mark.parametrize(
-    ("limits", "body", "headers", "status", "told"),
+    ("request_limits", "body", "headers", "status", "told"),
     [
         pytest.param({}, gzip.compress(json.dumps(ASK).encode()), {"content_encoding": "gzip"}, 200, "", id="gzip"),
         pytest.param(
@@ -126,7 +126,7 @@ async def test_hedging_serves_from_the_second_when_the_first_is_slow(opened: Ope
             gzip.compress(b" " * 40_000_000),
             {"content_encoding": "gzip"},
             413,
-            "more than 33554432 bytes, the limit of limits.body_bytes",
+            "more than 33554432 bytes, the limit of request_limits.body_bytes",
             id="gzip bomb",
         ),
         pytest.param({}, b"no gzip", {"content_encoding": "gzip"}, 400, "not the gzip", id="not gzip"),
@@ -134,12 +134,17 @@ async def test_hedging_serves_from_the_second_when_the_first_is_slow(opened: Ope
             {}, gzip.compress(b"{}" * 99)[:-9], {"content_encoding": "gzip"}, 400, "one complete gzip", id="cut gzip"
         ),
         pytest.param({}, ASK, {"content_encoding": "br"}, 400, "must be gzip or identity", id="brotli"),
-        pytest.param({"body_bytes": 1024}, b" " * 1025, {}, 413, "limits.body_bytes", id="body"),
-        pytest.param({"documents": 1}, ASK, {}, 413, "more than the 1 of limits.documents", id="documents"),
+        pytest.param({"body_bytes": 1024}, b" " * 1025, {}, 413, "request_limits.body_bytes", id="body"),
+        pytest.param({"documents": 1}, ASK, {}, 413, "more than the 1 of request_limits.documents", id="documents"),
         pytest.param(
-            {"document_bytes": 8}, {**ASK, "documents": ["a", "b" * 9]}, {}, 413, "limits.document_bytes", id="document"
+            {"document_bytes": 8},
+            {**ASK, "documents": ["a", "b" * 9]},
+            {},
+            413,
+            "request_limits.document_bytes",
+            id="document",
         ),
-        pytest.param({}, b'{"a":' * 70, {}, 400, "limits.json_depth", id="depth"),
+        pytest.param({}, b'{"a":' * 70, {}, 400, "request_limits.json_depth", id="depth"),
         pytest.param({}, ASK, {"x_request_timeout_ms": "soon"}, 400, "whole number of milliseconds", id="timeout"),
     ],
 )
@@ -147,7 +152,11 @@ async def test_limits(
     opened: Open, faulty: FaultServer, limits: Any, body: Any, headers: dict[str, str], status: int, told: str
 ) -> None:
     client = await opened(
-        {"providers": {"good": provider(faulty, "good")}, "models": {"best": {"target": "good/m"}}, "limits": limits}
+        {
+            "providers": {"good": provider(faulty, "good")},
+            "models": {"best": {"target": "good/m"}},
+            "request_limits": limits,
+        }
     )
     answer = await post(client, body, **headers)
     assert answer.status_code == status, answer.text

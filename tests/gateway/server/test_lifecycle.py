@@ -99,7 +99,7 @@ def test_what_is_under_way_is_finished(faulty: FaultServer, start_gateway: Calla
 
 
 def test_a_second_sigterm_does_not_wait(faulty: FaultServer, start_gateway: Callable[..., Any]) -> None:
-    gateway = start_gateway(settings(faulty, "accept and hang", server={"drain": 60.0, "grace": 60.0}))
+    gateway = start_gateway(settings(faulty, "accept and hang", server={"drain": 60.0, "shutdown_timeout": 60.0}))
     gateway.wait_until_ready()
     host, port = gateway.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as caller:
@@ -201,7 +201,7 @@ def test_breakers_survive_a_reload(faulty: FaultServer, start_gateway: Callable[
         for _ in range(3):
             client.post("/v1/rerank", json=ASK)
         asked = faulty.asked["500"]
-        file_of(gateway).write_text(yaml.safe_dump({**tree, "limits": {"documents": 5}}), encoding="utf-8")
+        file_of(gateway).write_text(yaml.safe_dump({**tree, "request_limits": {"documents": 5}}), encoding="utf-8")
         gateway.popen.send_signal(signal.SIGHUP)
         gateway.wait_for("was reloaded")
         answer = client.post("/v1/rerank", json=ASK).json()

@@ -20,7 +20,7 @@ import yaml
 ASK = {"model": "passthrough/order", "query": "q", "documents": ["a", "b"]}
 BODY = json.dumps(ASK).encode()
 REQUEST = b"POST /v1/rerank HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY
-SETTINGS: dict[str, Any] = {"server": {"drain": 0.2, "grace": 5.0}, "providers": {"passthrough": {}}}
+SETTINGS: dict[str, Any] = {"server": {"drain": 0.2, "shutdown_timeout": 5.0}, "providers": {"passthrough": {}}}
 
 
 class Newcomers:

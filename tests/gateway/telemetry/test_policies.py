@@ -25,7 +25,7 @@ def tuned(settings: Any, **more: Any) -> dict[str, Any]:
 
 async def test_retry(opened, settings, spans, upstream) -> None:
     failing_first(upstream, (503, {}, {}))
-    client = await opened(tuned(settings, retry={"retries": 1, "pause": 0.001}))
+    client = await opened(tuned(settings, retry={"retries": 1, "base_backoff": 0.001}))
     assert (await client.post("/v1/rerank", json=BODY)).headers["x-gateway-attempts"] == "2"
     assert spans.tree() == [SERVER, [[RERANK, [["attempt cohere"], ["attempt cohere"]]]]]
     first, second = spans.named("attempt")
@@ -120,7 +120,7 @@ async def test_passthrough(opened, settings, spans, upstream) -> None:
 
 async def test_waiting_for_a_retry_is_no_overhead(opened, settings, upstream) -> None:
     failing_first(upstream, (503, {}, {"retry-after-ms": "300"}))
-    client = await opened(tuned(settings, retry={"retries": 1, "longest_wait": 5}))
+    client = await opened(tuned(settings, retry={"retries": 1, "max_retry_after": 5}))
     answer = await client.post("/v1/rerank", json=BODY)
     assert answer.headers["x-gateway-attempts"] == "2"
     samples = await read(client)
