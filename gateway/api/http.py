@@ -15,7 +15,7 @@ async def respond(scope: Scope, send: Send, status: int, body: bytes, headers: M
     """Send a JSON answer."""
     extensions: Any = scope.get("extensions")
     whole = extensions and extensions.get(ANSWER)
-    if whole and whole.replaces(send):
+    if whole and whole.can_replace(send):
         whole(status, headers, body)
         return
     raw = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]

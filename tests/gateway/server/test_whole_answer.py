@@ -18,7 +18,7 @@ GET = b"GET /%d HTTP/1.1\r\nhost: a\r\n\r\n"
 
 
 async def whole(scope: Scope, receive: Receive, send: Send) -> None:
-    assert scope["extensions"][ANSWER].replaces(send) == (scope["method"] != "HEAD")  # type: ignore[index]  # the server sets it
+    assert scope["extensions"][ANSWER].can_replace(send) == (scope["method"] != "HEAD")  # type: ignore[index]  # the server sets it
     await respond(scope, send, 200, scope["path"].encode(), {"x-request-id": "r"})
 
 
@@ -30,7 +30,7 @@ async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
             message["headers"] = [*message["headers"], (b"x-added", b"yes")]
         await send(message)
 
-    assert not scope["extensions"][ANSWER].replaces(sent)  # type: ignore[index]  # the server sets it
+    assert not scope["extensions"][ANSWER].can_replace(sent)  # type: ignore[index]  # the server sets it
     await respond(scope, sent, 200, scope["path"].encode(), {"x-request-id": "r"})
 
 
