@@ -12,7 +12,7 @@ from litestar.types import Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway.api.dialects.unified import refusal
-from gateway.api.http import ANSWER
+from gateway.api.http import ANSWER, SingleWrite
 from gateway.api.request_id import request_id
 from gateway.http1.head import encode_headers
 from gateway.http1.write_queue import WriteQueue, write_queue_of
@@ -59,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         cycle = self.cycle
         if cycle is not None and cycle.scope is self.scope:
-            whole = SingleWriteResponse(cycle, self._outbox)
+            whole: SingleWrite = SingleWriteResponse(cycle, self._outbox)
             self.scope["extensions"] = {ANSWER: whole}  # type: ignore[dict-item]  # typed as data only
 
     def data_received(self, data: bytes) -> None:
