@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Struct
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from gateway.access.limits import BudgetConfig, KeyLimitsConfig
+from gateway.access.limits import BudgetSettings, KeyLimitSettings
 from gateway.errors import ModelNotAllowed, Problem, Unauthorized
 from gateway.settings import Settings
 
@@ -32,17 +32,21 @@ _NO_DIGEST = bytes(32)
 _ALGORITHM = "sha256:"
 
 
-class KeyConfig(Settings):
-    """One key, known by its hash."""
+class CallerKeySettings(Settings):
+    """One key, stored as its hash."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Who it belongs to; shown in usage and metrics.")
-    hash: str = Field(description="As `rerank-gateway keys new NAME` prints it.")
-    models: list[str] = Field(default=["*"], description="Names it may ask for; `*` stands for any characters.")
-    expires: datetime | None = Field(default=None, description="When it stops working; a time without a zone is UTC.")
-    admin: bool = Field(default=False, description="May see everybody's usage.")
-    limits: KeyLimitsConfig | None = Field(default=None, description="What it may take.")
-    budget: BudgetConfig | None = Field(default=None, description="What it may spend.")
-    metadata: dict[str, str] = Field(default={}, description="Your own notes; nothing reads them.")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Who the key belongs to; shown in usage and metrics."
+    )
+    hash: str = Field(description="The hash, as printed by `rerank-gateway keys new NAME`.")
+    models: list[str] = Field(default=["*"], description="Models that the key may use; `*` matches any characters.")
+    expires: datetime | None = Field(
+        default=None, description="When the key stops working; a time without a zone is UTC."
+    )
+    admin: bool = Field(default=False, description="Whether the key may see the usage of all keys.")
+    limits: KeyLimitSettings | None = Field(default=None, description="Rate limits of the key.")
+    budget: BudgetSettings | None = Field(default=None, description="Budget of the key.")
+    metadata: dict[str, str] = Field(default={}, description="Your own notes; the gateway ignores them.")
 
     @field_validator("hash")
     @classmethod
@@ -57,15 +61,19 @@ class KeyConfig(Settings):
         return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
 
 
-class KeysConfig(Settings):
-    """Who may call."""
+class AuthSettings(Settings):
+    """The keys that callers need."""
 
-    mode: Literal["keys", "none"] = Field(default="keys", description="`none` lets everybody in: write `auth: none`.")
-    file: str | None = Field(default=None, description="YAML file with a list of more keys, in the same form.")
-    keys: list[KeyConfig] = Field(default=[], description="The keys that are let in.")
+    mode: Literal["keys", "none"] = Field(
+        default="keys", description="`none` accepts requests without a key; usually written `auth: none`."
+    )
+    file: str | None = Field(
+        default=None, description="YAML file with more keys: a mapping with `keys`, in the same form."
+    )
+    keys: list[CallerKeySettings] = Field(default=[], description="The keys that callers may use.")
 
     @model_validator(mode="after")
-    def _are_distinct(self) -> KeysConfig:
+    def _are_distinct(self) -> AuthSettings:
         for field in ("name", "hash"):
             seen: set[str] = set()
             for key in self.keys:
@@ -87,7 +95,9 @@ def _spelled_out(value: Any) -> Any:
     return {"mode": "none"} if value == "none" else value
 
 
-AuthConfig = Annotated[KeysConfig, BeforeValidator(_spelled_out, json_schema_input_type=KeysConfig | Literal["none"])]
+AuthSection = Annotated[
+    AuthSettings, BeforeValidator(_spelled_out, json_schema_input_type=AuthSettings | Literal["none"])
+]
 """The section `auth`: keys, or the word `none`."""
 
 
@@ -128,7 +138,7 @@ ANYONE = Principal()
 class KeyTable:
     """All keys of one configuration."""
 
-    def __init__(self, keys: Iterable[KeyConfig]) -> None:
+    def __init__(self, keys: Iterable[CallerKeySettings]) -> None:
         self._principals = {principal.digest: principal for principal in map(principal_of, keys)}
 
     def find(self, key: str | None) -> Principal:
@@ -142,7 +152,7 @@ class KeyTable:
         return principal
 
 
-def principal_of(key: KeyConfig) -> Principal:
+def principal_of(key: CallerKeySettings) -> Principal:
     """The principal that a configured key stands for."""
     return Principal(
         name=key.name,

@@ -30,11 +30,11 @@ RateText = Annotated[str, Field(examples=["600/minute"])]
 
 
 class RateSettings(Settings):
-    """Rates as `NUMBER/second`, `/minute`, `/hour` or `/day`, over a sliding window."""
+    """Rate limits, each written `NUMBER/second`, `/minute`, `/hour` or `/day`, over a sliding window."""
 
     requests: RateText | None = Field(default=None, description="Requests, for example `600/minute`.")
-    documents: RateText | None = Field(default=None, description="Documents to rank.")
-    tokens: RateText | None = Field(default=None, description="Tokens; estimated first, corrected when answered.")
+    documents: RateText | None = Field(default=None, description="Documents, for example `10000/minute`.")
+    tokens: RateText | None = Field(default=None, description="Tokens: estimated before the call, corrected after it.")
 
     @field_validator("requests", "documents", "tokens")
     @classmethod
@@ -44,26 +44,29 @@ class RateSettings(Settings):
         return value
 
 
-class KeyLimitsConfig(RateSettings):
-    """Rates, and how many requests may be under way."""
+class KeyLimitSettings(RateSettings):
+    """Rate limits, and a limit of concurrent requests."""
 
-    concurrency: int | None = Field(default=None, ge=1, le=1_000_000, description="Requests at the same time.")
+    concurrency: int | None = Field(default=None, ge=1, le=1_000_000, description="Concurrent requests.")
 
 
-class RateLimitsConfig(KeyLimitsConfig):
-    """Limits of the whole gateway, and of models."""
+class RateLimitSettings(KeyLimitSettings):
+    """Limits of the gateway as a whole, and of single models."""
 
     models: dict[str, RateSettings] = Field(
-        default={}, description="Rates by `provider/model`; `*` stands for any characters, and what matches shares one."
+        default={},
+        description="Rate limits by `provider/model`; `*` matches any characters. All models that match share one.",
     )
 
 
-class BudgetConfig(Settings):
-    """Money for each calendar period (UTC)."""
+class BudgetSettings(Settings):
+    """Money that may be spent in each calendar period (UTC)."""
 
-    usd: float = Field(gt=0, le=1_000_000, description="US dollars that may be spent.")
-    period: Literal["day", "week", "month"] = Field(default="month", description="When spending begins anew.")
-    warn_at: float = Field(default=0.8, gt=0, le=1, description="Share from which answers carry a warning header.")
+    usd: float = Field(gt=0, le=1_000_000, description="US dollars per period.")
+    period: Literal["day", "week", "month"] = Field(default="month", description="How often the budget starts again.")
+    warn_at: float = Field(
+        default=0.8, gt=0, le=1, description="Share of the budget from which answers carry a warning header."
+    )
 
 
 class Limit(Struct, frozen=True):
@@ -120,10 +123,10 @@ class Limit(Struct, frozen=True):
         )
 
 
-def limits_of(owner: str, settings: RateSettings | None, budget: BudgetConfig | None = None) -> tuple[Limit, ...]:
+def limits_of(owner: str, settings: RateSettings | None, budget: BudgetSettings | None = None) -> tuple[Limit, ...]:
     """The limits that somebody's settings come to."""
     found = list(_rates(owner, settings)) if settings else []
-    if isinstance(settings, KeyLimitsConfig) and settings.concurrency:
+    if isinstance(settings, KeyLimitSettings) and settings.concurrency:
         words = f"{settings.concurrency} requests at the same time"
         found.append(_limit(owner, "concurrency", settings.concurrency, 0, words))
     if budget:
@@ -133,7 +136,7 @@ def limits_of(owner: str, settings: RateSettings | None, budget: BudgetConfig | 
     return tuple(found)
 
 
-def model_limits(config: RateLimitsConfig | None, name: str) -> tuple[Limit, ...]:
+def model_limits(config: RateLimitSettings | None, name: str) -> tuple[Limit, ...]:
     """The limits of every pattern that a `provider/model` matches."""
     models = config.models.items() if config else ()
     return tuple(

@@ -33,10 +33,14 @@ that is longer than so many tokens, with the query, counts as several. Budgets r
 class Price(Settings):
     """The price of one model in US dollars. Where both units are given, both are billed."""
 
-    per_search: float | None = Field(default=None, ge=0, le=1000, description="US dollars for one search.")
-    per_million_tokens: float | None = Field(default=None, ge=0, le=1_000_000, description="US dollars for 10⁶ tokens.")
+    per_search: float | None = Field(default=None, ge=0, le=1000, description="US dollars per search.")
+    per_million_tokens: float | None = Field(
+        default=None, ge=0, le=1_000_000, description="US dollars per million tokens."
+    )
     documents_per_search: int | None = Field(
-        default=None, ge=1, description="Documents in one search, to reckon with where the provider counts none."
+        default=None,
+        ge=1,
+        description="Documents that make up one search, for a provider that does not report searches.",
     )
 
     @model_validator(mode="after")

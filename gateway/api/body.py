@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from litestar.types import Receive
 
 from gateway.api.size_limits import body_too_large, check_depth
-from gateway.config.limits import RequestLimitsSettings
+from gateway.config.limits import RequestLimitSettings
 from gateway.errors import CallerGone
 from providers.errors import InvalidRequest
 
@@ -19,7 +19,7 @@ UPLOAD_TIMEOUT = 60.0
 """Seconds that a body may take to arrive after its first piece: who stops in the middle holds nothing for longer."""
 
 
-async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: RequestLimitsSettings) -> bytes:
+async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: RequestLimitSettings) -> bytes:
     """The whole request body, decompressed.
 
     Args:
@@ -43,7 +43,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: Re
     return body
 
 
-async def _received(receive: Receive, limits: RequestLimitsSettings) -> bytes:
+async def _received(receive: Receive, limits: RequestLimitSettings) -> bytes:
     message = await receive()
     if message["type"] != "http.request":
         raise CallerGone
@@ -56,7 +56,7 @@ async def _received(receive: Receive, limits: RequestLimitsSettings) -> bytes:
         raise InvalidRequest(f"the request's body did not arrive within {UPLOAD_TIMEOUT:g} s") from None
 
 
-async def _rest(receive: Receive, first: bytes, limits: RequestLimitsSettings) -> bytes:
+async def _rest(receive: Receive, first: bytes, limits: RequestLimitSettings) -> bytes:
     pieces, size, more = [first], len(first), True
     while more:
         message = await receive()
@@ -70,7 +70,7 @@ async def _rest(receive: Receive, first: bytes, limits: RequestLimitsSettings) -
     return b"".join(pieces)
 
 
-def _decompressed(body: bytes, encoding: bytes, limits: RequestLimitsSettings) -> bytes:
+def _decompressed(body: bytes, encoding: bytes, limits: RequestLimitSettings) -> bytes:
     name = encoding.strip().lower()
     if name in (b"", b"identity"):
         return body

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gateway.config.limits import RequestLimitsSettings
+from gateway.config.limits import RequestLimitSettings
 from gateway.errors import TooLarge
 from providers.errors import InvalidRequest
 from providers.types import RerankRequest
@@ -14,14 +14,14 @@ _STRING = re.compile(rb'"[^"]*"')
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'[]{}"\\')
 
 
-def body_too_large(settings: RequestLimitsSettings) -> TooLarge:
+def body_too_large(settings: RequestLimitSettings) -> TooLarge:
     """What to tell a caller whose body is too large."""
     return TooLarge(
         f"the request body has more than {settings.body_bytes} bytes, the limit of request_limits.body_bytes"
     )
 
 
-def check_depth(body: bytes, settings: RequestLimitsSettings) -> None:
+def check_depth(body: bytes, settings: RequestLimitSettings) -> None:
     """Raises InvalidRequest for JSON that is nested too deeply. Cheap where few brackets are in the body."""
     limit = settings.json_depth
     if _has_more(body, limit) and _is_deeper(body, limit):
@@ -30,7 +30,7 @@ def check_depth(body: bytes, settings: RequestLimitsSettings) -> None:
         )
 
 
-def check_documents(request: RerankRequest, body_bytes: int, settings: RequestLimitsSettings) -> None:
+def check_documents(request: RerankRequest, body_bytes: int, settings: RequestLimitSettings) -> None:
     """Raises TooLarge for too many documents, or one that is too large."""
     documents = request.documents
     if len(documents) > settings.documents:

@@ -8,7 +8,7 @@ from typing import Any
 from gateway.cli.table import table
 from gateway.config import exposure
 from gateway.config.loader import read_config
-from gateway.config.providers import ProviderConfig
+from gateway.config.providers import ProviderSettings
 from gateway.config.root import Config
 from gateway.routing.endpoints import url_of
 from gateway.runtime import accounting
@@ -30,7 +30,7 @@ def add_to(commands: Any, path: str | None) -> None:
 def run(chosen: Namespace) -> int:
     """Print what the configuration means. Raises ConfigError."""
     config = read_config(chosen.file)
-    exposure.check_listeners(config.server.host, config.server.port, config.server, config.auth)
+    exposure.check_listeners(config.server, config.auth)
     print(f"{chosen.file or 'the default configuration'} is valid\n")
     print(_providers(config))
     if config.models:
@@ -47,7 +47,7 @@ def _providers(config: Config) -> str:
     return table(["PROVIDER", "ADAPTER", "URL OR MODELS", "KEY", "MAX DOCUMENTS", "TIMEOUT"], rows)
 
 
-def _provider(config: Config, name: str, settings: ProviderConfig) -> list[str]:
+def _provider(config: Config, name: str, settings: ProviderSettings) -> list[str]:
     provider = config.adapter(name)
     key = "***" if settings.api_key or settings.api_keys else "none"
     if isinstance(provider, PureProvider):

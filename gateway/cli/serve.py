@@ -26,7 +26,7 @@ def add_to(commands: Any, path: str | None) -> None:
 def run(chosen: Namespace) -> int:
     """Serve until a signal."""
     config = _overridden(read_config(chosen.config), chosen)
-    exposure.check_listeners(config.server.host, config.server.port, config.server, config.auth)
+    exposure.check_listeners(config.server, config.auth)
     if advice := accounting.multi_worker_warning(config):
         print(f"warning: {advice}", file=sys.stderr)
     return server.serve(config, chosen.config)

@@ -1,4 +1,4 @@
-"""The section `limits`: how large a request or an upstream's answer may be."""
+"""The section `request_limits`: how large a request or an upstream's answer may be."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from gateway.settings import Settings
 MIB = 1024 * 1024
 
 
-class RequestLimitsSettings(Settings):
-    """How large a request or an upstream's answer may be."""
+class RequestLimitSettings(Settings):
+    """Maximum sizes of a request and of an upstream's answer."""
 
-    body_bytes: int = Field(default=32 * MIB, ge=1024, description="Bytes of a request's body, after decompression.")
-    documents: int = Field(default=10_000, ge=1, description="Documents of one request.")
-    document_bytes: int = Field(default=4 * MIB, ge=1, description="Bytes of one document.")
-    json_depth: int = Field(default=64, ge=3, le=200, description="Levels of nesting in a request's JSON.")
+    body_bytes: int = Field(default=32 * MIB, ge=1024, description="Bytes of a request body, after decompression.")
+    documents: int = Field(default=10_000, ge=1, description="Documents per request.")
+    document_bytes: int = Field(default=4 * MIB, ge=1, description="Bytes per document.")
+    json_depth: int = Field(default=64, ge=3, le=200, description="Levels of nesting in the JSON of a request.")
     answer_bytes: int = Field(
-        default=32 * MIB, ge=1024, description="Bytes of an upstream's answer, after decompression."
+        default=32 * MIB, ge=1024, description="Bytes of an upstream's answer body, after decompression."
     )

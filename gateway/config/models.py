@@ -1,4 +1,4 @@
-"""The section `models`: names that callers may use, and what they resolve to."""
+"""The section `models`: names that callers may use, and the targets behind each."""
 
 from __future__ import annotations
 
@@ -11,27 +11,26 @@ from gateway.policy.strategy import Strategy, TargetSettings
 from gateway.settings import Settings
 
 
-class RoutePolicies(Settings):
-    """What a name resolves to, and in which order its targets are tried."""
+class ModelSettings(Settings):
+    """A name that callers may use in place of `provider/model`, and the targets behind it."""
 
-    target: str | None = Field(default=None, description="`provider/model` that serves it.")
-    targets: list[TargetSettings] = Field(default=[], description="Several of them, in place of target.")
-    strategy: Strategy = Field(default="ordered", description="Which of the targets comes first.")
-    hedge: HedgeSettings | None = Field(default=None, description="Ask the next target too when one is slow.")
+    target: str | None = Field(default=None, description="The `provider/model` that serves this name.")
+    targets: list[TargetSettings] = Field(default=[], description="Several targets, in place of `target`.")
+    strategy: Strategy = Field(default="ordered", description="How the first target is chosen.")
+    hedge: HedgeSettings | None = Field(
+        default=None, description="Send a slow request to the second target as well, and use the first answer."
+    )
+    fallbacks: list[str] = Field(
+        default=[], description="What to try, in order, after the targets: `provider/model` or another name."
+    )
 
     @model_validator(mode="after")
     def _has_targets(self) -> Self:
         if (self.target is None) == (not self.targets):
-            raise ValueError("needs either target or targets")
+            raise ValueError("set either target or targets")
         return self
 
     @property
     def all_targets(self) -> list[TargetSettings]:
-        """The targets, however they were written."""
+        """The targets, whether written as `target` or as `targets`."""
         return self.targets or [TargetSettings(target=self.target or "")]
-
-
-class ModelConfig(RoutePolicies):
-    """A name that callers may use instead of `provider/model`."""
-
-    fallbacks: list[str] = Field(default=[], description="`provider/model` entries or other names, tried in order.")

@@ -1,4 +1,4 @@
-"""What a configuration is: typed, frozen sections, each with its keys, their defaults and their meaning."""
+"""The whole configuration: one field per section of the YAML file."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from gateway.access.keys import AuthConfig
-from gateway.access.limits import RateLimitsConfig
+from gateway.access.keys import AuthSection
+from gateway.access.limits import RateLimitSettings
 from gateway.access.prices import Price
-from gateway.access.store_settings import StoreConfig
-from gateway.config.limits import RequestLimitsSettings
-from gateway.config.models import ModelConfig
-from gateway.config.providers import (
-    ProviderConfig,
-)
-from gateway.config.server import ServerConfig
+from gateway.access.store_settings import StoreSettings
+from gateway.config.limits import RequestLimitSettings
+from gateway.config.models import ModelSettings
+from gateway.config.providers import ProviderSettings
+from gateway.config.server import ServerSettings
 from gateway.policy.deadline import DeadlineSettings
 from gateway.settings import Settings
 from gateway.telemetry.settings import TelemetrySettings
@@ -26,7 +24,7 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 def _empty_if_null(value: object) -> object:
-    """`cohere:` with nothing behind it is an entry without settings."""
+    """YAML reads `cohere:` with nothing after it as null; we take it for an entry with default settings."""
     return {} if value is None else value
 
 
@@ -34,39 +32,47 @@ EmptyIfNull = BeforeValidator(_empty_if_null)
 
 
 class Config(Settings):
-    """The whole configuration."""
+    """The whole configuration, frozen."""
 
-    auth: AuthConfig | None = Field(default=None, description="Who may call; without it, only this machine may.")
-    server: Annotated[ServerConfig, EmptyIfNull] = ServerConfig()
-    deadline: DeadlineSettings = Field(default=DeadlineSettings(), description="How long a whole call may take.")
-    request_limits: RequestLimitsSettings = Field(
-        default=RequestLimitsSettings(), description="How large requests and answers may be."
+    auth: AuthSection | None = Field(
+        default=None,
+        description="Keys that callers need. If absent, the gateway listens on loopback addresses only.",
     )
-    providers: Annotated[dict[Name, Annotated[ProviderConfig, EmptyIfNull]], EmptyIfNull] = Field(
-        default={}, description="The name is what callers write before the first /."
+    server: Annotated[ServerSettings, EmptyIfNull] = ServerSettings()
+    deadline: DeadlineSettings = Field(
+        default=DeadlineSettings(), description="Time limit of a whole request, all attempts included."
     )
-    models: Annotated[dict[Name, ModelConfig], EmptyIfNull] = Field(
-        default={}, description="Names that callers may use instead of provider/model."
+    request_limits: RequestLimitSettings = Field(
+        default=RequestLimitSettings(), description="Maximum sizes of requests and answers."
+    )
+    providers: Annotated[dict[Name, Annotated[ProviderSettings, EmptyIfNull]], EmptyIfNull] = Field(
+        default={}, description="Providers by name; callers write the name before the first `/` of a model."
+    )
+    models: Annotated[dict[Name, ModelSettings], EmptyIfNull] = Field(
+        default={}, description="Names that callers may use in place of `provider/model`."
     )
     default_model: Name | None = Field(
         default=None,
-        description="What serves requests of dialects without a model (TEI); unset, the only name if there is one.",
+        description="Model for requests without one (TEI clients); default is the only name in /v1/models.",
     )
     telemetry: TelemetrySettings = Field(default=TelemetrySettings(), description="Traces, metrics and logs.")
 
-    rate_limits: RateLimitsConfig | None = Field(default=None, description="What all callers together may take.")
-    prices: dict[Name, Price] = Field(
-        default={}, description="Prices by provider/model, over those that come along; `*` stands for any characters."
+    rate_limits: RateLimitSettings | None = Field(
+        default=None, description="Rate limits for all callers together, and by model."
     )
-    store: StoreConfig | None = Field(
-        default=None, description="Where limits, budgets and usage are counted; default is each process for itself."
+    prices: dict[Name, Price] = Field(
+        default={}, description="Prices by `provider/model`, before the built-in ones; `*` matches any characters."
+    )
+    store: StoreSettings | None = Field(
+        default=None,
+        description="Shared counters for limits, budgets and usage; by default each process counts for itself.",
     )
 
     def paths(self, name: str) -> list[str]:
-        """The `provider/model` of each target that a name leads to."""
+        """The `provider/model` of each target behind that name."""
         model = self.models.get(name)
         return [entry.target for entry in model.all_targets] if model else [name]
 
     def adapter(self, name: str) -> Provider:
-        """The adapter of the provider of that name. Raises LookupError if there is none."""
+        """The adapter of that provider. Raises LookupError if no adapter has its name."""
         return registry.find(self.providers[name].adapter or name)

@@ -1,4 +1,4 @@
-"""The section `server`: the listener, TLS, the address for operators, hosts and browsers."""
+"""The section `server`: where the gateway listens, TLS, the operators' address, hosts and browsers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from gateway.settings import Settings
 
 
 class TlsSettings(Settings):
-    """TLS 1.2 or newer at the listener."""
+    """HTTPS, with TLS 1.2 or newer."""
 
-    cert: str = Field(description="PEM file of the certificate and its chain.")
-    key: str | None = Field(default=None, description="PEM file of its key, if the certificate's file lacks it.")
+    cert: str = Field(description="PEM file with the certificate and its chain.")
+    key: str | None = Field(
+        default=None, description="PEM file with the certificate's key; not needed if `cert` also holds the key."
+    )
     client_ca: str | None = Field(
-        default=None, description="PEM file of authorities; callers must then show a certificate that one has signed."
+        default=None, description="PEM file with CA certificates. If set, callers need a certificate from one of them."
     )
 
     def check(self) -> None:
-        """Raises ConfigError if these files cannot serve."""
+        """Raises ConfigError if these files cannot be used."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
             context.load_cert_chain(self.cert, self.key)
@@ -39,43 +41,46 @@ class AdminSettings(Settings):
     port: int = Field(ge=1, le=65535, description="Port to listen on.")
 
 
-class ListenerSettings(Settings):
-    """What the listener lets in."""
+class ServerSettings(Settings):
+    """Where the gateway listens, and whom it answers."""
 
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 lets the system choose one.")
+    workers: int = Field(
+        default=1, ge=1, le=256, description="Processes that serve requests; more than one per core does not help."
+    )
     tls: TlsSettings | None = Field(default=None, description="Serve HTTPS.")
     admin: AdminSettings | None = Field(
-        default=None, description="Serve /metrics, /v1/status and others' usage at this address only."
+        default=None,
+        description="Serve /metrics, /v1/status and the usage of other keys at this address only.",
     )
     allowed_hosts: list[str] = Field(
         default=[],
-        description="Host headers to answer to, such as `rerank.example.com` or `*.example.com`; all if empty.",
+        description="Host headers to accept, such as `rerank.example.com` or `*.example.com`; all if empty.",
     )
-    cors: list[str] = Field(default=[], description="Origins whose pages may call from a browser; none if empty.")
+    cors: list[str] = Field(
+        default=[], description="Origins whose pages may call the gateway from a browser; none if empty."
+    )
+    drain: float = Field(
+        default=1.0,
+        ge=0,
+        le=300,
+        description="Seconds after SIGTERM during which requests are still accepted, and connections told to close.",
+    )
+    shutdown_timeout: float = Field(
+        default=30.0, ge=0, le=3600, description="Seconds after that for requests in flight to finish."
+    )
 
     @field_validator("allowed_hosts")
     @classmethod
     def _are_hosts(cls, value: list[str]) -> list[str]:
         if not all(re.fullmatch(r"(\*\.)?[^/*:\s]+|\[[0-9a-fA-F:.]+\]", host) for host in value):
-            raise ValueError("are names without port or path; a star may only stand for a name's first part")
+            raise ValueError("must be host names without port or path; `*` may only replace the first label")
         return [host.lower() for host in value]
 
     @field_validator("cors")
     @classmethod
     def _are_origins(cls, value: list[str]) -> list[str]:
         if any("://" not in origin or "*" in origin or origin.count("/") != 2 for origin in value):
-            raise ValueError("are origins such as `https://app.example.com`, without path and without a star")
+            raise ValueError("must be origins such as `https://app.example.com`, without a path and without `*`")
         return value
-
-
-class ServerConfig(ListenerSettings):
-    """Where the gateway listens."""
-
-    host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
-    workers: int = Field(default=1, ge=1, le=256, description="Processes that serve requests, one per core at most.")
-    drain: float = Field(
-        default=1.0, ge=0, le=300, description="Seconds after SIGTERM in which callers are still served, and sent away."
-    )
-    shutdown_timeout: float = Field(
-        default=30.0, ge=0, le=3600, description="Seconds that requests under way may still take after that."
-    )

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.config.models import ModelConfig
-from gateway.config.providers import ProviderConfig, local_model
+from gateway.config.models import ModelSettings
+from gateway.config.providers import ProviderSettings, local_model
 from gateway.config.root import Config
 from gateway.errors import ConfigError, Problem
 from gateway.suggestions import did_you_mean
@@ -136,14 +136,14 @@ def _semantic(config: Config, gone: set[str]) -> list[Problem]:
     return problems
 
 
-def _targets(model: ModelConfig) -> list[tuple[str, str, bool]]:
+def _targets(model: ModelSettings) -> list[tuple[str, str, bool]]:
     """Where each target of a model is written, what it is, and whether it may be another model's name."""
     several = [(f"targets.{index}.target", entry.target, False) for index, entry in enumerate(model.targets)]
     single = [("target", model.target, False)] if model.target is not None else []
     return [*single, *several, *((f"fallbacks.{index}", name, True) for index, name in enumerate(model.fallbacks))]
 
 
-def _provider_problems(config: Config, name: str, settings: ProviderConfig) -> list[tuple[str, str]]:
+def _provider_problems(config: Config, name: str, settings: ProviderSettings) -> list[tuple[str, str]]:
     if "/" in name:
         return [("", 'a provider\'s name must not contain "/"')]
     try:
@@ -156,7 +156,7 @@ def _provider_problems(config: Config, name: str, settings: ProviderConfig) -> l
     return _http_problems(provider, settings) if isinstance(provider, HttpProvider) else []
 
 
-def _http_problems(provider: HttpProvider, settings: ProviderConfig) -> list[tuple[str, str]]:
+def _http_problems(provider: HttpProvider, settings: ProviderSettings) -> list[tuple[str, str]]:
     problems = []
     if settings.models is not None:
         problems.append((".models", f"only a local provider has models to load; {provider.name} takes any model name"))
@@ -168,7 +168,7 @@ def _http_problems(provider: HttpProvider, settings: ProviderConfig) -> list[tup
     return problems + _certificate_problems(settings)
 
 
-def _certificate_problems(settings: ProviderConfig) -> list[tuple[str, str]]:
+def _certificate_problems(settings: ProviderSettings) -> list[tuple[str, str]]:
     if settings.client_key and not settings.client_cert:
         return [(".client_key", "needs client_cert, the certificate that it is the key of")]
     try:
@@ -184,7 +184,7 @@ def _certificate_problems(settings: ProviderConfig) -> list[tuple[str, str]]:
     return []
 
 
-def _local_problems(provider: LocalProvider, settings: ProviderConfig) -> list[tuple[str, str]]:
+def _local_problems(provider: LocalProvider, settings: ProviderSettings) -> list[tuple[str, str]]:
     if not settings.models:
         return [(".models", "is required: name at least one model to load")]
     if command := provider.missing():

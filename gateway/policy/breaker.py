@@ -26,20 +26,24 @@ _ANSWERS = (Rejected, CallerError)
 
 
 class BreakerSettings(Settings):
-    """When a target is left alone, and for how long."""
+    """When a failing target is ejected, that is, gets no calls, and for how long."""
 
-    failures: int = Field(default=5, ge=1, description="Failures in a row that eject a target.")
-    failure_rate: float = Field(default=0.5, gt=0, le=1, description="Share of failed calls that ejects a target.")
-    min_calls: int = Field(default=20, ge=1, description="Calls within `window` before the failure rate counts.")
-    window: float = Field(default=10.0, gt=0, description="Seconds over which the failure rate is taken.")
-    base_ejection: float = Field(
-        default=BASE_SECONDS, gt=0, description="Seconds of the first ejection; the n-th is n times that."
+    failures: int = Field(default=5, ge=1, description="Consecutive failures that eject a target.")
+    failure_rate: float = Field(
+        default=0.5, gt=0, le=1, description="Share of failed calls within `window` that ejects a target."
     )
-    max_ejection: float = Field(default=MAX_SECONDS, gt=0, description="Seconds that no ejection exceeds.")
+    min_calls: int = Field(
+        default=20, ge=1, description="Calls within `window` that are needed before `failure_rate` applies."
+    )
+    window: float = Field(default=10.0, gt=0, description="Seconds over which the failure rate is measured.")
+    base_ejection: float = Field(
+        default=BASE_SECONDS, gt=0, description="Seconds of the first ejection; the n-th lasts n times as long."
+    )
+    max_ejection: float = Field(default=MAX_SECONDS, gt=0, description="Upper bound in seconds of an ejection.")
     min_timeout: float = Field(
         default=1.0,
         ge=0,
-        description="A timeout counts only after this many seconds, so that callers in a hurry eject nobody.",
+        description="Timeouts below this many seconds are no failures: a caller's short deadline ejects nothing.",
     )
 
 

@@ -17,10 +17,12 @@ RETRY_AFTER = 1.0
 
 
 class BulkheadSettings(Settings):
-    """How much one target is asked at once."""
+    """Concurrent calls per target."""
 
-    concurrency: int = Field(default=1000, ge=1, description="Calls under way on one target.")
-    queue: int = Field(default=1000, ge=0, description="Calls that wait for one of those; more go to the next target.")
+    concurrency: int = Field(default=1000, ge=1, description="Calls in flight to one target at a time.")
+    queue: int = Field(
+        default=1000, ge=0, description="Calls that may wait for a free slot; further calls go to the next target."
+    )
 
 
 class Bulkhead:

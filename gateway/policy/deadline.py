@@ -14,12 +14,12 @@ from providers.types import Backend, Ranking, RerankRequest
 
 
 class DeadlineSettings(Settings):
-    """How long a whole call may take, all its attempts and pauses included."""
+    """Time limit of a whole request, including all attempts and the pauses between them."""
 
     default: float = Field(
-        default=30.0, gt=0, le=3600, description=f"Seconds, for callers that send no {REQUEST_TIMEOUT}."
+        default=30.0, gt=0, le=3600, description=f"Seconds, if the caller does not send {REQUEST_TIMEOUT}."
     )
-    max: float = Field(default=300.0, gt=0, le=3600, description=f"Seconds that {REQUEST_TIMEOUT} cannot exceed.")
+    max: float = Field(default=300.0, gt=0, le=3600, description=f"Upper bound in seconds for {REQUEST_TIMEOUT}.")
 
 
 def allowed(settings: DeadlineSettings, header: bytes | None) -> float:

@@ -16,11 +16,14 @@ logger = logging.getLogger(__name__)
 
 
 class HealthCheckSettings(Settings):
-    """An address that answers a GET with 2xx while the provider is well."""
+    """Active health check: a URL that answers GET with 2xx while the provider is healthy."""
 
-    url: str = Field(pattern=r"^https?://[^/?#\s@]+(/\S*)?$", description="What to GET, for example …/health.")
-    interval: float = Field(default=10.0, ge=0.1, le=3600, description="Seconds from one check to the next.")
-    timeout: float = Field(default=2.0, gt=0, le=60, description="Seconds a check may take.")
+    url: str = Field(
+        pattern=r"^https?://[^/?#\s@]+(/\S*)?$",
+        description="URL to GET, for example https://rerank.example.com/health.",
+    )
+    interval: float = Field(default=10.0, ge=0.1, le=3600, description="Seconds between two checks.")
+    timeout: float = Field(default=2.0, gt=0, le=60, description="Seconds to wait for the answer of a check.")
 
 
 class HealthCheck:

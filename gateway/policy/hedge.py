@@ -21,10 +21,12 @@ BURST = 10.0
 
 
 class HedgeSettings(Settings):
-    """When a second target is asked at the same time."""
+    """When a slow request is also sent to a second target."""
 
     after: float | None = Field(
-        default=None, gt=0, description="Seconds; the default is the first target's 95th percentile."
+        default=None,
+        gt=0,
+        description="Seconds to wait for the first target; default is the 95th percentile of its latency.",
     )
 
 

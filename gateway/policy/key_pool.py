@@ -31,12 +31,14 @@ def is_a_key(value: SecretStr) -> SecretStr:
 Key = Annotated[SecretStr, AfterValidator(is_a_key)]
 
 
-class KeySettings(Settings):
+class ProviderKeySettings(Settings):
     """One of several keys for a provider."""
 
-    name: str = Field(min_length=1, max_length=64, description="What logs and errors call it.")
+    name: str = Field(min_length=1, max_length=64, description="Name of the key in logs and errors.")
     key: Key = Field(description="The key.")
-    weight: float = Field(default=1.0, gt=0, le=1000, description="Its share of the calls, against the other keys'.")
+    weight: float = Field(
+        default=1.0, gt=0, le=1000, description="Share of the calls, relative to the weights of the other keys."
+    )
 
 
 class KeyState:

@@ -17,16 +17,24 @@ STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 
 class RetrySettings(Settings):
-    """How often and after which pause a target is tried again."""
+    """How often a failed call is repeated on the same target, and after which pause."""
 
-    retries: int = Field(default=2, ge=0, le=10, description="Further calls after the first; 0 turns retries off.")
-    base_backoff: float = Field(default=0.025, gt=0, description="Seconds: the longest first pause; later ones grow.")
-    max_backoff: float = Field(default=0.25, gt=0, description="Seconds that no pause of ours exceeds.")
-    max_retry_after: float = Field(
-        default=2.0, ge=0, description="A Retry-After of more seconds goes to the next target instead."
+    retries: int = Field(default=2, ge=0, le=10, description="Retries after the first call; 0 turns retries off.")
+    base_backoff: float = Field(
+        default=0.025, gt=0, description="Upper bound in seconds of the first pause; later pauses are longer."
     )
-    budget: float = Field(default=0.2, ge=0, le=1, description="Retries under way, as a share of requests under way.")
-    min_concurrency: int = Field(default=3, ge=0, description="Retries that may always be under way.")
+    max_backoff: float = Field(
+        default=0.25, gt=0, description="Upper bound in seconds of every pause, except one that `Retry-After` asks for."
+    )
+    max_retry_after: float = Field(
+        default=2.0,
+        ge=0,
+        description="If `Retry-After` asks for more seconds than this, the next target is tried instead.",
+    )
+    budget: float = Field(
+        default=0.2, ge=0, le=1, description="Retries in flight, as a share of all requests in flight to the target."
+    )
+    min_concurrency: int = Field(default=3, ge=0, description="Retries that may be in flight whatever `budget` allows.")
 
 
 class RetryBudget:

@@ -20,7 +20,12 @@ class TargetSettings(Settings):
     """One target of a model."""
 
     target: str = Field(description="`provider/model`.")
-    weight: float = Field(default=1.0, gt=0, le=1000, description="Its share of the calls, for the strategy weighted.")
+    weight: float = Field(
+        default=1.0,
+        gt=0,
+        le=1000,
+        description="Share of the calls, relative to the other weights; for the strategy `weighted`.",
+    )
 
 
 class Candidate(Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gateway.config.providers import ProviderConfig
+from gateway.config.providers import ProviderSettings
 from gateway.transport.base import ClientSettings, Timeouts
 from providers.spec import HttpProvider
 
@@ -24,25 +24,32 @@ def endpoint(base_url: str, path: str) -> str:
     return base + (below_version if _VERSION_AT_END.search(base) else path)
 
 
-def url_of(provider: HttpProvider, settings: ProviderConfig) -> str:
+def url_of(provider: HttpProvider, settings: ProviderSettings) -> str:
     """Where that provider's requests go."""
     return endpoint(settings.base_url or provider.base_url or "", provider.path)
 
 
-def score_url_of(provider: HttpProvider, settings: ProviderConfig) -> str | None:
+def score_url_of(provider: HttpProvider, settings: ProviderSettings) -> str | None:
     """Where that provider's score requests go: beside its rerank endpoint. None if it has no score API."""
     if provider.score is None:
         return None
     return url_of(provider, settings).removesuffix(_last(provider.path)) + _last(provider.score.path)
 
 
-def client_settings(settings: ProviderConfig, answer_bytes: int) -> ClientSettings:
+def client_settings(settings: ProviderSettings, answer_bytes: int) -> ClientSettings:
     """How to reach that provider."""
-    names = ("client", "proxy", "ca_file", "client_cert", "client_key", "max_connections")
-    return ClientSettings(max_answer_bytes=answer_bytes, **{name: getattr(settings, name) for name in names})
+    return ClientSettings(
+        client=settings.client,
+        proxy=settings.proxy,
+        ca_file=settings.ca_file,
+        client_cert=settings.client_cert,
+        client_key=settings.client_key,
+        max_connections=settings.max_connections,
+        max_answer_bytes=answer_bytes,
+    )
 
 
-def timeouts_of(settings: ProviderConfig) -> Timeouts:
+def timeouts_of(settings: ProviderSettings) -> Timeouts:
     """How long one attempt may take."""
     return Timeouts(
         connect=settings.connect_timeout, read=settings.timeout, pool=settings.pool_timeout, total=settings.timeout

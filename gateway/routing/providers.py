@@ -14,7 +14,7 @@ from gateway.backends.engine import SOCKET_VARIABLE, open_remote
 from gateway.backends.http import HttpBackend
 from gateway.backends.local import LocalBackend
 from gateway.backends.pure import Passthrough
-from gateway.config.providers import ProviderConfig, local_model
+from gateway.config.providers import ProviderSettings, local_model
 from gateway.config.root import Config
 from gateway.policy.key_pool import KeyedBackend, KeyPool, KeyState
 from gateway.routing.endpoints import client_settings, score_url_of, timeouts_of, url_of
@@ -38,7 +38,7 @@ class LiveProvider(Struct, eq=False):
         client: what carries its requests; None if it is not behind HTTP.
     """
 
-    settings: ProviderConfig
+    settings: ProviderSettings
     answer_bytes: int
     backend: Backend | None = None
     models: dict[str, LocalBackend] = {}
@@ -102,7 +102,7 @@ def _model_opener(config: Config, name: str, provider: LocalProvider) -> Callabl
 
 
 def _models(
-    opener: Callable[[LocalModel], Awaitable[Backend]], settings: ProviderConfig, before: LiveProvider | None
+    opener: Callable[[LocalModel], Awaitable[Backend]], settings: ProviderSettings, before: LiveProvider | None
 ) -> dict[str, LocalBackend]:
     models = {}
     for name, chosen in (settings.models or {}).items():
@@ -112,7 +112,7 @@ def _models(
     return models
 
 
-def _key_pool(name: str, provider: HttpProvider, settings: ProviderConfig, client: Client) -> KeyPool:
+def _key_pool(name: str, provider: HttpProvider, settings: ProviderSettings, client: Client) -> KeyPool:
     url, score_url, timeouts = url_of(provider, settings), score_url_of(provider, settings), timeouts_of(settings)
     headers = {header: value.get_secret_value() for header, value in settings.headers.items()}
     return KeyPool(
@@ -124,7 +124,7 @@ def _key_pool(name: str, provider: HttpProvider, settings: ProviderConfig, clien
     )
 
 
-def _keys(settings: ProviderConfig) -> list[tuple[str | None, KeyState]]:
+def _keys(settings: ProviderSettings) -> list[tuple[str | None, KeyState]]:
     if settings.api_keys:
         return [(key.key.get_secret_value(), KeyState(key.name, key.weight)) for key in settings.api_keys]
     key = settings.api_key.get_secret_value() if settings.api_key else None

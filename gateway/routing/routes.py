@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from gateway.access.memory import MemoryStore
 from gateway.backends.local import LocalBackend
 from gateway.backends.pure import Passthrough
-from gateway.config.models import ModelConfig
+from gateway.config.models import ModelSettings
 from gateway.config.root import Config
 from gateway.errors import UnknownModel
 from gateway.policy.breaker import BreakerState
@@ -143,7 +143,7 @@ class Routes:
         kept = {id(resource) for resource in successor._owned} if successor else set()
         await asyncio.gather(*(resource.aclose() for resource in self._owned if id(resource) not in kept))
 
-    def _configured(self, name: str, model: ModelConfig) -> Route:
+    def _configured(self, name: str, model: ModelSettings) -> Route:
         choices = [self._choice(entry.target, name, entry.weight, model) for entry in model.all_targets]
         order = selection_policy(model.strategy, choices)
         if model.hedge is not None:
@@ -151,7 +151,7 @@ class Routes:
         return Route(order, [choice.step for choice in choices] if order() is choices else None)
 
     def _choice(
-        self, path: str, shown_as: str | None = None, weight: float = 1.0, model: ModelConfig | None = None
+        self, path: str, shown_as: str | None = None, weight: float = 1.0, model: ModelSettings | None = None
     ) -> Candidate:
         provider, upstream_model = _split(path)
         backend = self._backend(provider, upstream_model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from gateway.backends.local import LocalBackend
-from gateway.config.providers import ProviderConfig
+from gateway.config.providers import ProviderSettings
 from gateway.policy.breaker import Breaker, BreakerState
 from gateway.policy.deadline import Deadline
 from gateway.policy.latency import Latency
@@ -19,7 +19,7 @@ from providers.types import Backend
 class TargetState(Struct, eq=False):
     """One (provider, model) and what is known of it, shared by all names that lead to it and kept over a reload."""
 
-    settings: ProviderConfig
+    settings: ProviderSettings
     backend: Backend
     breaker: BreakerState
     retry_budget: RetryBudget

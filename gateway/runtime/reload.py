@@ -113,7 +113,7 @@ class Reloader:
 
     async def _swap(self, config: Config) -> None:
         service, old = self._service, self._service.routes
-        exposure.check_listeners(config.server.host, config.server.port, config.server, config.auth)
+        exposure.check_listeners(config.server, config.auth)
         new = routing.build(config, old, TargetPricing(config, service.accounts.store))
         try:
             for model in new.local_models():

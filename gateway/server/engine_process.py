@@ -24,9 +24,9 @@ from pathlib import Path
 import uvicorn
 
 from gateway.backends.engine import MAX_CALL_SECONDS, SOCKET_VARIABLE
-from gateway.config.limits import RequestLimitsSettings
+from gateway.config.limits import RequestLimitSettings
 from gateway.config.loader import read_config
-from gateway.config.providers import ProviderConfig
+from gateway.config.providers import ProviderSettings
 from gateway.config.root import Config
 from gateway.errors import ConfigError
 from gateway.policy.bulkhead import BulkheadSettings
@@ -194,11 +194,11 @@ def local_part(config: Config) -> Config:
     unlimited = BulkheadSettings(concurrency=_ANY)
     return Config(
         providers={
-            name: ProviderConfig(adapter=settings.adapter, models=settings.models, bulkhead=unlimited)
+            name: ProviderSettings(adapter=settings.adapter, models=settings.models, bulkhead=unlimited)
             for name, settings in config.providers.items()
             if isinstance(config.adapter(name), LocalProvider)
         },
-        request_limits=RequestLimitsSettings(body_bytes=_ANY, documents=_ANY, document_bytes=_ANY, json_depth=200),
+        request_limits=RequestLimitSettings(body_bytes=_ANY, documents=_ANY, document_bytes=_ANY, json_depth=200),
         deadline=DeadlineSettings(default=MAX_CALL_SECONDS, max=MAX_CALL_SECONDS),
         telemetry=config.telemetry.model_copy(update={"traces": TraceSettings(exporter="none")}),
     )

@@ -17,7 +17,7 @@ from typing import Any
 import uvicorn
 
 from gateway.config.root import Config
-from gateway.config.server import AdminSettings, ServerConfig
+from gateway.config.server import AdminSettings, ServerSettings
 from gateway.server import app as application
 from gateway.server.banner import ready_message
 from gateway.server.engine_process import engine
@@ -43,7 +43,7 @@ def serve(config: Config, config_path: str | None = None) -> int:
         OSError: saying what to do, if the port cannot be had.
     """
     with ExitStack() as stack:
-        places: list[ServerConfig | AdminSettings | None] = [config.server, config.server.admin]
+        places: list[ServerSettings | AdminSettings | None] = [config.server, config.server.admin]
         bound = [stack.enter_context(listening(place)) for place in places if place]
         text = ready_message(address(bound[0], "https" if config.server.tls else "http"), config)
         serve_here = config.server.workers == 1
@@ -101,7 +101,7 @@ def several_processes(config: Config, bound: list[socket.socket], text: str, pat
     return EXIT_NOT_LOADED if failures else 0
 
 
-def listening(server: ServerConfig | AdminSettings) -> socket.socket:
+def listening(server: ServerSettings | AdminSettings) -> socket.socket:
     """A bound socket. Raises OSError, saying what to do, if the address cannot be had."""
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     try:

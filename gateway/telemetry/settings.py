@@ -16,27 +16,27 @@ Protocol = Literal["http/protobuf", "grpc"]
 
 
 class OtlpSettings(Settings):
-    """Where OTLP goes. What is absent comes from the OTEL_EXPORTER_OTLP_* variables."""
+    """Where to send OTLP. What is absent comes from the OTEL_EXPORTER_OTLP_* variables."""
 
     endpoint: str | None = Field(
         default=None, pattern=r"^https?://", description="Base URL of the collector, for example http://localhost:4318."
     )
     protocol: Protocol | None = Field(default=None, description="`http/protobuf` or `grpc`.")
-    headers: dict[str, SecretStr] = Field(default={}, description="Headers for the collector.")
+    headers: dict[str, SecretStr] = Field(default={}, description="Headers to send to the collector.")
 
 
 class TraceSettings(Settings):
-    """Which spans are made, and how they are called."""
+    """Which spans are recorded, and how their attributes are named."""
 
     exporter: Exporter | None = Field(
         default=None,
-        description="`otlp`, `console` or `none`. Default: OTEL_TRACES_EXPORTER, else `otlp` if an endpoint is known.",
+        description="`otlp`, `console` or `none`. Default: OTEL_TRACES_EXPORTER, else `otlp` if an endpoint is set.",
     )
     sample_ratio: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="Share of traces recorded when the caller has not decided. Default: OTEL_TRACES_SAMPLER, else all.",
+        description="Share of traces to record, if the caller has not decided. Default: OTEL_TRACES_SAMPLER, else all.",
     )
     conventions: Literal["gen_ai", "gen_ai_v1_36", "openinference"] | None = Field(
         default=None, description="Attribute names. Default: OTEL_SEMCONV_STABILITY_OPT_IN, else `gen_ai`."
@@ -44,11 +44,12 @@ class TraceSettings(Settings):
 
 
 class MetricSettings(Settings):
-    """Where metrics can be had."""
+    """Where metrics are published."""
 
     prometheus: bool = Field(default=True, description="Serve /metrics.")
     exporter: Exporter | None = Field(
-        default=None, description="`otlp`, `console` or `none`. Default: OTEL_METRICS_EXPORTER, else as for traces."
+        default=None,
+        description="`otlp`, `console` or `none`. Default: OTEL_METRICS_EXPORTER, else `otlp` if an endpoint is set.",
     )
     interval: float | None = Field(
         default=None, gt=0, description="Seconds between exports. Default: OTEL_METRIC_EXPORT_INTERVAL, else 60."
@@ -56,37 +57,45 @@ class MetricSettings(Settings):
 
 
 class LogSettings(Settings):
-    """What is written to the standard error stream."""
+    """What is logged to standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level written.")
-    format: Literal["auto", "json", "text"] = Field(
-        default="auto", description="`auto` is text on a terminal, else JSON lines."
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Lowest level that is logged."
     )
-    requests: bool = Field(default=True, description="One line per request, at level info.")
+    format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="`auto` means text on a terminal, else JSON lines."
+    )
+    requests: bool = Field(default=True, description="Log one line per request, at level info.")
     exception_messages: bool = Field(
-        default=False, description="Show the messages of unexpected exceptions, which may quote a request."
+        default=False, description="Log the messages of unexpected exceptions, which may quote a request."
     )
 
 
 class ContentSettings(Settings):
-    """Whether queries and documents are recorded. They never are, unless it is said here."""
+    """Whether queries and documents are recorded. By default they are not."""
 
     in_spans: bool | None = Field(
         default=None,
         description="Record them on spans. Default: OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT, else false.",
     )
     in_logs: bool = Field(default=False, description="Record them in the request log.")
-    documents: int = Field(default=10, ge=0, le=100, description="At most so many documents; the rest is counted.")
-    characters: int = Field(default=1000, ge=1, description="At most so many characters of each text.")
+    documents: int = Field(
+        default=10, ge=0, le=100, description="Documents to record per request; the others are only counted."
+    )
+    characters: int = Field(default=1000, ge=1, description="Characters to record of each text.")
 
 
 class TelemetrySettings(Settings):
     """Traces, metrics and logs."""
 
     service_name: str | None = Field(
-        default=None, min_length=1, description="Default: OTEL_SERVICE_NAME, else rerank-gateway."
+        default=None,
+        min_length=1,
+        description="The service in traces and metrics. Default: OTEL_SERVICE_NAME, else rerank-gateway.",
     )
-    resource: dict[str, str] = Field(default={}, description="Resource attributes, beside OTEL_RESOURCE_ATTRIBUTES.")
+    resource: dict[str, str] = Field(
+        default={}, description="Resource attributes, in addition to OTEL_RESOURCE_ATTRIBUTES."
+    )
     otlp: OtlpSettings = OtlpSettings()
     traces: TraceSettings = TraceSettings()
     metrics: MetricSettings = MetricSettings()

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from gateway.access import keys as keys_module
-from gateway.access.keys import ANYONE, PREFIX, KeyConfig, KeyTable, hash_of, matcher, new_key
+from gateway.access.keys import ANYONE, PREFIX, CallerKeySettings, KeyTable, hash_of, matcher, new_key
 from gateway.api.auth import presented_key
 from gateway.errors import ModelNotAllowed, Unauthorized
 from tests.gateway.access.conftest import Upstream, body, key
@@ -51,7 +51,7 @@ def test_a_new_key_has_the_prefix_and_256_bits_and_is_never_the_same() -> None:
 
 def test_a_key_is_found_by_its_hash() -> None:
     secret, digest = new_key()
-    assert KeyTable([KeyConfig(name="team", hash=digest)]).find(secret).name == "team"
+    assert KeyTable([CallerKeySettings(name="team", hash=digest)]).find(secret).name == "team"
 
 
 HOSTILE = {
@@ -69,7 +69,7 @@ HOSTILE = {
 @pytest.mark.parametrize("presented", HOSTILE.values(), ids=HOSTILE.keys())
 def test_any_other_key_is_refused(presented: str | None) -> None:
     with pytest.raises(Unauthorized):
-        KeyTable([KeyConfig(name="team", hash=hash_of("K"))]).find(presented)
+        KeyTable([CallerKeySettings(name="team", hash=hash_of("K"))]).find(presented)
 
 
 @pytest.mark.parametrize("seconds", [-1, 0])
@@ -78,7 +78,7 @@ def test_an_expired_key_is_refused_in_the_same_words_as_an_unknown_one(
 ) -> None:
     now = datetime(2026, 11, 20, tzinfo=UTC)
     monkeypatch.setattr(keys_module.time, "time", now.timestamp)
-    table = KeyTable([KeyConfig(name="team", hash=hash_of("K"), expires=now + timedelta(seconds=seconds))])
+    table = KeyTable([CallerKeySettings(name="team", hash=hash_of("K"), expires=now + timedelta(seconds=seconds))])
     with pytest.raises(Unauthorized) as expired:
         table.find("K")
     with pytest.raises(Unauthorized) as unknown:
@@ -88,7 +88,7 @@ def test_an_expired_key_is_refused_in_the_same_words_as_an_unknown_one(
 
 def test_a_key_works_until_it_expires() -> None:
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    assert KeyTable([KeyConfig(name="team", hash=hash_of("K"), expires=tomorrow)]).find("K").name == "team"
+    assert KeyTable([CallerKeySettings(name="team", hash=hash_of("K"), expires=tomorrow)]).find("K").name == "team"
 
 
 @pytest.mark.parametrize("presented", ["K", "L", "x" * 10_000], ids=["right", "wrong", "long"])
@@ -103,7 +103,7 @@ def test_whatever_is_presented_two_digests_of_equal_length_are_compared_in_const
         return hmac.compare_digest(left, right)
 
     monkeypatch.setattr(keys_module, "hmac", type("hmac", (), {"compare_digest": staticmethod(noted)}))
-    table = KeyTable([KeyConfig(name="team", hash=hash_of("K"))])
+    table = KeyTable([CallerKeySettings(name="team", hash=hash_of("K"))])
     with suppress(Unauthorized):
         table.find(presented)
     [(left, right)] = compared
@@ -137,7 +137,7 @@ def test_without_keys_everybody_may_ask_for_everything() -> None:
 
 
 def test_the_sentence_about_a_model_that_is_not_allowed_is_bounded() -> None:
-    principal = KeyTable([KeyConfig(name="t", hash=hash_of("K"), models=["a"])]).find("K")
+    principal = KeyTable([CallerKeySettings(name="t", hash=hash_of("K"), models=["a"])]).find("K")
     with pytest.raises(ModelNotAllowed) as refused:
         principal.check("m" * 100_000, [])
     assert len(refused.value.message) < 400

@@ -116,7 +116,7 @@ def test_an_open_address_without_a_word_about_keys_is_refused_before_the_port_op
 
 def test_the_rule_holds_for_an_address_on_the_command_line_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.main(["serve", "--host", "0.0.0.0", "--port", "0"]) == 1
-    assert "would let everybody in" in capsys.readouterr().err
+    assert "auth: is required to listen on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("auth", ["none", {"keys": [ENTRY]}], ids=["none", "keys"])

@@ -110,7 +110,7 @@ def test_operators_and_callers_cannot_share_a_port(
     path = tmp_path / "gateway.yaml"
     path.write_text(yaml.safe_dump({"server": {"host": "127.0.0.2", "port": 9, "admin": {"port": 9}}}))
     assert command_line.main([command, *(["--config"] if command == "serve" else []), str(path)]) == 1
-    assert "server.admin.port: is 9, the callers' port too" in capsys.readouterr().err
+    assert "server.admin.port: is 9, the same as server.port" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", [None, "no certificate"], ids=["absent", "not a certificate"])

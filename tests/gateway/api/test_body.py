@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.api import body
-from gateway.config.limits import RequestLimitsSettings
+from gateway.config.limits import RequestLimitSettings
 from providers.errors import InvalidRequest
 
 
@@ -26,12 +26,10 @@ def arriving(*pieces: bytes, complete: bool) -> Any:
 
 
 async def test_pieces_are_put_together() -> None:
-    assert (
-        await body.read_body(arriving(b'{"a"', b":", b"1}", complete=True), {}, RequestLimitsSettings()) == b'{"a":1}'
-    )
+    assert await body.read_body(arriving(b'{"a"', b":", b"1}", complete=True), {}, RequestLimitSettings()) == b'{"a":1}'
 
 
 async def test_a_body_that_stops_in_the_middle_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "UPLOAD_TIMEOUT", 0.01)
     with pytest.raises(InvalidRequest, match="did not arrive within"):
-        await body.read_body(arriving(b'{"a"', complete=False), {}, RequestLimitsSettings())
+        await body.read_body(arriving(b'{"a"', complete=False), {}, RequestLimitSettings())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.api.size_limits import check_depth, check_documents
-from gateway.config.limits import RequestLimitsSettings
+from gateway.config.limits import RequestLimitSettings
 from gateway.errors import TooLarge
 from providers.errors import InvalidRequest
 from providers.types import RerankRequest
@@ -37,20 +37,20 @@ def test_depth_is_counted_as_a_parser_would(value: Any, limit: int, ascii_only: 
     body = json.dumps(value, ensure_ascii=ascii_only).encode()
     if depth(value) > limit:
         with pytest.raises(InvalidRequest, match=r"limits\.json_depth"):
-            check_depth(body, RequestLimitsSettings(json_depth=limit))
+            check_depth(body, RequestLimitSettings(json_depth=limit))
     else:
-        check_depth(body, RequestLimitsSettings(json_depth=limit))
+        check_depth(body, RequestLimitSettings(json_depth=limit))
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
 def test_a_tower_of_brackets_is_refused_before_it_is_parsed(opening: bytes) -> None:
     with pytest.raises(InvalidRequest, match="more than 64 levels"):
-        check_depth(opening * 100_000, RequestLimitsSettings())
+        check_depth(opening * 100_000, RequestLimitSettings())
 
 
 def test_brackets_in_a_document_are_text() -> None:
     check_depth(
-        json.dumps({"documents": ["[[[{{{" * 1000, '\\"[' * 1000]}).encode(), RequestLimitsSettings(json_depth=3)
+        json.dumps({"documents": ["[[[{{{" * 1000, '\\"[' * 1000]}).encode(), RequestLimitSettings(json_depth=3)
     )
 
 
@@ -67,7 +67,7 @@ def test_brackets_in_a_document_are_text() -> None:
 )
 def test_documents(documents: list[Any], told: str | None) -> None:
     request = RerankRequest(model="m", query="q", documents=documents)
-    chosen = RequestLimitsSettings(documents=3, document_bytes=8)
+    chosen = RequestLimitSettings(documents=3, document_bytes=8)
     if told is None:
         check_documents(request, 1000, chosen)
     else:

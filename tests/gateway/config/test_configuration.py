@@ -143,27 +143,30 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a proxy that is no URL": (
         {"providers": {"vllm": {"base_url": "http://x", "proxy": "proxy:3128"}}},
-        ["providers.vllm.proxy: must be environment, none, or a URL such as http://proxy.example:3128"],
+        ["providers.vllm.proxy: must be `environment`, `none`, or a URL such as http://proxy.example:3128"],
     ),
     "an empty label in a host": (
         {"providers": {"vllm": {"base_url": "http://a..b/v1"}}},
-        ["providers.vllm.base_url: names a host or port that cannot be one"],
+        ["providers.vllm.base_url: the host or the port is not valid"],
     ),
     "half of an IPv6 address": (
         {"providers": {"vllm": {"base_url": "http://[::1/v1"}}},
-        ["providers.vllm.base_url: names a host or port that cannot be one"],
+        ["providers.vllm.base_url: the host or the port is not valid"],
     ),
     "a port that is none": (
         {"providers": {"vllm": {"base_url": "http://a:99999/v1"}}},
-        ["providers.vllm.base_url: names a host or port that cannot be one"],
+        ["providers.vllm.base_url: the host or the port is not valid"],
     ),
     "a header that says how a request is sent": (
         {"providers": {"vllm": {"base_url": "http://x", "headers": {"Content-Length": "1"}}}},
-        ['providers.vllm.headers: "Content-Length" is set by the gateway itself, for every request'],
+        ['providers.vllm.headers: "Content-Length" cannot be set here; the HTTP client sets it for every request'],
     ),
     "a header that would forge another": (
         {"providers": {"vllm": {"base_url": "http://x", "headers": {"x-team": f"{SECRET}\r\nx: y"}}}},
-        ['providers.vllm.headers: "x-team" is not a header that can be sent: a name, and a value on one ASCII line'],
+        [
+            'providers.vllm.headers: "x-team" is not a valid header; '
+            "it needs a name, and a value that is one line of ASCII text"
+        ],
     ),
     "authorities that are not there": (
         {"providers": {"vllm": {"base_url": "http://x", "ca_file": "no/such.pem"}}},
@@ -219,7 +222,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"providers": {"local": {"models": {"m": {**EMBEDDED, "sha256": "abc"}}}}},
         ["providers.local.models.m.sha256: string should match pattern '^[0-9a-f]{64}$'"],
     ),
-    "a model without a target": ({"models": {"m": {}}}, ["models.m: needs either target or targets"]),
+    "a model without a target": ({"models": {"m": {}}}, ["models.m: set either target or targets"]),
     "a target that is no provider/model": (
         {"models": {"m": {"target": "rerank"}}},
         ['models.m.target: "rerank" must have the form provider/model'],
@@ -258,7 +261,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             "extra: unknown key",
             'models.a.target: "b" must have the form provider/model',
-            "models.c: needs either target or targets",
+            "models.c: set either target or targets",
             'providers.cohere.api_key: is required, for example "${COHERE_API_KEY}"',
             "providers.vllm.base_url: must be an http:// or https:// URL without credentials, query or fragment",
             "providers.vllm.timeout: input should be greater than 0",

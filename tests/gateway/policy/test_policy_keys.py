@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.policy.key_pool import KeyedBackend, KeyPool, KeySettings, KeyState, choose
+from gateway.policy.key_pool import KeyedBackend, KeyPool, KeyState, ProviderKeySettings, choose
 from providers.errors import CredentialsRejected, RateLimited, TargetFailed
 from providers.types import Ranked, Ranking
 
@@ -142,7 +142,7 @@ def test_a_resting_key_is_never_chosen(keys: list[tuple[float, float]], chance: 
 
 
 def test_a_key_is_never_shown() -> None:
-    assert "sk-very" not in repr(KeySettings(name="a", key="sk-very-secret"))
+    assert "sk-very" not in repr(ProviderKeySettings(name="a", key="sk-very-secret"))
     with pytest.raises(ValidationError) as caught:
-        KeySettings(name="a", key="sk-very secret")
+        ProviderKeySettings(name="a", key="sk-very secret")
     assert "sk-very" not in str(caught.value)
