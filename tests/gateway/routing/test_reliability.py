@@ -149,13 +149,13 @@ async def test_hedging_serves_from_the_second_when_the_first_is_slow(opened: Ope
     ],
 )
 async def test_limits(
-    opened: Open, faulty: FaultServer, limits: Any, body: Any, headers: dict[str, str], status: int, told: str
+    opened: Open, faulty: FaultServer, request_limits: Any, body: Any, headers: dict[str, str], status: int, told: str
 ) -> None:
     client = await opened(
         {
             "providers": {"good": provider(faulty, "good")},
             "models": {"best": {"target": "good/m"}},
-            "request_limits": limits,
+            "request_limits": request_limits,
         }
     )
     answer = await post(client, body, **headers)
