@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from providers.types import Backend, Ranking, RerankRequest
+from providers.types import ClosableBackend, Ranking, RerankRequest
 
 JSON = dict[str, Any]
 
@@ -96,15 +96,15 @@ class LocalProvider(Struct, frozen=True, kw_only=True):
         fields: as in HttpProvider.
         missing: what must be installed first, as a command to run; "" when all is there. Imports nothing heavy.
         problems: what is wrong with one model's settings before anything is loaded (path not found, …), as sentences.
-        open: load the model and give a backend. Raises RerankError. Blocks for seconds: the gateway calls it in a
-            thread.
+        open: load the model and give a backend, which the caller closes. Raises RerankError. Blocks for seconds: the
+            gateway calls it in a thread.
     """
 
     name: str
     fields: frozenset[str]
     missing: Callable[[], str]
     problems: Callable[[LocalModel], list[str]]
-    open: Callable[[LocalModel], Backend]
+    open: Callable[[LocalModel], ClosableBackend]
 
 
 class PureProvider(Struct, frozen=True, kw_only=True):

@@ -188,6 +188,14 @@ class Backend(Protocol):
         """Whether a request may be sent now. Cheap, and never raises."""
         ...
 
+
+class Resource(Protocol):
+    """What must be closed: a client with its connections, a model with its threads."""
+
     async def aclose(self) -> None:
-        """Release every resource. Called once, by whoever opened it."""
+        """Release everything. Whoever opened it calls this, once."""
         ...
+
+
+class ClosableBackend(Backend, Resource, Protocol):
+    """A backend that holds resources of its own, such as a loaded model."""

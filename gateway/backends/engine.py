@@ -27,7 +27,7 @@ from providers.errors import (
     Unsupported,
 )
 from providers.spec import LocalModel
-from providers.types import Backend, Ranked, Ranking, RerankRequest, Usage
+from providers.types import ClosableBackend, Ranked, Ranking, RerankRequest, Usage
 
 SOCKET_VARIABLE = "RERANK_GATEWAY_ENGINE_SOCKET"
 """The environment variable by which the workers of one gateway know the socket of their engine process."""
@@ -166,7 +166,7 @@ class RemoteModel:
         return _encode({name: value for name, value in {**fields, **extra}.items() if value is not None})
 
 
-async def open_remote(socket: str, provider: str, fields: frozenset[str], model: LocalModel) -> Backend:
+async def open_remote(socket: str, provider: str, fields: frozenset[str], model: LocalModel) -> ClosableBackend:
     """That model as soon as the engine serves it.
 
     An engine that still loads, or is started again, is waited for: where its models cannot be loaded, the whole gateway

@@ -21,7 +21,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class HttpBackend:
-    """One provider at one URL. Takes over the client: `aclose` closes it.
+    """One provider at one URL. Whoever opened the client closes it.
 
     Args:
         provider: the adapter.
@@ -77,10 +77,6 @@ class HttpBackend:
     async def ready(self) -> bool:
         """Always: whether the provider answers is known only by asking it."""
         return True
-
-    async def aclose(self) -> None:
-        """Close the client."""
-        await self._client.aclose()
 
     def _api(self, request: RerankRequest) -> tuple[HttpProvider | ScoreApi, str]:
         """What the request is put to: the score API where it carries pairs and there is one."""

@@ -9,7 +9,7 @@ from time import monotonic
 
 from providers.errors import NotReady, RerankError
 from providers.spec import LocalModel
-from providers.types import Backend, EngineStats, Ranking, RerankRequest
+from providers.types import ClosableBackend, EngineStats, Ranking, RerankRequest
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +22,11 @@ class LocalBackend:
         model: which.
     """
 
-    def __init__(self, open_model: Callable[[LocalModel], Awaitable[Backend]], model: LocalModel) -> None:
+    def __init__(self, open_model: Callable[[LocalModel], Awaitable[ClosableBackend]], model: LocalModel) -> None:
         self.model = model
         self.failure: str | None = None
         self._open = open_model
-        self._backend: Backend | None = None
+        self._backend: ClosableBackend | None = None
         self._lock = asyncio.Lock()
 
     async def load(self) -> None:

@@ -17,6 +17,3 @@ class Passthrough:
 
     async def ready(self) -> bool:
         return True
-
-    async def aclose(self) -> None:
-        """Nothing is held."""

@@ -14,6 +14,7 @@ from pydantic import Field
 from gateway.errors import BreakerOpen
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.cooldown import BASE_SECONDS, MAX_SECONDS, Cooldown
+from gateway.policy.wrapper import Wrapper
 from gateway.settings import Settings
 from providers.errors import BadAnswer, CallerError, Rejected, RerankError, TargetFailed, TargetTimeout, Unreachable
 from providers.types import Attempt, Backend, Ranking, RerankRequest, Timing
@@ -132,7 +133,7 @@ class BreakerState:
         self._window_end = 0.0
 
 
-class Breaker:
+class Breaker(Wrapper):
     """Guards one target. A call that it does not let through raises BreakerOpen and is recorded as an attempt.
 
     A call marked `bypass_breaker` goes through an open breaker: nothing else is left for that request.
@@ -148,7 +149,7 @@ class Breaker:
         clock: Clock = CLOCK,
     ) -> None:
         self.state = state
-        self._backend = backend
+        super().__init__(backend)
         self._settings = settings
         self._provider = provider
         self._model = model
@@ -159,7 +160,7 @@ class Breaker:
         start = self._clock.now()
         probe = self.state.ejected and self._is_probe(request, start)
         try:
-            ranking = await self._backend.rerank(request)
+            ranking = await self.backend.rerank(request)
         except RerankError as error:
             self._judge(error, start, probe)
             raise
@@ -200,9 +201,3 @@ class Breaker:
             self.state.succeeded(probe)
         else:
             self.state.ignore(probe)
-
-    async def ready(self) -> bool:
-        return await self._backend.ready()
-
-    async def aclose(self) -> None:
-        await self._backend.aclose()

@@ -8,6 +8,7 @@ from collections import deque
 from pydantic import Field
 
 from gateway.policy.clock import CLOCK, Clock
+from gateway.policy.wrapper import Wrapper
 from gateway.settings import Settings
 from providers.errors import Overloaded
 from providers.types import Backend, Ranking, RerankRequest
@@ -25,7 +26,7 @@ class BulkheadSettings(Settings):
     )
 
 
-class Bulkhead:
+class Bulkhead(Wrapper):
     """Lets so many calls through, keeps so many waiting in order of arrival, and refuses the rest with Overloaded.
 
     Attributes:
@@ -34,7 +35,7 @@ class Bulkhead:
 
     def __init__(self, backend: Backend, settings: BulkheadSettings, name: str, clock: Clock = CLOCK) -> None:
         self.active = 0
-        self._backend = backend
+        super().__init__(backend)
         self._settings = settings
         self._name = name
         self._clock = clock
@@ -52,7 +53,7 @@ class Bulkhead:
         else:
             self.active += 1
         try:
-            return await self._backend.rerank(request)
+            return await self.backend.rerank(request)
         finally:
             self._release()
 
@@ -89,9 +90,3 @@ class Bulkhead:
                 turn.set_result(None)
                 return
         self.active -= 1
-
-    async def ready(self) -> bool:
-        return await self._backend.ready()
-
-    async def aclose(self) -> None:
-        await self._backend.aclose()

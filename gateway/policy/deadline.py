@@ -8,6 +8,7 @@ from pydantic import Field
 
 from gateway.headers import REQUEST_TIMEOUT
 from gateway.policy.clock import CLOCK, Clock
+from gateway.policy.wrapper import Wrapper
 from gateway.settings import Settings
 from providers.errors import InvalidRequest, TargetTimeout
 from providers.types import Backend, Ranking, RerankRequest
@@ -42,11 +43,11 @@ def share(left: float, own: int, rest: int) -> float:
     return left * own / (own + rest) if rest else left
 
 
-class Deadline:
+class Deadline(Wrapper):
     """Ends a call on one target when its time is over, whatever the target does."""
 
     def __init__(self, backend: Backend, provider: str, clock: Clock = CLOCK) -> None:
-        self._backend = backend
+        super().__init__(backend)
         self._provider = provider
         self._clock = clock
 
@@ -54,18 +55,12 @@ class Deadline:
         """The target's ranking. Raises TargetTimeout."""
         deadline = request.call.deadline
         if deadline is None:
-            return await self._backend.rerank(request)
+            return await self.backend.rerank(request)
         left = deadline - self._clock.now()
         if left <= 0:
             raise TargetTimeout(f'no time was left to ask provider "{self._provider}"')
         try:
             async with asyncio.timeout(left):
-                return await self._backend.rerank(request)
+                return await self.backend.rerank(request)
         except TimeoutError:
             raise TargetTimeout(f'no complete answer from provider "{self._provider}" within {left:.3g} s') from None
-
-    async def ready(self) -> bool:
-        return await self._backend.ready()
-
-    async def aclose(self) -> None:
-        await self._backend.aclose()

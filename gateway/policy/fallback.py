@@ -96,13 +96,6 @@ class Fallback:
             return _deadline_exceeded(attempts)
         return next((failure for failure in failures if not _is_skip(failure)), failures[0])
 
-    async def ready(self) -> bool:
-        return any([await step.backend.ready() for step in self.steps])
-
-    async def aclose(self) -> None:
-        for step in self.steps:
-            await step.backend.aclose()
-
 
 def _is_skip(error: RerankError) -> bool:
     return isinstance(error, BreakerOpen | Overloaded)
@@ -130,6 +123,3 @@ class UnknownTarget:
 
     async def ready(self) -> bool:
         return False
-
-    async def aclose(self) -> None:
-        """Nothing is held."""

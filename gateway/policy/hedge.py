@@ -89,10 +89,6 @@ class Hedge:
     async def ready(self) -> bool:
         return await self._first.ready() or await self._second.ready()
 
-    async def aclose(self) -> None:
-        await self._first.aclose()
-        await self._second.aclose()
-
 
 def _is_ranking(task: asyncio.Future[Ranking]) -> bool:
     return task.done() and not task.cancelled() and task.exception() is None

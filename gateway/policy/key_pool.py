@@ -165,10 +165,6 @@ class KeyPool:
     async def ready(self) -> bool:
         return any([await key.backend.ready() for key in self.keys])
 
-    async def aclose(self) -> None:
-        for key in self.keys:
-            await key.backend.aclose()
-
 
 def _next_attempt(request: RerankRequest, failure: TargetError) -> None:
     """For telemetry every key that was tried is an attempt of its own."""

@@ -6,6 +6,7 @@ from collections import deque
 from math import exp
 
 from gateway.policy.clock import CLOCK, Clock
+from gateway.policy.wrapper import Wrapper
 from providers.types import Backend, Ranking, RerankRequest
 
 WEIGHT = 0.2
@@ -49,23 +50,17 @@ class Latency:
         return sorted(self._newest)[int(0.95 * len(self._newest))]
 
 
-class LatencyProbe:
+class LatencyProbe(Wrapper):
     """Tells a Latency how long the calls that went well took."""
 
     def __init__(self, backend: Backend, latency: Latency, clock: Clock = CLOCK) -> None:
-        self._backend = backend
+        super().__init__(backend)
         self._latency = latency
         self._clock = clock
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         start = self._clock.now()
-        ranking = await self._backend.rerank(request)
+        ranking = await self.backend.rerank(request)
         now = self._clock.now()
         self._latency.observe(now - start, now)
         return ranking
-
-    async def ready(self) -> bool:
-        return await self._backend.ready()
-
-    async def aclose(self) -> None:
-        await self._backend.aclose()

@@ -8,17 +8,15 @@ from collections.abc import Iterable
 import msgspec
 from msgspec.structs import replace
 
-from providers.types import Backend, Ranked, Ranking, RerankRequest, TextOrParts, Usage
+from gateway.policy.wrapper import Wrapper
+from providers.types import Ranked, Ranking, RerankRequest, TextOrParts, Usage
 
 MAX_CONCURRENT_GROUPS = 8
 """Requests at once: enough to fill the local engine's batches, too few to fill its queue alone."""
 
 
-class PairwiseFanOut:
+class PairwiseFanOut(Wrapper):
     """A backend that also takes pairwise requests. All others pass unchanged."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """Rank, or score every pair. Raises RerankError: the first that any query met."""
@@ -32,12 +30,6 @@ class PairwiseFanOut:
         except ExceptionGroup as errors:
             raise _first(errors) from None
         return _merged(groups, [task.result() for task in running])
-
-    async def ready(self) -> bool:
-        return await self.backend.ready()
-
-    async def aclose(self) -> None:
-        await self.backend.aclose()
 
     async def _scored(self, request: RerankRequest, indices: list[int], gate: asyncio.Semaphore) -> Ranking:
         assert request.queries is not None  # noqa: S101  # checked by the caller

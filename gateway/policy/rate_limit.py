@@ -5,10 +5,11 @@ from __future__ import annotations
 from gateway.access import ticket
 from gateway.access.counters import Store
 from gateway.access.limits import Limit
+from gateway.policy.wrapper import Wrapper
 from providers.types import Backend, Ranking, RerankRequest
 
 
-class RateLimit:
+class RateLimit(Wrapper):
     """A backend behind limits.
 
     Args:
@@ -18,7 +19,7 @@ class RateLimit:
     """
 
     def __init__(self, backend: Backend, store: Store, limits: tuple[Limit, ...]) -> None:
-        self.backend = backend
+        super().__init__(backend)
         self._store = store
         self._limits = limits
 
@@ -26,9 +27,3 @@ class RateLimit:
         """Rank, if the limits allow it. Raises Limited."""
         taken = await ticket.reserve(self._store, self._limits, request)
         return await ticket.run_and_settle(self._store, taken, self.backend.rerank(request))
-
-    async def ready(self) -> bool:
-        return await self.backend.ready()
-
-    async def aclose(self) -> None:
-        await self.backend.aclose()

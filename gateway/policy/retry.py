@@ -8,6 +8,7 @@ from pydantic import Field
 
 from gateway.errors import BreakerOpen
 from gateway.policy.clock import CLOCK, Clock
+from gateway.policy.wrapper import Wrapper
 from gateway.settings import Settings
 from providers.errors import Overloaded, RerankError, Unreachable
 from providers.types import Backend, Ranking, RerankRequest
@@ -77,11 +78,11 @@ def backoff(settings: RetrySettings, retry: int, chance: float) -> float:
     return chance * min(settings.max_backoff, settings.base_backoff * float(2**retry - 1))
 
 
-class Retry:
+class Retry(Wrapper):
     """Calls a target again after a failure that may pass."""
 
     def __init__(self, backend: Backend, settings: RetrySettings, budget: RetryBudget, clock: Clock = CLOCK) -> None:
-        self._backend = backend
+        super().__init__(backend)
         self._settings = settings
         self._budget = budget
         self._clock = clock
@@ -91,7 +92,7 @@ class Retry:
         budget = self._budget
         budget.active += 1
         try:
-            return await self._backend.rerank(request)
+            return await self.backend.rerank(request)
         except RerankError as error:
             failures = [error]
         finally:
@@ -112,7 +113,7 @@ class Retry:
                 start = monotonic()
                 await self._clock.sleep(wait)
                 request.call.upstream_waits.append((start, monotonic()))
-                return await self._backend.rerank(request)
+                return await self.backend.rerank(request)
             except (BreakerOpen, Overloaded):
                 break  # The target was not asked again; what it last said counts.
             except RerankError as error:
@@ -130,9 +131,3 @@ class Retry:
         wait = max(asked, backoff(self._settings, retry, self._clock.chance()))
         deadline = request.call.deadline
         return None if deadline is not None and wait >= deadline - self._clock.now() else wait
-
-    async def ready(self) -> bool:
-        return await self._backend.ready()
-
-    async def aclose(self) -> None:
-        await self._backend.aclose()

@@ -10,6 +10,7 @@ from time import monotonic
 from msgspec.structs import replace
 
 from gateway.policy.verification import believable, verify
+from gateway.policy.wrapper import Wrapper
 from providers.errors import RerankError, TargetFailed
 from providers.types import Attempt, Backend, Ranking, RerankRequest, Timing
 
@@ -23,7 +24,7 @@ def _unknown(ranking: Ranking, documents: int) -> None:
     return None
 
 
-class Target:
+class Target(Wrapper):
     """A backend as one (provider, model) that a route may try.
 
     Args:
@@ -37,7 +38,7 @@ class Target:
     def __init__(
         self, backend: Backend, provider: str, model: str, shown_as: str | None = None, cost: Cost = _unknown
     ) -> None:
-        self.backend = backend
+        super().__init__(backend)
         self.provider = provider
         self.model = model
         self.shown_as = shown_as or model
@@ -73,9 +74,3 @@ class Target:
         latency = round((timing.end - timing.start) * 1000)
         request.call.timings.append(timing)
         request.call.attempts.append(Attempt(self.provider, self.model, status, error, latency))
-
-    async def ready(self) -> bool:
-        return await self.backend.ready()
-
-    async def aclose(self) -> None:
-        await self.backend.aclose()

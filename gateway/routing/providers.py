@@ -22,7 +22,7 @@ from gateway.transport import open_client
 from gateway.transport.base import Client, Timeouts
 from providers.errors import RerankError
 from providers.spec import HttpProvider, LocalModel, LocalProvider
-from providers.types import Backend
+from providers.types import Backend, ClosableBackend, Resource
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +44,11 @@ class LiveProvider(Struct, eq=False):
     models: dict[str, LocalBackend] = {}
     client: Client | None = None
 
-    def resources(self) -> Iterator[Backend]:
+    def resources(self) -> Iterator[Resource]:
         """Everything that must be closed."""
         yield from self.models.values()
-        if self.backend is not None:
-            yield self.backend
+        if self.client is not None:
+            yield self.client
 
     def key_states(self) -> list[KeyState]:
         """What is known of each of its keys."""
@@ -87,7 +87,9 @@ def _opened(config: Config, name: str, before: LiveProvider | None) -> LiveProvi
     return LiveProvider(settings, answer_bytes, Passthrough(provider))
 
 
-def _model_opener(config: Config, name: str, provider: LocalProvider) -> Callable[[LocalModel], Awaitable[Backend]]:
+def _model_opener(
+    config: Config, name: str, provider: LocalProvider
+) -> Callable[[LocalModel], Awaitable[ClosableBackend]]:
     """How local models are had: from the engine process if there is one, else by loading them here."""
     socket = os.environ.get(SOCKET_VARIABLE)
     if socket:
@@ -102,7 +104,7 @@ def _model_opener(config: Config, name: str, provider: LocalProvider) -> Callabl
 
 
 def _models(
-    opener: Callable[[LocalModel], Awaitable[Backend]], settings: ProviderSettings, before: LiveProvider | None
+    opener: Callable[[LocalModel], Awaitable[ClosableBackend]], settings: ProviderSettings, before: LiveProvider | None
 ) -> dict[str, LocalBackend]:
     models = {}
     for name, chosen in (settings.models or {}).items():

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 from providers.local.source import problems
 from providers.spec import LocalModel, LocalProvider
-from providers.types import Backend
+from providers.types import ClosableBackend
 
 INSTALL = 'pip install "rerank-gateway[local]"'
 NEEDED = ("torch", "sentence_transformers")
@@ -20,7 +20,7 @@ def missing() -> str:
     return INSTALL if any(find_spec(name) is None for name in NEEDED) else ""
 
 
-def load(model: LocalModel) -> Backend:
+def load(model: LocalModel) -> ClosableBackend:
     """Load one model, warm it up and start its engine. Blocks for seconds. Raises NotReady."""
     from providers.local.loading import open_engine
 

@@ -21,7 +21,7 @@ from providers.local.model import CrossEncoderModel, EmbeddingModel
 from providers.local.source import fetch
 from providers.local.templates import template_for
 from providers.spec import LocalModel
-from providers.types import Backend
+from providers.types import ClosableBackend
 
 CPU_BATCH, GPU_BATCH = 768, 16_384
 """Tokens of a batch. Small padded batches win on a CPU, large ones on a GPU: figures in `docs/local-engine.md`."""
@@ -32,7 +32,7 @@ QUEUED_BATCHES = 640
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def open_engine(settings: LocalModel) -> Backend:
+def open_engine(settings: LocalModel) -> ClosableBackend:
     """Load, verify, warm up, serve. Raises NotReady with what to change."""
     try:
         loaded = load(settings)

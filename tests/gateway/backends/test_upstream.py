@@ -255,21 +255,5 @@ async def test_a_deadline_shortens_the_call(client: Client) -> None:
             await backend(client, server).rerank(ask(call=Call(id="", deadline=time.monotonic() + 0.08)))
 
 
-class Closable:
-    """A client that only knows whether it was closed."""
-
-    closed = False
-
-    async def send(self, *_: Any) -> Any:
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        self.closed = True
-
-
-async def test_a_backend_is_ready_and_closes_its_client() -> None:
-    client = Closable()
-    live = backend(client, "http://127.0.0.1:1")
-    assert await live.ready()
-    await live.aclose()
-    assert client.closed
+async def test_a_backend_is_ready_before_anybody_has_asked_it() -> None:
+    assert await backend(None, "http://127.0.0.1:1").ready()

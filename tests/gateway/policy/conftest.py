@@ -37,7 +37,6 @@ class Scripted:
     def __init__(self, script: Sequence[Any] = (), takes: float = 0.0, time: FakeTime | None = None) -> None:
         self.script = list(script) or [ranking()]
         self.requests: list[RerankRequest] = []
-        self.closed = False
         self._takes = takes
         self._time = time
 
@@ -53,9 +52,6 @@ class Scripted:
 
     async def ready(self) -> bool:
         return True
-
-    async def aclose(self) -> None:
-        self.closed = True
 
 
 def ranking(provider: str = "") -> Ranking:

@@ -33,9 +33,6 @@ class Lengths:
     async def ready(self) -> bool:
         return True
 
-    async def aclose(self) -> None:
-        pass
-
 
 def pairs(*both: tuple[str, str]) -> RerankRequest:
     queries, documents = [query for query, _ in both], [document for _, document in both]

@@ -40,9 +40,6 @@ class Gate:
     async def ready(self) -> bool:
         return True
 
-    async def aclose(self) -> None:
-        """Nothing is held."""
-
 
 def asked(name: str = "q", deadline: float | None = None) -> RerankRequest:
     return RerankRequest(model="m", query=name, documents=["a"], call=Call(id="1", deadline=deadline))

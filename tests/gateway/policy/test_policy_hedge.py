@@ -37,9 +37,6 @@ class Manual:
     async def ready(self) -> bool:
         return True
 
-    async def aclose(self) -> None:
-        """Nothing is held."""
-
 
 def allowed(calls: int = 10) -> HedgeBudget:
     budget = HedgeBudget()

@@ -115,6 +115,32 @@ async def test_a_service_closes_what_it_opened(monkeypatch) -> None:
     assert closed == [opened]
 
 
+class CountingClient:
+    """A client that sends nothing and counts how often it is closed."""
+
+    def __init__(self, *_: Any) -> None:
+        self.closed = 0
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+async def test_each_client_is_closed_once_by_the_routes_that_are_the_last_to_use_it(monkeypatch) -> None:
+    clients: list[CountingClient] = []
+    monkeypatch.setattr(
+        "gateway.routing.providers.open_client", lambda _: clients.append(CountingClient()) or clients[-1]
+    )
+    keys = [{"name": name, "key": name} for name in "ab"]
+    several = {"adapter": "cohere", "base_url": "http://127.0.0.1:9", "api_keys": keys}
+    first = build(from_tree({**ROUTES, "providers": {"one": several, "two": several}}))
+    second = build(from_tree({**ROUTES, "providers": {"one": several, "two": {**several, "timeout": 7}}}), first)
+    assert [client.closed for client in clients] == [0, 0, 0]
+    await first.aclose(second)
+    assert [client.closed for client in clients] == [0, 1, 0]
+    await second.aclose()
+    assert [client.closed for client in clients] == [1, 1, 1]
+
+
 class TestThroughTheGateway:
     @pytest.fixture
     async def gateway(self, opened, upstreams) -> httpx.AsyncClient:
