@@ -1,1 +1,1 @@
-"""HTTP/1.1 over asyncio: connections, their pool, heads and bodies; knows nothing of reranking."""
+"""An HTTP/1.1 client over asyncio, and the write queue that the server shares; knows nothing of reranking."""

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection as a client uses it: a request goes out, its answer comes back whole."""
+"""One client connection that speaks HTTP/1.1: send a request, receive the whole response."""
 
 from __future__ import annotations
 
@@ -10,159 +10,173 @@ from typing import Any
 from gateway.http1.response_reader import BodyTooLarge, ProtocolError, RawResponse, ResponseReader
 from gateway.http1.write_queue import write_queue_of
 
-_PIECE = 256 * 1024
-"""Longer bodies go out in such pieces, so that the event loop serves others in between."""
+_WRITE_CHUNK_BYTES = 256 * 1024
+"""A longer body is written in chunks of this size, so that the event loop can serve other requests in between."""
 
-_TICK = 0.001
-"""Seconds by which the timers of uvloop may ring early."""
+_TIMER_TOLERANCE = 0.001
+"""Seconds by which a timer of uvloop may fire early: libuv keeps time in whole milliseconds."""
 
 
 class ConnectionClosed(Exception):
-    """The connection ended before any byte of an answer."""
+    """The connection closed before the first byte of a response."""
 
 
 class IncompleteResponse(Exception):
-    """The connection ended in the middle of an answer."""
+    """The connection closed in the middle of a response."""
 
 
 class ReadTimeout(TimeoutError):
-    """Nothing came for as long as a read may take."""
+    """No data arrived within the read timeout."""
 
 
 class Connection(asyncio.Protocol):
-    """Carries one exchange at a time.
+    """A connection to one server. It carries one request at a time, without pipelining.
 
     Args:
-        loop: the running one.
-        limit: bytes of the longest acceptable body.
-        on_idle: called when the next exchange may begin.
-        on_closing: called when no other exchange can begin any more; more than once, perhaps.
+        loop: the running event loop.
+        max_body_bytes: largest acceptable response body.
+        on_idle: called when the connection can take the next request.
+        on_closing: called when the connection can take no further request; it may be called more than once.
     """
 
     __slots__ = (
-        "_begun",
-        "_end",
+        "_deadline",
+        "_drain_waiter",
+        "_is_lost",
         "_last_data_at",
         "_loop",
-        "_lost",
         "_on_closing",
         "_on_idle",
-        "_outbox",
-        "_paused",
-        "_read",
+        "_read_timeout",
         "_reader",
-        "_resumed",
-        "_sent",
+        "_request_sent",
+        "_request_started",
         "_timer",
         "_transport",
         "_waiter",
+        "_write_paused",
+        "_write_queue",
     )
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        limit: int,
+        max_body_bytes: int,
         on_idle: Callable[[Connection], None],
         on_closing: Callable[[Connection], None],
     ) -> None:
         self._loop = loop
-        self._outbox = write_queue_of(loop)
-        self._reader = ResponseReader(limit)
+        self._write_queue = write_queue_of(loop)
+        self._reader = ResponseReader(max_body_bytes)
         self._on_idle = on_idle
         self._on_closing = on_closing
         self._transport: asyncio.Transport
         self._waiter: asyncio.Future[Any] | None = None
-        self._resumed: asyncio.Future[None] | None = None
+        self._drain_waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._lost = self._paused = self._begun = self._sent = False
+        self._is_lost = self._write_paused = self._request_started = self._request_sent = False
 
-    async def exchange(self, head: bytes, body: bytes, end: float, read: float) -> RawResponse:
-        """Send a request and wait for its answer.
+    async def exchange(self, head: bytes, body: bytes, deadline: float, read_timeout: float) -> RawResponse:
+        """Send a request and wait for its response. After an error the connection is closed.
 
         Args:
-            head: request line and headers, up to the empty line.
-            body: what follows it.
-            end: when to give up, in the event loop's time.
-            read: seconds without any byte after which to give up.
+            head: request line and headers, up to and including the empty line.
+            body: the bytes after the head; may be empty.
+            deadline: when to give up, in the event loop's time (seconds).
+            read_timeout: seconds without any data after which to give up.
 
         Raises:
-            ConnectionClosed, IncompleteResponse, ProtocolError, BodyTooLarge, ReadTimeout, TimeoutError, ssl.SSLError:
-                the connection is closed then.
+            ConnectionClosed: it closed before the response began; on a reused connection the request can be sent again.
+            IncompleteResponse: it closed in the middle of the response.
+            ProtocolError: the server sent something other than an HTTP response.
+            BodyTooLarge: the response body is over the limit.
+            ReadTimeout: no data arrived for `read_timeout` seconds.
+            TimeoutError: the deadline has passed.
+            ssl.SSLError: TLS failed.
         """
-        if self._lost:
+        if self._is_lost:
             raise ConnectionClosed
         self._waiter = waiter = self._loop.create_future()
-        self._sent = self._begun = False
-        self._end, self._read, self._last_data_at = end, read, self._loop.time()
-        if self._timer is None or self._timer.when() > min(end, self._last_data_at + read):
+        self._request_sent = self._request_started = False
+        self._deadline, self._read_timeout, self._last_data_at = deadline, read_timeout, self._loop.time()
+        if self._timer is None or self._timer.when() > min(deadline, self._last_data_at + read_timeout):
             self._set_timer()
         try:
             await self._send(head, body)
-            answer: RawResponse = await waiter
-            return answer
+            response: RawResponse = await waiter
+            return response
         finally:
             if self._waiter is waiter:
                 self._waiter = None
                 self.close()
             if waiter.done() and not waiter.cancelled():
-                waiter.exception()  # Or asyncio complains of it where the task was cancelled, too.
-            # An error in it holds this frame, and the body with it: without this, until the collector runs.
+                # Mark the exception as retrieved: asyncio logs it otherwise when the task was cancelled as well.
+                waiter.exception()
+            # Its exception refers to this frame, and so to the request body: break the cycle now instead of keeping
+            # the body in memory until the garbage collector runs.
             del waiter
 
     def close(self) -> None:
-        """End it at once; an exchange that is under way fails."""
+        """Close at once. A request that is in progress fails."""
         self._on_closing(self)
-        self._fail(IncompleteResponse() if self._reader.begun else ConnectionClosed())
+        self._fail(IncompleteResponse() if self._reader.has_started else ConnectionClosed())
         self._transport.abort()
 
     async def _send(self, head: bytes, body: bytes) -> None:
-        if len(body) <= _PIECE:
-            self._outbox.enqueue(self._write, self._waiter, head, body)
+        if len(body) <= _WRITE_CHUNK_BYTES:
+            self._write_queue.enqueue(self._write, self._waiter, head, body)
             return
-        self._begun = True
+        self._request_started = True
         self._transport.write(head)
         rest = memoryview(body)
-        while rest and self._waits():
-            self._transport.write(rest[:_PIECE])
-            rest = rest[_PIECE:]
-            await self._drained()
-            self._last_data_at = self._loop.time()  # A server that takes more is not silent.
-        self._sent = not rest
+        while rest and self._awaits_response():
+            self._transport.write(rest[:_WRITE_CHUNK_BYTES])
+            rest = rest[_WRITE_CHUNK_BYTES:]
+            await self._drain()
+            # A server that is still reading the request is not silent, so the read timeout starts over.
+            self._last_data_at = self._loop.time()
+        self._request_sent = not rest
 
     def _write(self, waiter: asyncio.Future[RawResponse] | None, head: bytes, body: bytes) -> None:
-        if self._waiter is not waiter or not self._waits() or self._transport.is_closing():
+        # The queue calls this later: by then the request may have been cancelled and another one begun.
+        if self._waiter is not waiter or not self._awaits_response() or self._transport.is_closing():
             return
-        self._begun = self._sent = True
+        self._request_started = self._request_sent = True
         if body:
             self._transport.writelines((head, body))
         else:
-            self._transport.write(head)  # The standard event loop never gets rid of an empty piece.
+            # asyncio's own event loop never finishes a `writelines` that contains an empty chunk.
+            self._transport.write(head)
 
-    def _waits(self) -> bool:
+    def _awaits_response(self) -> bool:
         return self._waiter is not None and not self._waiter.done()
 
-    async def _drained(self) -> None:
-        """Until there is room for more, or no more is needed; others run meanwhile in any case."""
-        if self._paused:
-            self._resumed = self._loop.create_future()
-            await self._resumed
+    async def _drain(self) -> None:
+        """Wait until the transport accepts more data or the request is over; always lets other tasks run."""
+        if self._write_paused:
+            self._drain_waiter = self._loop.create_future()
+            await self._drain_waiter
         else:
             await asyncio.sleep(0)
 
     def _set_timer(self) -> None:
-        """Ring when time is up. A timer that is left over from an earlier exchange, as most are, is used again."""
+        """Set the timer to the next timeout.
+
+        A timer is not cancelled when a request ends: the next request uses it again if it fires early enough. That
+        saves two calls of the event loop per request.
+        """
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(min(self._end, self._last_data_at + self._read), self._on_timer)
+        self._timer = self._loop.call_at(min(self._deadline, self._last_data_at + self._read_timeout), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
-        now = self._loop.time() + _TICK
+        now = self._loop.time() + _TIMER_TOLERANCE
         if self._waiter is None:
             return
-        if now >= self._end:
+        if now >= self._deadline:
             self._fail(TimeoutError())
-        elif now >= self._last_data_at + self._read:
+        elif now >= self._last_data_at + self._read_timeout:
             self._fail(ReadTimeout())
         else:
             self._set_timer()
@@ -170,62 +184,64 @@ class Connection(asyncio.Protocol):
     def _fail(self, error: Exception) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(error)
-        self._wake()
+        self._end_drain()
 
-    def _done(self) -> None:
-        waiter, self._waiter, self._begun = self._waiter, None, False
-        reusable = self._reader.reusable and self._sent
+    def _complete(self) -> None:
+        """Hand over the response, then offer the connection for reuse or close it."""
+        waiter, self._waiter, self._request_started = self._waiter, None, False
+        reusable = self._reader.reusable and self._request_sent
         if waiter is not None and not waiter.done():
-            waiter.set_result(self._reader.take())
-        self._wake()
+            waiter.set_result(self._reader.pop_response())
+        self._end_drain()
         if reusable:
             self._on_idle(self)
         else:
             self.close()
 
-    def _wake(self) -> None:
-        if self._resumed is not None and not self._resumed.done():
-            self._resumed.set_result(None)
+    def _end_drain(self) -> None:
+        if self._drain_waiter is not None and not self._drain_waiter.done():
+            self._drain_waiter.set_result(None)
 
-    # What the transport calls
+    # The methods of asyncio.Protocol, called by the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]  # what a stream protocol is given
+        self._transport = transport  # type: ignore[assignment]  # a stream protocol gets an asyncio.Transport
 
     def data_received(self, data: bytes) -> None:
-        if not self._begun or not self._waits():
-            self.close()  # Nobody asked, or not yet.
+        if not self._request_started or not self._awaits_response():
+            # Data without a request, or before it was sent, cannot be matched to a request (RFC 9112 section 9.2).
+            self.close()
             return
         self._last_data_at = self._loop.time()
         try:
             if self._reader.feed(data):
-                self._done()
+                self._complete()
         except (ProtocolError, BodyTooLarge) as error:
             self._fail(error)
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self._write_paused = True
 
     def resume_writing(self) -> None:
-        self._paused = False
-        self._wake()
+        self._write_paused = False
+        self._end_drain()
 
     def eof_received(self) -> None:
         self._on_closing(self)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._lost = True
+        self._is_lost = True
         self._on_closing(self)
         if self._timer is not None:
             self._timer.cancel()
         if self._waiter is not None:
-            self._lose(error)
+            self._complete_or_fail(error)
         self._reader.close()
 
-    def _lose(self, error: Exception | None) -> None:
-        if error is None and self._reader.ends():
-            self._done()
-        elif self._reader.begun:
+    def _complete_or_fail(self, error: Exception | None) -> None:
+        if error is None and self._reader.ends_with_connection():
+            self._complete()
+        elif self._reader.has_started:
             self._fail(IncompleteResponse())
         else:
             self._fail(error if isinstance(error, ssl.SSLError) else ConnectionClosed())

@@ -1,4 +1,4 @@
-"""Connections to upstream servers: opened when needed, kept while they are idle, never more at work than allowed."""
+"""A pool of client connections: opened on demand, kept while idle, limited in number while in use."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from msgspec import Struct, field
 
 from gateway.http1.connection import Connection, ConnectionClosed
 
-_SECOND_ADDRESS = 0.25
-"""Seconds after which the next address of a host is tried too (RFC 8305 section 5)."""
+_CONNECTION_ATTEMPT_DELAY = 0.25
+"""Seconds after which the next address of a host is tried as well (RFC 8305 section 5)."""
 
-_RESOLVED = 30.0
-"""Seconds that an answer of the name service is kept."""
+_DNS_CACHE_SECONDS = 30.0
+"""Seconds for which resolved addresses are used again."""
 
 _NEVER = float("-inf")
 
@@ -26,190 +26,210 @@ Addresses = Sequence[aiohappyeyeballs.AddrInfoType]
 
 
 class ConnectTimeout(TimeoutError):
-    """No connection came about in time."""
+    """No connection was established in time."""
 
 
 class PoolTimeout(TimeoutError):
-    """All connections that are allowed were at work for too long."""
+    """No connection became free in time."""
 
 
 class Origin(Struct, eq=False):
-    """A server, and the connections to it that are idle, the latest last, each with the time since when it is."""
+    """A server: scheme, host and port (RFC 9110 section 4.3.1), with its idle connections.
+
+    Attributes:
+        tls: None for plain HTTP.
+        idle: each idle connection with the time since when it has been idle; the latest comes last.
+        lookup: the last DNS look-up, finished or not.
+        looked_up_at: when it was started, in the event loop's time.
+        first_address: index of the address to try first; it moves on with every connection.
+    """
 
     host: str
     port: int
     tls: ssl.SSLContext | None
     idle: dict[Connection, float] = field(default_factory=dict)
     lookup: asyncio.Future[Any] | None = None
-    looked_up: float = _NEVER
-    turn: int = 0
+    looked_up_at: float = _NEVER
+    first_address: int = 0
 
 
 class Pool:
-    """Must be made and used on one running event loop.
+    """The connections of one client. Create and use it on one running event loop.
+
+    A request calls `acquire`, then `pop_idle` or `connect`, and at the end `release`.
 
     Args:
-        limit: connections at work at once.
-        keepalive: seconds that an idle connection is kept.
-        answer_bytes: longest acceptable answer body.
-        unix_socket: path of the socket that every origin is reached by, in place of a network.
+        max_connections: connections in use at the same time.
+        keepalive: seconds for which an idle connection is kept.
+        max_body_bytes: largest acceptable response body.
+        unix_socket: path of a Unix socket that every origin is reached through, instead of the network.
     """
 
-    def __init__(self, limit: int, keepalive: float, answer_bytes: int, unix_socket: str | None = None) -> None:
+    def __init__(
+        self, max_connections: int, keepalive: float, max_body_bytes: int, unix_socket: str | None = None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._places = asyncio.Semaphore(limit)
+        self._slots = asyncio.Semaphore(max_connections)
         self._keepalive = keepalive
-        self._answer_bytes = answer_bytes
+        self._max_body_bytes = max_body_bytes
         self._unix_socket = unix_socket
-        self._open: set[Connection] = set()
+        self._connections: set[Connection] = set()
         self._origins: dict[tuple[str, int, bool], Origin] = {}
         self._is_closed = False
-        self._sweeping: asyncio.TimerHandle | None = None
-        self.leave = self._places.release
+        self._expiry_timer: asyncio.TimerHandle | None = None
+        self.release = self._slots.release
 
     def origin(self, host: str, port: int, tls: ssl.SSLContext | None) -> Origin:
-        """A server to connect to."""
+        """The origin with this address; always the same object."""
         return self._origins.setdefault((host, port, tls is not None), Origin(host, port, tls))
 
-    async def acquire(self, patience: float, end: float) -> None:
-        """Wait for a place among the connections at work, which `leave` gives back.
+    async def acquire(self, pool_timeout: float, deadline: float) -> None:
+        """Wait for permission to use a connection; give it back with `release`.
 
-        Raises PoolTimeout after `patience` seconds, TimeoutError at the `end` in the event loop's time.
+        Raises:
+            PoolTimeout: after `pool_timeout` seconds.
+            TimeoutError: at the `deadline`, in the event loop's time.
         """
-        if not self._places.locked():
-            await self._places.acquire()
+        if not self._slots.locked():
+            # The usual case, without the cost of a timer.
+            await self._slots.acquire()
             return
-        async with _within(self._loop, patience, end, PoolTimeout):
-            await self._places.acquire()
+        async with _time_limit(self._loop, pool_timeout, deadline, PoolTimeout):
+            await self._slots.acquire()
 
-    def idle(self, origin: Origin) -> Connection | None:
-        """The connection that was used last, if there is one."""
-        latest = self._loop.time() - self._keepalive
+    def pop_idle(self, origin: Origin) -> Connection | None:
+        """The idle connection that was used last, or None. The longest idle ones so get to expire."""
+        expired_since = self._loop.time() - self._keepalive
         while origin.idle:
-            connection, since = origin.idle.popitem()
-            if since > latest:
+            connection, idle_since = origin.idle.popitem()
+            if idle_since > expired_since:
                 return connection
             connection.close()
         return None
 
-    async def connect(self, origin: Origin, patience: float, end: float) -> Connection:
-        """A new connection.
+    async def connect(self, origin: Origin, connect_timeout: float, deadline: float) -> Connection:
+        """Open a new connection.
 
         Raises:
-            ConnectTimeout: after `patience` seconds.
-            TimeoutError: at the `end`.
-            ConnectionClosed: after `aclose`.
-            OSError: as the system gives it.
+            ConnectTimeout: after `connect_timeout` seconds.
+            TimeoutError: at the `deadline`, in the event loop's time.
+            ConnectionClosed: the pool is closed.
+            OSError: the operating system's or the TLS library's error.
         """
-        self._check()
-        async with _within(self._loop, patience, end, ConnectTimeout):
+        self._raise_if_closed()
+        async with _time_limit(self._loop, connect_timeout, deadline, ConnectTimeout):
             if self._unix_socket is not None:
-                _, connection = await self._loop.create_unix_connection(lambda: self._made(origin), self._unix_socket)
+                _, connection = await self._loop.create_unix_connection(
+                    lambda: self._create_connection(origin), self._unix_socket
+                )
             else:
                 connection = await self._connect(origin)
         if self._is_closed:
             connection.close()
-        self._check()
-        self._open.add(connection)
+        self._raise_if_closed()
+        self._connections.add(connection)
         return connection
 
     async def aclose(self) -> None:
-        """Close every connection. What is under way fails with ConnectionClosed or IncompleteResponse."""
+        """Close every connection. Requests in progress fail with ConnectionClosed or IncompleteResponse."""
         self._is_closed = True
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-        for connection in list(self._open):
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
+        for connection in list(self._connections):
             connection.close()
+        # Transports report the end of a connection in the next iteration of the event loop.
         await asyncio.sleep(0)
 
     async def _connect(self, origin: Origin) -> Connection:
-        opened = await self._opened(origin)
+        connected = await self._open_socket(origin)
         _, connection = await self._loop.create_connection(
-            lambda: self._made(origin),
-            sock=opened,
+            lambda: self._create_connection(origin),
+            sock=connected,
             ssl=origin.tls,
             server_hostname=origin.host if origin.tls else None,
         )
         return connection
 
-    async def _opened(self, origin: Origin) -> socket.socket:
+    async def _open_socket(self, origin: Origin) -> socket.socket:
         try:
             return await aiohappyeyeballs.start_connection(
                 await self._addresses(origin),
-                happy_eyeballs_delay=_SECOND_ADDRESS,
+                happy_eyeballs_delay=_CONNECTION_ATTEMPT_DELAY,
                 interleave=1,
                 loop=self._loop,
-                socket_factory=_socket,
+                socket_factory=_create_socket,
             )
         except (OSError, UnicodeError) as error:
-            origin.looked_up = _NEVER  # Perhaps it has moved.
-            kind, told = type(error), error.args
-        # Not the error itself: it is part of a cycle, and would keep the caller's frames with the body in them.
-        raise kind(*told)
+            origin.looked_up_at = _NEVER  # The server may have moved to another address: look it up next time.
+            error_class, arguments = type(error), error.args
+        # A copy: the original is part of a reference cycle, which keeps the callers' frames and the body in memory.
+        raise error_class(*arguments)
 
     async def _addresses(self, origin: Origin) -> Addresses:
-        """Where the server is. Connections that are opened at once share one look-up."""
+        """The server's addresses, each time starting with another one. Concurrent connections share one look-up."""
         now, lookup = self._loop.time(), origin.lookup
-        if lookup is None or now - origin.looked_up > _RESOLVED or _has_failed(lookup):
+        if lookup is None or now - origin.looked_up_at > _DNS_CACHE_SECONDS or _has_failed(lookup):
             lookup = asyncio.ensure_future(self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM))
-            origin.lookup, origin.looked_up = lookup, now
+            origin.lookup, origin.looked_up_at = lookup, now
+        # One request that is cancelled must not cancel the look-up for the others.
         addresses: Addresses = await asyncio.shield(lookup)
-        # A name with several addresses is a set of servers, each of which has its turn.
-        origin.turn = (origin.turn + 1) % len(addresses)
-        return [*addresses[origin.turn :], *addresses[: origin.turn]]
+        # Several addresses are usually several servers: take turns, so that load spreads.
+        origin.first_address = (origin.first_address + 1) % len(addresses)
+        return [*addresses[origin.first_address :], *addresses[: origin.first_address]]
 
-    def _made(self, origin: Origin) -> Connection:
-        def rests(connection: Connection) -> None:
+    def _create_connection(self, origin: Origin) -> Connection:
+        def on_idle(connection: Connection) -> None:
             if self._is_closed:
                 connection.close()
                 return
             origin.idle[connection] = self._loop.time()
-            if self._sweeping is None:
-                self._sweeping = self._loop.call_later(self._keepalive, self._sweep)
+            if self._expiry_timer is None:
+                self._expiry_timer = self._loop.call_later(self._keepalive, self._close_expired)
 
-        def closes(connection: Connection) -> None:
+        def on_closing(connection: Connection) -> None:
             origin.idle.pop(connection, None)
-            self._open.discard(connection)
+            self._connections.discard(connection)
 
-        return Connection(self._loop, self._answer_bytes, rests, closes)
+        return Connection(self._loop, self._max_body_bytes, on_idle, on_closing)
 
-    def _check(self) -> None:
+    def _raise_if_closed(self) -> None:
         if self._is_closed:
             raise ConnectionClosed
 
-    def _sweep(self) -> None:
-        """Close what has been idle for too long, and look again while anything is idle."""
-        self._sweeping = None
-        latest = self._loop.time() - self._keepalive
+    def _close_expired(self) -> None:
+        """Close connections that were idle for too long. Runs again while any connection is idle."""
+        self._expiry_timer = None
+        expired_since = self._loop.time() - self._keepalive
         for origin in self._origins.values():
-            for connection in [own for own, since in origin.idle.items() if since <= latest]:
+            for connection in [idle for idle, since in origin.idle.items() if since <= expired_since]:
                 connection.close()
         if any(origin.idle for origin in self._origins.values()):
-            self._sweeping = self._loop.call_later(self._keepalive, self._sweep)
+            self._expiry_timer = self._loop.call_later(self._keepalive, self._close_expired)
 
 
 @asynccontextmanager
-async def _within(
-    loop: asyncio.AbstractEventLoop, patience: float, end: float, late: type[TimeoutError]
+async def _time_limit(
+    loop: asyncio.AbstractEventLoop, seconds: float, deadline: float, timeout_error: type[TimeoutError]
 ) -> AsyncIterator[None]:
-    """Raises `late` after `patience` seconds, and TimeoutError at the `end` if that is sooner."""
-    due = loop.time() + patience
+    """Raise `timeout_error` after `seconds`, or TimeoutError at the `deadline` if that comes first."""
+    timeout_at = loop.time() + seconds
     try:
-        async with asyncio.timeout_at(min(due, end)):
+        async with asyncio.timeout_at(min(timeout_at, deadline)):
             yield
     except TimeoutError:
-        raise (late() if due < end else TimeoutError()) from None
+        raise (timeout_error() if timeout_at < deadline else TimeoutError()) from None
 
 
 def _has_failed(lookup: asyncio.Future[Any]) -> bool:
     return lookup.done() and (lookup.cancelled() or lookup.exception() is not None)
 
 
-def _socket(address: aiohappyeyeballs.AddrInfoType) -> socket.socket:
+def _create_socket(address: aiohappyeyeballs.AddrInfoType) -> socket.socket:
     family, kind, protocol, _, _ = address
-    opened = socket.socket(family, kind, protocol)
-    opened.setblocking(False)
-    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # An answer may take minutes: a peer that is gone without a word is noticed by the system.
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return opened
+    created = socket.socket(family, kind, protocol)
+    created.setblocking(False)
+    # Without Nagle's algorithm (TCP_NODELAY), which would delay the last packet of a request.
+    created.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # A response may take minutes: with SO_KEEPALIVE the kernel notices a server that has gone without closing.
+    created.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return created

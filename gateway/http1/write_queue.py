@@ -1,8 +1,8 @@
-"""Writes to sockets, made in small groups.
+"""Batch writes to sockets.
 
-A write is a system call that wakes whoever sleeps at the other end, which costs more than the write; the writes right
-after it find him awake. So writes wait for the end of the event loop's turn, but never more than a few of them.
-Measured: docs/performance.md.
+Each write wakes the process at the other end, which costs more CPU than the write itself. Writes made just after one
+are nearly free, because that process is still awake. So writes are queued and made together at the end of the event
+loop's iteration, or earlier once a few have gathered. Measured in docs/performance.md.
 """
 
 from __future__ import annotations
@@ -16,33 +16,35 @@ from weakref import WeakKeyDictionary
 logger = logging.getLogger(__name__)
 
 MAX_PENDING = 16
-"""Writes that may wait. A turn may serve a hundred requests and take ten milliseconds, and the first must not wait so
-long. Fewer cost more CPU, more make bursts later (docs/performance.md)."""
+"""Writes that are queued before all of them are made at once.
+
+One iteration of the event loop can serve a hundred requests and take ten milliseconds; the first response must not wait
+that long. A lower number costs more CPU, a higher one delays bursts (docs/performance.md)."""
 
 Arguments = TypeVarTuple("Arguments")
 
 
 class WriteQueue:
-    """The writes of one event loop that wait, in their order."""
+    """The pending writes of one event loop, first in, first out."""
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_pending",)
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+        self._pending: list[tuple[Callable[..., None], tuple[object, ...]]] = []
 
     def enqueue(self, write: Callable[[*Arguments], None], *arguments: *Arguments) -> None:
-        """Call that soon: with what else is put here now, or when there is enough of it."""
-        waiting = self._waiting
-        if not waiting:
+        """Call `write(*arguments)` at the end of this iteration, or now if the queue is full. Needs a running loop."""
+        pending = self._pending
+        if not pending:
             asyncio.get_running_loop().call_soon(self.flush)
-        waiting.append((write, arguments))
-        if len(waiting) >= MAX_PENDING:
+        pending.append((write, arguments))
+        if len(pending) >= MAX_PENDING:
             self.flush()
 
     def flush(self) -> None:
-        """Call everything that waits."""
-        waiting, self._waiting = self._waiting, []
-        for write, arguments in waiting:
+        """Make all pending writes now. One that raises is logged and does not stop the others."""
+        pending, self._pending = self._pending, []
+        for write, arguments in pending:
             try:
                 write(*arguments)
             except Exception:
@@ -53,8 +55,8 @@ _write_queues: WeakKeyDictionary[asyncio.AbstractEventLoop, WriteQueue] = WeakKe
 
 
 def write_queue_of(loop: asyncio.AbstractEventLoop) -> WriteQueue:
-    """The one outbox of that event loop."""
-    found = _write_queues.get(loop)
-    if found is None:
-        found = _write_queues[loop] = WriteQueue()
-    return found
+    """The write queue of this event loop; all connections on the loop share it."""
+    queue = _write_queues.get(loop)
+    if queue is None:
+        queue = _write_queues[loop] = WriteQueue()
+    return queue

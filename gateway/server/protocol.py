@@ -1,5 +1,4 @@
-"""uvicorn's HTTP protocol, with bounds on a request's head, of which uvicorn itself takes any length, for ever, and
-answers that go out in one piece."""
+"""uvicorn's HTTP protocol with two additions: limits on request heads, and responses in a single write."""
 
 from __future__ import annotations
 
@@ -19,14 +18,18 @@ from gateway.http1.write_queue import WriteQueue, write_queue_of
 from providers.types import Call
 
 MAX_HEAD_BYTES = 65_536
-"""Bytes of request line and headers; a head that comes in one piece of the network may be a little longer."""
+"""Bytes of request line and headers. A head that arrives in a single read may be longer, by the size of that read."""
 
 HEAD_SECONDS = 20.0
-"""Seconds for a head to be complete, from its first byte, or from the connection for the first one."""
+"""Seconds in which a head must be complete, from its first byte; for the first head, from the connection's start."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Answers 431 to a head that is too long, and hangs up on one that does not come. Whole heads cost nothing."""
+    """Answers 431 to a head that is too long, and closes a connection whose head is not complete in time.
+
+    uvicorn has no limit on either, so a client could hold connections and memory ("slowloris"). A head that arrives in
+    one read, as nearly all do, costs no timer.
+    """
 
     _in_head = False
     _head_bytes = 0
@@ -34,16 +37,16 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
-        self._outbox = write_queue_of(self.loop)
+        self._write_queue = write_queue_of(self.loop)
         self._head_timer = self.loop.call_later(HEAD_SECONDS, transport.close)
 
     def eof_received(self) -> None:
-        self._outbox.flush()
+        self._write_queue.flush()
         super().eof_received()
 
     def shutdown(self) -> None:
-        """Stop after the answer that is under way. uvicorn takes one that waits in the outbox for sent."""
-        self._outbox.flush()
+        """Stop after the current response. uvicorn takes one that is still in the write queue for sent, so flush it."""
+        self._write_queue.flush()
         super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -59,27 +62,28 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         cycle = self.cycle
         if cycle is not None and cycle.scope is self.scope:
-            whole: SingleWrite = SingleWriteResponse(cycle, self._outbox)
-            self.scope["extensions"] = {ANSWER: whole}  # type: ignore[dict-item]  # typed as data only
+            single_write: SingleWrite = SingleWriteResponse(cycle, self._write_queue)
+            self.scope["extensions"] = {ANSWER: single_write}  # type: ignore[dict-item]  # typed as data only
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self._in_head:
-            self._wait_for_more(len(data))
+            self._await_head(len(data))
         elif self._is_idle():
-            # Empty lines begin no request, and uvicorn has stopped its own clock at them.
-            self._wait_for_more(0)
+            # Empty lines before a request line are ignored (RFC 9112 section 2.2), but uvicorn has stopped its
+            # keep-alive timer at them.
+            self._await_head(0)
         elif self._head_timer is not None:
             self._reset_head_timer()
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def _wait_for_more(self, count: int) -> None:
-        self._head_bytes += count
+    def _await_head(self, byte_count: int) -> None:
+        self._head_bytes += byte_count
         if self._head_bytes > MAX_HEAD_BYTES:
             self._in_head = False
-            self._refuse()
+            self._send_431()
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
@@ -89,7 +93,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _refuse(self) -> None:
+    def _send_431(self) -> None:
         self._reset_head_timer()
         message = f"the request's headers are longer than {MAX_HEAD_BYTES} bytes"
         body = refusal.error_body(message, "headers_too_large", Call(id=request_id([])))
@@ -111,25 +115,26 @@ class SingleWriteResponse:
 
     def __init__(self, cycle: RequestResponseCycle, outbox: WriteQueue) -> None:
         self._cycle = cycle
-        self._outbox = outbox
+        self._write_queue = outbox
 
     def can_replace(self, send: Send) -> bool:
-        """Whether it does what that `send` would: nobody has wrapped it, and it need not wait."""
+        """Whether the effect is that of `send`: no middleware has wrapped it, and the transport accepts data now."""
         cycle = self._cycle
         return send == cycle.send and not cycle.flow.write_paused and cycle.scope["method"] != "HEAD"
 
     def __call__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Send the response; `content-type` and `content-length` are added. Does nothing if the caller has gone."""
         cycle = self._cycle
         if cycle.disconnected:
             return
         cycle.keep_alive = cycle.keep_alive and headers.get("connection") != "close"
         if not cycle.keep_alive:
             headers = {**headers, "connection": "close"}
-        self._outbox.enqueue(_write, cycle.transport, _head(status, headers, len(body)), body)
+        self._write_queue.enqueue(_write, cycle.transport, _encode_head(status, headers, len(body)), body)
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:
-            self._outbox.flush()
+            self._write_queue.flush()
             cycle.transport.close()
         cycle.on_response()
 
@@ -139,10 +144,11 @@ def _write(transport: asyncio.Transport, head: bytes, body: bytes) -> None:
         transport.writelines((head, body))
 
 
-def _head(status: int, headers: Mapping[str, str], length: int) -> bytes:
+def _encode_head(status: int, headers: Mapping[str, str], length: int) -> bytes:
     lines = encode_headers(headers)
     first = f"HTTP/1.1 {status} {_PHRASES[status]}\r\n"
     return f"{first}content-type: application/json\r\ncontent-length: {length}\r\n{lines}\r\n".encode("latin-1")
 
 
-_PHRASES = defaultdict(str, {status.value: status.phrase for status in HTTPStatus})
+_PHRASES: Mapping[int, str] = defaultdict(str, {status.value: status.phrase for status in HTTPStatus})
+"""Reason phrases by status code; empty for unknown codes, as RFC 9112 section 4 allows."""

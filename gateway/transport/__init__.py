@@ -1,4 +1,4 @@
-"""Everything between the gateway and an HTTP provider. Only this package knows a client library."""
+"""HTTP clients for calls to providers. Only this package imports a client library."""
 
 from __future__ import annotations
 
@@ -29,5 +29,9 @@ _CLIENTS: Mapping[str, Callable[[ClientSettings], Client]] = {
 
 
 def open_client(settings: ClientSettings) -> Client:
-    """The client that the settings choose, on the running event loop. Raises OSError for unusable certificate files."""
+    """Create the client that `settings.client` names, on the running event loop.
+
+    Raises:
+        OSError: a certificate or key file cannot be used.
+    """
     return _CLIENTS[settings.client](settings)

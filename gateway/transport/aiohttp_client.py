@@ -1,4 +1,4 @@
-"""The client for what goes through a proxy: aiohttp. Decisions: docs/decisions/0006 and 0013."""
+"""The client for requests through a proxy: aiohttp. Decisions: docs/decisions/0006 and 0013."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gateway.transport.network import host_of, proxy_of, system_reason, tls_cont
 from providers.errors import AnswerBroken, BadAnswer, TargetTimeout, Unreachable
 
 _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
-"""What a stale connection looks like. ClientConnectorError, a subclass, is one that never stood."""
+"""What aiohttp raises for a stale connection. ClientConnectorError, a subclass, means that none was established."""
 
 _ERROR_MAP: ErrorMap = (
     (aiohttp.ConnectionTimeoutError, TargetTimeout, "no connection to {host} within {connect:g} s"),
@@ -36,40 +36,40 @@ _ERROR_MAP: ErrorMap = (
     (Exception, Unreachable, "no answer from {host}: {reason}"),
 )
 
-_ONE_PIECE = 2**20
-"""Longer bodies go out in pieces, so that the event loop serves others in between; aiohttp warns otherwise."""
+_MAX_SINGLE_WRITE_BYTES = 2**20
+"""A longer body is written in chunks, so that the event loop can serve other requests; aiohttp warns otherwise."""
 
-_opened: ContextVar[list[None] | None] = ContextVar("opened", default=None)
-"""Grows by one for every socket opened on behalf of the current request."""
+_new_sockets: ContextVar[list[None] | None] = ContextVar("new_sockets", default=None)
+"""Gets one item for each socket that is opened for the current request: only without any was the connection reused."""
 
 
 class AiohttpClient:
-    """Must be made and used on one running event loop."""
+    """Create and use it on one running event loop."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._tls = tls_context(settings.ca_file, settings.client_cert, settings.client_key)
-        self._pooled = self._session(force_close=False)
-        self._fresh: aiohttp.ClientSession | None = None
+        self._pooled = self._open_session(force_close=False)
+        self._unpooled_session: aiohttp.ClientSession | None = None
         self._proxies: dict[str, str | None] = {}
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
     ) -> Response:
         """See Client."""
-        opened: list[None] = []
-        _opened.set(opened)
+        new_sockets: list[None] = []
+        _new_sockets.set(new_sockets)
         started = monotonic()
         try:
             try:
-                return await self._once(self._pooled, method, url, headers, body, timeouts)
+                return await self._send_once(self._pooled, method, url, headers, body, timeouts)
             except _BROKEN as error:
-                if opened or isinstance(error, aiohttp.ClientConnectorError) or _has_begun(error):
+                if new_sockets or isinstance(error, aiohttp.ClientConnectorError) or _has_begun(error):
                     raise
-            # The server closed the pooled connection while we wrote to it: RFC 9112 section 9.3.1. Its neighbours in
-            # the pool may be just as stale, so the second try opens its own.
+            # The server closed the pooled connection while we wrote to it (RFC 9112 section 9.3.1). Other pooled
+            # connections may be stale as well, so the second try opens a new one.
             left = replace(timeouts, total=max(timeouts.total - (monotonic() - started), 0.001))
-            return await self._once(self._unpooled(), method, url, headers, body, left)
+            return await self._send_once(self._unpooled(), method, url, headers, body, left)
         except (aiohttp.ClientError, OSError) as error:
             if _has_begun(error):
                 error = aiohttp.ClientPayloadError()
@@ -79,10 +79,10 @@ class AiohttpClient:
     async def aclose(self) -> None:
         """See Client."""
         await self._pooled.close()
-        if self._fresh is not None:
-            await self._fresh.close()
+        if self._unpooled_session is not None:
+            await self._unpooled_session.close()
 
-    async def _once(
+    async def _send_once(
         self,
         session: aiohttp.ClientSession,
         method: str,
@@ -95,41 +95,41 @@ class AiohttpClient:
             method,
             url,
             headers=headers,
-            data=body if len(body) <= _ONE_PIECE else BytesIO(body),
-            timeout=_limits(timeouts),
+            data=body if len(body) <= _MAX_SINGLE_WRITE_BYTES else BytesIO(body),
+            timeout=_client_timeout(timeouts),
             allow_redirects=False,
             proxy=self._proxy(url),
-        ) as answer:
+        ) as response:
             try:
-                return Response(answer.status, answer.headers, await self._body(answer, url))
+                return Response(response.status, response.headers, await self._read_body(response, url))
             except _BROKEN as error:
                 raise aiohttp.ClientPayloadError from error
 
-    async def _body(self, answer: aiohttp.ClientResponse, url: str) -> bytes:
+    async def _read_body(self, response: aiohttp.ClientResponse, url: str) -> bytes:
         limit = self._settings.max_answer_bytes
-        length = answer.content_length
-        if length is not None and length <= limit and "Content-Encoding" not in answer.headers:
-            return await answer.read()
+        length = response.content_length
+        if length is not None and length <= limit and "Content-Encoding" not in response.headers:
+            return await response.read()
         body = bytearray()
-        async for chunk in answer.content.iter_any():
+        async for chunk in response.content.iter_any():
             body += chunk
             if len(body) > limit:
-                answer.close()
-                raise BadAnswer(f"{host_of(url)} answered with more than {limit} bytes", status=answer.status)
+                response.close()
+                raise BadAnswer(f"{host_of(url)} answered with more than {limit} bytes", status=response.status)
         return bytes(body)
 
     def _unpooled(self) -> aiohttp.ClientSession:
-        if self._fresh is None:
-            self._fresh = self._session(force_close=True)
-        return self._fresh
+        if self._unpooled_session is None:
+            self._unpooled_session = self._open_session(force_close=True)
+        return self._unpooled_session
 
-    def _session(self, *, force_close: bool) -> aiohttp.ClientSession:
-        # trust_env would look for .netrc and the proxy in a thread, at each request; we look once per URL.
+    def _open_session(self, *, force_close: bool) -> aiohttp.ClientSession:
+        # With trust_env aiohttp would look for .netrc and a proxy in a thread, for each request. We look once per URL.
         return aiohttp.ClientSession(
-            connector=self._connector(force_close), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            connector=self._open_connector(force_close), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
         )
 
-    def _connector(self, force_close: bool) -> aiohttp.BaseConnector:
+    def _open_connector(self, force_close: bool) -> aiohttp.BaseConnector:
         settings = self._settings
         keepalive = None if force_close else settings.keepalive
         if settings.unix_socket is not None:
@@ -152,43 +152,43 @@ class AiohttpClient:
         try:
             return self._proxies[url]
         except KeyError:
-            found = proxy_of(self._settings.proxy, url)
-            if found is not None and not found.startswith(("http://", "https://")):
+            proxy = proxy_of(self._settings.proxy, url)
+            if proxy is not None and not proxy.startswith(("http://", "https://")):
                 raise Unreachable(
                     f"the proxy on the way to {host_of(url)} does not speak HTTP; "
                     "configure `client: httpx` for this provider"
                 ) from None
-            self._proxies[url] = found
-            return found
+            self._proxies[url] = proxy
+            return proxy
 
 
 def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    opened = _opened.get()
-    if opened is not None:
-        opened.append(None)
+    new_sockets = _new_sockets.get()
+    if new_sockets is not None:
+        new_sockets.append(None)
     family, kind, protocol, _, _ = address
     return socket.socket(family, kind, protocol)
 
 
-def _limits(timeouts: Timeouts) -> aiohttp.ClientTimeout:
+def _client_timeout(timeouts: Timeouts) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(
         total=timeouts.total,
         connect=timeouts.pool + timeouts.connect,
         sock_connect=timeouts.connect,
-        # Each piece of an answer starts this timer anew, so it is left out where it can never be the first to ring.
+        # aiohttp restarts this timer for each chunk of a response. Where the total always comes first, do without it.
         sock_read=timeouts.read if timeouts.read < timeouts.total else None,
-        # aiohttp would round longer timeouts up to whole seconds; a deadline is kept as it is.
+        # By default aiohttp rounds timeouts over 5 s up to whole seconds, which would miss a deadline.
         ceil_threshold=math.inf,
     )
 
 
 def _has_begun(error: Exception) -> bool:
-    """Whether some of an answer's head had come before the connection closed."""
+    """Whether part of a response's head had arrived when the connection closed: only then `message` holds it."""
     return isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
 
 
 def _reason(error: Exception) -> str:
-    """What the system or the TLS library said, where that is more than a class name."""
+    """The system's or the TLS library's description of the error, else the name of its class."""
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"status {error.status}"
     cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None)

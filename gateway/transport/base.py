@@ -1,4 +1,4 @@
-"""The seam to the network: (method, URL, headers, body, timeouts) → (status, headers, body)."""
+"""The interface of HTTP clients: (method, URL, headers, body, timeouts) → (status, headers, body)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from msgspec import Struct
 
 
 class Timeouts(Struct, frozen=True):
-    """How long one call may take, in seconds.
+    """How long one call may take, in seconds. The first three mean what they mean in httpx.
 
     Attributes:
-        connect: TCP and TLS handshakes of a new connection.
-        read: silence between two pieces of an answer, and before its first one.
+        connect: establishing a new connection, TLS handshake included.
+        read: waiting for the next data of the response.
         pool: waiting for one of `max_connections` to become free.
-        total: all of it together.
+        total: the whole call.
     """
 
     connect: float = 5.0
@@ -25,7 +25,7 @@ class Timeouts(Struct, frozen=True):
 
 
 class Response(Struct, frozen=True):
-    """What came back. `headers` are found by their lower-case names; `body` is decompressed and complete."""
+    """A response. `headers` can be looked up by lower-case names; `body` is complete and decompressed."""
 
     status: int
     headers: Mapping[str, str]
@@ -33,37 +33,51 @@ class Response(Struct, frozen=True):
 
 
 class Client(Protocol):
-    """Sends a request and gives the whole answer, whatever its status. Follows no redirect and keeps no cookie.
+    """Sends a request and returns the complete response, whatever its status. Follows no redirects, keeps no cookies.
 
-    A pooled connection that the server has closed meanwhile is never an error: the request is sent again, once, on a
-    fresh connection, if no byte of an answer had come.
+    A server may close an idle connection just as a request is sent on it. Such a request is sent again, once, on a new
+    connection, provided that no byte of a response had arrived (RFC 9112 section 9.3.1).
     """
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
     ) -> Response:
-        """Raises Unreachable, TargetTimeout, or BadAnswer for a body over the limit. Messages name the host only."""
+        """Send a request. Error messages name only the host of the URL.
+
+        Args:
+            method: in upper case.
+            url: absolute.
+            headers: names in lower case; `host` and `content-length` are added.
+            body: may be empty.
+            timeouts: for this call.
+
+        Raises:
+            Unreachable: there was no connection, or it closed before a response.
+            TargetTimeout: one of the timeouts passed.
+            AnswerBroken: the response is incomplete, or not HTTP.
+            BadAnswer: the response body is over `max_answer_bytes`.
+        """
         ...
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         ...
 
 
 class ClientSettings(Struct, frozen=True, kw_only=True):
-    """How the gateway reaches one provider.
+    """How to connect to one provider.
 
     Attributes:
-        client: which one; `aiohttp` is what the default leaves proxies to, `httpx` is far slower under load, for
-            set-ups that only it can serve (SOCKS proxies).
+        client: `default` is our own, which hands requests that need a proxy to `aiohttp`; `httpx` is far slower under
+            load and exists for what only it can do (SOCKS proxies).
         proxy: `environment` (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), `none`, or the proxy's URL.
-        ca_file: PEM file of authorities to trust besides the system's.
-        client_cert: PEM file of our certificate chain, for servers that demand one.
-        client_key: PEM file of its key; None if `client_cert` holds it too.
-        max_connections: open connections to this provider; more calls wait for `Timeouts.pool`.
-        keepalive: seconds an idle connection is kept.
-        max_answer_bytes: longest acceptable answer body, after decompression.
-        unix_socket: path of the socket that every URL leads to, in place of a network; not with httpx.
+        ca_file: PEM file of certificate authorities to trust in addition to the system's.
+        client_cert: PEM file of our certificate chain, for servers that require mutual TLS.
+        client_key: PEM file of its key; None if `client_cert` contains the key.
+        max_connections: connections in use at once; further calls wait for up to `Timeouts.pool`.
+        keepalive: seconds for which an idle connection is kept.
+        max_answer_bytes: largest acceptable response body, after decompression.
+        unix_socket: path of a Unix socket that every URL is reached through, instead of the network; not with httpx.
     """
 
     client: Literal["default", "aiohttp", "httpx"] = "default"

@@ -1,4 +1,4 @@
-"""The default client: straight to the server over HTTP/1.1. Decision: docs/decisions/0013-direct-client.md."""
+"""The default client: our own HTTP/1.1, without a proxy. Decision: docs/decisions/0013-direct-client.md."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ _ERROR_MAP: ErrorMap = (
 )
 
 _GZIP = 16 + zlib.MAX_WBITS
+"""zlib's code for the gzip format."""
 
 
 class _Endpoint(Struct, frozen=True):
-    """What a URL leads to: a server, the request's target there, and the server's name."""
+    """A parsed URL: the server, the request target (RFC 9112 section 3.2) and the value of the Host header."""
 
     origin: Origin
     target: str
@@ -47,14 +48,14 @@ class _Endpoint(Struct, frozen=True):
 
 
 class DirectClient:
-    """Must be made and used on one running event loop. What has to go through a proxy is left to aiohttp."""
+    """Create and use it on one running event loop. Requests that need a proxy are handed to aiohttp."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._tls = tls_context(settings.ca_file, settings.client_cert, settings.client_key)
         self._pool = Pool(settings.max_connections, settings.keepalive, settings.max_answer_bytes, settings.unix_socket)
-        self._ways: dict[str, _Endpoint | None] = {}
+        self._endpoints: dict[str, _Endpoint | None] = {}
         self._proxied: AiohttpClient | None = None
 
     async def send(
@@ -62,11 +63,12 @@ class DirectClient:
     ) -> Response:
         """See Client."""
         try:
-            way = self._ways[url] if url in self._ways else self._find(url)
-            if way is None:
-                return await self._by_proxy(method, url, headers, body, timeouts)
-            answer = await self._exchange(way.origin, _head(method, way, headers, body), body, timeouts)
-            return Response(answer.status, answer.headers, self._plain(answer))
+            endpoint = self._endpoints[url] if url in self._endpoints else self._resolve(url)
+            if endpoint is None:
+                return await self._send_by_proxy(method, url, headers, body, timeouts)
+            head = _encode_head(method, endpoint, headers, body)
+            response = await self._exchange(endpoint.origin, head, body, timeouts)
+            return Response(response.status, response.headers, self._decompress(response))
         except BodyTooLarge as error:
             limit = self._settings.max_answer_bytes
             raise BadAnswer(f"{host_of(url)} answered with more than {limit} bytes", status=error.args[0]) from None
@@ -82,51 +84,52 @@ class DirectClient:
             await self._proxied.aclose()
 
     async def _exchange(self, origin: Origin, head: bytes, body: bytes, timeouts: Timeouts) -> RawResponse:
-        pool, end = self._pool, self._loop.time() + timeouts.total
-        await pool.acquire(timeouts.pool, end)
+        pool, deadline = self._pool, self._loop.time() + timeouts.total
+        await pool.acquire(timeouts.pool, deadline)
         try:
-            connection = pool.idle(origin)
+            connection = pool.pop_idle(origin)
             if connection is not None:
                 try:
-                    return await connection.exchange(head, body, end, timeouts.read)
+                    return await connection.exchange(head, body, deadline, timeouts.read)
                 except ConnectionClosed:
-                    # The server closed the idle connection while we wrote to it: RFC 9112 section 9.3.1. Its
-                    # neighbours in the pool may be just as stale, so the second try opens its own.
+                    # The server closed the idle connection while we wrote to it (RFC 9112 section 9.3.1). Other idle
+                    # connections may be stale as well, so the second try opens a new one.
                     pass
-            connection = await pool.connect(origin, timeouts.connect, end)
-            return await connection.exchange(head, body, end, timeouts.read)
+            connection = await pool.connect(origin, timeouts.connect, deadline)
+            return await connection.exchange(head, body, deadline, timeouts.read)
         finally:
-            pool.leave()
+            pool.release()
 
-    def _plain(self, answer: RawResponse) -> bytes:
-        """The body, decompressed. Raises BodyTooLarge, ProtocolError, zlib.error."""
-        encoding = answer.headers.get("content-encoding")
-        if not encoding or encoding.lower() == "identity" or not answer.body:
-            return answer.body
+    def _decompress(self, response: RawResponse) -> bytes:
+        encoding = response.headers.get("content-encoding")
+        if not encoding or encoding.lower() == "identity" or not response.body:
+            return response.body
         if encoding.lower() not in ("gzip", "x-gzip"):
-            raise ProtocolError  # All that we ask for is gzip.
+            raise ProtocolError  # Our Accept-Encoding names gzip only.
+        # One byte more than allowed shows that a body is too large, without inflating a "zip bomb" as a whole.
         decompressor = zlib.decompressobj(_GZIP)
-        plain = decompressor.decompress(answer.body, self._settings.max_answer_bytes + 1)
-        if len(plain) > self._settings.max_answer_bytes:
-            raise BodyTooLarge(answer.status)
+        body = decompressor.decompress(response.body, self._settings.max_answer_bytes + 1)
+        if len(body) > self._settings.max_answer_bytes:
+            raise BodyTooLarge(response.status)
         if not decompressor.eof or decompressor.unused_data:
             raise zlib.error
-        return plain
+        return body
 
-    def _find(self, url: str) -> _Endpoint | None:
+    def _resolve(self, url: str) -> _Endpoint | None:
+        """The endpoint of a URL, or None if a proxy leads to it. Cached, so that no request parses its URL."""
         by_network = self._settings.unix_socket is None
-        way = None if by_network and proxy_of(self._settings.proxy, url) else self._direct(url)
-        self._ways[url] = way
-        return way
+        endpoint = None if by_network and proxy_of(self._settings.proxy, url) else self._parse(url)
+        self._endpoints[url] = endpoint
+        return endpoint
 
-    def _direct(self, url: str) -> _Endpoint:
+    def _parse(self, url: str) -> _Endpoint:
         parsed = httpx.URL(url)
         tls = self._tls if parsed.scheme == "https" else None
         host = parsed.raw_host.decode("ascii")
         origin = self._pool.origin(host, parsed.port or (443 if tls else 80), tls)
         return _Endpoint(origin, parsed.raw_path.decode("ascii"), parsed.netloc.decode("ascii"))
 
-    async def _by_proxy(
+    async def _send_by_proxy(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
     ) -> Response:
         if self._proxied is None:
@@ -134,12 +137,13 @@ class DirectClient:
         return await self._proxied.send(method, url, headers, body, timeouts)
 
 
-def _head(method: str, way: _Endpoint, headers: Mapping[str, str], body: bytes) -> bytes:
+def _encode_head(method: str, endpoint: _Endpoint, headers: Mapping[str, str], body: bytes) -> bytes:
+    # A POST without a body says so (RFC 9110 section 8.6).
     length = f"content-length: {len(body)}\r\n" if body or method == "POST" else ""
-    host = "" if "host" in headers else f"host: {way.host}\r\n"
-    return f"{method} {way.target} HTTP/1.1\r\n{host}{encode_headers(headers)}{length}\r\n".encode()
+    host = "" if "host" in headers else f"host: {endpoint.host}\r\n"
+    return f"{method} {endpoint.target} HTTP/1.1\r\n{host}{encode_headers(headers)}{length}\r\n".encode()
 
 
 def _reason(error: Exception) -> str:
-    """What the system or the TLS library said, where that is more than a class name."""
+    """The system's or the TLS library's description of the error, else the name of its class."""
     return system_reason(error) or type(error).__name__

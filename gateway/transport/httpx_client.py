@@ -1,4 +1,4 @@
-"""The second client: httpx, chosen per provider, and the one that respx and MockTransport stand in for."""
+"""The alternative client: httpx, chosen per provider, for example for SOCKS proxies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.transport.network import host_of, system_reason, tls_context
 from providers.errors import AnswerBroken, BadAnswer, TargetTimeout, Unreachable
 
 _BROKEN = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
-"""What a stale connection looks like."""
+"""What httpx raises for a stale connection."""
 
 _ERROR_MAP: ErrorMap = (
     (httpx.ConnectTimeout, TargetTimeout, "no connection to {host} within {connect:g} s"),
@@ -32,64 +32,75 @@ _ERROR_MAP: ErrorMap = (
 
 
 class HttpxClient:
-    """`transport` replaces the network, in tests."""
+    """Sends requests with httpx.
+
+    Args:
+        settings: of the provider.
+        transport: replaces the network, in tests.
+    """
 
     def __init__(self, settings: ClientSettings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._settings = settings
-        self._pooled = self._client(settings.max_connections, transport)
-        self._fresh = self._client(0, transport)
+        self._pooled = self._open_client(settings.max_connections, transport)
+        self._unpooled = self._open_client(0, transport)
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
     ) -> Response:
         """See Client."""
-        seen = _Seen()
+        progress = _Progress()
         try:
             async with asyncio.timeout(timeouts.total):
-                return await self._send(method, url, headers, body, _limits(timeouts), seen)
+                return await self._send(method, url, headers, body, _client_timeout(timeouts), progress)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             ours = translate(error, _ERROR_MAP, url, timeouts, _reason(error))
-            if isinstance(ours, Unreachable) and (seen.answered or _is_no_http(error)):
+            if isinstance(ours, Unreachable) and (progress.response_started or _is_not_http(error)):
                 ours = AnswerBroken(ours.message)
             raise ours from error
 
     async def aclose(self) -> None:
         """See Client."""
         await self._pooled.aclose()
-        await self._fresh.aclose()
+        await self._unpooled.aclose()
 
     async def _send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, limits: httpx.Timeout, seen: _Seen
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        limits: httpx.Timeout,
+        progress: _Progress,
     ) -> Response:
         request = self._pooled.build_request(
-            method, url, headers=headers, content=body, timeout=limits, extensions={"trace": seen.event}
+            method, url, headers=headers, content=body, timeout=limits, extensions={"trace": progress.on_event}
         )
         try:
-            return await self._once(self._pooled, request)
+            return await self._send_once(self._pooled, request)
         except _BROKEN:
-            if seen.connected or seen.answered:
+            if progress.connection_opened or progress.response_started:
                 raise
-        # The pooled connection was stale, and its neighbours may be: the second try opens its own.
-        return await self._once(self._fresh, request)
+        # The pooled connection was stale (RFC 9112 section 9.3.1), and others may be: the second try opens a new one.
+        return await self._send_once(self._unpooled, request)
 
-    async def _once(self, client: httpx.AsyncClient, request: httpx.Request) -> Response:
-        answer = await client.send(request, stream=True)
+    async def _send_once(self, client: httpx.AsyncClient, request: httpx.Request) -> Response:
+        response = await client.send(request, stream=True)
         try:
-            return Response(answer.status_code, dict(answer.headers), await self._body(answer))
+            return Response(response.status_code, dict(response.headers), await self._read_body(response))
         finally:
-            await answer.aclose()
+            await response.aclose()
 
-    async def _body(self, answer: httpx.Response) -> bytes:
+    async def _read_body(self, response: httpx.Response) -> bytes:
         limit = self._settings.max_answer_bytes
         body = bytearray()
-        async for chunk in answer.aiter_bytes():
+        async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > limit:
-                host = host_of(str(answer.request.url))
-                raise BadAnswer(f"{host} answered with more than {limit} bytes", status=answer.status_code)
+                host = host_of(str(response.request.url))
+                raise BadAnswer(f"{host} answered with more than {limit} bytes", status=response.status_code)
         return bytes(body)
 
-    def _client(self, keepalive_connections: int, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+    def _open_client(self, keepalive_connections: int, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
         settings = self._settings
         return httpx.AsyncClient(
             transport=transport,
@@ -106,30 +117,33 @@ class HttpxClient:
         )
 
 
-class _Seen:
-    """How far one request came, told by httpcore's trace extension."""
+class _Progress:
+    """How far one request got, as reported by httpcore's trace extension."""
 
-    connected = False
-    answered = False
+    connection_opened = False
+    response_started = False
 
-    async def event(self, name: str, _info: dict[str, Any]) -> None:
+    async def on_event(self, name: str, _info: dict[str, Any]) -> None:
         if name.startswith("connection."):
-            self.connected = True
+            self.connection_opened = True
         elif name.endswith("receive_response_headers.complete"):
-            self.answered = True
+            self.response_started = True
 
 
-def _limits(timeouts: Timeouts) -> httpx.Timeout:
+def _client_timeout(timeouts: Timeouts) -> httpx.Timeout:
     return httpx.Timeout(connect=timeouts.connect, read=timeouts.read, write=timeouts.read, pool=timeouts.pool)
 
 
-def _is_no_http(error: Exception) -> bool:
-    """Whether something came that is no answer's head. httpcore has one sentence for a connection that said nothing."""
+def _is_not_http(error: Exception) -> bool:
+    """Whether the server sent something that is not HTTP.
+
+    httpcore raises the same class when the server sends nothing at all; only the text of the error differs.
+    """
     return isinstance(error, httpx.RemoteProtocolError) and not str(error).startswith("Server disconnected")
 
 
 def _reason(error: BaseException) -> str:
-    """What the system or the TLS library said: httpx keeps it at the end of the chain of causes."""
+    """The system's or the TLS library's description, which httpx keeps at the end of the chain of causes."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return system_reason(error) or type(error).__name__

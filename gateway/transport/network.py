@@ -1,4 +1,4 @@
-"""What both clients need to know of the network around us: certificates, proxies, and how to name a host."""
+"""What all clients share: TLS contexts, the choice of a proxy, and the wording of network errors."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from urllib.request import getproxies, proxy_bypass
 
 
 class ResumingContext(ssl.SSLContext):
-    """Resumes the TLS session of an earlier connection to the same host. asyncio offers no parameter for that, but
-    makes every connection here."""
+    """A client context that resumes the TLS session of an earlier connection to the same host.
+
+    A resumed handshake skips the certificates, which saves a round trip and most of the CPU. asyncio has no parameter
+    for a session, but it creates each connection with `wrap_bio`.
+    """
 
     _latest: dict[str | bytes | None, ssl.SSLObject]
     _sessions: dict[str | bytes | None, ssl.SSLSession | None]
@@ -28,22 +31,28 @@ class ResumingContext(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
-        """As SSLContext's."""
+        """See SSLContext.wrap_bio; uses the host's latest session unless one is given."""
         latest = self._latest.get(server_hostname)
         if latest is not None and latest.version() is not None:
-            # The handshake is over, and the ticket that TLS 1.3 servers send after it has come.
+            # Read the session late: TLS 1.3 servers send the ticket only after the handshake (RFC 8446 section 4.6.1).
             self._sessions[server_hostname] = latest.session
         session = session or self._sessions.get(server_hostname)
-        made = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
-        self._latest[server_hostname] = made
-        return made
+        connection = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        self._latest[server_hostname] = connection
+        return connection
 
 
 @lru_cache(maxsize=64)
 def tls_context(ca_file: str | None, client_cert: str | None, client_key: str | None) -> ssl.SSLContext:
-    """A verifying TLS context. Shared: reading the system's authorities costs tens of milliseconds and about 1 MB.
+    """A TLS context that verifies servers. Cached: loading the system's authorities takes tens of ms and about 1 MB.
 
-    Raises OSError (ssl.SSLError among them) for a file that is missing or not what it should be.
+    Args:
+        ca_file: PEM file of authorities to trust in addition to the system's.
+        client_cert: PEM file of our certificate chain.
+        client_key: PEM file of its key, unless `client_cert` contains it.
+
+    Raises:
+        OSError: a file is missing, unreadable or not what it should be (ssl.SSLError is an OSError).
     """
     context = ResumingContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_default_certs(ssl.Purpose.SERVER_AUTH)
@@ -56,26 +65,32 @@ def tls_context(ca_file: str | None, client_cert: str | None, client_key: str | 
 
 
 def proxy_of(setting: str, url: str) -> str | None:
-    """The proxy on the way to this URL, if any: `environment`, `none`, or the proxy itself, as in ClientSettings."""
+    """The proxy to use for a URL, or None.
+
+    Args:
+        setting: `environment`, `none`, or the URL of a proxy, as in ClientSettings.
+        url: of the request.
+    """
     if setting != "environment":
         return None if setting == "none" else setting
     parts = urlsplit(url)
     if proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
     proxies = getproxies()
-    found = proxies.get(parts.scheme) or proxies.get("all")
-    # Like curl, a proxy without a scheme speaks HTTP.
-    return f"http://{found}" if found and "://" not in found else found
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    # As in curl, `HTTP_PROXY=host:port` without a scheme means an HTTP proxy.
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 def system_reason(cause: object) -> str | None:
-    """What the TLS library or the operating system says of the error that it raised; no path, no address."""
-    told = getattr(cause, "verify_message", None) or getattr(cause, "reason", None)
-    if told is None and isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
-        told = os.strerror(cause.errno)
-    return str(told) if told else None
+    """The TLS library's or the operating system's description of an error, or None; without paths and addresses."""
+    reason = getattr(cause, "verify_message", None) or getattr(cause, "reason", None)
+    # Negative numbers are the resolver's (EAI_*), for which strerror has no text.
+    if reason is None and isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        reason = os.strerror(cause.errno)
+    return str(reason) if reason else None
 
 
 def host_of(url: str) -> str:
-    """Host and port, for messages: no credentials, path or query string."""
+    """Host and port of a URL, for messages: without credentials, path and query string."""
     return urlsplit(url).netloc.rpartition("@")[2]

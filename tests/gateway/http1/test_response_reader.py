@@ -53,19 +53,19 @@ def test_an_answer_is_whole_with_its_last_byte(
     data: bytes, status: int, headers: dict[str, str], body: bytes, reusable: bool, step: int
 ) -> None:
     reader = ResponseReader(LIMIT)
-    assert not reader.begun
+    assert not reader.has_started
     complete = [reader.feed(data[start : start + step]) for start in range(0, len(data), step)]
     assert complete == [False] * (len(complete) - 1) + [True]
-    assert (reader.begun, reader.reusable) == (True, reusable)
-    assert reader.take() == RawResponse(status, headers, body)
+    assert (reader.has_started, reader.reusable) == (True, reusable)
+    assert reader.pop_response() == RawResponse(status, headers, body)
 
 
 def test_one_answer_after_the_other() -> None:
     reader = ResponseReader(LIMIT)
     for number in range(3):
         assert reader.feed(HEAD + b"content-length: 1\r\nx-%d: y\r\n\r\n%d" % (number, number))
-        assert reader.take() == RawResponse(200, {"content-length": "1", f"x-{number}": "y"}, b"%d" % number)
-        assert not reader.begun
+        assert reader.pop_response() == RawResponse(200, {"content-length": "1", f"x-{number}": "y"}, b"%d" % number)
+        assert not reader.has_started
 
 
 MORE = {
@@ -80,7 +80,7 @@ def test_more_than_the_answer_ends_the_use_of_a_connection(more: bytes) -> None:
     reader = ResponseReader(LIMIT)
     assert reader.feed(HEAD + b"content-length: 2\r\n\r\n{}" + more)
     assert not reader.reusable
-    assert reader.take().body == b"{}"
+    assert reader.pop_response().body == b"{}"
 
 
 FAULTS: dict[str, tuple[bytes, type[Exception]]] = {
@@ -122,4 +122,4 @@ ENDS = {
 def test_whether_the_connections_end_is_the_answers(data: bytes, ends: bool) -> None:
     reader = ResponseReader(LIMIT)
     assert not reader.feed(data)
-    assert reader.ends() is ends
+    assert reader.ends_with_connection() is ends
