@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from gateway.telemetry import names
+from gateway.telemetry.metrics import METRICS
 from gateway.telemetry.settings import TelemetrySettings
 
 
@@ -49,7 +50,7 @@ def metrics() -> str:
                 ", ".join(f"`{label}`" for label in one.labels),
                 one.help,
             )
-            for one in names.METRICS
+            for one in METRICS.values()
         ),
     )
 

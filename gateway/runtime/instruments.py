@@ -13,7 +13,7 @@ from gateway.policy.breaker import BreakerState
 from gateway.policy.key_pool import KeyState
 from gateway.routing.endpoints import url_of
 from gateway.routing.routes import Routes
-from gateway.telemetry import names
+from gateway.telemetry import metrics
 from gateway.telemetry.attributes import Peer
 from gateway.telemetry.observer import Reading, Telemetry
 from providers.spec import HttpProvider
@@ -51,11 +51,11 @@ def engine_readings(routes: Routes) -> Iterator[Reading]:
         for name, loading in models.items():
             load, labels = loading.stats(), (provider, name)
             if load is not None:
-                yield names.QUEUE_TOKENS, labels, load.queued_tokens
-                yield names.BATCHES, labels, load.batches
-                yield names.BATCH_TEXTS, labels, load.texts
-                yield names.BATCH_TOKENS, labels, load.tokens
-                yield names.BATCH_PADDING, labels, load.padding
+                yield metrics.QUEUE_TOKENS, labels, load.queued_tokens
+                yield metrics.BATCHES, labels, load.batches
+                yield metrics.BATCH_TEXTS, labels, load.texts
+                yield metrics.BATCH_TOKENS, labels, load.tokens
+                yield metrics.BATCH_PADDING, labels, load.padding
 
 
 def breaker_readings(routes: Routes, label: Callable[[str], str]) -> Iterator[Reading]:
@@ -66,9 +66,9 @@ def breaker_readings(routes: Routes, label: Callable[[str], str]) -> Iterator[Re
         provider, _, model = path.partition("/")
         counts[provider, label(model), _breaker_state(breaker, now)] += 1
     for labels, count in counts.items():
-        yield names.TARGET_STATE, labels, count
+        yield metrics.TARGET_STATE, labels, count
     for (provider, key), known in routes.key_states().items():
-        yield names.KEY_STATE, (provider, key, _key_state(known, now)), 1.0
+        yield metrics.KEY_STATE, (provider, key, _key_state(known, now)), 1.0
 
 
 def _breaker_state(breaker: BreakerState, now: float) -> str:

@@ -21,7 +21,6 @@ from gateway.runtime.instruments import (
     telemetry_of,
 )
 from gateway.suggestions import LONGEST_NAME
-from gateway.telemetry import names
 from gateway.telemetry.observer import Telemetry
 from providers.errors import InvalidRequest
 from providers.types import Ranking, RerankRequest
@@ -49,7 +48,7 @@ class Service:
         self.keys = accounting.build_key_table(config)
         self.telemetry = self._telemetry(config)
         self.telemetry.watch(lambda: engine_readings(self.routes))
-        self.accounts = accounting.UsageAccounts(config, self.telemetry.metrics.single[names.STORE_FAILURES.name].add)
+        self.accounts = accounting.UsageAccounts(config, self.telemetry.metrics.count_store_failure)
         self.meter: Meter | None = None
 
     async def open(self) -> None:
@@ -116,7 +115,7 @@ class Service:
 
     def _telemetry(self, config: Config) -> Telemetry:
         telemetry = telemetry_of(config)
-        telemetry.watch(lambda: breaker_readings(self.routes, telemetry.known.label))
+        telemetry.watch(lambda: breaker_readings(self.routes, telemetry.label_allowlist.label))
         return telemetry
 
     async def aclose(self) -> None:

@@ -16,7 +16,6 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -34,7 +33,7 @@ from gateway.policy.deadline import DeadlineSettings
 from gateway.runtime.instruments import configured_model_names
 from gateway.runtime.service import Service
 from gateway.server import app as application
-from gateway.telemetry import logs, names
+from gateway.telemetry import logs
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.observer import Telemetry
 from gateway.telemetry.settings import TraceSettings
@@ -63,8 +62,7 @@ class ModelTelemetry(Telemetry):
 
     def open(self) -> None:
         super().open()
-        # It is no worker.
-        self.metrics.single[names.INFO.name].set((version("rerank-gateway"),), 0.0)
+        self.metrics.set_worker_info(running=False)
 
     def began(self, exchange: Exchange, headers: object) -> None:
         """Nothing."""

@@ -29,7 +29,7 @@ from gateway.server.processes import (
 )
 from gateway.server.protocol import BoundedProtocol
 from gateway.telemetry import logs
-from gateway.telemetry.cells import shared_folder
+from gateway.telemetry.metric_store import shared_folder
 from providers.errors import RerankError
 
 BACKLOG = 2048

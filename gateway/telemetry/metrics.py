@@ -1,188 +1,253 @@
-"""What a finished request adds to the metrics."""
+"""Every metric, and the code that counts it. To add one, declare it here and count it below.
+
+Queues, breakers and keys are not counted but read once a second, by `gateway.runtime.instruments`. The table in
+docs/observability.md is generated from here.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable
+from importlib.metadata import version
 
-from gateway.telemetry import names
-from gateway.telemetry.cells import Labels, MetricStore
 from gateway.telemetry.exchange import AttemptPosition, Exchange, places
-from gateway.telemetry.names import OTHER, Metric
+from gateway.telemetry.metric import Metric, counter, gauge, histogram
+from gateway.telemetry.metric_store import Labels, MetricStore
+from gateway.telemetry.names import OTHER
 from providers.types import Ranking, Timing, Usage
 
-LEARNED_NAMES = 100
-"""Model names that become labels because a target served them, beside those of the configuration."""
+_TARGET = ("provider", "model")
+_REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_OVERHEAD_SECONDS = (50e-6, 100e-6, 150e-6, 250e-6, 500e-6, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_COUNTS = (1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 10000.0)
+_BYTES = (1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0)
 
-_NOT_ASKED = frozenset({"cancelled", "breaker_open"})
-"""Attempts whose length says nothing of the target."""
+REQUESTS = counter(
+    "rerank_gateway.requests",
+    "Finished requests. `provider` served, or was tried first; `outcome` is ok, error or cancelled.",
+    labels=("dialect", "model", "provider", "outcome", "error_type"),
+)
+DURATION = histogram(
+    "rerank_gateway.request.duration",
+    "Time from a request's headers to its answer.",
+    _REQUEST_SECONDS,
+    labels=("model", "outcome"),
+    unit="s",
+)
+OVERHEAD = histogram(
+    "rerank_gateway.overhead",
+    "The gateway's own time in a request that reached a target, without the target's and waits for a retry.",
+    _OVERHEAD_SECONDS,
+    unit="s",
+)
+ATTEMPTS = counter(
+    "rerank_gateway.attempts",
+    "Attempts on targets. `outcome` is ok, error, cancelled, or skipped by an open breaker.",
+    labels=(*_TARGET, "outcome", "error_type"),
+)
+ATTEMPT_DURATION = histogram(
+    "rerank_gateway.attempt.duration",
+    "Time of one attempt, successful or not; cancelled ones are left out.",
+    _REQUEST_SECONDS,
+    labels=_TARGET,
+    unit="s",
+)
+RETRIES = counter(
+    "rerank_gateway.retries", "Attempts on a target that had failed in the same request.", labels=("provider",)
+)
+FALLBACKS = counter(
+    "rerank_gateway.fallbacks.served",
+    "Requests served by another target than the first.",
+    labels=("model", "provider"),
+)
+HEDGES = counter(
+    "rerank_gateway.hedges",
+    "Attempts that ran beside an earlier one of the same request; `outcome` is won or lost.",
+    labels=("provider", "outcome"),
+)
+DEGRADED_ANSWERS = counter(
+    "rerank_gateway.degraded.answers", "Answers that a passthrough gave in the caller's own order.", labels=("model",)
+)
+IN_FLIGHT = gauge("rerank_gateway.in_flight", "Requests that are being answered.")
+DOCUMENT_COUNT = histogram("rerank_gateway.request.documents", "Documents of a request.", _COUNTS)
+REQUEST_BYTES = histogram("rerank_gateway.request.size", "Bytes of a request body.", _BYTES, unit="By")
+ANSWER_BYTES = histogram("rerank_gateway.response.size", "Bytes of an answer's body.", _BYTES, unit="By")
+TOKENS = counter(
+    "rerank_gateway.tokens", "Tokens that providers counted: `total_tokens`, else `prompt_tokens`.", labels=_TARGET
+)
+SEARCH_UNITS = counter("rerank_gateway.search_units", "Search units that providers counted.", labels=_TARGET)
+COST = counter(
+    "rerank_gateway.cost.usd",
+    "US dollars by the price table; answers without a known price add nothing.",
+    labels=_TARGET,
+)
+TARGET_STATE = gauge(
+    "rerank_gateway.target.state",
+    "Workers whose breaker for the target is in that state: closed, open or half_open.",
+    labels=(*_TARGET, "state"),
+)
+KEY_STATE = gauge(
+    "rerank_gateway.key.state",
+    "Workers in which the provider's key is in that state: ok, cooling or rejected.",
+    labels=("provider", "key", "state"),
+)
+QUEUE_TOKENS = gauge("rerank_gateway.local.queue.tokens", "Tokens that wait in the local engine.", labels=_TARGET)
+BATCHES = counter("rerank_gateway.local.batches", "Batches that the local engine computed.", labels=_TARGET)
+BATCH_TEXTS = counter(
+    "rerank_gateway.local.batch.texts",
+    "Texts in those batches; over the batches, the mean batch size.",
+    labels=_TARGET,
+)
+BATCH_TOKENS = counter("rerank_gateway.local.batch.tokens", "Tokens in those batches, without padding.", labels=_TARGET)
+BATCH_PADDING = counter(
+    "rerank_gateway.local.batch.padding",
+    "Padding in those batches, in tokens; over padding and tokens, the padding share.",
+    labels=_TARGET,
+)
+TRUNCATED_DOCUMENTS = counter(
+    "rerank_gateway.documents.truncated", "Documents cut to fit a model's window.", labels=_TARGET
+)
+STORE_FAILURES = counter(
+    "rerank_gateway.store.failures", "Times that the store of limits and budgets could not be asked."
+)
+RELOADS = counter(
+    "rerank_gateway.config.reloads", "Configurations read again; `outcome` is ok or rejected.", labels=("outcome",)
+)
+INFO = gauge("rerank_gateway.info", "Workers of that version that run.", labels=("version",))
+
+METRICS = {metric.name: metric for metric in list(globals().values()) if isinstance(metric, Metric)}
+"""Every metric declared above, by its name."""
+
+MAX_LEARNED_NAMES = 100
+"""Model names that become label values because a target served them, beside those of the configuration."""
+
+_NOT_TIMED = frozenset({"cancelled", "breaker_open"})
+"""Errors of attempts whose duration says nothing about the target."""
 
 _OUTCOMES = {"": "ok", "cancelled": "cancelled", "breaker_open": "skipped"}
-
-_ALONE = AttemptPosition(0, 0, False)
+_ONLY_ATTEMPT = AttemptPosition(0, 0, False)
 
 
 class LabelAllowlist:
-    """The bounded set of names that may be labels: those of the configuration, and the first that were served."""
+    """The bounded set of model names that may be label values, so that callers cannot invent time series.
+
+    These are the names in the configuration and the first MAX_LEARNED_NAMES others that a target has served.
+    """
 
     def __init__(self, configured: Iterable[str] = ()) -> None:
         self._configured = frozenset(configured)
-        self._served: set[str] = set()
+        self._learned: set[str] = set()
 
     def configure(self, configured: Iterable[str]) -> None:
-        """Another configuration is in force."""
+        """Replace the configured names, after a reload. Learned ones stay."""
         self._configured = frozenset(configured)
 
     def label(self, name: str) -> str:
         """The name if it is in the set, else `_other`."""
-        return name if name in self._configured or name in self._served else OTHER
+        return name if name in self._configured or name in self._learned else OTHER
 
-    def served(self, name: str) -> str:
-        """The label of a name that a target has just served."""
-        if name in self._configured or name in self._served:
+    def learn(self, name: str) -> str:
+        """The label of a name that a target has just served: added to the set while there is room."""
+        if name in self._configured or name in self._learned:
             return name
-        if len(self._served) >= LEARNED_NAMES:
+        if len(self._learned) >= MAX_LEARNED_NAMES:
             return OTHER
-        self._served.add(name)
+        self._learned.add(name)
         return name
 
 
-class Scalar:
-    """A counter or a gauge."""
-
-    def __init__(self, cells: MetricStore, metric: Metric) -> None:
-        self._cells, self._metric = cells, metric
-        self._values = cells.values
-        self._index: dict[Labels, int] = {}
-
-    def add(self, labels: Labels = (), amount: float = 1.0) -> None:
-        index = self._index.get(labels)
-        if index is None:
-            index = self._find(labels)
-        self._values[index] += amount
-
-    def set(self, labels: Labels, value: float) -> None:
-        self._values[self._find(labels)] = value
-
-    def _find(self, labels: Labels) -> int:
-        index = self._index[labels] = self._cells.place(self._metric, labels)
-        return index
-
-
-class Histogram:
-    """A histogram: a count per bucket, and the sum."""
-
-    def __init__(self, cells: MetricStore, metric: Metric) -> None:
-        self._cells, self._metric = cells, metric
-        self._values = cells.values
-        self._bounds = metric.buckets
-        self._sum = len(metric.buckets) + 1
-        self._index: dict[Labels, int] = {}
-
-    def add(self, value: float, labels: Labels = ()) -> None:
-        index = self._index.get(labels)
-        if index is None:
-            index = self._index[labels] = self._cells.place(self._metric, labels)
-        values = self._values
-        values[index + bisect_left(self._bounds, value)] += 1.0
-        values[index + self._sum] += value
-
-
 class Metrics:
-    """All metrics of this process."""
+    """Counts what happens in this process.
 
-    def __init__(self, cells: MetricStore, known: LabelAllowlist) -> None:
-        self.cells, self.known = cells, known
-        single = {metric: Scalar(cells, metric) for metric in names.METRICS if metric.kind != "histogram"}
-        self.requests, self.tries, self.retries = (
-            single[names.REQUESTS],
-            single[names.ATTEMPTS_METRIC],
-            single[names.RETRIES],
-        )
-        self.fallbacks, self.hedges = single[names.FALLBACKS], single[names.HEDGES]
-        self.degraded, self.in_flight = single[names.DEGRADED_ANSWERS], single[names.IN_FLIGHT]
-        self.tokens, self.search_units, self.cost = (
-            single[names.TOKENS],
-            single[names.SEARCH_UNITS],
-            single[names.COST],
-        )
-        self.truncated = single[names.TRUNCATED_DOCUMENTS]
-        self.single = {metric.name: series for metric, series in single.items()}
-        self.duration, self.own_time = Histogram(cells, names.DURATION), Histogram(cells, names.OVERHEAD_METRIC)
-        self.try_duration = Histogram(cells, names.ATTEMPT_DURATION)
-        self.documents = Histogram(cells, names.DOCUMENT_COUNT)
-        self.request_bytes, self.answer_bytes = (
-            Histogram(cells, names.REQUEST_BYTES),
-            Histogram(cells, names.ANSWER_BYTES),
-        )
+    Args:
+        store: where the numbers are kept.
+        models: the model names that may be label values.
+    """
 
-    def began(self) -> None:
-        self.in_flight.add()
+    def __init__(self, store: MetricStore, models: LabelAllowlist) -> None:
+        self._store, self._models = store, models
 
-    def ended(self, exchange: Exchange) -> None:
-        """Count a request that is over."""
-        self.in_flight.add((), -1.0)
+    def set_worker_info(self, *, running: bool) -> None:
+        """Say whether this process is a worker that answers requests."""
+        self._store.set(INFO, (version("rerank-gateway"),), float(running))
+
+    def count_reload(self, outcome: str) -> None:
+        """Count a configuration that was read again: `ok` if it is in force now, else `rejected`."""
+        self._store.add(RELOADS, (outcome,))
+
+    def count_store_failure(self) -> None:
+        """Count a failure to ask the store of limits and budgets."""
+        self._store.add(STORE_FAILURES)
+
+    def request_started(self) -> None:
+        """Count a request whose headers are there. `request_ended` must follow."""
+        self._store.add(IN_FLIGHT)
+
+    def request_ended(self, exchange: Exchange) -> None:
+        """Count a request that is over, with its attempts and what it used."""
+        store = self._store
+        store.add(IN_FLIGHT, (), -1.0)
         ranking, timings = exchange.ranking, exchange.call.timings
         model = self._model(exchange)
         provider = ranking.provider if ranking else timings[0].provider if timings else ""
         outcome = exchange.outcome
-        self.requests.add((exchange.dialect, model, provider, outcome, exchange.error_type))
-        self.duration.add(exchange.end - exchange.start, (model, outcome))
-        self.request_bytes.add(exchange.bytes_in)
+        store.add(REQUESTS, (exchange.dialect, model, provider, outcome, exchange.error_type))
+        store.observe(DURATION, exchange.end - exchange.start, (model, outcome))
+        store.observe(REQUEST_BYTES, exchange.bytes_in)
         if exchange.status:
-            self.answer_bytes.add(exchange.bytes_out)
+            store.observe(ANSWER_BYTES, exchange.bytes_out)
         if exchange.request is not None:
-            self.documents.add(len(exchange.request.documents))
+            store.observe(DOCUMENT_COUNT, len(exchange.request.documents))
         if timings:
-            self.own_time.add(exchange.overhead)
-            self._attempts(timings)
+            store.observe(OVERHEAD, exchange.overhead)
+            self._count_attempts(timings)
         if ranking is not None:
-            self._served(exchange, ranking, model)
+            self._count_ranking(exchange, ranking, model)
 
     def _model(self, exchange: Exchange) -> str:
+        """The label of the model that the caller asked for: learned only if the first target served it."""
         if exchange.request is None:
             return ""
         name = exchange.request.model
-        return self.known.served(name) if _first_served(exchange) else self.known.label(name)
+        return self._models.learn(name) if _first_served(exchange) else self._models.label(name)
 
-    def _attempts(self, timings: list[Timing]) -> None:
+    def _count_attempts(self, timings: list[Timing]) -> None:
         if len(timings) == 1:
-            self._attempt(timings[0], _ALONE)
+            self._count_attempt(timings[0], _ONLY_ATTEMPT)
             return
-        for timing, place in places(timings):
-            self._attempt(timing, place)
-            if place.retry and not place.hedged:
-                self.retries.add((timing.provider,))
-            if place.hedged:
-                self.hedges.add((timing.provider, "lost" if timing.error_type else "won"))
+        for timing, position in places(timings):
+            self._count_attempt(timing, position)
+            if position.retry and not position.hedged:
+                self._store.add(RETRIES, (timing.provider,))
+            if position.hedged:
+                self._store.add(HEDGES, (timing.provider, "lost" if timing.error_type else "won"))
 
-    def _attempt(self, timing: Timing, place: AttemptPosition) -> None:
+    def _count_attempt(self, timing: Timing, position: AttemptPosition) -> None:
         error = timing.error_type
-        model = self.known.label(timing.model) if error else self.known.served(timing.model)
+        model = self._models.label(timing.model) if error else self._models.learn(timing.model)
         outcome = _OUTCOMES.get(error, "error")
-        self.tries.add((timing.provider, model, outcome, error))
-        if error not in _NOT_ASKED:
-            self.try_duration.add(timing.end - timing.start, (timing.provider, model))
+        self._store.add(ATTEMPTS, (timing.provider, model, outcome, error))
+        if error not in _NOT_TIMED:
+            self._store.observe(ATTEMPT_DURATION, timing.end - timing.start, (timing.provider, model))
 
-    def _served(self, exchange: Exchange, ranking: Ranking, model: str) -> None:
-        won = (timing.model for timing in reversed(exchange.call.timings) if not timing.error_type)
-        target = (ranking.provider, self.known.label(next(won, ranking.model)))
+    def _count_ranking(self, exchange: Exchange, ranking: Ranking, model: str) -> None:
+        winners = (timing.model for timing in reversed(exchange.call.timings) if not timing.error_type)
+        target = (ranking.provider, self._models.label(next(winners, ranking.model)))
         if ranking.usage is not None:
-            self._used(ranking.usage, target)
+            self._count_usage(ranking.usage, target)
         if exchange.cost:
-            self.cost.add(target, exchange.cost)
+            self._store.add(COST, target, exchange.cost)
         if len(exchange.call.attempts) > 1 and not _first_served(exchange):
-            self.fallbacks.add((model, ranking.provider))
+            self._store.add(FALLBACKS, (model, ranking.provider))
         if exchange.degraded:
-            self.degraded.add((model,))
+            self._store.add(DEGRADED_ANSWERS, (model,))
         if ranking.details is not None and (truncated := ranking.details.get("truncated_documents")):
-            self.truncated.add(target, truncated)
+            self._store.add(TRUNCATED_DOCUMENTS, target, truncated)
 
-    def _used(self, usage: Usage, target: Labels) -> None:
+    def _count_usage(self, usage: Usage, target: Labels) -> None:
         if tokens := usage.total_tokens or usage.prompt_tokens:
-            self.tokens.add(target, tokens)
+            self._store.add(TOKENS, target, tokens)
         if usage.search_units:
-            self.search_units.add(target, usage.search_units)
+            self._store.add(SEARCH_UNITS, target, usage.search_units)
 
 
 def _first_served(exchange: Exchange) -> bool:

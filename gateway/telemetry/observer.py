@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from gateway.telemetry import context, names, setup
+from gateway.telemetry import context, setup
 from gateway.telemetry.attributes import Peer
-from gateway.telemetry.cells import Key, Labels, MetricStore, folder_of
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.logs import RequestLog
-from gateway.telemetry.metrics import LabelAllowlist, Metrics
+from gateway.telemetry.metric import Metric
+from gateway.telemetry.metric_store import Key, Labels, MetricStore, folder_of
+from gateway.telemetry.metrics import METRICS, LabelAllowlist, Metrics
 from gateway.telemetry.settings import TelemetrySettings, resolve
 from providers.types import Call
 
@@ -27,7 +27,7 @@ REFRESH_SECONDS = 1.0
 
 _SENT_ON = ("traceparent", "tracestate", "baggage")
 
-Reading = tuple[names.Metric, Labels, float]
+Reading = tuple[Metric, Labels, float]
 """A metric, its labels, and the value that it has now."""
 
 
@@ -43,9 +43,9 @@ class Telemetry:
     def __init__(self, settings: TelemetrySettings, peers: Mapping[str, Peer], models: Iterable[str]) -> None:
         self._choices = resolve(settings, os.environ)
         self._peers = dict(peers)
-        self.cells = MetricStore(folder_of(os.environ))
-        self.known = LabelAllowlist(models)
-        self.metrics = Metrics(self.cells, self.known)
+        self.metric_store = MetricStore(METRICS, folder_of(os.environ))
+        self.label_allowlist = LabelAllowlist(models)
+        self.metrics = Metrics(self.metric_store, self.label_allowlist)
         self.log = RequestLog(settings.logs, settings.content) if settings.logs.requests else None
         self.traces: Traces | None = None
         self._push: Push | None = None
@@ -59,9 +59,9 @@ class Telemetry:
 
     def open(self) -> None:
         """Start the exporters. Needs the running event loop."""
-        self.metrics.single[names.INFO.name].set((version("rerank-gateway"),), 1.0)
+        self.metrics.set_worker_info(running=True)
         self.traces = setup.open_traces(self._choices, self._peers)
-        self._push = setup.open_push(self._choices, self.cells)
+        self._push = setup.open_push(self._choices, self.metric_store)
         self._refreshing = asyncio.create_task(self._keep_fresh())
 
     async def aclose(self) -> None:
@@ -70,11 +70,11 @@ class Telemetry:
             self._refreshing.cancel()
         closing = [opened.close for opened in (self.traces, self._push) if opened is not None]
         await asyncio.gather(*(asyncio.to_thread(close) for close in closing))
-        self.cells.close()
+        self.metric_store.close()
 
     def began(self, exchange: Exchange, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """A request's headers are there: join the caller's trace, and tell the upstreams of it."""
-        self.metrics.began()
+        self.metrics.request_started()
         sent = context.sent_by_caller(headers)
         call = exchange.call
         if sent:
@@ -93,7 +93,7 @@ class Telemetry:
         if exchange.end == 0.0:
             exchange.close()
             exchange.error_type = exchange.error_type or "cancelled"
-        self.metrics.ended(exchange)
+        self.metrics.request_ended(exchange)
         if self.traces is not None:
             self.traces.ended(exchange)
         if self.log is not None:
@@ -101,24 +101,25 @@ class Telemetry:
 
     def configure(self, peers: Mapping[str, Peer], models: Iterable[str]) -> None:
         """Another configuration is in force, with these providers and model names."""
-        self.known.configure(models)
+        self.label_allowlist.configure(models)
         self._peers.clear()
         self._peers.update(peers)
 
     def reloaded(self, outcome: str) -> None:
         """A configuration was read again: `ok` if it was taken over, else `rejected`."""
-        self.metrics.single[names.RELOADS.name].add((outcome,))
+        self.metrics.count_reload(outcome)
 
     def refresh(self) -> None:
         """Read every watched state into its metric. A gauge that nothing shows any more goes to 0."""
         now = {(metric.name, labels): value for source in self._sources for metric, labels, value in source()}
         for name, labels in {**self._shown, **now}:
-            value, single = now.get((name, labels), 0.0), self.metrics.single[name]
-            if names.BY_NAME[name].kind == "gauge":
-                single.set(labels, value)
+            value, metric = now.get((name, labels), 0.0), METRICS[name]
+            if metric.kind == "gauge":
+                self.metric_store.set(metric, labels, value)
             else:
-                # What is counted elsewhere begins at 0 in a new process, the cells do not.
-                single.add(labels, max(0.0, value - self._shown.get((name, labels), 0.0)))
+                # What is counted elsewhere begins at 0 in a new process, the stored numbers do not.
+                grown = max(0.0, value - self._shown.get((name, labels), 0.0))
+                self.metric_store.add(metric, labels, grown)
         self._shown = now
 
     def _trace(self, traces: Traces, exchange: Exchange, parent: context.Parent | None) -> None:

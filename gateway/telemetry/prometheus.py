@@ -2,63 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from gateway.telemetry import names
-from gateway.telemetry.cells import Key, Labels, MetricStore
+from gateway.telemetry.metric import Metric
+from gateway.telemetry.metric_store import Labels, MetricStore
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric as Family
 
 
-def exposition(cells: MetricStore, accept: str) -> tuple[bytes, str]:
+def exposition(store: MetricStore, accept: str) -> tuple[bytes, str]:
     """The body of /metrics and its content type, in the format that the `Accept` header asks for."""
     from prometheus_client import CollectorRegistry
     from prometheus_client.exposition import choose_encoder
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Series(cells.read()))
+    registry.register(_Collector(store))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
 
-class _Series:
-    """Gives prometheus_client what the cells hold."""
+class _Collector:
+    """Gives prometheus_client what the store holds now."""
 
-    def __init__(self, series: Mapping[Key, list[float]]) -> None:
-        self._grouped: dict[str, list[tuple[Labels, list[float]]]] = {}
-        for (name, labels), values in series.items():
-            self._grouped.setdefault(name, []).append((labels, values))
+    def __init__(self, store: MetricStore) -> None:
+        self._metrics = store.metrics
+        self._series: dict[str, list[tuple[Labels, list[float]]]] = {}
+        for (name, labels), values in store.read().items():
+            self._series.setdefault(name, []).append((labels, values))
 
     def collect(self) -> Iterable[Family]:
         """Every metric, those without a series too."""
-        for metric in names.METRICS:
-            yield _family(metric, self._grouped.get(metric.name, []))
+        for name, metric in self._metrics.items():
+            yield _family(metric, self._series.get(name, []))
 
 
-def _family(metric: names.Metric, series: list[tuple[Labels, list[float]]]) -> Family:
+def _family(metric: Metric, series: list[tuple[Labels, list[float]]]) -> Family:
     from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
     name, text, labels = metric.prometheus, metric.help, metric.labels
     if metric.kind == "histogram":
-        family = HistogramMetricFamily(name, text, labels=labels)
-        for values, cells in series:
-            family.add_metric(values, buckets=_cumulative(metric, cells), sum_value=cells[-1])
-        return family
-    single = (CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily)(name, text, labels=labels)
-    for values, cells in series:
-        single.add_metric(values, cells[0])
-    return single
+        distribution = HistogramMetricFamily(name, text, labels=labels)
+        for label_values, values in series:
+            distribution.add_metric(label_values, buckets=_cumulative(metric, values), sum_value=values[-1])
+        return distribution
+    family = (CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily)(name, text, labels=labels)
+    for label_values, values in series:
+        family.add_metric(label_values, values[0])
+    return family
 
 
-def _cumulative(metric: names.Metric, cells: list[float]) -> list[tuple[str, float]]:
+def _cumulative(metric: Metric, values: list[float]) -> list[tuple[str, float]]:
+    """The buckets as Prometheus has them: each counts everything up to its upper bound."""
     total, buckets = 0.0, []
-    for bound, count in zip([*map(_bound, metric.buckets), "+Inf"], cells[:-1], strict=True):
+    for bound, count in zip([*map(repr, metric.buckets), "+Inf"], values[:-1], strict=True):
         total += count
         buckets.append((bound, total))
     return buckets
-
-
-def _bound(value: float) -> str:
-    return repr(value)

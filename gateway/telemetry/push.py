@@ -1,7 +1,7 @@
 """Sends this process's metrics by OTLP. Every worker sends its own, told apart by `service.instance.id`.
 
-OpenTelemetry's own instruments cost about 34 CPU-µs per request for three histograms and a counter, so the cells are
-read as they are, once per interval, and given to the SDK's exporter in the SDK's data types.
+OpenTelemetry's own instruments cost about 34 CPU-µs per request for three histograms and a counter, so the
+numbers are read from the metric store once per interval, and given to the SDK's exporter in the SDK's data types.
 """
 
 from __future__ import annotations
@@ -26,17 +26,19 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from gateway.telemetry import names
-from gateway.telemetry.cells import Labels, MetricStore
+from gateway.telemetry import metric as declared
+from gateway.telemetry.metric_store import Labels, MetricStore
+from gateway.telemetry.names import SCOPE
 
 CLOSE_SECONDS = 2.0
+"""How long a closing gateway waits for its last export, and again for the exporter to give it up."""
 
 
 class Push:
     """A thread that exports every `interval` seconds, and once more at the end."""
 
-    def __init__(self, exporter: MetricExporter, resource: Resource, cells: MetricStore, interval: float) -> None:
-        self._exporter, self._resource, self._cells, self._interval = exporter, resource, cells, interval
+    def __init__(self, exporter: MetricExporter, resource: Resource, store: MetricStore, interval: float) -> None:
+        self._exporter, self._resource, self._store, self._interval = exporter, resource, store, interval
         self._start = time.time_ns()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metrics-push", daemon=True)
@@ -55,21 +57,21 @@ class Push:
         self._export()
 
     def _export(self) -> None:
-        self._exporter.export(snapshot(self._cells, self._resource, self._start))
+        self._exporter.export(snapshot(self._store, self._resource, self._start))
 
 
-def snapshot(cells: MetricStore, resource: Resource, start: int) -> MetricsData:
+def snapshot(store: MetricStore, resource: Resource, start: int) -> MetricsData:
     """All series of this process, cumulative since `start` (nanoseconds since 1970)."""
     grouped: dict[str, list[tuple[Labels, list[float]]]] = {}
-    for (name, labels), values in cells.own().items():
+    for (name, labels), values in store.read_own().items():
         grouped.setdefault(name, []).append((labels, values))
     now = time.time_ns()
-    metrics = [_metric(names.BY_NAME[name], series, start, now) for name, series in grouped.items()]
-    scope = ScopeMetrics(InstrumentationScope(names.SCOPE), metrics, "")
+    metrics = [_metric(store.metrics[name], series, start, now) for name, series in grouped.items()]
+    scope = ScopeMetrics(InstrumentationScope(SCOPE), metrics, "")
     return MetricsData([ResourceMetrics(resource, [scope], "")])
 
 
-def _metric(metric: names.Metric, series: list[tuple[Labels, list[float]]], start: int, now: int) -> Metric:
+def _metric(metric: declared.Metric, series: list[tuple[Labels, list[float]]], start: int, now: int) -> Metric:
     points: Any
     if metric.kind == "histogram":
         points = [_distribution(metric, labels, values, start, now) for labels, values in series]
@@ -82,7 +84,7 @@ def _metric(metric: names.Metric, series: list[tuple[Labels, list[float]]], star
 
 
 def _distribution(
-    metric: names.Metric, labels: Labels, values: list[float], start: int, now: int
+    metric: declared.Metric, labels: Labels, values: list[float], start: int, now: int
 ) -> HistogramDataPoint:
     counts = [int(value) for value in values[:-1]]
     nothing: Any = None  # The exporter leaves out a least and greatest value that is not known.
@@ -91,5 +93,5 @@ def _distribution(
     )
 
 
-def _labelled(metric: names.Metric, labels: Labels) -> dict[str, str]:
+def _labelled(metric: declared.Metric, labels: Labels) -> dict[str, str]:
     return {name: value for name, value in zip(metric.labels, labels, strict=True) if value}

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from gateway.telemetry import names
 from gateway.telemetry.attributes import Content, Peer, SpanAttributes
-from gateway.telemetry.cells import MetricStore
+from gateway.telemetry.metric_store import MetricStore
 from gateway.telemetry.settings import Resolved
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def open_traces(choices: Resolved, peers: Mapping[str, Peer]) -> Traces | None:
     return Traces(BatchSpanProcessor(exporter), resource(choices), wording(choices, peers), ratio)
 
 
-def open_push(choices: Resolved, cells: MetricStore) -> Push | None:
+def open_push(choices: Resolved, store: MetricStore) -> Push | None:
     """What sends metrics; None if they are only fetched. Starts a thread."""
     if choices.metrics == "none":
         return None
@@ -45,7 +45,7 @@ def open_push(choices: Resolved, cells: MetricStore) -> Push | None:
     from gateway.telemetry.push import Push
 
     exporter = ConsoleMetricExporter() if choices.metrics == "console" else _exporter(choices, "metrics")
-    return Push(exporter, resource(choices), cells, choices.interval)
+    return Push(exporter, resource(choices), store, choices.interval)
 
 
 def wording(choices: Resolved, peers: Mapping[str, Peer]) -> SpanAttributes:

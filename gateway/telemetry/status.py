@@ -1,4 +1,4 @@
-"""The state of the gateway in one answer, over all workers: read from the same cells as the metrics."""
+"""The state of the gateway in one answer, over all workers: read from the same numbers as the metrics."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from gateway.telemetry import names
-from gateway.telemetry.cells import Key, Labels, MetricStore
-from gateway.telemetry.names import Metric
+from gateway.telemetry import metrics
+from gateway.telemetry.metric import Metric
+from gateway.telemetry.metric_store import Key, Labels, MetricStore
 
 Series = Mapping[Key, list[float]]
 
@@ -53,8 +53,14 @@ class QueueStatus(Struct):
     queued_tokens: int
 
 
-class Figures(Struct):
-    """What the cells tell."""
+class Snapshot(Struct):
+    """The metrics of all workers at one moment, as the status shows them.
+
+    Attributes:
+        in_flight: requests that are being answered.
+        requests: finished requests by outcome, since the start.
+        overhead_ms: the gateway's own time per request.
+    """
 
     in_flight: int
     requests: dict[str, int]
@@ -67,19 +73,19 @@ class Figures(Struct):
 _WORST_FIRST = ("open", "half_open", "closed", "rejected", "cooling", "ok")
 
 
-def figures(cells: MetricStore) -> Figures:
-    """The figures of this moment."""
-    series = cells.read()
-    keys = sorted(_states(names.KEY_STATE, series).items())
-    queues = sorted(_of(names.QUEUE_TOKENS, series))
+def take_snapshot(store: MetricStore) -> Snapshot:
+    """Read every worker's metrics now."""
+    series = store.read()
+    keys = sorted(_states(metrics.KEY_STATE, series).items())
+    queues = sorted(_of(metrics.QUEUE_TOKENS, series))
     requests = {"ok": 0, "error": 0, "cancelled": 0}
-    for labels, values in _of(names.REQUESTS, series):
+    for labels, values in _of(metrics.REQUESTS, series):
         requests[labels[3]] += int(values[0])
-    overhead = series.get((names.OVERHEAD_METRIC.name, ()))
-    return Figures(
-        in_flight=int(series.get((names.IN_FLIGHT.name, ()), [0.0])[0]),
+    overhead = series.get((metrics.OVERHEAD.name, ()))
+    return Snapshot(
+        in_flight=int(series.get((metrics.IN_FLIGHT.name, ()), [0.0])[0]),
         requests=requests,
-        overhead_ms=percentiles(names.OVERHEAD_METRIC, overhead) if overhead else Percentiles(),
+        overhead_ms=percentiles(metrics.OVERHEAD, overhead) if overhead else Percentiles(),
         targets=_targets(series),
         keys=[KeyStatus(labels[0], labels[1], state) for labels, state in keys],
         queues=[QueueStatus(labels[0], labels[1], int(values[0])) for labels, values in queues],
@@ -107,15 +113,15 @@ def _percentile(bounds: tuple[float, ...], counts: list[float], share: float) ->
 
 def _targets(series: Series) -> list[TargetStatus]:
     found: dict[Labels, TargetStatus] = {}
-    for (provider, model, outcome, _), values in _of(names.ATTEMPTS_METRIC, series):
+    for (provider, model, outcome, _), values in _of(metrics.ATTEMPTS, series):
         if outcome in ("ok", "error"):
             target = found.setdefault((provider, model), TargetStatus(provider, model))
             target.attempts += int(values[0])
             target.errors += int(values[0]) if outcome == "error" else 0
-    for labels, values in _of(names.ATTEMPT_DURATION, series):
+    for labels, values in _of(metrics.ATTEMPT_DURATION, series):
         if labels in found:
-            found[labels].latency_ms = percentiles(names.ATTEMPT_DURATION, values)
-    for labels, state in _states(names.TARGET_STATE, series).items():
+            found[labels].latency_ms = percentiles(metrics.ATTEMPT_DURATION, values)
+    for labels, state in _states(metrics.TARGET_STATE, series).items():
         found.setdefault(labels, TargetStatus(labels[0], labels[1])).state = state
     return [found[labels] for labels in sorted(found)]
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from gateway.api import auth
 from gateway.runtime.service import Service
-from gateway.telemetry.status import KeyStatus, Percentiles, TargetStatus, figures
+from gateway.telemetry.status import KeyStatus, Percentiles, TargetStatus, take_snapshot
 
 
 class LocalStatus(Struct, omit_defaults=True, kw_only=True):
@@ -55,16 +55,16 @@ def route(service: Service) -> HTTPRouteHandler:
     )
     async def status() -> Status:
         service.telemetry.refresh()
-        found = figures(service.telemetry.cells)
-        queued = {(queue.provider, queue.model): queue.queued_tokens for queue in found.queues}
+        snapshot = take_snapshot(service.telemetry.metric_store)
+        queued = {(queue.provider, queue.model): queue.queued_tokens for queue in snapshot.queues}
         return Status(
             version=version("rerank-gateway"),
             uptime_seconds=int(monotonic() - start),
-            in_flight=found.in_flight,
-            requests=found.requests,
-            overhead_ms=found.overhead_ms,
-            targets=found.targets,
-            keys=found.keys,
+            in_flight=snapshot.in_flight,
+            requests=snapshot.requests,
+            overhead_ms=snapshot.overhead_ms,
+            targets=snapshot.targets,
+            keys=snapshot.keys,
             local=await _local(service, queued),
         )
 

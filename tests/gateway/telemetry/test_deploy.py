@@ -11,8 +11,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.telemetry import names
-from gateway.telemetry.cells import MetricStore
+from gateway.telemetry.metric_store import MetricStore
+from gateway.telemetry.metrics import METRICS
 from gateway.telemetry.prometheus import exposition
 
 ROOT = Path(__file__).parents[3]
@@ -21,7 +21,7 @@ _METRIC = re.compile(r"rerank_gateway_[a-z_]+")
 _SELECTOR = re.compile(r"(rerank_gateway_[a-z_]+)\{([^}]*)\}")
 _LABEL = re.compile(r"([a-z_]+)\s*(?:=~|!~|!=|=)")
 _BY = re.compile(r"by \(([a-z_, ]+)\)")
-SERIES = {series: metric for metric in names.METRICS for series in metric.series}
+SERIES = {series: metric for metric in METRICS.values() for series in metric.series}
 
 
 def queries() -> Iterator[tuple[str, str]]:
@@ -51,17 +51,18 @@ def test_a_query_names_what_exists(name: str) -> None:
 
 
 def test_the_names_are_those_that_are_exposed() -> None:
-    cells = MetricStore()
-    for metric in names.METRICS:
-        cells.place(metric, tuple("x" for _ in metric.labels))
-    text = exposition(cells, "")[0].decode()
+    store = MetricStore(METRICS)
+    for metric in METRICS.values():
+        labels = tuple("x" for _ in metric.labels)
+        store.observe(metric, 1.0, labels) if metric.kind == "histogram" else store.add(metric, labels)
+    text = exposition(store, "")[0].decode()
     exposed = {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
     assert exposed == set(SERIES)
 
 
 def test_every_metric_has_a_panel() -> None:
     shown = {SERIES[name].name for name, query in QUERIES.items() for name in _METRIC.findall(query)}
-    assert shown == set(names.BY_NAME)
+    assert shown == set(METRICS)
 
 
 def test_every_alert_that_was_promised_is_there() -> None:

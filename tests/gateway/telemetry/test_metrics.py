@@ -13,10 +13,23 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.telemetry import names
-from gateway.telemetry.cells import MetricStore
 from gateway.telemetry.exchange import Exchange
-from gateway.telemetry.metrics import LEARNED_NAMES, LabelAllowlist, Metrics
+from gateway.telemetry.metric_store import MetricStore
+from gateway.telemetry.metrics import (
+    ATTEMPT_DURATION,
+    DEGRADED_ANSWERS,
+    FALLBACKS,
+    HEDGES,
+    IN_FLIGHT,
+    MAX_LEARNED_NAMES,
+    METRICS,
+    OVERHEAD,
+    REQUESTS,
+    RETRIES,
+    TRUNCATED_DOCUMENTS,
+    LabelAllowlist,
+    Metrics,
+)
 from gateway.telemetry.status import percentiles
 from providers.types import Attempt, Call, Ranked, Ranking, RerankRequest, Timing, Usage
 from tests.gateway.telemetry.conftest import BODY
@@ -115,10 +128,10 @@ async def test_names_that_nobody_configured_are_no_labels(opened, settings, upst
 def test_names_that_were_served_are_labels_up_to_a_bound() -> None:
     known = LabelAllowlist({"configured"})
     assert known.label("new") == "_other"
-    assert [known.served(f"m{i}") for i in range(LEARNED_NAMES)] == [f"m{i}" for i in range(LEARNED_NAMES)]
-    assert known.served("one more") == "_other"
+    assert [known.learn(f"m{i}") for i in range(MAX_LEARNED_NAMES)] == [f"m{i}" for i in range(MAX_LEARNED_NAMES)]
+    assert known.learn("one more") == "_other"
     assert known.label("m5") == "m5"
-    assert known.served("configured") == "configured"
+    assert known.learn("configured") == "configured"
 
 
 def exchange(*timings: Timing, ranking: bool = True, details: dict[str, Any] | None = None) -> Exchange:
@@ -144,54 +157,54 @@ def timing(provider: str, start: float, end: float, error: str = "") -> Timing:
     [
         pytest.param(
             exchange(timing("a", 1, 2, "upstream_error"), timing("a", 3, 4)),
-            names.RETRIES, ("a",), 1, id="retry",
+            RETRIES, ("a",), 1, id="retry",
         ),
         pytest.param(
             exchange(timing("a", 1, 2, "upstream_error"), timing("a", 3, 4)),
-            names.FALLBACKS, ("alias", "a"), None, id="a retry is no fallback",
+            FALLBACKS, ("alias", "a"), None, id="a retry is no fallback",
         ),
         pytest.param(
             exchange(timing("a", 1, 3, "cancelled"), timing("b", 2, 3)),
-            names.HEDGES, ("b", "won"), 1, id="hedge won",
+            HEDGES, ("b", "won"), 1, id="hedge won",
         ),
         pytest.param(
             exchange(timing("b", 2, 3, "cancelled"), timing("a", 1, 3)),
-            names.HEDGES, ("b", "lost"), 1, id="hedge lost",
+            HEDGES, ("b", "lost"), 1, id="hedge lost",
         ),
         pytest.param(
             exchange(timing("b", 2, 3, "cancelled"), timing("a", 1, 3)),
-            names.ATTEMPT_DURATION, ("b", "_other"), None, id="a cancelled attempt has no duration",
+            ATTEMPT_DURATION, ("b", "_other"), None, id="a cancelled attempt has no duration",
         ),
         pytest.param(
             exchange(timing("p", 1, 2), details={"degraded": True}),
-            names.DEGRADED_ANSWERS, ("alias",), 1, id="degraded",
+            DEGRADED_ANSWERS, ("alias",), 1, id="degraded",
         ),
         pytest.param(
             exchange(timing("local", 1, 2), details={"truncated_documents": 3}),
-            names.TRUNCATED_DOCUMENTS, ("local", "m"), 3, id="truncated",
+            TRUNCATED_DOCUMENTS, ("local", "m"), 3, id="truncated",
         ),
     ],
 )  # fmt: skip
 def test_what_a_finished_request_adds(told, metric, labels, expected) -> None:
-    metrics = Metrics(MetricStore(), LabelAllowlist({"alias"}))
-    metrics.ended(told)
-    found = metrics.cells.read().get((metric.name, labels))
+    store = MetricStore(METRICS)
+    Metrics(store, LabelAllowlist({"alias"})).request_ended(told)
+    found = store.read().get((metric.name, labels))
     assert found == (None if expected is None else [expected])
 
 
 def test_both_text_formats_parse(settings) -> None:
     from gateway.telemetry.prometheus import exposition
 
-    metrics = Metrics(MetricStore(), LabelAllowlist({'model "with\nodd\\ characters'}))
-    metrics.requests.add(("unified", 'model "with\nodd\\ characters', "p", "ok", ""))
-    metrics.own_time.add(0.0004)
-    metrics.own_time.add(2.0)
-    plain, plain_type = exposition(metrics.cells, "")
-    newer, newer_type = exposition(metrics.cells, "application/openmetrics-text; version=1.0.0")
+    store = MetricStore(METRICS)
+    store.add(REQUESTS, ("unified", 'model "with\nodd\\ characters', "p", "ok", ""))
+    store.observe(OVERHEAD, 0.0004)
+    store.observe(OVERHEAD, 2.0)
+    plain, plain_type = exposition(store, "")
+    newer, newer_type = exposition(store, "application/openmetrics-text; version=1.0.0")
     assert plain_type.startswith("text/plain")
     assert newer_type.startswith("application/openmetrics-text")
     families = {family.name: family for family in open_metrics(newer.decode())}
-    assert set(families) == {metric.prometheus for metric in names.METRICS}
+    assert set(families) == {metric.prometheus for metric in METRICS.values()}
     samples = parsed(plain.decode())
     assert value(samples, "rerank_gateway_requests_total", model='model "with\nodd\\ characters') == 1
     assert value(samples, "rerank_gateway_overhead_seconds_bucket", le="0.00025") == 0
@@ -213,23 +226,19 @@ async def test_metrics_can_be_switched_off(opened, settings) -> None:
     ],
 )
 def test_percentiles(values, expected) -> None:
-    metrics = Metrics(MetricStore(), LabelAllowlist())
-    metrics.own_time.add(0.0)
-    for index in range(len(metrics.cells.values)):
-        metrics.cells.values[index] = 0.0
+    store = MetricStore(METRICS)
     for seconds in values:
-        metrics.own_time.add(seconds)
-    (cells,) = [found for key, found in metrics.cells.read().items() if key[0] == names.OVERHEAD_METRIC.name]
-    found = percentiles(names.OVERHEAD_METRIC, cells)
+        store.observe(OVERHEAD, seconds)
+    found = percentiles(OVERHEAD, store.read().get((OVERHEAD.name, ()), [0.0] * (len(OVERHEAD.buckets) + 2)))
     assert (found.p50, found.p95, found.p99) == pytest.approx(expected, abs=0.002)
 
 
 def _count(folder: Path, times: int, told: Any, go_on: Any) -> None:
-    metrics = Metrics(MetricStore(folder), LabelAllowlist())
+    store = MetricStore(METRICS, folder)
     for _ in range(times):
-        metrics.retries.add(("p",))
-        metrics.own_time.add(0.01)
-    metrics.in_flight.add()
+        store.add(RETRIES, ("p",))
+        store.observe(OVERHEAD, 0.01)
+    store.add(IN_FLIGHT)
     told.set()
     go_on.wait(60)
 
@@ -244,16 +253,16 @@ def _started(context: Any, folder: Path, times: int) -> tuple[Any, Any]:
 
 def test_processes_add_up_and_counters_survive_them(tmp_path) -> None:
     context = multiprocessing.get_context("spawn")
-    mine = Metrics(MetricStore(tmp_path), LabelAllowlist())
-    mine.retries.add(("p",))
-    mine.in_flight.add()
+    mine = MetricStore(METRICS, tmp_path)
+    mine.add(RETRIES, ("p",))
+    mine.add(IN_FLIGHT)
     first, _ = _started(context, tmp_path, 1000)
     second, end = _started(context, tmp_path, 500)
 
     def reading() -> tuple[float, float, float]:
-        found = mine.cells.read()
-        own_time = found[names.OVERHEAD_METRIC.name, ()]
-        return found[names.RETRIES.name, ("p",)][0], sum(own_time[:-1]), found[names.IN_FLIGHT.name, ()][0]
+        found = mine.read()
+        overhead = found[OVERHEAD.name, ()]
+        return found[RETRIES.name, ("p",)][0], sum(overhead[:-1]), found[IN_FLIGHT.name, ()][0]
 
     assert reading() == (1501, 1500, 3)
     os.kill(first.pid or 0, signal.SIGKILL)
@@ -265,15 +274,15 @@ def test_processes_add_up_and_counters_survive_them(tmp_path) -> None:
     for process, event in ((second, end), (third, end_third)):
         event.set()
         process.join()
-    mine.cells.close()
+    mine.close()
 
 
 def test_what_does_not_fit_costs_nothing_but_itself() -> None:
-    metrics = Metrics(MetricStore(), LabelAllowlist())
+    store = MetricStore(METRICS)
     for index in range(200_000 // 18):
-        metrics.try_duration.add(0.1, ("p", str(index)))
-    metrics.retries.add(("p",))
-    assert metrics.cells.read()[names.ATTEMPT_DURATION.name, ("p", "0")][-1] == 0.1
+        store.observe(ATTEMPT_DURATION, 0.1, ("p", str(index)))
+    store.add(RETRIES, ("p",))
+    assert store.read()[ATTEMPT_DURATION.name, ("p", "0")][-1] == 0.1
 
 
 @pytest.mark.parametrize("workers", ["2"])

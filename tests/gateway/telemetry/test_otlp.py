@@ -14,7 +14,7 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from gateway.telemetry import names
+from gateway.telemetry import metrics
 from tests.gateway.telemetry.conftest import BODY
 
 
@@ -91,12 +91,12 @@ def check(collector: Collector, name: str) -> None:
     assert resource["deployment.environment.name"] == "test"
     assert resource["service.instance.id"]
     found = collector.metrics()
-    assert found[names.REQUESTS.name].sum.data_points[0].as_double == 1
-    assert found[names.REQUESTS.name].sum.is_monotonic
-    (own_time,) = found[names.OVERHEAD_METRIC.name].histogram.data_points
-    assert own_time.count == sum(own_time.bucket_counts) == 1
-    assert tuple(own_time.explicit_bounds) == names.OVERHEAD_METRIC.buckets
-    assert own_time.sum > 0
+    assert found[metrics.REQUESTS.name].sum.data_points[0].as_double == 1
+    assert found[metrics.REQUESTS.name].sum.is_monotonic
+    (overhead,) = found[metrics.OVERHEAD.name].histogram.data_points
+    assert overhead.count == sum(overhead.bucket_counts) == 1
+    assert tuple(overhead.explicit_bounds) == metrics.OVERHEAD.buckets
+    assert overhead.sum > 0
 
 
 def test_by_the_standard_variables(start_gateway, upstream, collector) -> None:

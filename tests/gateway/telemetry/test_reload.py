@@ -10,7 +10,7 @@ import yaml
 from gateway.config.loader import load
 from gateway.runtime.reload import Reloader
 from gateway.runtime.service import Service
-from gateway.telemetry import names
+from gateway.telemetry import metrics
 
 VENDOR = {"base_url": "http://127.0.0.1:9", "api_key": "k"}
 
@@ -25,14 +25,14 @@ async def test_reloads(tmp_path: Path) -> None:
     service = Service(load(path, {}))
     await service.open()
     reloader = Reloader(service, path, lambda: load(path, {}))
-    assert service.telemetry.known.label("best") == "_other"
+    assert service.telemetry.label_allowlist.label("best") == "_other"
     write(path, {"providers": {"jina": VENDOR}, "models": {"best": {"target": "jina/n"}}})
     assert await reloader.reload()
-    assert [service.telemetry.known.label(name) for name in ("best", "n", "other")] == ["best", "n", "_other"]
+    assert [service.telemetry.label_allowlist.label(name) for name in ("best", "n", "other")] == ["best", "n", "_other"]
     write(path, {"providers": {"unheard-of": {}}})
     assert not await reloader.reload()
-    found = service.telemetry.cells.read()
-    assert found[names.RELOADS.name, ("ok",)] == [1.0]
-    assert found[names.RELOADS.name, ("rejected",)] == [1.0]
+    found = service.telemetry.metric_store.read()
+    assert found[metrics.RELOADS.name, ("ok",)] == [1.0]
+    assert found[metrics.RELOADS.name, ("rejected",)] == [1.0]
     await reloader.aclose()
     await service.aclose()

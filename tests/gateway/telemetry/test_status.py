@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from gateway.access.keys import new_key
-from gateway.telemetry import names
-from gateway.telemetry.cells import MetricStore
-from gateway.telemetry.metrics import LabelAllowlist, Metrics
-from gateway.telemetry.status import figures
+from gateway.telemetry import metrics
+from gateway.telemetry.metric_store import MetricStore
+from gateway.telemetry.status import take_snapshot
 from tests.gateway.telemetry.conftest import BODY
 
 
@@ -40,15 +39,14 @@ async def test_needs_a_key_where_keys_are_configured(opened, settings) -> None:
 
 
 def test_the_worst_state_of_all_workers_counts() -> None:
-    metrics = Metrics(MetricStore(), LabelAllowlist())
-    state = metrics.single[names.TARGET_STATE.name]
-    state.set(("cohere", "m", "closed"), 3.0)
-    state.set(("cohere", "m", "open"), 1.0)
-    state.set(("jina", "n", "closed"), 4.0)
-    state.set(("jina", "n", "open"), 0.0)
-    metrics.single[names.KEY_STATE.name].set(("cohere", "main", "cooling"), 1.0)
-    metrics.single[names.QUEUE_TOKENS.name].set(("local", "m"), 77.0)
-    found = figures(metrics.cells)
+    store = MetricStore(metrics.METRICS)
+    store.set(metrics.TARGET_STATE, ("cohere", "m", "closed"), 3.0)
+    store.set(metrics.TARGET_STATE, ("cohere", "m", "open"), 1.0)
+    store.set(metrics.TARGET_STATE, ("jina", "n", "closed"), 4.0)
+    store.set(metrics.TARGET_STATE, ("jina", "n", "open"), 0.0)
+    store.set(metrics.KEY_STATE, ("cohere", "main", "cooling"), 1.0)
+    store.set(metrics.QUEUE_TOKENS, ("local", "m"), 77.0)
+    found = take_snapshot(store)
     assert [(target.provider, target.state) for target in found.targets] == [("cohere", "open"), ("jina", "closed")]
     assert [(key.key, key.state) for key in found.keys] == [("main", "cooling")]
     assert found.queues[0].queued_tokens == 77
