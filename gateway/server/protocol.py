@@ -106,16 +106,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class SingleWriteResponse:
-    """Sends a whole JSON answer in one write, together with those of other requests.
+    """Sends a JSON response in one write, which is batched with those of other requests.
 
-    The server's own `send` takes an answer in two parts and writes each at once, and every write wakes a caller.
+    ASGI's `send` takes a response as two messages, and uvicorn writes each at once; see gateway.http1.write_queue for
+    what that costs. What follows the write here is what uvicorn does after the last message.
     """
 
-    __slots__ = ("_cycle", "_outbox")
+    __slots__ = ("_cycle", "_write_queue")
 
-    def __init__(self, cycle: RequestResponseCycle, outbox: WriteQueue) -> None:
+    def __init__(self, cycle: RequestResponseCycle, write_queue: WriteQueue) -> None:
         self._cycle = cycle
-        self._write_queue = outbox
+        self._write_queue = write_queue
 
     def can_replace(self, send: Send) -> bool:
         """Whether the effect is that of `send`: no middleware has wrapped it, and the transport accepts data now."""
