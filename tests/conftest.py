@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import json
 import os
 import queue
 import signal
@@ -13,14 +12,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 import yaml
+
+from providers.testing import ScriptedUpstream
 
 ROOT = Path(__file__).parent.parent
 START_LIMIT = 90.0
@@ -68,104 +68,18 @@ def only_loopback() -> Iterator[None]:
     assert not _violations
 
 
-class Upstream:
-    """A vendor on loopback: answers what the test says, and remembers what it was asked.
-
-    Attributes:
-        url: where it listens, without a path.
-        asked: every request so far: method, path, headers (lower case), body (decoded JSON).
-        answer: decides on each request: (status, body, headers). A body that is not bytes goes out as JSON.
-        release: cleared, answers wait until it is set again.
-    """
-
-    def __init__(self) -> None:
-        self.asked: list[Asked] = []
-        self.answer: Callable[[Asked], tuple[int, Any, dict[str, str]]] = ranked
-        self.release = threading.Event()
-        self.release.set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _replier(self))
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        self._thread.start()
-
-    def says(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
-        """From now on, give this answer."""
-        self.answer = lambda asked: (status, body, headers or {})
-
-    def close(self) -> None:
-        self.release.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class Asked(msgspec.Struct):
-    """One request as the upstream saw it."""
-
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: Any
-
-
-def ranked(asked: Asked) -> tuple[int, Any, dict[str, str]]:
-    """Cohere's, Jina's, vLLM's and Voyage's shape at once; who shares more words with the query comes first."""
-    words = set(str(asked.body["query"]).lower().split())
-    documents = [str(document).lower().split() for document in asked.body["documents"]]
-    scores = [len(words & set(document)) / (1 + len(document)) for document in documents]
-    rows = [{"index": index, "relevance_score": score} for index, score in enumerate(scores)]
-    rows.sort(key=lambda row: (-row["relevance_score"], row["index"]))
-    limit = asked.body.get("top_n") or asked.body.get("top_k") or len(rows)
-    return 200, {"id": "upstream-id", "results": rows[:limit], "data": rows[:limit]}, {}
-
-
-def _replier(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
-    class Replier(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers.get("content-length") or 0))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            asked = Asked(self.command, self.path, headers, json.loads(raw) if raw else None)
-            upstream.asked.append(asked)
-            status, body, extra = upstream.answer(asked)
-            upstream.release.wait(30)
-            self._reply(status, body if isinstance(body, bytes) else json.dumps(body).encode(), extra)
-
-        def _reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in {"content-type": "application/json", **headers, "content-length": len(body)}.items():
-                self.send_header(name, str(value))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *arguments: Any) -> None:
-            """Silence."""
-
-    return Replier
-
-
 @pytest.fixture
-def upstream() -> Iterator[Upstream]:
+def upstream() -> Iterator[ScriptedUpstream]:
     """One vendor on loopback."""
-    server = Upstream()
-    yield server
-    server.close()
+    with ScriptedUpstream() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def upstreams() -> Iterator[Callable[[], Upstream]]:
+def upstreams() -> Iterator[Callable[[], ScriptedUpstream]]:
     """A maker of vendors on loopback, for tests that need several."""
-    servers: list[Upstream] = []
-
-    def make() -> Upstream:
-        servers.append(Upstream())
-        return servers[-1]
-
-    yield make
-    for server in servers:
-        server.close()
+    with ExitStack() as servers:
+        yield lambda: servers.enter_context(ScriptedUpstream())
 
 
 Open = Callable[[dict[str, Any]], Awaitable[httpx.AsyncClient]]

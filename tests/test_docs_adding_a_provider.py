@@ -32,11 +32,27 @@ def tree(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     for name, text in FILES.items():
-        if name != "pyproject.toml":  # That one is of another package.
-            assert not (ROOT / name).exists(), f"{name} of the tutorial exists already"
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(text, encoding="utf-8")
+        assert not (ROOT / name).exists(), f"{name} of the tutorial exists already"
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
     return tmp_path
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """The package of the page as pip leaves it: its files, and a dist-info directory that holds its entry points."""
+    folder = tmp_path / "marmot-rerank"
+    info = folder / "marmot_rerank-1.0.dist-info"
+    info.mkdir(parents=True)
+    for name, text in FILES.items():
+        if name.startswith("marmot-rerank/"):
+            (tmp_path / name).write_text(text, encoding="utf-8")
+    (folder / "marmot_rerank.py").write_text(FILES["providers/adapters/marmot.py"], encoding="utf-8")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: marmot-rerank\nVersion: 1.0\n", encoding="utf-8")
+    groups = tomllib.loads(FILES["marmot-rerank/pyproject.toml"])["project"]["entry-points"]
+    lines = [line for group, points in groups.items() for line in (f"[{group}]", *map(" = ".join, points.items()))]
+    (info / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+    return folder
 
 
 def test_every_block_of_the_page_is_a_file_or_a_command() -> None:
@@ -48,16 +64,17 @@ def test_every_block_of_the_page_is_a_file_or_a_command() -> None:
         f'python title="{TABLE}"',
         "sh",
         'yaml title="gateway.yaml"',
-        'toml title="pyproject.toml"',
+        'toml title="marmot-rerank/pyproject.toml"',
+        'python title="marmot-rerank/test_marmot_rerank.py"',
     ]
 
 
-def python(tree: Path, *arguments: str) -> str:
-    """What a command prints that runs in the copy, with the packages of the copy. It must succeed."""
+def python(tree: Path, *arguments: str, path: tuple[Path, ...] = ()) -> str:
+    """What a command prints that runs in the folder, with the packages there and on the path. It must succeed."""
     run = subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=tree,
-        env={**os.environ, "PYTHONPATH": str(tree), "MARMOT_API_KEY": "a-key"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (tree, *path))), "MARMOT_API_KEY": "a-key"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -70,7 +87,7 @@ def python(tree: Path, *arguments: str) -> str:
 def test_the_adapter_passes_its_table_and_the_conformance_test(tree: Path) -> None:
     report = python(tree, "pytest", TABLE, CONFORMANCE, "-k", "marmot", "-vv", "-p", "no:cacheprovider")
     assert f"{TABLE}::test_says_why PASSED" in report
-    assert f"{CONFORMANCE}::test_never_sends_a_null[full-marmot] PASSED" in report
+    assert f"{CONFORMANCE}::test_adapter[marmot-never sends a null] PASSED" in report
 
 
 def test_the_configuration_is_valid_and_resolves_to_the_adapter(tree: Path) -> None:
@@ -84,7 +101,11 @@ def test_the_command_of_the_page_names_those_two_files() -> None:
     assert f"python -m pytest {TABLE} {CONFORMANCE}\n" in PAGE
 
 
-def test_the_package_offers_the_adapter_where_the_registry_looks() -> None:
-    assert tomllib.loads(FILES["pyproject.toml"])["project"]["entry-points"] == {
-        registry.GROUP: {"marmot": "marmot_rerank:PROVIDER"}
-    }
+def test_the_package_of_ones_own_passes_its_tests(package: Path) -> None:
+    report = python(package, "pytest", "-vv", "-p", "no:cacheprovider", path=(ROOT,))
+    assert "test_conformance[marmot-is found by its name]" in report
+    assert "test_ranks PASSED" in report
+
+
+def test_the_page_names_the_group_where_the_registry_looks() -> None:
+    assert f'[project.entry-points."{registry.GROUP}"]' in FILES["marmot-rerank/pyproject.toml"]

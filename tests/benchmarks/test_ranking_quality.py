@@ -53,7 +53,7 @@ def test_the_whole_way_through_a_gateway(start_gateway, upstream, tmp_path: Path
     (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td2\t4\n", encoding="utf-8")
     gateway = start_gateway({"providers": {"cohere": {"base_url": upstream.url}}})
     gateway.wait_until_ready()
-    upstream.says(200, {"results": [{"index": 1, "relevance_score": 2}, {"index": 0, "relevance_score": 1}]})
+    upstream.reply_with(200, {"results": [{"index": 1, "relevance_score": 2}, {"index": 0, "relevance_score": 1}]})
     pairs = list(evaluate(read(tmp_path), gateway.url, "cohere/m", 1, 50))
     assert pairs == [(pytest.approx(1 / math.log2(3)), 1.0)]
-    assert upstream.asked[0].body["documents"] == ["air air air", "air over a wing"]
+    assert upstream.requests[0].body["documents"] == ["air air air", "air over a wing"]

@@ -41,14 +41,14 @@ def vendor_of_all(upstreams):
         return 200, {"id": "v", "results": rows[: asked.body.get("top_n")], "meta": tokens}, {}
 
     upstream = upstreams()
-    upstream.answer = answer
+    upstream.behaviour = answer
     return upstream
 
 
 @pytest.fixture
 def vendor(vendor_of_all):
     """The same, having heard nothing yet."""
-    vendor_of_all.asked.clear()
+    vendor_of_all.requests.clear()
     return vendor_of_all
 
 
@@ -109,8 +109,8 @@ class TestMission:
         assert [row["index"] for row in reply["results"]] == [0, 2]
         assert all(set(row) == {"index", "relevance_score"} for row in reply["results"])
         assert (reply["model"], reply["extra_fields"]["provider"]) == ("rerank-v3.5", "cohere")
-        assert vendor.asked[0].path == "/cohere/v2/rerank"
-        assert vendor.asked[0].body["documents"] == [
+        assert vendor.requests[0].path == "/cohere/v2/rerank"
+        assert vendor.requests[0].body["documents"] == [
             "Bifrost is an AI gateway that unifies many LLM providers.",
             "Paris is the capital of France.",
             "Bifrost exposes an OpenAI-compatible API.",
@@ -124,7 +124,7 @@ class TestMission:
         assert isinstance(reply["extra_fields"]["latency"], int)
         reply["extra_fields"]["latency"] = documented["extra_fields"]["latency"]
         assert json.dumps(reply) == json.dumps(documented), "the same, to the order of the keys"
-        assert "return_documents" not in vendor.asked[0].body
+        assert "return_documents" not in vendor.requests[0].body
 
     ERRORS = {
         '"query": "gateway observability",': ('"query": "",', "query is required for rerank"),
@@ -142,7 +142,7 @@ class TestMission:
         changed = ORIGIN.sub(gateway, text.replace(written, instead))
         done = subprocess.run(["bash", "-c", changed], capture_output=True, text=True, timeout=60, check=True)
         assert json.loads(done.stdout)["message"] == message
-        assert vendor.asked == []
+        assert vendor.requests == []
 
 
 class TestInfron:
@@ -151,7 +151,7 @@ class TestInfron:
         assert [row["index"] for row in reply["results"]] == CAPITALS[:3]
         assert [row["relevance_score"] for row in reply["results"]] == SCORES[:3]
         assert reply["model"] == "voyage-rerank-2.5"
-        assert vendor.asked[0].body["model"] == "rerank-2.5"
+        assert vendor.requests[0].body["model"] == "rerank-2.5"
 
     def test_texts_with_curl_give_the_documented_results(self, gateway) -> None:
         documented = re.sub(r" // .*", "", (SEEDS / "infron_response.jsonc").read_text(encoding="utf-8"))
@@ -160,7 +160,7 @@ class TestInfron:
     def test_structured_data_is_ranked_as_yaml(self, gateway, vendor) -> None:
         reply = printed("infron_structured.py", gateway)
         assert [row["index"] for row in reply["results"]] == CAPITALS[:3]
-        assert vendor.asked[0].body["documents"][0] == (
+        assert vendor.requests[0].body["documents"][0] == (
             "Title: Facts about Carson City\n"
             "Content: Carson City is the capital city of the American state of Nevada. At the 2010 United States "
             "Census, Carson City had a population of 55,274.\n"
@@ -171,7 +171,7 @@ class TestInfron:
         reply = printed("infron_structured.sh", gateway)
         assert reply["message"].startswith("invalid request format: JSON is malformed")
         assert reply["error_type"] == "invalid_request"
-        assert vendor.asked == []
+        assert vendor.requests == []
 
 
 class TestVllm:

@@ -261,7 +261,7 @@ class TestRerank:
         ("status", "body"), [(200, b"hello"), (200, b"[]"), (200, b"{}"), (404, b"nope"), (500, b'{"message": {}}')]
     )
     def test_an_address_of_something_else_is_one_sentence(self, said, vendor, lines, status, body) -> None:
-        vendor.says(status, body)
+        vendor.reply_with(status, body)
         ended, _, err = said("rerank", "--url", vendor.url, "--model", "m", "--query", "q", lines)
         assert ended == 1
         assert err == f"error: {vendor.url} does not answer like a rerank-gateway (HTTP {status})\n"

@@ -118,7 +118,7 @@ def test_without_the_engine_upstreams_are_served(tmp_path: Path, upstream) -> No
     arguments = ["rerank", "--config", "gateway.yaml", "--model", "cohere/m", "--query", "b", "lines.txt"]
     done = python(f"from gateway.__main__ import main; sys.exit(main({arguments!r}))", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert len(upstream.asked) == 1
+    assert len(upstream.requests) == 1
 
 
 def test_serving_upstreams_imports_nothing_of_the_engine(tmp_path: Path, upstream) -> None:

@@ -127,7 +127,7 @@ ANSWERED: dict[str, tuple[int, Any, int, str, str]] = {
 async def test_the_vendors_refusal_reaches_the_caller(
     gateway, upstream, status, body, expected, kind, sentence
 ) -> None:
-    upstream.says(status, body)
+    upstream.reply_with(status, body)
     response = await gateway.post("/v1/rerank", json=ASKED)
     reply = checked(response)
     assert (response.status_code, reply["error_type"]) == (expected, kind)
@@ -157,7 +157,7 @@ def test_the_table_of_answers_holds_every_status_that_upstreams_use() -> None:
     ],
 )
 async def test_the_wait_that_the_vendor_asks_for_is_passed_on(gateway, upstream, status, header, expected) -> None:
-    upstream.says(status, COHERE, header)
+    upstream.reply_with(status, COHERE, header)
     response = await gateway.post("/v1/rerank", json=ASKED)
     checked(response)
     assert response.headers.get("retry-after") == expected
@@ -188,7 +188,7 @@ RUBBISH: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize(("body", "sentence"), RUBBISH.values(), ids=RUBBISH)
 async def test_a_200_that_is_rubbish_is_a_failure_of_the_vendor(gateway, upstream, body, sentence) -> None:
-    upstream.says(200, body)
+    upstream.reply_with(200, body)
     response = await gateway.post("/v1/rerank", json=ASKED)
     reply = checked(response)
     assert (response.status_code, reply["error_type"]) == (502, "upstream_bad_answer")
@@ -205,7 +205,7 @@ UNREACHED: dict[str, tuple[str, int, str, str]] = {
 
 @pytest.mark.parametrize(("model", "status", "kind", "sentence"), UNREACHED.values(), ids=UNREACHED)
 async def test_a_vendor_that_gives_no_answer(gateway, upstream, model, status, kind, sentence) -> None:
-    upstream.release.clear()
+    upstream.hold()
     response = await gateway.post("/v1/rerank", json={**ASKED, "model": model})
     reply = checked(response)
     assert (response.status_code, reply["error_type"]) == (status, kind)
@@ -244,11 +244,11 @@ async def test_what_the_gateway_itself_refuses(gateway, upstream, changes, statu
     response = await gateway.post("/v1/rerank", json={**ASKED, **changes})
     reply = checked(response)
     assert (response.status_code, reply["error_type"], reply["message"]) == (status, kind, sentence)
-    assert upstream.asked == []
+    assert upstream.requests == []
 
 
 async def test_no_text_of_query_or_documents_is_in_an_error(gateway, upstream) -> None:
-    upstream.says(500, b"")
+    upstream.reply_with(500, b"")
     for changes in ({}, {"model": "x/y"}, {"top_n": 0}, {"documents": ["a secret document", 5]}):
         text = (await gateway.post("/v1/rerank", json={**ASKED, **changes})).text
         assert "secret" not in text

@@ -97,7 +97,7 @@ async def test_the_example_of_the_document_is_a_valid_request(document) -> None:
 async def test_answers_with_everything_in_them_are_as_the_schema_says(gateway, document, upstream) -> None:
     rows = [{"index": 0, "relevance_score": 1}]
     answers = [(500, {}, {}), (200, {"results": rows, "meta": {"tokens": {"input_tokens": 1}}}, {})]
-    upstream.answer = lambda asked: answers[len(upstream.asked) - 1]
+    upstream.behaviour = lambda asked: answers[len(upstream.requests) - 1]
     body = {**LEAST, "return_documents": True, "fallbacks": ["cohere/n"]}
     reply = (await gateway.post("/v1/rerank", json=body)).json()
     assert len(reply["extra_fields"]["attempts"]) == 2
@@ -113,7 +113,9 @@ ASKED = {
 
 @pytest.mark.parametrize("path", sorted(MOUNTED))
 async def test_the_strict_mounts_speak_as_their_schemas_say(gateway, document, upstream, path) -> None:
-    upstream.says(200, {"results": [{"index": 1, "relevance_score": 0.5}, {"index": 0, "relevance_score": 0.25}]}, {})
+    upstream.reply_with(
+        200, {"results": [{"index": 1, "relevance_score": 0.5}, {"index": 0, "relevance_score": 0.25}]}, {}
+    )
     operation = document["paths"][path]["post"]
     wanted = operation["requestBody"]["content"]["application/json"]["schema"]
     for body, status in ((ASKED[path], "200"), ({**ASKED[path], "model": "nope/m"}, "default"), ({}, "default")):

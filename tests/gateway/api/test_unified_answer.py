@@ -35,7 +35,7 @@ VENDOR = {
 
 @pytest.fixture
 async def gateway(opened, upstream) -> httpx.AsyncClient:
-    upstream.says(200, VENDOR)
+    upstream.reply_with(200, VENDOR)
     vendor = {"adapter": "cohere", "base_url": upstream.url, "api_key": "k", "retry": {"retries": 0}}
     client: httpx.AsyncClient = await opened(
         {
@@ -96,7 +96,9 @@ ECHOES: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize(("document", "echo"), ECHOES.values(), ids=ECHOES)
 async def test_a_document_comes_back_as_the_caller_gave_it(gateway, upstream, document, echo) -> None:
-    upstream.says(200, {"results": [{"index": 0, "relevance_score": 1, "document": {"text": "the vendor's own"}}]})
+    upstream.reply_with(
+        200, {"results": [{"index": 0, "relevance_score": 1, "document": {"text": "the vendor's own"}}]}
+    )
     reply = await ask(gateway, documents=[document])
     assert reply["results"] == [{"index": 0, "relevance_score": 1.0, "document": echo}]
     assert list(reply["results"][0]["document"]) == list(echo)
@@ -121,7 +123,7 @@ USAGES: dict[str, tuple[dict[str, Any], Any]] = {
 
 @pytest.mark.parametrize(("meta", "usage"), USAGES.values(), ids=USAGES)
 async def test_usage_is_what_was_counted(gateway, upstream, meta, usage) -> None:
-    upstream.says(200, {**VENDOR, "meta": None, **meta})
+    upstream.reply_with(200, {**VENDOR, "meta": None, **meta})
     assert (await ask(gateway)).get("usage") == usage
 
 
@@ -131,12 +133,12 @@ async def test_top_n_is_cut_here_even_if_the_vendor_does_not(gateway, top_n, cou
 
 
 async def test_equal_scores_keep_the_order_of_the_documents(gateway, upstream) -> None:
-    upstream.says(200, {"results": [{"index": index, "relevance_score": 0.5} for index in (2, 0, 1)]})
+    upstream.reply_with(200, {"results": [{"index": index, "relevance_score": 0.5} for index in (2, 0, 1)]})
     assert [row["index"] for row in (await ask(gateway, top_n=None))["results"]] == [0, 1, 2]
 
 
 async def test_a_vendor_that_gives_fewer_results_than_asked_for_is_believed(gateway, upstream) -> None:
-    upstream.says(200, {"results": [{"index": 1, "relevance_score": 0.5}]})
+    upstream.reply_with(200, {"results": [{"index": 1, "relevance_score": 0.5}]})
     assert [row["index"] for row in (await ask(gateway))["results"]] == [1]
 
 
@@ -145,18 +147,18 @@ async def test_an_alias_answers_under_its_own_name(gateway, upstream) -> None:
     assert reply["model"] == "Org/our-best"
     assert reply["extra_fields"]["provider"] == "cohere"
     assert reply["extra_fields"]["original_model_requested"] == "Org/our-best"
-    assert upstream.asked[0].body["model"] == "rerank-v3.5"
+    assert upstream.requests[0].body["model"] == "rerank-v3.5"
 
 
 async def test_a_model_may_hold_slashes(gateway, upstream) -> None:
     reply = await ask(gateway, model="second/BAAI/bge/v2")
     assert (reply["model"], reply["extra_fields"]["provider"]) == ("BAAI/bge/v2", "second")
-    assert upstream.asked[0].body["model"] == "BAAI/bge/v2"
+    assert upstream.requests[0].body["model"] == "BAAI/bge/v2"
 
 
 async def test_attempts_show_when_more_than_one_was_needed(gateway, upstream) -> None:
     answers = [(503, {"message": "busy"}, {}), (200, VENDOR, {})]
-    upstream.answer = lambda asked: answers[len(upstream.asked) - 1]
+    upstream.behaviour = lambda asked: answers[len(upstream.requests) - 1]
     reply = await ask(gateway, fallbacks=["second/m"])
     attempts = [
         {name: value for name, value in row.items() if name != "latency"} for row in reply["extra_fields"]["attempts"]
@@ -180,7 +182,7 @@ class TestRequestId:
     async def test_a_sane_one_is_kept_and_sent_upstream(self, gateway, upstream, given) -> None:
         response = await gateway.post("/v1/rerank", json=ASKED, headers={"x-request-id": given})
         assert (response.headers["x-request-id"], response.json()["id"]) == (given, given)
-        assert upstream.asked[0].headers["x-request-id"] == given
+        assert upstream.requests[0].headers["x-request-id"] == given
 
     @pytest.mark.parametrize("given", ["", "a" * 129, "a b", "a\tb", "é", "a;b", None])
     async def test_any_other_is_replaced(self, gateway, upstream, given) -> None:
@@ -188,7 +190,7 @@ class TestRequestId:
         response = await gateway.post("/v1/rerank", json=ASKED, headers=headers)
         made = response.headers["x-request-id"]
         assert re.fullmatch(r"[0-9a-f]{32}", made)
-        assert (response.json()["id"], upstream.asked[0].headers["x-request-id"]) == (made, made)
+        assert (response.json()["id"], upstream.requests[0].headers["x-request-id"]) == (made, made)
 
     async def test_two_requests_have_two(self, gateway) -> None:
         one, two = [await gateway.post("/v1/rerank", json=ASKED) for _ in range(2)]
@@ -197,10 +199,10 @@ class TestRequestId:
 
 async def test_the_vendor_gets_the_gateways_key_and_never_the_callers(gateway, upstream) -> None:
     await gateway.post("/v1/rerank", json=ASKED, headers={"authorization": "Bearer callers", "cookie": "a=b"})
-    assert upstream.asked[0].headers["authorization"] == "Bearer k"
-    assert "cookie" not in upstream.asked[0].headers
-    assert upstream.asked[0].path == "/v2/rerank"
-    assert upstream.asked[0].body == {
+    assert upstream.requests[0].headers["authorization"] == "Bearer k"
+    assert "cookie" not in upstream.requests[0].headers
+    assert upstream.requests[0].path == "/v2/rerank"
+    assert upstream.requests[0].body == {
         "model": "rerank-v3.5",
         "query": "gateway observability",
         "documents": [document["text"] for document in DOCUMENTS],

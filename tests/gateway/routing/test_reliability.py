@@ -167,4 +167,4 @@ async def test_what_is_left_of_the_time_is_sent_upstream(opened: Open, upstream:
     settings = {"adapter": "jina", "base_url": upstream.url, "proxy": "none"}
     client = await opened({"providers": {"good": settings}, "models": {"best": {"target": "good/m"}}})
     await post(client, x_request_timeout_ms="5000")
-    assert 4000 < int(upstream.asked[-1].headers["x-request-timeout-ms"]) <= 5000
+    assert 4000 < int(upstream.requests[-1].headers["x-request-timeout-ms"]) <= 5000

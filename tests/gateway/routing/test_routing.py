@@ -57,7 +57,7 @@ async def test_a_name_resolves_to_a_provider_and_its_model(opened, upstream, nam
     gateway = await opened(tree)
     reply = (await gateway.post("/v1/rerank", json={**ASKED, "model": name})).json()
     assert (reply["extra_fields"]["provider"], reply["model"]) == (provider, shown)
-    assert upstream.asked[-1].body["model"] == model
+    assert upstream.requests[-1].body["model"] == model
 
 
 UNRESOLVED: dict[str, tuple[str, str]] = {
@@ -147,7 +147,7 @@ class TestThroughTheGateway:
         """Three vendors; the name `ours` is served by a, then by b."""
         self.vendors = {name: upstreams() for name in "abc"}
         for vendor in self.vendors.values():
-            vendor.says(200, {"results": [{"index": 0, "relevance_score": 1}]})
+            vendor.reply_with(200, {"results": [{"index": 0, "relevance_score": 1}]})
         client: httpx.AsyncClient = await opened(
             {
                 "providers": {
@@ -160,11 +160,11 @@ class TestThroughTheGateway:
         return client
 
     def asked(self) -> list[str]:
-        return [name for name, vendor in self.vendors.items() for _ in vendor.asked]
+        return [name for name, vendor in self.vendors.items() for _ in vendor.requests]
 
     def fail(self, *names: str, status: int = 500) -> None:
         for name in names:
-            self.vendors[name].says(status, {"message": f"{name} failed"})
+            self.vendors[name].reply_with(status, {"message": f"{name} failed"})
 
     async def test_the_models_own_fallbacks_serve_without_asking(self, gateway) -> None:
         self.fail("a")
@@ -201,7 +201,7 @@ class TestThroughTheGateway:
         assert reply.json()["extra_fields"]["provider"] == "b"
 
     async def test_rubbish_moves_on(self, gateway) -> None:
-        self.vendors["a"].says(200, {"results": [{"index": 7, "relevance_score": 1}]})
+        self.vendors["a"].reply_with(200, {"results": [{"index": 7, "relevance_score": 1}]})
         reply = await gateway.post("/v1/rerank", json={**ASKED, "model": "a/m", "fallbacks": ["b/m"]})
         assert reply.json()["extra_fields"]["provider"] == "b"
 

@@ -86,7 +86,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 async def test_nothing_of_an_attempt_comes_out(seen, upstream, case) -> None:
-    upstream.says(*CASES[case])
+    upstream.reply_with(*CASES[case])
     found = await seen()
     await found.post(BODY)
     await found.post({**BODY, "fallbacks": ["jina/n"]})
@@ -118,10 +118,10 @@ async def test_nothing_of_a_refused_request_comes_out(seen, body) -> None:
 
 
 async def test_nothing_of_a_timeout_comes_out(seen, upstream) -> None:
-    upstream.release.clear()
+    upstream.hold()
     found = await seen()
     assert (await found.post(BODY)).status_code == 504
-    upstream.release.set()
+    upstream.release()
     for place, text in (await found.places()).items():
         assert "MARKER" not in text, place
 

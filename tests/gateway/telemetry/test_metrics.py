@@ -53,7 +53,7 @@ def value(samples: Samples, name: str, **labels: str) -> float:
 
 
 async def test_success(opened, settings, upstream) -> None:
-    upstream.says(
+    upstream.reply_with(
         200,
         {
             "results": [{"index": 0, "relevance_score": 0.9}],
@@ -85,8 +85,8 @@ async def test_overhead_leaves_out_the_upstream(opened, settings, upstream) -> N
     client = await opened(settings())
     await client.post("/v1/rerank", json=BODY)  # opens the connection
     before = await read(client)
-    upstream.release.clear()
-    threading.Timer(0.3, upstream.release.set).start()
+    upstream.hold()
+    threading.Timer(0.3, upstream.release).start()
     await client.post("/v1/rerank", json=BODY)
     after = await read(client)
 
@@ -98,12 +98,12 @@ async def test_overhead_leaves_out_the_upstream(opened, settings, upstream) -> N
 
 
 async def test_fallback_and_failure(opened, settings, upstream) -> None:
-    upstream.says(503, {})
+    upstream.reply_with(503, {})
     client = await opened(settings(models={"best": {"target": "cohere/a", "fallbacks": ["jina/b"]}}))
     await client.post("/v1/rerank", json={**BODY, "model": "best"})
     failed = iter([(503, {}, {})])
     usual = {"results": [{"index": 0, "relevance_score": 0.9}]}
-    upstream.answer = lambda asked: next(failed, None) or (200, usual, {})
+    upstream.behaviour = lambda asked: next(failed, None) or (200, usual, {})
     await client.post("/v1/rerank", json={**BODY, "model": "best"})
     samples = await read(client)
     assert value(samples, "rerank_gateway_requests_total", model="best", outcome="error") == 1
@@ -114,7 +114,7 @@ async def test_fallback_and_failure(opened, settings, upstream) -> None:
 
 
 async def test_names_that_nobody_configured_are_no_labels(opened, settings, upstream) -> None:
-    upstream.says(404, {"message": "no such model"})
+    upstream.reply_with(404, {"message": "no such model"})
     client = await opened(settings())
     for name in ("cohere/invented", "nobody/invented", "invented"):
         await client.post("/v1/rerank", json={**BODY, "model": name})

@@ -14,7 +14,7 @@ OPENS_AT_ONCE = {"failures": 1}
 
 def failing_first(upstream: Any, *answers: Any) -> None:
     first = iter(answers)
-    upstream.answer = lambda asked: next(first, USUAL)
+    upstream.behaviour = lambda asked: next(first, USUAL)
 
 
 def tuned(settings: Any, **more: Any) -> dict[str, Any]:
@@ -63,14 +63,14 @@ async def test_a_second_key(opened, settings, spans, upstream) -> None:
     tree = settings()
     keys = [{"name": "old", "key": "k-old", "weight": 1000}, {"name": "new", "key": "k-new", "weight": 0.0001}]
     tree["providers"]["cohere"] = {"base_url": upstream.url, "api_keys": keys}
-    upstream.answer = lambda asked: (401, {}, {}) if asked.headers["authorization"].endswith("old") else USUAL
+    upstream.behaviour = lambda asked: (401, {}, {}) if asked.headers["authorization"].endswith("old") else USUAL
     client = await opened(tree)
     assert (await client.post("/v1/rerank", json=BODY)).status_code == 200
     first, second = spans.named("attempt")
     assert (first["rerank_gateway.provider.key"], first["error.type"]) == ("old", "upstream_credentials")
     assert first["http.response.status_code"] == 401
     assert second["rerank_gateway.provider.key"] == "new"
-    told = [asked.headers["traceparent"].split("-")[2] for asked in upstream.asked]
+    told = [asked.headers["traceparent"].split("-")[2] for asked in upstream.requests]
     made = sorted((s for s in spans.all() if s.name.startswith("attempt")), key=lambda s: s.start_time)
     assert told == [format(span.context.span_id, "016x") for span in made]
     samples = await read(client)
@@ -92,9 +92,9 @@ async def test_hedge(opened, settings, spans, upstreams) -> None:
     for _ in range(10):  # a hedge is one call in ten at most
         await client.post("/v1/rerank", json={**BODY, "model": "best"})
     spans.exporter.clear()
-    slow.release.clear()
+    slow.hold()
     answer = await client.post("/v1/rerank", json={**BODY, "model": "best"})
-    slow.release.set()
+    slow.release()
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-gateway-provider"] == "jina"
     assert spans.tree() == [SERVER, [["rerank best", [["attempt cohere"], ["attempt jina"]]]]]
@@ -106,7 +106,7 @@ async def test_hedge(opened, settings, spans, upstreams) -> None:
 
 
 async def test_passthrough(opened, settings, spans, upstream) -> None:
-    upstream.says(500, {})
+    upstream.reply_with(500, {})
     tree = tuned(settings)
     tree["providers"]["passthrough"] = {}
     tree["models"] = {"best": {"target": "cohere/m", "fallbacks": ["passthrough/any"]}}

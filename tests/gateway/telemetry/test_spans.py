@@ -67,8 +67,8 @@ async def test_success(opened, settings, spans, upstream) -> None:
 
 async def test_fallback(opened, settings, spans, upstream) -> None:
     first = iter([(500, {"message": "broken"}, {})])
-    usual = upstream.answer
-    upstream.answer = lambda asked: next(first, None) or usual(asked)
+    usual = upstream.behaviour
+    upstream.behaviour = lambda asked: next(first, None) or usual(asked)
     client = await opened(settings())
     answer = await post(client, {**BODY, "fallbacks": ["jina/n"]})
     assert answer.headers["x-gateway-provider"] == "jina"
@@ -93,7 +93,7 @@ async def test_fallback(opened, settings, spans, upstream) -> None:
     ],
 )
 async def test_all_failed(opened, settings, spans, upstream, status, error, answered) -> None:
-    upstream.says(status, {"message": "no"})
+    upstream.reply_with(status, {"message": "no"})
     client = await opened(settings())
     answer = await post(client)
     assert answer.status_code == answered
@@ -121,19 +121,19 @@ async def test_refused_at_the_door(opened, settings, spans, body, error, tree) -
 
 
 async def test_unusable_answer(opened, settings, spans, upstream) -> None:
-    upstream.says(200, {"results": [{"index": 7, "relevance_score": 0.5}]})
+    upstream.reply_with(200, {"results": [{"index": 7, "relevance_score": 0.5}]})
     client = await opened(settings())
     await post(client)
     assert spans.named("attempt")[0]["error.type"] == "upstream_bad_answer"
 
 
 async def test_timeout(opened, settings, spans, upstream) -> None:
-    upstream.release.clear()
+    upstream.hold()
     tree = settings()
     tree["providers"]["cohere"] = {**tree["providers"]["cohere"], "timeout": 0.05}
     client = await opened(tree)
     answer = await post(client)
-    upstream.release.set()
+    upstream.release()
     assert answer.status_code == 504
     (attempt,) = spans.named("attempt")
     assert attempt["error.type"] == "upstream_timeout"
@@ -141,16 +141,16 @@ async def test_timeout(opened, settings, spans, upstream) -> None:
 
 
 async def test_cancelled(opened, settings, spans, upstream) -> None:
-    upstream.release.clear()
-    asked, loop, usual = asyncio.Event(), asyncio.get_running_loop(), upstream.answer
-    upstream.answer = lambda request: (loop.call_soon_threadsafe(asked.set), usual(request))[1]
+    upstream.hold()
+    asked, loop, usual = asyncio.Event(), asyncio.get_running_loop(), upstream.behaviour
+    upstream.behaviour = lambda request: (loop.call_soon_threadsafe(asked.set), usual(request))[1]
     client = await opened(settings())
     waiting = asyncio.create_task(post(client))
     await asked.wait()
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    upstream.release.set()
+    upstream.release()
     assert spans.tree() == [SERVER, [[RERANK, [["attempt cohere"]]]]]
     assert {span.attributes["error.type"] for span in spans.all()} == {"cancelled"}
     assert "http.response.status_code" not in spans.named("POST")[0]
@@ -159,7 +159,7 @@ async def test_cancelled(opened, settings, spans, upstream) -> None:
 async def test_callers_trace_goes_through(opened, settings, spans, upstream) -> None:
     client = await opened(settings())
     answer = await post(client, traceparent=CALLER, tracestate="a=1,b=2", baggage="user=7;secret=no , x=%20")
-    sent = upstream.asked[0].headers
+    sent = upstream.requests[0].headers
     by_name = {span.name: span for span in spans.all()}
     attempt, server = by_name["attempt cohere"], by_name[SERVER]
     trace = "0af7651916cd43dd8448eb211c80319c"
@@ -172,10 +172,10 @@ async def test_callers_trace_goes_through(opened, settings, spans, upstream) -> 
 
 
 async def test_each_attempt_tells_its_own_span(opened, settings, spans, upstream) -> None:
-    upstream.says(500, {})
+    upstream.reply_with(500, {})
     client = await opened(settings())
     await post(client, {**BODY, "fallbacks": ["jina/n"]})
-    told = [asked.headers["traceparent"].split("-")[2] for asked in upstream.asked]
+    told = [asked.headers["traceparent"].split("-")[2] for asked in upstream.requests]
     made = [span for span in spans.all() if span.name.startswith("attempt")]
     assert told == [format(span.context.span_id, "016x") for span in sorted(made, key=lambda span: span.start_time)]
     assert len(set(told)) == len(told)
@@ -196,7 +196,7 @@ async def test_sampling(opened, settings, spans, upstream, header, ratio, record
     client = await opened(settings(telemetry={"traces": {"sample_ratio": ratio}}))
     await post(client, **({"traceparent": header} if header else {}))
     assert bool(spans.all()) is recorded
-    assert upstream.asked[0].headers["traceparent"].endswith("-01" if recorded else "-00")
+    assert upstream.requests[0].headers["traceparent"].endswith("-01" if recorded else "-00")
 
 
 async def test_sampler_by_the_standard_variable(opened, settings, spans, monkeypatch) -> None:
@@ -209,8 +209,8 @@ async def test_sampler_by_the_standard_variable(opened, settings, spans, monkeyp
 async def test_without_an_exporter_the_context_passes_untouched(opened, settings, upstream) -> None:
     client = await opened(settings())
     answer = await post(client, traceparent=CALLER, tracestate="a=1")
-    assert upstream.asked[0].headers["traceparent"] == CALLER
-    assert upstream.asked[0].headers["tracestate"] == "a=1"
+    assert upstream.requests[0].headers["traceparent"] == CALLER
+    assert upstream.requests[0].headers["tracestate"] == "a=1"
     assert "traceparent" not in answer.headers
 
 

@@ -17,7 +17,7 @@ async def test_after_requests(opened, settings, upstream) -> None:
     client = await opened(settings())
     assert (await client.get("/v1/status")).json()["targets"] == []
     await client.post("/v1/rerank", json=BODY)
-    upstream.says(500, {})
+    upstream.reply_with(500, {})
     await client.post("/v1/rerank", json=BODY)
     status = (await client.get("/v1/status")).json()
     (target,) = status["targets"]
@@ -68,7 +68,7 @@ async def test_headers_of_an_answer(opened, settings) -> None:
 
 
 async def test_headers_of_a_failure(opened, settings, upstream) -> None:
-    upstream.says(400, {"message": "no"})
+    upstream.reply_with(400, {"message": "no"})
     client = await opened(settings())
     answer = await post(client)
     assert answer.headers["x-gateway-attempts"] == "1"

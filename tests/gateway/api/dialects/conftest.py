@@ -48,10 +48,10 @@ def ask(gateway: httpx.AsyncClient) -> Ask:
 
 def with_usage(upstream: Any, **usage: Any) -> None:
     """Let the upstream also count."""
-    plain = upstream.answer
+    plain = upstream.behaviour
 
     def answer(asked: Any) -> tuple[int, Any, dict[str, str]]:
-        status, body, headers = plain(asked)
+        status, body, headers, *_ = plain(asked)
         return status, {**body, **usage}, headers
 
-    upstream.answer = answer
+    upstream.behaviour = answer

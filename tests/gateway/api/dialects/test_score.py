@@ -40,7 +40,7 @@ SHAPES: dict[str, tuple[Any, Any, Any, list[str]]] = {
 async def test_a_vllm_scores_them_itself(
     path, first, second, queries, documents, text_1, text_2, gateway, upstream
 ) -> None:
-    upstream.answer = scored
+    upstream.behaviour = scored
     response = await gateway.post(
         path, json={"model": "parts/m", first: queries, second: documents}, headers={"x-request-id": "our-id"}
     )
@@ -54,23 +54,23 @@ async def test_a_vllm_scores_them_itself(
         "data": [{"index": index, "object": "score", "score": index / 10} for index in range(len(text_2))],
         "usage": {"prompt_tokens": 5, "total_tokens": 5},
     }
-    asked = upstream.asked[0]
+    asked = upstream.requests[0]
     assert (asked.path, asked.body["text_1"], asked.body["text_2"]) == ("/v1/score", text_1, text_2)
 
 
 async def test_its_options_reach_a_vllm(gateway, upstream) -> None:
-    upstream.answer = scored
+    upstream.behaviour = scored
     fields = {"truncate_prompt_tokens": 64, "use_activation": False}
     await gateway.post("/score", json={"model": "parts/m", "text_1": "q", "text_2": "a", **fields, "unknown": 1})
-    assert upstream.asked[0].body.items() >= fields.items()
-    assert "unknown" not in upstream.asked[0].body
+    assert upstream.requests[0].body.items() >= fields.items()
+    assert "unknown" not in upstream.requests[0].body
 
 
 async def test_another_upstream_scores_one_query_by_its_rerank_api_in_the_order_asked(gateway, upstream) -> None:
     with_usage(upstream, usage={"total_tokens": 5})
     body = {"model": "texts/m", "text_1": "two words", "text_2": ["nothing", "two words", "one of two"]}
     answer = (await gateway.post("/v1/score", json=body)).json()
-    assert upstream.asked[0].path == "/v1/rerank"
+    assert upstream.requests[0].path == "/v1/rerank"
     assert [(row["index"], row["score"]) for row in answer["data"]] == [(0, 0.0), (1, 2 / 3), (2, 1 / 4)]
     assert answer["usage"] == {"prompt_tokens": 5, "total_tokens": 5}
 
@@ -81,11 +81,11 @@ async def test_and_says_that_it_cannot_score_pairs(gateway, upstream) -> None:
     assert response.json()["error"]["message"] == (
         'provider "texts" scores one query at a time; send one query with its documents per request'
     )
-    assert not upstream.asked
+    assert not upstream.requests
 
 
 async def test_a_score_that_is_missing_is_an_upstream_s_fault(gateway, upstream) -> None:
-    upstream.says(200, {"results": [{"index": 0, "relevance_score": 0.5}]})
+    upstream.reply_with(200, {"results": [{"index": 0, "relevance_score": 0.5}]})
     response = await gateway.post("/score", json={"model": "texts/m", "text_1": "q", "text_2": ["a", "b"]})
     assert response.status_code == 502
     assert "1 scores for 2 pairs" in response.json()["error"]["message"]
@@ -111,7 +111,7 @@ async def test_what_is_wrong_is_said_as_vllm_says_it(sides, kind, part, gateway,
     error = response.json()["error"]
     assert (response.status_code, error["type"], error["code"]) == (400, kind, 400)
     assert part in error["message"]
-    assert not upstream.asked
+    assert not upstream.requests
 
 
 async def test_an_unknown_model_is_404(gateway) -> None:
@@ -134,10 +134,10 @@ MULTIMODAL: dict[str, tuple[Any, list[Any]]] = {
 
 @pytest.mark.parametrize(("documents", "sent"), MULTIMODAL.values(), ids=MULTIMODAL)
 async def test_content_parts_go_to_a_model_that_reads_them(documents, sent, gateway, upstream) -> None:
-    upstream.answer = scored
+    upstream.behaviour = scored
     body = {"model": "parts/m", "text_1": "slm markdown", "text_2": documents}
     answer = (await gateway.post("/v1/score", json=body)).json()
-    assert upstream.asked[0].body["text_2"] == sent
+    assert upstream.requests[0].body["text_2"] == sent
     assert [row["index"] for row in answer["data"]] == list(range(len(sent)))
 
 
@@ -147,12 +147,12 @@ async def test_and_are_refused_by_one_that_reads_text(side, gateway, upstream) -
     response = await gateway.post("/v1/score", json=body)
     assert response.status_code == 400
     assert "text only" in response.json()["error"]["message"]
-    assert not upstream.asked
+    assert not upstream.requests
 
 
 async def test_a_score_url_stands_beside_the_configured_endpoint(opened, upstream) -> None:
-    upstream.answer = scored
+    upstream.behaviour = scored
     vendor = {"adapter": "vllm", "base_url": f"{upstream.url}/prefix/rerank"}
     client = await opened({"providers": {"v": vendor}})
     await client.post("/score", content=json.dumps({"model": "v/m", "text_1": "q", "text_2": "a"}))
-    assert upstream.asked[0].path == "/prefix/score"
+    assert upstream.requests[0].path == "/prefix/score"

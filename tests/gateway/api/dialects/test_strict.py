@@ -323,7 +323,7 @@ FAILURES = {
 @pytest.mark.parametrize(("status", "body", "headers", "seen"), FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("path", MOUNTS)
 async def test_an_upstream_s_failure_is_told(path, status, body, headers, seen, ask: Ask, upstream) -> None:
-    upstream.says(status, body, headers)
+    upstream.reply_with(status, body, headers)
     response = await ask(path)
     assert response.status_code == seen
     assert response.json()
@@ -341,7 +341,7 @@ class TestCohereV1:
     async def test_the_named_fields_are_ranked_in_their_order(self, ask: Ask, upstream) -> None:
         documents = [{"text": "no", "b": "second", "a": "first"}, {"a": "only"}, "as it is"]
         await ask("/cohere/v1/rerank", documents=documents, rank_fields=["a", "b"])
-        assert upstream.asked[0].body["documents"] == ["first\nsecond", "only", "as it is"]
+        assert upstream.requests[0].body["documents"] == ["first\nsecond", "only", "as it is"]
 
 
 class TestJina:
@@ -350,7 +350,7 @@ class TestJina:
     async def test_an_image_goes_to_a_model_that_reads_them(self, ask: Ask, upstream) -> None:
         documents = [{"image": "https://img.example/a.png"}, {"image": "QUJD"}, "text"]
         response = await ask("/jina/v1/rerank", model="parts/m", documents=documents, return_documents=True)
-        sent = [document["content"][0]["image_url"]["url"] for document in upstream.asked[0].body["documents"][:2]]
+        sent = [document["content"][0]["image_url"]["url"] for document in upstream.requests[0].body["documents"][:2]]
         assert sent == ["https://img.example/a.png", "data:image/png;base64,QUJD"]
         assert documents[0] in [row["document"] for row in response.json()["results"]]
 
@@ -378,12 +378,12 @@ class TestVllm:
     async def test_its_own_fields_reach_a_vllm(self, ask: Ask, upstream) -> None:
         fields = {"use_activation": False, "truncate_prompt_tokens": 64, "instruction": "prefer manuals", "priority": 2}
         await ask("/vllm/rerank", model="parts/m", **fields)
-        assert upstream.asked[0].body.items() >= fields.items()
+        assert upstream.requests[0].body.items() >= fields.items()
 
     async def test_content_parts_go_through(self, ask: Ask, upstream) -> None:
         image = {"content": [{"type": "image_url", "image_url": {"url": "https://img.example/a.png"}}]}
         response = await ask("/vllm/rerank", model="parts/m", query=image, documents=["text", image])
-        assert (upstream.asked[0].body["query"], upstream.asked[0].body["documents"]) == (image, ["text", image])
+        assert (upstream.requests[0].body["query"], upstream.requests[0].body["documents"]) == (image, ["text", image])
         shown = {row["index"]: row["document"] for row in response.json()["results"]}
         assert shown == {0: {"text": "text", "multi_modal": None}, 1: {"text": None, "multi_modal": image["content"]}}
 

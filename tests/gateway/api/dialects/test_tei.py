@@ -25,7 +25,7 @@ MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
 async def test_ranks_by_the_model(path, fields, model, gateway, upstream) -> None:
     response = await gateway.post(path, json={"query": QUERY, "texts": DOCUMENTS, **fields})
     assert (response.status_code, response.json()) == (200, ROWS)
-    assert upstream.asked[0].body["model"] == model
+    assert upstream.requests[0].body["model"] == model
 
 
 async def test_texts_come_back_when_asked_for(gateway) -> None:
@@ -37,8 +37,8 @@ async def test_truncate_and_raw_scores_reach_targets_that_know_them(gateway, ups
     body = {"query": QUERY, "texts": DOCUMENTS, "truncate": True, "raw_scores": True}
     await gateway.post("/tei/texts/m/rerank", json=body)
     await gateway.post("/tei/parts/m/rerank", json=body)
-    assert upstream.asked[0].body["truncation"] is True
-    assert upstream.asked[1].body["use_activation"] is False
+    assert upstream.requests[0].body["truncation"] is True
+    assert upstream.requests[1].body["use_activation"] is False
 
 
 REFUSALS: dict[str, tuple[str, dict[str, Any], int, str, str]] = {
@@ -61,7 +61,7 @@ async def test_refuses_in_its_own_shape(path, fields, status, kind, part, gatewa
 
 
 async def test_a_full_upstream_is_overloaded(gateway, upstream) -> None:
-    upstream.says(429, {}, {})
+    upstream.reply_with(429, {}, {})
     response = await gateway.post("/tei/rerank", json={"query": QUERY, "texts": DOCUMENTS})
     assert (response.status_code, response.json()["error_type"]) == (429, "Overloaded")
 

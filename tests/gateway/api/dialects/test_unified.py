@@ -90,7 +90,7 @@ class TestTexts:
     async def test_goes_to_the_model_it_names_or_the_default(self, ask: Ask, upstream) -> None:
         await ask("/rerank", documents=..., texts=DOCUMENTS, model=...)
         await ask("/rerank", documents=..., texts=DOCUMENTS, model="texts/other")
-        assert [asked.body["model"] for asked in upstream.asked] == ["default", "other"]
+        assert [asked.body["model"] for asked in upstream.requests] == ["default", "other"]
 
     async def test_is_refused_in_the_shape_that_all_clients_read(self, ask: Ask) -> None:
         response = await ask("/rerank", documents=..., texts=[])
