@@ -17,10 +17,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from gateway.telemetry.attributes import Peer
-from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.observer import Telemetry
 from gateway.telemetry.settings import TelemetrySettings
-from providers.types import Attempt, Call, Ranked, Ranking, RerankRequest, Timing, Usage
+from providers.attempts import begin_attempt
+from providers.types import Ranked, Ranking, RerankRequest, Usage
 
 REQUESTS = 4000
 ROUNDS = 5
@@ -50,18 +50,14 @@ def collect(told: Any) -> None:
 
 def one(telemetry: Telemetry, headers: list[tuple[bytes, bytes]]) -> None:
     """What endpoint.py and target.py do around a request of ten documents."""
-    call = Call(id="0123456789abcdef0123456789abcdef")
-    exchange = Exchange("unified", call, time.monotonic(), "/v1/rerank")
-    telemetry.began(exchange, headers)
+    exchange = telemetry.begin("unified", "/v1/rerank", "0123456789abcdef0123456789abcdef", headers)
+    call = exchange.call
     exchange.read = time.monotonic()
     request = exchange.request = RerankRequest(model="cohere/m", query="q", documents=["d"] * 10, call=call)
-    sent = call.attempt_headers() if call.attempt_headers else None
-    timing = Timing(provider="cohere", model="m", start=time.monotonic(), headers=sent)
+    attempt = begin_attempt(call.recorder, "cohere", "m")
     start = time.monotonic()
-    call.upstream_waits.append((start, time.monotonic()))
-    timing.end, timing.status = time.monotonic(), 200
-    call.timings.append(timing)
-    call.attempts.append(Attempt("cohere", "m", 200, None, 1))
+    call.recorder.add_wait(start, time.monotonic())
+    attempt.finish_all(200)
     exchange.ranking = Ranking(results=_RESULTS, usage=_USAGE, id="id", provider="cohere", model=request.model)
     exchange.finish(200, b"x" * 900)
     exchange.headers()

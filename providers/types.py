@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct, field
+
+from providers.attempts import Recorder, RunningAttempt
 
 
 class ContentParts(Struct, frozen=True):
@@ -21,69 +23,21 @@ TextOrParts = str | ContentParts
 """A query or a document: text as it is ranked, or content parts for targets that declare `multimodal`."""
 
 
-class Attempt(Struct, frozen=True, omit_defaults=True):
-    """What one call on one target came to.
-
-    Attributes:
-        provider: the configured name of the provider; absent for a name without one.
-        model: the upstream's name of the model.
-        status: the HTTP status the target answered with; absent if it gave none.
-        error: what went wrong; absent on success.
-        latency: whole milliseconds.
-    """
-
-    provider: str = ""
-    model: str = ""
-    status: int | None = None
-    error: str | None = None
-    latency: int = -1
-
-
-class Timing(Struct, eq=False, kw_only=True):
-    """One attempt as telemetry sees it, filled in while it runs; never shown to a caller.
-
-    Attributes:
-        provider, model: as in Attempt.
-        start, end: seconds of `time.monotonic()`; `end` is 0 while it runs.
-        status: as in Attempt.
-        error_type: the error's `code`, `internal_error`, or `cancelled`; "" on success.
-        key: the configured name of the provider's key that is used.
-        headers: what this attempt sends in place of the call's headers; None where it sends those.
-        details: the ranking's.
-    """
-
-    provider: str
-    model: str
-    start: float
-    end: float = 0.0
-    status: int | None = None
-    error_type: str = ""
-    key: str = ""
-    headers: dict[str, str] | None = None
-    details: dict[str, Any] | None = None
-
-
-class Call(Struct, eq=False):
-    """What all attempts of one logical request share.
+class Call(Struct, frozen=True, eq=False):
+    """What all attempts of one logical request share. Never changes: who gives a part of it less time makes a copy.
 
     Attributes:
         id: the `x-request-id`, taken from the caller or made.
         deadline: when the whole call must be over, in seconds of `time.monotonic()`; None is no limit.
         headers: headers that travel to every upstream (`x-request-id`, trace context).
-        attempts: every attempt so far, in order.
+        recorder: told of every attempt and of every wait. The default keeps nothing.
         bypass_breaker: nothing else is left for this call: an open breaker lets it through.
-        timings: every attempt that reached a target, in the order of their ends.
-        upstream_waits: when the gateway waited for somebody else: (start, end) in seconds of `time.monotonic()`.
-        attempt_headers: makes the headers of one attempt, in place of `headers`; None where all attempts send the same.
     """
 
     id: str
     deadline: float | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    attempts: list[Attempt] = field(default_factory=list)
-    timings: list[Timing] = field(default_factory=list)
-    upstream_waits: list[tuple[float, float]] = field(default_factory=list)
-    attempt_headers: Callable[[], dict[str, str]] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    recorder: Recorder = Recorder()
     bypass_breaker: bool = False
 
 
@@ -102,7 +56,7 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
             document is then to be scored.
         extra: fields outside this contract, of which a target takes only those that its adapter declares.
         call: what all attempts share.
-        timing: this attempt's record; None outside of an attempt.
+        attempt: the attempt that this call is; None outside of one.
     """
 
     model: str
@@ -115,7 +69,7 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
     queries: list[TextOrParts] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     call: Call = field(default_factory=lambda: Call(id=""))
-    timing: Timing | None = None
+    attempt: RunningAttempt | None = None
 
 
 class Ranked(Struct, frozen=True, eq=True, gc=False):

@@ -23,7 +23,7 @@ class IncomingRequest(Struct):
         body: complete, decompressed.
         path: the URL's path, decoded.
         headers: ASGI's pairs, names in lower case.
-        call: what all attempts will share.
+        call: what all attempts will share. A dialect whose bodies may name the call puts another in its place.
         is_alias: whether the configuration gives a name without a slash a meaning.
         caller: whose request it is.
     """

@@ -9,10 +9,11 @@ from time import monotonic
 from litestar.handlers import asgi
 from litestar.handlers.asgi_handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
+from msgspec.structs import replace
 
 from gateway.api import auth, errors
 from gateway.api.body import read_body
-from gateway.api.dialect import Dialect, ErrorReply, IncomingRequest
+from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest
 from gateway.api.disconnect import DisconnectWatcher
 from gateway.api.http import method, respond
 from gateway.api.request_id import request_id
@@ -24,7 +25,6 @@ from gateway.runtime.service import Service
 from gateway.suggestions import LONGEST_NAME
 from gateway.telemetry.exchange import Exchange
 from providers.errors import RerankError
-from providers.types import Call
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +43,8 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        call = Call(id=request_id(scope["headers"]))
-        call.headers["x-request-id"] = call.id
-        exchange = Exchange(self._dialect.name, call, monotonic(), self._route(scope["path"]))
-        self._telemetry.began(exchange, scope["headers"])
+        headers = scope["headers"]
+        exchange = self._telemetry.begin(self._dialect.name, self._route(scope["path"]), request_id(headers), headers)
         try:
             await self._serve(exchange, scope, receive, send)
         finally:
@@ -64,7 +62,8 @@ class Endpoint:
             caller = auth.principal(self._service, scope["headers"])
             exchange.caller = caller.name
             raw = await read_body(receive, headers, config.request_limits)
-            call.deadline = monotonic() + deadline.allowed(config.deadline, headers.get(REQUEST_TIMEOUT_BYTES))
+            seconds = deadline.allowed(config.deadline, headers.get(REQUEST_TIMEOUT_BYTES))
+            call = exchange.call = replace(call, deadline=monotonic() + seconds)
             exchange.bytes_in = len(raw)
             incoming = IncomingRequest(
                 raw, scope["path"], scope["headers"], call, self._service.routes.is_alias, caller
@@ -77,7 +76,9 @@ class Endpoint:
         if self._service.draining:
             extra["connection"] = "close"
         exchange.finish(status, body)
-        return await respond(scope, send, status, body, {"x-request-id": call.id, **exchange.headers(), **extra})
+        return await respond(
+            scope, send, status, body, {"x-request-id": exchange.call.id, **exchange.headers(), **extra}
+        )
 
     async def _unless_gone(
         self, receive: Receive, incoming: IncomingRequest, exchange: Exchange
@@ -97,7 +98,7 @@ class Endpoint:
         start = monotonic()
         model = None
         try:
-            asked = self._dialect.decode(incoming)
+            asked = self._decode(incoming, exchange)
             exchange.request, exchange.read = asked.request, monotonic()
             model = asked.request.model[:LONGEST_NAME]
             check_documents(asked.request, len(incoming.body), self._service.config.request_limits)
@@ -112,6 +113,12 @@ class Endpoint:
             exchange.ranking, exchange.error_type = None, "internal_error"
             refusal = ErrorReply(500, "internal error", "internal_error", incoming.call, model)
             return 500, self._dialect.encode_error(refusal), {}
+
+    def _decode(self, incoming: IncomingRequest, exchange: Exchange) -> DecodedRequest:
+        try:
+            return self._dialect.decode(incoming)
+        finally:
+            exchange.call = incoming.call  # The body may have given the call another id.
 
     def _refused(
         self, error: RerankError, exchange: Exchange, model: str | None = None

@@ -59,8 +59,7 @@ class HttpBackend:
         """Rank by one call of the provider. Raises RerankError."""
         self._check(request)
         timeouts = self._within(request.call.deadline)
-        sent_on = request.timing and request.timing.headers
-        headers = {**(sent_on or request.call.headers), **self._headers}
+        headers = {**request.call.headers, **_attempt_headers(request), **self._headers}
         if request.call.deadline is not None:
             headers[REQUEST_TIMEOUT] = str(int(timeouts.total * 1000) or 1)
         api, url = self._api(request)
@@ -69,7 +68,7 @@ class HttpBackend:
         try:
             response = await self._client.send("POST", url, headers, body, timeouts)
         finally:
-            request.call.upstream_waits.append((start, time.monotonic()))
+            request.call.recorder.add_wait(start, time.monotonic())
         if not 200 <= response.status < 300:
             raise self._refused(response, request)
         return self._decode(api, response.body, request)
@@ -131,6 +130,10 @@ class HttpBackend:
             ) from error
         except Exception as error:  # An adapter may be anybody's, and a backend raises nothing but RerankError.
             raise BadAnswer(f'provider "{self._name}" gave an unusable answer ({type(error).__name__})') from error
+
+
+def _attempt_headers(request: RerankRequest) -> Mapping[str, str]:
+    return request.attempt.headers or {} if request.attempt is not None else {}
 
 
 def _has_parts(request: RerankRequest) -> bool:

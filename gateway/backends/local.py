@@ -52,7 +52,7 @@ class LocalBackend:
         try:
             return await self._backend.rerank(request)
         finally:
-            request.call.upstream_waits.append((start, monotonic()))
+            request.call.recorder.add_wait(start, monotonic())
 
     def stats(self) -> EngineStats | None:
         """What the model has to do and has done; None while it is not loaded, or where it does not tell."""

@@ -22,6 +22,7 @@ from gateway.cli.table import table
 from gateway.config.loader import read_config
 from gateway.routing.endpoints import endpoint
 from gateway.runtime.service import Service
+from gateway.telemetry.recorder import RequestRecorder
 from providers.errors import InvalidRequest, TargetFailed, Unreachable
 from providers.types import Call
 
@@ -91,7 +92,7 @@ async def _ranked_here(path: str | None, body: Body) -> dict[str, Any]:
     service = Service(read_config(path))
     await service.open()
     try:
-        request = canonical(body, Call(id=request_id([])), service.routes.is_alias)
+        request = canonical(body, Call(id=request_id([]), recorder=RequestRecorder()), service.routes.is_alias)
         await service.load(request.model)
         start = monotonic()
         ranking = await service.rerank(request)

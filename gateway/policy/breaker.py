@@ -7,7 +7,6 @@ Numbers from Envoy's outlier detection (outlier_detection.proto): five failures 
 from __future__ import annotations
 
 import logging
-from time import monotonic
 
 from pydantic import Field
 
@@ -17,7 +16,7 @@ from gateway.policy.cooldown import BASE_SECONDS, MAX_SECONDS, Cooldown
 from gateway.policy.wrapper import Wrapper
 from gateway.settings import Settings
 from providers.errors import BadAnswer, CallerError, Rejected, RerankError, TargetFailed, TargetTimeout, Unreachable
-from providers.types import Attempt, Backend, Ranking, RerankRequest, Timing
+from providers.types import Backend, Ranking, RerankRequest
 
 logger = logging.getLogger(__name__)
 
@@ -180,11 +179,7 @@ class Breaker(Wrapper):
     def _left_out(self, request: RerankRequest, left: float) -> BreakerOpen:
         what = f"for another {left:.1f} s" if left else "until the call that probes it returns"
         error = BreakerOpen(f"{self._provider}/{self._model} is not tried: breaker open {what}", retry_after=left)
-        request.call.attempts.append(Attempt(self._provider, self._model, None, error.message, 0))
-        moment = monotonic()
-        request.call.timings.append(
-            Timing(provider=self._provider, model=self._model, start=moment, end=moment, error_type=error.code)
-        )
+        request.call.recorder.add_skip(self._provider, self._model, error)
         return error
 
     def _judge(self, error: RerankError, start: float, probe: bool) -> None:

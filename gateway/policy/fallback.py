@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from gateway.errors import BreakerOpen, DeadlineExceeded
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.deadline import share
+from providers.attempts import AttemptRecord
 from providers.errors import Overloaded, Rejected, RerankError
-from providers.types import Attempt, Backend, Ranking, RerankRequest
+from providers.types import Backend, Ranking, RerankRequest
 
 _SOON = 0.005
 """Seconds before the deadline that count as past it: timers are not exact."""
@@ -91,7 +92,7 @@ class Fallback:
         return replace(request, call=replace(request.call, deadline=now + share(deadline - now, own, rest)))
 
     def _final_error(self, request: RerankRequest, failures: list[RerankError]) -> RerankError:
-        attempts = request.call.attempts
+        attempts = request.call.recorder.attempts
         if attempts and not self._has_time(request):
             return _deadline_exceeded(attempts)
         return next((failure for failure in failures if not _is_skip(failure)), failures[0])
@@ -101,7 +102,7 @@ def _is_skip(error: RerankError) -> bool:
     return isinstance(error, BreakerOpen | Overloaded)
 
 
-def _deadline_exceeded(attempts: Sequence[Attempt]) -> DeadlineExceeded:
+def _deadline_exceeded(attempts: Sequence[AttemptRecord]) -> DeadlineExceeded:
     longest = max(attempts, key=lambda attempt: attempt.latency)
     target = f"{longest.provider}/{longest.model}"
     return DeadlineExceeded(
@@ -118,7 +119,7 @@ class UnknownTarget:
         self.model = model
 
     async def rerank(self, request: RerankRequest) -> Ranking:
-        request.call.attempts.append(Attempt(self.provider, self.model, None, self.error.message, 0))
+        request.call.recorder.add_skip(self.provider, self.model, self.error, has_target=False)
         raise self.error
 
     async def ready(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from time import monotonic
 from typing import Annotated
 
 from msgspec import Struct
@@ -14,8 +13,9 @@ from pydantic import AfterValidator, Field, SecretStr
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.cooldown import Cooldown
 from gateway.settings import Settings
+from providers.attempts import RunningAttempt, begin_attempt
 from providers.errors import CredentialsRejected, RateLimited, TargetError
-from providers.types import Attempt, Backend, Ranking, RerankRequest
+from providers.types import Backend, Ranking, RerankRequest
 
 logger = logging.getLogger(__name__)
 
@@ -104,36 +104,39 @@ class KeyPool:
         Raises:
             CredentialsRejected, RateLimited: no key can be used now. `retry_after` tells when the first one can.
         """
-        untried, failure, start = self.keys, None, self._clock.now()
-        try:
-            while key := self._choose(untried, start):
-                if failure is not None:
-                    request.call.attempts.append(failure[1])
-                    _next_attempt(request, failure[0])
-                if request.timing is not None:
-                    request.timing.key = key.state.name
-                try:
-                    ranking = await key.backend.rerank(request)
-                except (CredentialsRejected, RateLimited) as error:
-                    self._rest(key.state, error)
-                    told = f"key {key.state.name}: {error.message}"
-                    now = self._clock.now()
-                    latency = round((now - start) * 1000)
-                    failure, start = (error, Attempt(self._provider, request.model, error.status, told, latency)), now
-                    untried = [other for other in untried if other is not key]
-                else:
-                    if key.state.rejected and key.state.accepted():
-                        logger.warning("provider %s takes its key %s again", self._provider, key.state.name)
-                    return ranking
-            raise failure[0] if failure else self._none_left()
-        finally:
-            # An error holds the frames that it went through, this one and the request among them: a cycle otherwise.
-            del failure
+        untried, key = self.keys, self._choose(self.keys)
+        if key is None:
+            raise self._none_left()
+        while True:
+            attempt = self._attempt(request, key)
+            try:
+                ranking = await key.backend.rerank(_within(request, attempt))
+            except (CredentialsRejected, RateLimited) as error:
+                self._rest(key.state, error)
+                untried = [other for other in untried if other is not key]
+                next_key = self._choose(untried)
+                if next_key is None:
+                    raise
+                attempt.finish(error.status, f"key {key.state.name}: {error.message}", error.code)
+                key = next_key
+            else:
+                self._accept(key.state)
+                return ranking
 
-    def _choose(self, keys: Sequence[KeyedBackend], now: float) -> KeyedBackend | None:
+    def _attempt(self, request: RerankRequest, key: KeyedBackend) -> RunningAttempt:
+        """Every key that is tried is an attempt of its own."""
+        target = request.attempt or begin_attempt(request.call.recorder, self._provider, request.model)
+        return target.with_key(key.state.name)
+
+    def _choose(self, keys: Sequence[KeyedBackend]) -> KeyedBackend | None:
+        now = self._clock.now()
         if len(keys) == 1:
             return keys[0] if keys[0].state.cooldown.until <= now else None
         return choose(keys, now, self._clock.chance())
+
+    def _accept(self, key: KeyState) -> None:
+        if key.rejected and key.accepted():
+            logger.warning("provider %s accepts its key %s again", self._provider, key.name)
 
     def _rest(self, key: KeyState, error: TargetError) -> None:
         now = self._clock.now()
@@ -166,11 +169,6 @@ class KeyPool:
         return any([await key.backend.ready() for key in self.keys])
 
 
-def _next_attempt(request: RerankRequest, failure: TargetError) -> None:
-    """For telemetry every key that was tried is an attempt of its own."""
-    timing = request.timing
-    if timing is not None:
-        now = monotonic()
-        request.call.timings.append(replace(timing, end=now, status=failure.status, error_type=failure.code))
-        timing.start = now
-        timing.headers = request.call.attempt_headers() if request.call.attempt_headers else None
+def _within(request: RerankRequest, attempt: RunningAttempt) -> RerankRequest:
+    """The request as a call of that attempt; the first key's already is."""
+    return request if attempt is request.attempt else replace(request, attempt=attempt)

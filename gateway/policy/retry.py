@@ -112,7 +112,7 @@ class Retry(Wrapper):
             try:
                 start = monotonic()
                 await self._clock.sleep(wait)
-                request.call.upstream_waits.append((start, monotonic()))
+                request.call.recorder.add_wait(start, monotonic())
                 return await self.backend.rerank(request)
             except (BreakerOpen, Overloaded):
                 break  # The target was not asked again; what it last said counts.

@@ -1,18 +1,18 @@
-"""One target of a route: swaps the model's name, verifies the answer, and records the attempt."""
+"""One target of a route: sends the provider's own model name, verifies the answer, and records the attempt."""
 
 from __future__ import annotations
 
 import logging
 from asyncio import CancelledError
 from collections.abc import Callable
-from time import monotonic
 
 from msgspec.structs import replace
 
 from gateway.policy.verification import believable, verify
 from gateway.policy.wrapper import Wrapper
+from providers.attempts import begin_attempt
 from providers.errors import RerankError, TargetFailed
-from providers.types import Attempt, Backend, Ranking, RerankRequest, Timing
+from providers.types import Backend, Ranking, RerankRequest
 
 logger = logging.getLogger(__name__)
 
@@ -46,31 +46,21 @@ class Target(Wrapper):
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """A verified ranking. Raises RerankError; a fault of our own becomes TargetFailed, so that it falls back."""
-        headers = request.call.attempt_headers() if request.call.attempt_headers else None
-        timing = Timing(provider=self.provider, model=self.model, start=monotonic(), headers=headers)
+        attempt = begin_attempt(request.call.recorder, self.provider, self.model)
         try:
-            ranking = await self.backend.rerank(replace(request, model=self.model, timing=timing))
+            ranking = await self.backend.rerank(replace(request, model=self.model, attempt=attempt))
             results = verify(ranking.results, request)
         except RerankError as error:
-            self._record(request, timing, error.status, error.message, error.code)
+            attempt.finish_all(error.status, error.message, error.code)
             raise
         except CancelledError:
-            self._record(request, timing, None, "cancelled", "cancelled")
+            attempt.finish_all(None, "cancelled", "cancelled")
             raise
         except Exception:
             logger.exception("internal error in provider %s", self.provider)
-            self._record(request, timing, None, "internal error", "internal_error")
+            attempt.finish_all(None, "internal error", "internal_error")
             raise TargetFailed(f"internal error in provider {self.provider}") from None
-        timing.details = ranking.details
-        self._record(request, timing, 200, None, "")
+        attempt.finish_all(200, details=ranking.details)
         usage = believable(ranking.usage)
         cost = self._cost(ranking if usage is ranking.usage else replace(ranking, usage=usage), len(request.documents))
         return replace(ranking, results=results, usage=usage, provider=self.provider, model=self.shown_as, cost=cost)
-
-    def _record(
-        self, request: RerankRequest, timing: Timing, status: int | None, error: str | None, error_type: str
-    ) -> None:
-        timing.end, timing.status, timing.error_type = monotonic(), status, error_type
-        latency = round((timing.end - timing.start) * 1000)
-        request.call.timings.append(timing)
-        request.call.attempts.append(Attempt(self.provider, self.model, status, error, latency))

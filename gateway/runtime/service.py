@@ -76,7 +76,7 @@ class Service:
             fallbacks: the caller's own; None means those configured for the model.
 
         Raises:
-            RerankError: the first target's error, when none could serve. `request.call.attempts` holds all.
+            RerankError: the first target's error, when none could serve. `request.call.recorder` was told of all.
         """
         routes = self.routes
         chosen = self.fallbacks(request.model, fallbacks)

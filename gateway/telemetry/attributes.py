@@ -10,7 +10,8 @@ from msgspec import Struct
 from gateway.telemetry import names
 from gateway.telemetry.exchange import AttemptPosition, Exchange
 from gateway.telemetry.names import Convention
-from providers.types import Ranking, RerankRequest, TextOrParts, Timing
+from providers.attempts import AttemptRecord
+from providers.types import Ranking, RerankRequest, TextOrParts
 
 Found = dict[str, Any]
 
@@ -48,7 +49,7 @@ class SpanAttributes:
             **words.fixed,
             words.model: short(request.model),
             words.documents: len(request.documents),
-            names.ATTEMPTS.name: len(exchange.call.attempts),
+            names.ATTEMPTS.name: len(exchange.call.recorder.attempts),
         }
         if request.top_n is not None:
             found[words.top_n] = request.top_n
@@ -62,29 +63,29 @@ class SpanAttributes:
             found.update(self._outputs(request, ranking))
         return found
 
-    def of_attempt(self, timing: Timing, place: AttemptPosition) -> Found:
-        """Attributes of one timing."""
+    def of_attempt(self, attempt: AttemptRecord, place: AttemptPosition) -> Found:
+        """Attributes of one attempt."""
         found: Found = {
-            names.PROVIDER.name: timing.provider,
+            names.PROVIDER.name: attempt.provider,
             names.RETRY.name: place.retry,
             names.FALLBACK.name: place.fallback,
             names.HEDGED.name: place.hedged,
         }
         if self._convention.attempt_model is not None:
-            found[self._convention.attempt_model] = short(timing.model)
-        peer = self.peers.get(timing.provider)
+            found[self._convention.attempt_model] = short(attempt.model)
+        peer = self.peers.get(attempt.provider)
         if peer is not None:
             found[self._convention.provider] = peer.adapter
         if peer is not None and peer.address is not None:
             found[names.ADDRESS.name] = peer.address
             if peer.port is not None:
                 found[names.PORT.name] = peer.port
-            if timing.status is not None:
-                found[names.STATUS.name] = timing.status
-        if timing.key:
-            found[names.KEY.name] = timing.key
-        if timing.error_type:
-            found[names.ERROR_TYPE.name] = timing.error_type
+            if attempt.status is not None:
+                found[names.STATUS.name] = attempt.status
+        if attempt.key:
+            found[names.KEY.name] = attempt.key
+        if attempt.error_type:
+            found[names.ERROR_TYPE.name] = attempt.error_type
         return found
 
     def _served(self, found: Found, ranking: Ranking, exchange: Exchange) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import monotonic
 from urllib.parse import quote
 
 from msgspec import Struct
 
 from gateway.telemetry.context import Trace
-from providers.types import Call, Ranking, RerankRequest, Timing
+from providers.attempts import AttemptRecord
+from providers.types import Call, Ranking, RerankRequest
 
 
 class Exchange(Struct, eq=False):
@@ -54,6 +56,11 @@ class Exchange(Struct, eq=False):
     cost: float | None = None
 
     @property
+    def attempts(self) -> list[AttemptRecord]:
+        """The attempts on targets, in the order of their ends."""
+        return [attempt for attempt in self.call.recorder.attempts if attempt.has_target]
+
+    @property
     def outcome(self) -> str:
         """`ok`, `error`, or `cancelled` when the caller went before there was an answer."""
         if self.status == 0:
@@ -75,12 +82,12 @@ class Exchange(Struct, eq=False):
     def close(self) -> None:
         """Nothing more will be done for the caller."""
         self.end = monotonic()
-        self.overhead = self.end - self.start - covered(self.call.upstream_waits)
+        self.overhead = self.end - self.start - covered(self.call.recorder.waits)
 
     def headers(self) -> dict[str, str]:
         """What the answer's headers tell of how it came about. Needs `finish`."""
         headers = {
-            "x-gateway-attempts": str(len(self.call.attempts)),
+            "x-gateway-attempts": str(len(self.call.recorder.attempts)),
             "x-gateway-overhead-ms": "%.3f" % (self.overhead * 1000),
         }
         if self.ranking is not None:
@@ -100,22 +107,22 @@ class AttemptPosition(Struct, frozen=True):
     hedged: bool
 
 
-def places(timings: list[Timing]) -> list[tuple[Timing, AttemptPosition]]:
-    """Every attempt in the order of their starts, with its place."""
+def places(attempts: Sequence[AttemptRecord]) -> list[tuple[AttemptRecord, AttemptPosition]]:
+    """Every attempt in the order of their starts, with its position."""
     seen: dict[tuple[str, str], int] = {}
     placed = []
     busy_until = 0.0
-    for timing in sorted(timings, key=_start):
-        target = (timing.provider, timing.model)
+    for attempt in sorted(attempts, key=_start):
+        target = (attempt.provider, attempt.model)
         retry = seen.get(target, 0)
         fallback = list(seen).index(target) if retry else len(seen)
-        placed.append((timing, AttemptPosition(retry, fallback, timing.start < busy_until)))
+        placed.append((attempt, AttemptPosition(retry, fallback, attempt.start < busy_until)))
         seen[target] = retry + 1
-        busy_until = max(busy_until, timing.end)
+        busy_until = max(busy_until, attempt.end)
     return placed
 
 
-def covered(intervals: list[tuple[float, float]]) -> float:
+def covered(intervals: Sequence[tuple[float, float]]) -> float:
     """The seconds that lie in at least one of the intervals."""
     if len(intervals) == 1:
         return intervals[0][1] - intervals[0][0]
@@ -131,5 +138,5 @@ def visible(text: str) -> str:
     return text if text.isascii() and text.isprintable() else quote(text, safe=" /:@+,;=~")
 
 
-def _start(timing: Timing) -> float:
-    return timing.start
+def _start(attempt: AttemptRecord) -> float:
+    return attempt.start

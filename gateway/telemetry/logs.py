@@ -68,7 +68,7 @@ def line_of(exchange: Exchange, level: str, content: ContentSettings | None) -> 
         "outcome": exchange.outcome,
         "duration_ms": _ms(exchange.end - exchange.start),
         "overhead_ms": _ms(exchange.overhead),
-        "attempts": len(exchange.call.attempts),
+        "attempts": len(exchange.call.recorder.attempts),
         "dialect": exchange.dialect,
         "bytes_in": exchange.bytes_in,
         "bytes_out": exchange.bytes_out,

@@ -13,7 +13,8 @@ from gateway.telemetry.exchange import AttemptPosition, Exchange, places
 from gateway.telemetry.metric import Metric, counter, gauge, histogram
 from gateway.telemetry.metric_store import Labels, MetricStore
 from gateway.telemetry.names import OTHER
-from providers.types import Ranking, Timing, Usage
+from providers.attempts import AttemptRecord
+from providers.types import Ranking, Usage
 
 _TARGET = ("provider", "model")
 _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -186,9 +187,9 @@ class Metrics:
         """Count a request that is over, with its attempts and what it used."""
         store = self._store
         store.add(IN_FLIGHT, (), -1.0)
-        ranking, timings = exchange.ranking, exchange.call.timings
+        ranking, attempts = exchange.ranking, exchange.attempts
         model = self._model(exchange)
-        provider = ranking.provider if ranking else timings[0].provider if timings else ""
+        provider = ranking.provider if ranking else attempts[0].provider if attempts else ""
         outcome = exchange.outcome
         store.add(REQUESTS, (exchange.dialect, model, provider, outcome, exchange.error_type))
         store.observe(DURATION, exchange.end - exchange.start, (model, outcome))
@@ -197,9 +198,9 @@ class Metrics:
             store.observe(ANSWER_BYTES, exchange.bytes_out)
         if exchange.request is not None:
             store.observe(DOCUMENT_COUNT, len(exchange.request.documents))
-        if timings:
+        if attempts:
             store.observe(OVERHEAD, exchange.overhead)
-            self._count_attempts(timings)
+            self._count_attempts(attempts)
         if ranking is not None:
             self._count_ranking(exchange, ranking, model)
 
@@ -210,33 +211,33 @@ class Metrics:
         name = exchange.request.model
         return self._models.learn(name) if _first_served(exchange) else self._models.label(name)
 
-    def _count_attempts(self, timings: list[Timing]) -> None:
-        if len(timings) == 1:
-            self._count_attempt(timings[0], _ONLY_ATTEMPT)
+    def _count_attempts(self, attempts: list[AttemptRecord]) -> None:
+        if len(attempts) == 1:
+            self._count_attempt(attempts[0], _ONLY_ATTEMPT)
             return
-        for timing, position in places(timings):
-            self._count_attempt(timing, position)
+        for attempt, position in places(attempts):
+            self._count_attempt(attempt, position)
             if position.retry and not position.hedged:
-                self._store.add(RETRIES, (timing.provider,))
+                self._store.add(RETRIES, (attempt.provider,))
             if position.hedged:
-                self._store.add(HEDGES, (timing.provider, "lost" if timing.error_type else "won"))
+                self._store.add(HEDGES, (attempt.provider, "lost" if attempt.error_type else "won"))
 
-    def _count_attempt(self, timing: Timing, position: AttemptPosition) -> None:
-        error = timing.error_type
-        model = self._models.label(timing.model) if error else self._models.learn(timing.model)
+    def _count_attempt(self, attempt: AttemptRecord, position: AttemptPosition) -> None:
+        error = attempt.error_type
+        model = self._models.label(attempt.model) if error else self._models.learn(attempt.model)
         outcome = _OUTCOMES.get(error, "error")
-        self._store.add(ATTEMPTS, (timing.provider, model, outcome, error))
+        self._store.add(ATTEMPTS, (attempt.provider, model, outcome, error))
         if error not in _NOT_TIMED:
-            self._store.observe(ATTEMPT_DURATION, timing.end - timing.start, (timing.provider, model))
+            self._store.observe(ATTEMPT_DURATION, attempt.end - attempt.start, (attempt.provider, model))
 
     def _count_ranking(self, exchange: Exchange, ranking: Ranking, model: str) -> None:
-        winners = (timing.model for timing in reversed(exchange.call.timings) if not timing.error_type)
+        winners = (attempt.model for attempt in reversed(exchange.attempts) if not attempt.error_type)
         target = (ranking.provider, self._models.label(next(winners, ranking.model)))
         if ranking.usage is not None:
             self._count_usage(ranking.usage, target)
         if exchange.cost:
             self._store.add(COST, target, exchange.cost)
-        if len(exchange.call.attempts) > 1 and not _first_served(exchange):
+        if len(exchange.call.recorder.attempts) > 1 and not _first_served(exchange):
             self._store.add(FALLBACKS, (model, ranking.provider))
         if exchange.degraded:
             self._store.add(DEGRADED_ANSWERS, (model,))
@@ -254,7 +255,7 @@ def _first_served(exchange: Exchange) -> bool:
     """Whether the first target that was tried gave the answer."""
     if exchange.ranking is None:
         return False
-    attempts = exchange.call.attempts
+    attempts = exchange.call.recorder.attempts
     if len(attempts) < 2:
         return True
     winner = next((attempt for attempt in reversed(attempts) if attempt.error is None), attempts[0])

@@ -1,10 +1,11 @@
-"""The one thing that the endpoint tells of its requests."""
+"""The single place to which the endpoint reports requests."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from gateway.telemetry import context, setup
@@ -14,6 +15,7 @@ from gateway.telemetry.logs import RequestLog
 from gateway.telemetry.metric import Metric
 from gateway.telemetry.metric_store import Key, Labels, MetricStore, folder_of
 from gateway.telemetry.metrics import METRICS, LabelAllowlist, Metrics
+from gateway.telemetry.recorder import RequestRecorder
 from gateway.telemetry.settings import TelemetrySettings, resolve
 from providers.types import Call
 
@@ -72,21 +74,27 @@ class Telemetry:
         await asyncio.gather(*(asyncio.to_thread(close) for close in closing))
         self.metric_store.close()
 
-    def began(self, exchange: Exchange, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """A request's headers are there: join the caller's trace, and tell the upstreams of it."""
+    def begin(self, dialect: str, route: str, request_id: str, headers: Iterable[tuple[bytes, bytes]]) -> Exchange:
+        """A request's headers are there: join the caller's trace, and say what the upstreams will be told of it.
+
+        Args:
+            dialect: the wire format's name.
+            route: the path as it is served.
+            request_id: the `x-request-id`.
+            headers: the caller's, as ASGI gives them.
+        """
+        start = monotonic()
         self.metrics.request_started()
         sent = context.sent_by_caller(headers)
-        call = exchange.call
-        if sent:
-            exchange.answer_trace = "traceparent" in sent or "x-gateway-traceparent" in sent
-            for name in _SENT_ON:
-                if name in sent:
-                    call.headers[name] = sent[name]
         parent = context.parse(sent["traceparent"]) if "traceparent" in sent else None
-        if self.traces is not None:
-            self._trace(self.traces, exchange, parent)
-        elif parent is not None:
-            exchange.trace_id = parent.trace_id
+        upstream = {"x-request-id": request_id, **{name: sent[name] for name in _SENT_ON if name in sent}}
+        trace = None if self.traces is None else _join(self.traces, parent, upstream)
+        recorder = RequestRecorder(trace if trace is not None and trace.sampled else None)
+        exchange = Exchange(dialect, Call(request_id, headers=upstream, recorder=recorder), start, route, trace)
+        exchange.answer_trace = "traceparent" in sent or "x-gateway-traceparent" in sent
+        if known := trace or parent:
+            exchange.trace_id = known.trace_id
+        return exchange
 
     def ended(self, exchange: Exchange) -> None:
         """The request is over, answered or not."""
@@ -122,27 +130,17 @@ class Telemetry:
                 self.metric_store.add(metric, labels, grown)
         self._shown = now
 
-    def _trace(self, traces: Traces, exchange: Exchange, parent: context.Parent | None) -> None:
-        call = exchange.call
-        if parent is None:
-            # Without a valid traceparent a tracestate means nothing.
-            call.headers.pop("tracestate", None)
-        trace = exchange.trace = traces.begin(parent, call.headers.get("tracestate", ""))
-        exchange.trace_id = trace.trace_id
-        call.headers["traceparent"] = trace.traceparent(trace.rerank_span)
-        if trace.sampled:
-            call.attempt_headers = _propagation(trace, call)
-
     async def _keep_fresh(self) -> None:
         while True:
             self.refresh()
             await asyncio.sleep(REFRESH_SECONDS)
 
 
-def _propagation(trace: context.Trace, call: Call) -> Callable[[], dict[str, str]]:
-    """What makes the headers of each attempt: the call's, with a span of the attempt's own as the parent."""
-
-    def attempt_headers() -> dict[str, str]:
-        return {**call.headers, "traceparent": trace.traceparent(context.new_span_id())}
-
-    return attempt_headers
+def _join(traces: Traces, parent: context.Parent | None, upstream: dict[str, str]) -> context.Trace:
+    """The request's trace, which begins here without a parent; its headers are put among those for the upstreams."""
+    if parent is None:
+        # Without a valid traceparent a tracestate means nothing.
+        upstream.pop("tracestate", None)
+    trace = traces.begin(parent, upstream.get("tracestate", ""))
+    upstream["traceparent"] = trace.traceparent(trace.rerank_span)
+    return trace

@@ -34,7 +34,7 @@ from gateway.telemetry.attributes import SpanAttributes
 from gateway.telemetry.context import Parent, Trace, new_span_id, new_trace_id
 from gateway.telemetry.exchange import AttemptPosition, Exchange, places
 from gateway.telemetry.names import SpanName
-from providers.types import Timing
+from providers.attempts import AttemptRecord
 
 _EMPTY = Context()
 _KINDS = {"SERVER": SpanKind.SERVER, "CLIENT": SpanKind.CLIENT, "INTERNAL": SpanKind.INTERNAL}
@@ -102,19 +102,18 @@ class Traces:
         rerank = tree.span(
             name, names.RERANK_SPAN, ids, server, exchange.read, exchange.end, found, exchange.outcome != "ok"
         )
-        for timing, place in places(exchange.call.timings):
-            self._attempt(tree, timing, place, rerank)
+        for attempt, place in places(exchange.attempts):
+            self._attempt(tree, attempt, place, rerank)
 
-    def _attempt(self, tree: _Tree, timing: Timing, place: AttemptPosition, rerank: SpanContext) -> None:
-        found = self._wording.of_attempt(timing, place)
+    def _attempt(self, tree: _Tree, record: AttemptRecord, place: AttemptPosition, rerank: SpanContext) -> None:
+        found = self._wording.of_attempt(record, place)
         kind = names.ATTEMPT_SPAN if names.ADDRESS.name in found else _INSIDE
-        span_id = _span_of(timing.headers)
-        name = f"attempt {timing.provider}"
-        attempt = tree.span(name, kind, span_id, rerank, timing.start, timing.end, found, bool(timing.error_type))
-        start = timing.start
+        name, failed = f"attempt {record.provider}", bool(record.error_type)
+        attempt = tree.span(name, kind, record.span_id, rerank, record.start, record.end, found, failed)
+        start = record.start
         for phase, detail in names.LOCAL_PHASES:
-            if timing.details is not None and detail in timing.details:
-                end = min(start + timing.details[detail] / 1000, timing.end)
+            if record.details is not None and detail in record.details:
+                end = min(start + record.details[detail] / 1000, record.end)
                 tree.span(phase.name, phase, new_span_id(), attempt, start, end, {}, False)
                 start = end
 
@@ -182,10 +181,6 @@ class _Tree:
         if parent is None:
             return None
         return _remote(parent.trace_id, parent.span_id, parent.sampled, self._state)
-
-
-def _span_of(headers: Mapping[str, str] | None) -> int:
-    return int(headers["traceparent"][36:52], 16) if headers else new_span_id()
 
 
 def _above(parent: Parent, state: str) -> Context:

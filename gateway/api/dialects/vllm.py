@@ -13,12 +13,13 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest
 from gateway.api.dialects.wording import ErrorMessages, Invalid, build_decoder, validate
 from gateway.api.request_id import request_id
 from gateway.errors import UnknownModel
-from providers.types import Call, ContentParts, Ranking, TextOrParts, Usage
+from providers.types import ContentParts, Ranking, TextOrParts, Usage
 from providers.wire.fields import without_nulls
 
 WORDING = ErrorMessages(
@@ -184,11 +185,11 @@ def encode_error(refusal: ErrorReply) -> bytes:
 
 def adopt_request_id(incoming: IncomingRequest, own: str | None) -> None:
     """Let the body's `request_id` name the call, unless a header does already."""
-    call: Call = incoming.call
     if own is None or any(name == b"x-request-id" for name, _ in incoming.headers):
         return
-    call.id = request_id([(b"x-request-id", own.encode())])
-    call.headers["x-request-id"] = call.id
+    name = request_id([(b"x-request-id", own.encode())])
+    call = incoming.call
+    incoming.call = replace(call, id=name, headers={**call.headers, "x-request-id": name})
 
 
 def to_input(side: str | Content) -> TextOrParts:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.policy.clock import Clock
+from gateway.telemetry.recorder import RequestRecorder
 from providers.types import Call, Ranked, Ranking, RerankRequest
 
 
@@ -60,7 +61,9 @@ def ranking(provider: str = "") -> Ranking:
 
 def asked(left: float | None = None, time: FakeTime | None = None) -> RerankRequest:
     deadline = None if left is None else (time.now if time else 0.0) + left
-    return RerankRequest(model="m", query="q", documents=["a", "b"], call=Call(id="1", deadline=deadline))
+    return RerankRequest(
+        model="m", query="q", documents=["a", "b"], call=Call(id="1", deadline=deadline, recorder=RequestRecorder())
+    )
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ async def test_open_is_told_recorded_and_not_asked(time: Any, scripted: Any, req
     with pytest.raises(BreakerOpen, match=r"jina/m is not tried: breaker open for another 30\.0 s") as caught:
         await guard.rerank(request)
     assert caught.value.retry_after == pytest.approx(30.0)
-    assert [(attempt.provider, attempt.status) for attempt in request.call.attempts] == [("jina", None)]
+    assert [(attempt.provider, attempt.status) for attempt in request.call.recorder.attempts] == [("jina", None)]
     assert len(backend.requests) == 5
 
 

@@ -36,8 +36,7 @@ async def test_whatever_the_target_does_it_ends(scripted: Any, request_with: Any
         async def rerank(self, request: Any) -> Any:
             await asyncio.Event().wait()
 
-    request = request_with()
-    request.call.deadline = clock.monotonic() + 0.01
+    request = request_with(left=clock.monotonic() + 0.01)
     with pytest.raises(TargetTimeout, match='no complete answer from provider "jina" within'):
         await Deadline(Hanging(), "jina").rerank(request)
 

@@ -11,14 +11,19 @@ from hypothesis import strategies as st
 from gateway.errors import BreakerOpen, DeadlineExceeded, UnknownModel
 from gateway.policy.deadline import share
 from gateway.policy.fallback import Fallback, Step
+from providers.attempts import AttemptRecord
 from providers.errors import Overloaded, Rejected, RerankError, TargetFailed, TargetTimeout
-from providers.types import Attempt, Ranked, Ranking
+from providers.types import Ranked, Ranking
 
 GOOD = Ranking(results=[Ranked(0, 1.0), Ranked(1, 0.5)])
 BAD = TargetFailed("bad", status=500)
 UNKNOWN = UnknownModel("unknown")
 OPEN = BreakerOpen("open", retry_after=9)
 FULL = Overloaded("full", retry_after=1)
+
+
+def attempt(provider: str, model: str, error: str, seconds: float) -> AttemptRecord:
+    return AttemptRecord(provider=provider, model=model, start=0.0, end=seconds, error=error, error_type="failed")
 
 
 def walk(time: Any, *backends: Any) -> Fallback:
@@ -74,7 +79,7 @@ async def test_a_request_that_a_target_refused_goes_through_no_open_breaker(
 async def test_past_the_deadline_nobody_insists(time: Any, scripted: Any, request_with: Any) -> None:
     opened, slow = scripted([OPEN]), scripted([BAD], takes=5.0, time=time)
     request = request_with(left=4.0, time=time)
-    request.call.attempts.append(Attempt("a", "m", None, "slow", 4000))
+    request.call.recorder.add_attempt(attempt("a", "m", "slow", 4.0))
     with pytest.raises(DeadlineExceeded):
         await walk(time, opened, slow).rerank(request)
     assert len(opened.requests) == 1
@@ -97,10 +102,8 @@ async def test_what_answers_at_once_needs_no_share(time: Any, scripted: Any, req
 
 async def test_504_names_the_attempt_that_used_the_time_up(time: Any, scripted: Any, request_with: Any) -> None:
     request = request_with(2.0, time)
-    request.call.attempts += [
-        Attempt("jina", "a", 500, "broken", 100),
-        Attempt("cohere", "b", None, "no complete answer", 1900),
-    ]
+    request.call.recorder.add_attempt(attempt("jina", "a", "broken", 0.1))
+    request.call.recorder.add_attempt(attempt("cohere", "b", "no complete answer", 1.9))
     with pytest.raises(DeadlineExceeded, match=r"most of it by cohere/b \(1900 ms: no complete answer\)"):
         await walk(time, scripted([BAD]), scripted([TargetTimeout("late")], 2.0, time)).rerank(request)
 
@@ -109,7 +112,7 @@ async def test_what_the_attempts_share_is_shared_by_all(time: Any, scripted: Any
     first, second = scripted([BAD]), scripted([GOOD])
     request = request_with(1.0, time)
     await walk(time, first, second).rerank(request)
-    assert first.requests[0].call.attempts is request.call.attempts
+    assert first.requests[0].call.recorder is request.call.recorder
     assert first.requests[0].call.headers is request.call.headers
 
 

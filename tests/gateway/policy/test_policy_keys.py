@@ -44,7 +44,9 @@ async def test_a_refused_key_is_taken_out_and_told_once(
     assert [record.message for record in caplog.records] == [
         f"provider cohere refused its key bad ({status}); it is out of use until the provider takes it again"
     ]
-    assert [(attempt.status, attempt.error) for attempt in request.call.attempts] == [(status, "key bad: refused")]
+    assert [(attempt.status, attempt.error) for attempt in request.call.recorder.attempts] == [
+        (status, "key bad: refused")
+    ]
 
 
 async def test_a_refused_key_is_probed_later_and_told_when_it_is_back(
@@ -59,7 +61,7 @@ async def test_a_refused_key_is_probed_later_and_told_when_it_is_back(
             with pytest.raises(CredentialsRejected):
                 await keys.rerank(request_with())
     assert len(caplog.records) == 2
-    assert caplog.records[1].message == "provider cohere takes its key only again"
+    assert caplog.records[1].message == "provider cohere accepts its key only again"
 
 
 async def test_429_rests_that_key_alone_for_as_long_as_asked(time: Any, scripted: Any, request_with: Any) -> None:

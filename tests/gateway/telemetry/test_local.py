@@ -13,8 +13,10 @@ from gateway.config.loader import EMBEDDED_PATH
 from gateway.telemetry import names
 from gateway.telemetry.attributes import Content, Peer, SpanAttributes
 from gateway.telemetry.exchange import Exchange
+from gateway.telemetry.recorder import RequestRecorder
 from gateway.telemetry.traces import Traces
-from providers.types import Attempt, Call, Ranked, Ranking, RerankRequest, Timing
+from providers.attempts import AttemptRecord
+from providers.types import Call, Ranked, Ranking, RerankRequest
 from tests.gateway.telemetry.conftest import BODY, Spans
 from tests.gateway.telemetry.test_metrics import parsed, value
 from tests.gateway.telemetry.test_otlp import Collector, collector
@@ -26,13 +28,15 @@ def test_spans_of_the_phases_lie_one_after_the_other() -> None:
     spans = Spans()
     wording = SpanAttributes(names.CONVENTIONS["gen_ai"], {"local": Peer("local")}, Content())
     traces = Traces(SimpleSpanProcessor(spans.exporter), Resource({}), wording, 1.0)
-    call = Call(id="x", attempts=[Attempt("local", "m", 200, None, 100)])
+    call = Call(id="x", recorder=RequestRecorder())
     exchange = Exchange("unified", call, 10.0, "/v1/rerank")
     exchange.trace = traces.begin(None, "")
     exchange.read = 10.0
     exchange.request = RerankRequest(model="local/m", query="q", documents=["d"], call=call)
     details = {"tokenize_ms": 10.0, "queue_ms": 30.0, "compute_ms": 500.0, "truncated_documents": 1}
-    call.timings = [Timing(provider="local", model="m", start=10.0, end=10.1, status=200, details=details)]
+    call.recorder.add_attempt(
+        AttemptRecord(provider="local", model="m", start=10.0, end=10.1, status=200, details=details, span_id=7)
+    )
     ranking = Ranking(results=[Ranked(0, 1.0)], provider="local", model="m", details=details)
     exchange.ranking, exchange.status, exchange.end = ranking, 200, 10.2
     traces.ended(exchange)

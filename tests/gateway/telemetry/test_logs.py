@@ -11,12 +11,15 @@ import pytest
 
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.logs import Formatter, RequestLog
+from gateway.telemetry.recorder import RequestRecorder
 from gateway.telemetry.settings import ContentSettings, LogSettings
-from providers.types import Attempt, Call, Ranked, Ranking, RerankRequest, Usage
+from providers.attempts import AttemptRecord
+from providers.types import Call, Ranked, Ranking, RerankRequest, Usage
 
 
 def finished(model: str = "cohere/m", status: int = 200, error: str = "") -> Exchange:
-    call = Call(id="req-1", attempts=[Attempt("cohere", "m", status, None, 3)])
+    call = Call(id="req-1", recorder=RequestRecorder())
+    call.recorder.add_attempt(AttemptRecord(provider="cohere", model="m", start=10.0, end=10.003, status=status))
     found = Exchange("unified", call, 10.0, "/v1/rerank", trace_id=0xABC, caller="team-a")
     found.request = RerankRequest(model=model, query="the query", documents=["one", "two"], call=call)
     found.bytes_in, found.bytes_out, found.status, found.error_type = 100, 200, status, error

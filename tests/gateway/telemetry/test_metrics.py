@@ -30,8 +30,10 @@ from gateway.telemetry.metrics import (
     LabelAllowlist,
     Metrics,
 )
+from gateway.telemetry.recorder import RequestRecorder
 from gateway.telemetry.status import percentiles
-from providers.types import Attempt, Call, Ranked, Ranking, RerankRequest, Timing, Usage
+from providers.attempts import AttemptRecord
+from providers.types import Call, Ranked, Ranking, RerankRequest, Usage
 from tests.gateway.telemetry.conftest import BODY
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -134,12 +136,13 @@ def test_names_that_were_served_are_labels_up_to_a_bound() -> None:
     assert known.learn("configured") == "configured"
 
 
-def exchange(*timings: Timing, ranking: bool = True, details: dict[str, Any] | None = None) -> Exchange:
-    call = Call(id="x", timings=list(timings))
-    call.attempts = [Attempt(t.provider, t.model, t.status, t.error_type or None, 1) for t in timings]
+def exchange(*attempts: AttemptRecord, ranking: bool = True, details: dict[str, Any] | None = None) -> Exchange:
+    call = Call(id="x", recorder=RequestRecorder())
+    for record in attempts:
+        call.recorder.add_attempt(record)
     found = Exchange("unified", call, 0.0, "/v1/rerank")
     found.request = RerankRequest(model="alias", query="q", documents=["d"], call=call)
-    winner = next((t for t in timings if not t.error_type), None)
+    winner = next((t for t in attempts if not t.error_type), None)
     if ranking and winner:
         found.ranking = Ranking(
             results=[Ranked(0, 1.0)], provider=winner.provider, model="alias", usage=Usage(), details=details
@@ -148,39 +151,39 @@ def exchange(*timings: Timing, ranking: bool = True, details: dict[str, Any] | N
     return found
 
 
-def timing(provider: str, start: float, end: float, error: str = "") -> Timing:
-    return Timing(provider=provider, model="m", start=start, end=end, error_type=error, status=None)
+def attempt(provider: str, start: float, end: float, error: str = "") -> AttemptRecord:
+    return AttemptRecord(provider=provider, model="m", start=start, end=end, error_type=error, error=error or None)
 
 
 @pytest.mark.parametrize(
     ("told", "metric", "labels", "expected"),
     [
         pytest.param(
-            exchange(timing("a", 1, 2, "upstream_error"), timing("a", 3, 4)),
+            exchange(attempt("a", 1, 2, "upstream_error"), attempt("a", 3, 4)),
             RETRIES, ("a",), 1, id="retry",
         ),
         pytest.param(
-            exchange(timing("a", 1, 2, "upstream_error"), timing("a", 3, 4)),
+            exchange(attempt("a", 1, 2, "upstream_error"), attempt("a", 3, 4)),
             FALLBACKS, ("alias", "a"), None, id="a retry is no fallback",
         ),
         pytest.param(
-            exchange(timing("a", 1, 3, "cancelled"), timing("b", 2, 3)),
+            exchange(attempt("a", 1, 3, "cancelled"), attempt("b", 2, 3)),
             HEDGES, ("b", "won"), 1, id="hedge won",
         ),
         pytest.param(
-            exchange(timing("b", 2, 3, "cancelled"), timing("a", 1, 3)),
+            exchange(attempt("b", 2, 3, "cancelled"), attempt("a", 1, 3)),
             HEDGES, ("b", "lost"), 1, id="hedge lost",
         ),
         pytest.param(
-            exchange(timing("b", 2, 3, "cancelled"), timing("a", 1, 3)),
+            exchange(attempt("b", 2, 3, "cancelled"), attempt("a", 1, 3)),
             ATTEMPT_DURATION, ("b", "_other"), None, id="a cancelled attempt has no duration",
         ),
         pytest.param(
-            exchange(timing("p", 1, 2), details={"degraded": True}),
+            exchange(attempt("p", 1, 2), details={"degraded": True}),
             DEGRADED_ANSWERS, ("alias",), 1, id="degraded",
         ),
         pytest.param(
-            exchange(timing("local", 1, 2), details={"truncated_documents": 3}),
+            exchange(attempt("local", 1, 2), details={"truncated_documents": 3}),
             TRUNCATED_DOCUMENTS, ("local", "m"), 3, id="truncated",
         ),
     ],

@@ -11,7 +11,7 @@ from msgspec import Struct
 from gateway.api.dialect import WireDocument
 from gateway.api.dialects.cohere import Meta
 from gateway.api.dialects.voyage import Row
-from providers.types import Attempt, Call, Ranking, RerankRequest, TextOrParts, Usage
+from providers.types import Call, Ranking, RerankRequest, TextOrParts, Usage
 
 _encode = msgspec.json.Encoder().encode
 
@@ -31,6 +31,24 @@ class Result(Struct, omit_defaults=True):
     index: int
     relevance_score: float
     document: EchoedDocument | None = None
+
+
+class Attempt(Struct, frozen=True, omit_defaults=True):
+    """What one call on one target came to.
+
+    Attributes:
+        provider: the configured name of the provider; absent for a name without one.
+        model: the upstream's name of the model.
+        status: the HTTP status the target answered with; absent if it gave none.
+        error: what went wrong; absent on success.
+        latency: whole milliseconds.
+    """
+
+    provider: str = ""
+    model: str = ""
+    status: int | None = None
+    error: str | None = None
+    latency: int = -1
 
 
 class ExtraFields(Struct, omit_defaults=True, kw_only=True):
@@ -114,7 +132,7 @@ def _extra_fields(ranking: Ranking, request: RerankRequest, latency: int) -> Any
         provider=ranking.provider,
         original_model_requested=request.model,
         latency=latency,
-        attempts=attempts_to_show(request.call),
+        attempts=attempts_to_show(request.call, least=2),
         cost=ranking.cost,
     )
     if not ranking.details:
@@ -123,6 +141,9 @@ def _extra_fields(ranking: Ranking, request: RerankRequest, latency: int) -> Any
     return {**shown, **ranking.details}
 
 
-def attempts_to_show(call: Call) -> list[Attempt] | None:
-    """All attempts if more than one was needed, else None."""
-    return call.attempts if len(call.attempts) > 1 else None
+def attempts_to_show(call: Call, least: int) -> list[Attempt] | None:
+    """All attempts as callers see them, if there were at least so many; else None."""
+    attempts = call.recorder.attempts
+    if len(attempts) < least:
+        return None
+    return [Attempt(each.provider, each.model, each.status, each.error, each.latency) for each in attempts]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from gateway.api.dialects.unified.answer import ExtraFields
+from gateway.api.dialects.unified.answer import ExtraFields, attempts_to_show
 from providers.types import Call
 
 _encode = msgspec.json.Encoder().encode
@@ -24,7 +24,7 @@ class ErrorBody(Struct, kw_only=True):
 
 def error_body(message: str, error_type: str, call: Call, model: str | None = None) -> bytes:
     """The bytes of an error answer."""
-    attempts = call.attempts or None
+    attempts = attempts_to_show(call, least=1)
     fields = ExtraFields(
         provider=(attempts[0].provider or None) if attempts else None, original_model_requested=model, attempts=attempts
     )
