@@ -105,8 +105,8 @@ def test_without_the_engine_the_default_serves_the_vendors_alone(tmp_path: Path)
 
 def test_without_the_engine_nothing_configured_says_how_to_begin(tmp_path: Path) -> None:
     code = (
-        "from gateway.server.banner import banner; from gateway.config.loader import default; "
-        "print(banner('http://x', default({})))"
+        "from gateway.server.banner import ready_message; from gateway.config.loader import default; "
+        "print(ready_message('http://x', default({})))"
     )
     done = python(code, tmp_path)
     assert 'for a model inside the gateway run: pip install "rerank-gateway[local]"' in done.stdout, done.stderr
