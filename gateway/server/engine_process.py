@@ -2,7 +2,7 @@
 
 It is a gateway like any other, of the local providers alone, on a Unix socket that only our user can reach. It lives as
 long as the process that keeps it, whatever becomes of that one: it ends when the other end of its lifeline is closed.
-See docs/decisions/0501-one-engine-process.md.
+See docs/decisions/0020-one-engine-process.md.
 """
 
 from __future__ import annotations

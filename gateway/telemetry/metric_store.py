@@ -2,7 +2,7 @@
 
 An addition is one memory access, without a lock: each process writes its own file only, from its event loop's thread,
 and an aligned float64 is read whole. A process takes over the file of one that has ended, so counters never go back
-and the folder holds no more files than there were processes at once. See docs/decisions/0701-metrics.md.
+and the folder holds no more files than there were processes at once. See docs/decisions/0021-metrics.md.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Spans are made from the finished record with explicit times, so a request that is not sampled pays for one sampling
 decision only. Span ids are drawn beforehand, because upstreams are told of them while the attempts run. For both
 reasons a span is made as the SDK's `ReadableSpan` that exporters read, not by a tracer, which costs ten times as much:
-docs/decisions/0702-traces.md.
+docs/decisions/0022-traces.md.
 """
 
 from __future__ import annotations
