@@ -13,6 +13,7 @@ from pydantic import Field
 from gateway.errors import BreakerOpen
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.cooldown import BASE_SECONDS, MAX_SECONDS, Cooldown
+from gateway.policy.target_id import TargetId
 from gateway.policy.wrapper import Wrapper
 from gateway.settings import Settings
 from providers.errors import BadAnswer, CallerError, Rejected, RerankError, TargetFailed, TargetTimeout, Unreachable
@@ -51,13 +52,14 @@ class BreakerState:
     """A pure state machine: closed, open until a time, then half open for one probe.
 
     Attributes:
+        settings: when it opens, and for how long.
         ejected: not closed: open, or half open.
     """
 
-    __slots__ = ("_failures", "_probing", "_settings", "_streak", "_successes", "_window_end", "cooldown", "ejected")
+    __slots__ = ("_failures", "_probing", "_streak", "_successes", "_window_end", "cooldown", "ejected", "settings")
 
     def __init__(self, settings: BreakerSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._streak = self._successes = self._failures = 0
         self._window_end = 0.0
         self._probing = False
@@ -112,13 +114,13 @@ class BreakerState:
 
     def _count(self, now: float) -> None:
         if now >= self._window_end:
-            self._window_end = now + self._settings.window
+            self._window_end = now + self.settings.window
             self._successes = self._failures = 0
         self._streak += 1
         self._failures += 1
 
     def _is_too_much(self) -> bool:
-        settings, calls = self._settings, self._failures + self._successes
+        settings, calls = self.settings, self._failures + self._successes
         by_rate = calls >= settings.min_calls and self._failures >= settings.failure_rate * calls
         return by_rate or self._streak >= settings.failures
 
@@ -138,20 +140,10 @@ class Breaker(Wrapper):
     A call marked `bypass_breaker` goes through an open breaker: nothing else is left for that request.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        state: BreakerState,
-        settings: BreakerSettings,
-        provider: str,
-        model: str,
-        clock: Clock = CLOCK,
-    ) -> None:
-        self.state = state
+    def __init__(self, backend: Backend, state: BreakerState, target: TargetId, clock: Clock = CLOCK) -> None:
         super().__init__(backend)
-        self._settings = settings
-        self._provider = provider
-        self._model = model
+        self.state = state
+        self._target = target
         self._clock = clock
 
     async def rerank(self, request: RerankRequest) -> Ranking:
@@ -167,7 +159,7 @@ class Breaker(Wrapper):
             self.state.ignore(probe)
             raise
         if self.state.succeeded(probe or request.call.bypass_breaker):
-            logger.warning("target %s/%s is back", self._provider, self._model)
+            logger.warning("target %s is back", self._target)
         return ranking
 
     def _is_probe(self, request: RerankRequest, now: float) -> bool:
@@ -178,20 +170,18 @@ class Breaker(Wrapper):
 
     def _left_out(self, request: RerankRequest, left: float) -> BreakerOpen:
         what = f"for another {left:.1f} s" if left else "until the call that probes it returns"
-        error = BreakerOpen(f"{self._provider}/{self._model} is not tried: breaker open {what}", retry_after=left)
-        request.call.recorder.add_skip(self._provider, self._model, error)
+        error = BreakerOpen(f"{self._target} is not tried: breaker open {what}", retry_after=left)
+        request.call.recorder.add_skip(self._target.provider, self._target.model, error)
         return error
 
     def _judge(self, error: RerankError, start: float, probe: bool) -> None:
         now = self._clock.now()
-        late = isinstance(error, TargetTimeout) and now - start >= self._settings.min_timeout
+        late = isinstance(error, TargetTimeout) and now - start >= self.state.settings.min_timeout
         if late or isinstance(error, _FAULTS):
             ejected = self.state.failed(now, probe, error.retry_after or 0.0)
             if ejected is not None:
                 told = error.status or error.code
-                logger.warning(
-                    "target %s/%s is ejected for %.0f s (last: %s)", self._provider, self._model, ejected, told
-                )
+                logger.warning("target %s is ejected for %.0f s (last: %s)", self._target, ejected, told)
         elif isinstance(error, _ANSWERS):
             self.state.succeeded(probe)
         else:

@@ -1,4 +1,4 @@
-"""A limit to how much one target may be asked at once, and a queue of limited length before it."""
+"""Limit the concurrent calls of one target, with a queue of limited length for the calls beyond that."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections import deque
 from pydantic import Field
 
 from gateway.policy.clock import CLOCK, Clock
+from gateway.policy.target_id import TargetId
 from gateway.policy.wrapper import Wrapper
 from gateway.settings import Settings
 from providers.errors import Overloaded
 from providers.types import Backend, Ranking, RerankRequest
 
 RETRY_AFTER = 1.0
-"""Seconds after which a caller may come again when the queue was full."""
+"""Seconds that a refused caller is told to wait: the shortest time that `Retry-After` can say, in whole seconds."""
 
 
 class BulkheadSettings(Settings):
@@ -26,67 +27,85 @@ class BulkheadSettings(Settings):
     )
 
 
-class Bulkhead(Wrapper):
-    """Lets so many calls through, keeps so many waiting in order of arrival, and refuses the rest with Overloaded.
+class BulkheadState:
+    """The slots of one target and the queue for them.
 
     Attributes:
-        active: calls under way.
+        settings: how many slots there are, and how many calls may wait for one.
+        active: calls that hold a slot.
     """
 
-    def __init__(self, backend: Backend, settings: BulkheadSettings, name: str, clock: Clock = CLOCK) -> None:
+    __slots__ = ("_queue", "active", "settings")
+
+    def __init__(self, settings: BulkheadSettings) -> None:
+        self.settings = settings
         self.active = 0
-        super().__init__(backend)
-        self._settings = settings
-        self._name = name
-        self._clock = clock
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._queue: deque[asyncio.Future[None]] = deque()
 
     @property
     def waiting(self) -> int:
         """Calls in the queue."""
-        return len(self._waiting)
+        return len(self._queue)
+
+    async def wait(self, seconds: float | None) -> None:
+        """Join the queue and return with a slot. Raises TimeoutError when none became free within that time."""
+        slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(slot)
+        try:
+            async with asyncio.timeout(seconds):
+                await slot
+        except BaseException:
+            self._leave(slot)
+            raise
+
+    def release(self) -> None:
+        """Hand a slot to the first call in the queue that still wants it; with nobody waiting, it is free."""
+        while self._queue:
+            slot = self._queue.popleft()
+            if not slot.done():
+                slot.set_result(None)
+                return
+        self.active -= 1
+
+    def _leave(self, slot: asyncio.Future[None]) -> None:
+        # A call can be cancelled in the very moment it was handed a slot. Unless it passes the slot on, it is lost.
+        if slot in self._queue:
+            self._queue.remove(slot)
+        elif slot.done() and not slot.cancelled():
+            self.release()
+
+
+class Bulkhead(Wrapper):
+    """At most so many calls at once. Calls beyond that wait in order of arrival; a full queue raises Overloaded."""
+
+    def __init__(self, backend: Backend, state: BulkheadState, target: TargetId, clock: Clock = CLOCK) -> None:
+        super().__init__(backend)
+        self._state = state
+        self._target = target
+        self._clock = clock
 
     async def rerank(self, request: RerankRequest) -> Ranking:
-        """The target's ranking. Raises Overloaded at once if the queue is full, or when its turn came too late."""
-        if self.active >= self._settings.concurrency:
+        """The target's ranking. Raises Overloaded: at once if the queue is full, or when the deadline has passed."""
+        state = self._state
+        if state.active >= state.settings.concurrency:
             await self._wait_for_slot(request.call.deadline)
         else:
-            self.active += 1
+            state.active += 1
         try:
             return await self.backend.rerank(request)
         finally:
-            self._release()
+            state.release()
 
     async def _wait_for_slot(self, deadline: float | None) -> None:
-        if len(self._waiting) >= self._settings.queue:
+        state = self._state
+        if state.waiting >= state.settings.queue:
             raise Overloaded(
-                f"{self._name} is busy with {self.active} calls and its queue is full; try again later",
+                f"{self._target} is busy with {state.active} calls and its queue is full; try again later",
                 retry_after=RETRY_AFTER,
             )
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
         try:
-            async with asyncio.timeout(None if deadline is None else deadline - self._clock.now()):
-                await turn
-        except BaseException as error:
-            self._leave(turn)
-            if isinstance(error, TimeoutError):
-                raise Overloaded(
-                    f"{self._name} is busy; the call's turn did not come in time", retry_after=RETRY_AFTER
-                ) from None
-            raise
-
-    def _leave(self, turn: asyncio.Future[None]) -> None:
-        """Whoever stops waiting either still stands in the queue, or has just been given a place."""
-        if turn in self._waiting:
-            self._waiting.remove(turn)
-        elif turn.done() and not turn.cancelled():
-            self._release()
-
-    def _release(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self.active -= 1
+            await state.wait(None if deadline is None else deadline - self._clock.now())
+        except TimeoutError:
+            raise Overloaded(
+                f"{self._target} is busy; timed out waiting for a free slot", retry_after=RETRY_AFTER
+            ) from None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from gateway.errors import BreakerOpen
-from gateway.policy.latency import Latency
+from gateway.policy.latency import LatencyStats
 from gateway.settings import Settings
 from providers.errors import RerankError
 from providers.types import Backend, Ranking, RerankRequest
@@ -60,7 +60,7 @@ class Hedge:
     """
 
     def __init__(
-        self, first: Backend, second: Backend, settings: HedgeSettings, latency: Latency, budget: HedgeBudget
+        self, first: Backend, second: Backend, settings: HedgeSettings, latency: LatencyStats, budget: HedgeBudget
     ) -> None:
         self._first = first
         self._second = second

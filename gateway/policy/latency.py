@@ -22,7 +22,7 @@ MIN_SAMPLES = 20
 """Observations before there is a percentile at all."""
 
 
-class Latency:
+class LatencyStats:
     """A moving average and the newest observations, in seconds. Pure: every method takes the time."""
 
     __slots__ = ("_average", "_newest", "_seen_at")
@@ -51,9 +51,9 @@ class Latency:
 
 
 class LatencyProbe(Wrapper):
-    """Tells a Latency how long the calls that went well took."""
+    """Tells a LatencyStats how long the calls that went well took."""
 
-    def __init__(self, backend: Backend, latency: Latency, clock: Clock = CLOCK) -> None:
+    def __init__(self, backend: Backend, latency: LatencyStats, clock: Clock = CLOCK) -> None:
         super().__init__(backend)
         self._latency = latency
         self._clock = clock

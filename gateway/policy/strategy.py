@@ -10,7 +10,7 @@ from pydantic import Field
 
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.fallback import Step
-from gateway.policy.latency import Latency
+from gateway.policy.latency import LatencyStats
 from gateway.settings import Settings
 
 Strategy = Literal["ordered", "weighted", "least_latency"]
@@ -33,7 +33,7 @@ class Candidate(Struct, frozen=True):
 
     step: Step
     weight: float
-    latency: Latency
+    latency: LatencyStats
 
 
 Order = Callable[[], Sequence[Candidate]]

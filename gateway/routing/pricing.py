@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.access.counters import Store
-from gateway.access.limits import model_limits
+from gateway.access.limits import Limit, model_limits
 from gateway.access.prices import FREE, Price, PriceTable, cost_of
 from gateway.config.root import Config
-from gateway.policy.rate_limit import RateLimit
 from gateway.policy.target import Cost
+from gateway.policy.target_id import TargetId
 from providers.spec import PureProvider
-from providers.types import Backend
 
 
 class TargetPricing:
@@ -24,19 +23,18 @@ class TargetPricing:
 
     def __init__(self, config: Config, store: Store) -> None:
         self._config = config
-        self._store = store
+        self.store = store
         # Found once: looking an adapter up takes milliseconds, and prices are asked for with every request.
         self._adapters = {name: config.adapter(name) for name in config.providers}
         self._prices = PriceTable(config.prices, lambda name: self._adapters[name].name)
 
-    def cost(self, provider: str, model: str) -> Cost:
+    def cost(self, target: TargetId) -> Cost:
         """What answers of that target cost."""
-        return cost_of(self._price(f"{provider}/{model}"))
+        return cost_of(self._price(str(target)))
 
-    def limited(self, backend: Backend, provider: str, model: str) -> Backend:
-        """The backend within the limits of its model; itself where there are none."""
-        limits = model_limits(self._config.rate_limits, f"{provider}/{model}")
-        return RateLimit(backend, self._store, limits) if limits else backend
+    def limits(self, target: TargetId) -> tuple[Limit, ...]:
+        """The rate limits of that target; often there are none."""
+        return model_limits(self._config.rate_limits, str(target))
 
     def prices(self, name: str) -> Sequence[Price | None]:
         """The price of each target that a name leads to; None where it is unknown."""

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from gateway.policy.fallback import Step
 from gateway.policy.hedge import Hedge, HedgeBudget, HedgeSettings
-from gateway.policy.strategy import Order
+from gateway.policy.strategy import Candidate, Order, Strategy, selection_policy
 
 
 class Route(Struct, frozen=True):
     """What one name resolves to.
 
     Attributes:
-        order: its targets in the order of trying, anew for each request.
-        fixed: the walk, where it is the same for all requests.
-        hedge: if and when the second is asked beside the first.
+        order: gives the candidates in the order to try them, anew for each request.
+        fixed: the steps of every request, where they are always the same.
+        hedge: when the second target is called beside the first; None never does.
+        budget: how many such calls may be made; None where there is no hedge.
     """
 
     order: Order
@@ -23,20 +26,31 @@ class Route(Struct, frozen=True):
     hedge: HedgeSettings | None = None
     budget: HedgeBudget | None = None
 
+    @classmethod
+    def of(
+        cls, candidates: Sequence[Candidate], strategy: Strategy = "ordered", hedge: HedgeSettings | None = None
+    ) -> Route:
+        """A route over these candidates, of which there is at least one."""
+        order = selection_policy(strategy, candidates)
+        if hedge is not None:
+            return cls(order, hedge=hedge, budget=HedgeBudget())
+        is_fixed = strategy == "ordered" or len(candidates) == 1
+        return cls(order, fixed=[candidate.step for candidate in candidates] if is_fixed else None)
+
     async def ready(self) -> bool:
         """Whether one of its targets could serve now."""
-        return any([await choice.step.backend.ready() for choice in self.order()])
+        return any([await candidate.step.backend.ready() for candidate in self.order()])
 
     def steps(self) -> list[Step]:
-        """The walk of one request through this route."""
+        """The steps of one request: what to call, and what next if that fails."""
         if self.fixed is not None:
             return self.fixed
-        choices = self.order()
-        steps = [choice.step for choice in choices]
+        candidates = self.order()
+        steps = [candidate.step for candidate in candidates]
         if self.hedge is None or self.budget is None or len(steps) < 2:
             return steps
-        first, second, *rest = steps
+        first, second, *others = steps
         if not second.time_shares:
-            return steps  # What answers at once would always win.
-        pair = Hedge(first.backend, second.backend, self.hedge, choices[0].latency, self.budget)
-        return [Step(pair, first.time_shares + second.time_shares), *rest]
+            return steps  # A target that answers at once would win every race.
+        both = Hedge(first.backend, second.backend, self.hedge, candidates[0].latency, self.budget)
+        return [Step(both, first.time_shares + second.time_shares), *others]

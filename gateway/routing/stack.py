@@ -1,38 +1,71 @@
-"""Which policies wrap which target, in which order."""
+"""The policies around one target: which ones, in which order, and why in that order."""
 
 from __future__ import annotations
-
-from msgspec import Struct
 
 from gateway.backends.local import LocalBackend
 from gateway.config.providers import ProviderSettings
 from gateway.policy.breaker import Breaker, BreakerState
+from gateway.policy.bulkhead import Bulkhead, BulkheadState
 from gateway.policy.deadline import Deadline
-from gateway.policy.latency import Latency
+from gateway.policy.latency import LatencyProbe, LatencyStats
 from gateway.policy.pairs import PairwiseFanOut
+from gateway.policy.rate_limit import RateLimit
 from gateway.policy.retry import Retry, RetryBudget
 from gateway.policy.target import Target
+from gateway.policy.target_id import TargetId
 from gateway.routing.pricing import TargetPricing
 from providers.types import Backend
 
 
-class TargetState(Struct, eq=False):
-    """One (provider, model) and what is known of it, shared by all names that lead to it and kept over a reload."""
+class TargetState:
+    """What the policies remember of one target. All names that lead to the target share it, and it outlives a reload.
 
-    settings: ProviderSettings
-    backend: Backend
-    breaker: BreakerState
-    retry_budget: RetryBudget
-    latency: Latency
+    Attributes:
+        settings: the provider's. A reload that leaves the provider unchanged keeps this very object.
+    """
 
-
-def stack(guarded: TargetState, provider: str, model: str, shown_as: str | None, terms: TargetPricing) -> Backend:
-    settings = guarded.settings
-    target = Target(guarded.backend, provider, model, shown_as, terms.cost(provider, model))
-    breaker = Breaker(target, guarded.breaker, settings.breaker, provider, model)
-    return terms.limited(Retry(breaker, settings.retry, guarded.retry_budget), provider, model)
+    def __init__(self, settings: ProviderSettings) -> None:
+        self.settings = settings
+        self.bulkhead = BulkheadState(settings.bulkhead)
+        self.breaker = BreakerState(settings.breaker)
+        self.retry_budget = RetryBudget(settings.retry)
+        self.latency = LatencyStats()
 
 
-def _in_time(backend: Backend, provider: str) -> Backend:
-    """An HTTP backend ends its calls by itself; what runs in this process may be anybody's."""
-    return Deadline(PairwiseFanOut(backend), provider) if isinstance(backend, LocalBackend) else backend
+def stack(
+    backend: Backend,
+    target: TargetId,
+    state: TargetState,
+    pricing: TargetPricing,
+    *,
+    shown_as: str | None = None,
+    measure_latency: bool = False,
+) -> Backend:
+    """One target with its policies, innermost first: a request meets the last line first.
+
+    Args:
+        backend: the provider's, or the local model.
+        target: whose policies these are.
+        state: the target's.
+        pricing: what its answers cost, and its rate limits.
+        shown_as: the model's name in answers; None shows the provider's own name of it.
+        measure_latency: whether the route compares its targets by latency, or hedges.
+    """
+    served = backend
+    if isinstance(backend, LocalBackend):
+        # An HTTP client ends calls at the deadline, and its adapter knows about pairs; a local model does neither.
+        served = Deadline(PairwiseFanOut(served), target.provider)
+    # Inside the retries, so that a call gives its slot back while it pauses between two attempts.
+    served = Bulkhead(served, state.bulkhead, target)
+    # Around the bulkhead, so that a recorded attempt includes the wait for a slot.
+    served = Target(served, target.provider, target.model, shown_as, pricing.cost(target))
+    # Around the verification in Target, so that unusable answers count as failures, like those that never came.
+    served = Breaker(served, state.breaker, target)
+    # Around the breaker: it counts every attempt, and while it is open there is nothing to retry.
+    served = Retry(served, state.settings.retry, state.retry_budget)
+    if measure_latency:
+        # Around the retries: what counts is how long a caller waits for an answer.
+        served = LatencyProbe(served, state.latency)
+    # Outermost: limits count requests, not attempts, and what is refused here has cost the target nothing.
+    limits = pricing.limits(target)
+    return RateLimit(served, pricing.store, limits) if limits else served

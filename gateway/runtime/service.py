@@ -55,7 +55,7 @@ class Service:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""
         self.accounts.open()
         terms = TargetPricing(self.config, self.accounts.store)
-        self.routes = routing.build(self.config, terms=terms)
+        self.routes = routing.build(self.config, pricing=terms)
         self.meter = accounting.build_meter(self.config, self.accounts, terms)
         self.routes.start()
 
@@ -110,7 +110,7 @@ class Service:
         """Put another configuration in force, from the next request on."""
         self.config, self.keys, self.routes = config, accounting.build_key_table(config), routes
         self.telemetry.configure(server_addresses(config), configured_model_names(config))
-        self.meter = accounting.build_meter(config, self.accounts, routes.terms)
+        self.meter = accounting.build_meter(config, self.accounts, routes.pricing)
         routes.start()
 
     def _telemetry(self, config: Config) -> Telemetry:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from gateway.errors import BreakerOpen
 from gateway.policy.breaker import Breaker, BreakerSettings, BreakerState
+from gateway.policy.target_id import TargetId
 from providers.errors import (
     BadAnswer,
     CredentialsRejected,
@@ -31,8 +32,7 @@ FAILED = TargetFailed("failed", status=500)
 
 
 def breaker(time: Any, backend: Any, **chosen: Any) -> Breaker:
-    wanted = BreakerSettings(**chosen)
-    return Breaker(backend, BreakerState(wanted), wanted, "jina", "m", time.clock)
+    return Breaker(backend, BreakerState(BreakerSettings(**chosen)), TargetId("jina", "m"), time.clock)
 
 
 async def fail(guard: Breaker, request: Any, times: int = 1) -> None:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.policy.bulkhead import Bulkhead, BulkheadSettings
+from gateway.policy.bulkhead import Bulkhead, BulkheadSettings, BulkheadState
+from gateway.policy.target_id import TargetId
 from providers.errors import Overloaded
 from providers.types import Call, Ranked, Ranking, RerankRequest
 
@@ -45,8 +46,11 @@ def asked(name: str = "q", deadline: float | None = None) -> RerankRequest:
     return RerankRequest(model="m", query=name, documents=["a"], call=Call(id="1", deadline=deadline))
 
 
-def bulkhead(gate: Gate, concurrency: int, queue: int, **more: Any) -> Bulkhead:
-    return Bulkhead(gate, BulkheadSettings(concurrency=concurrency, queue=queue), "jina/m", **more)
+TARGET = TargetId("jina", "m")
+
+
+def slots(concurrency: int, queue: int) -> BulkheadState:
+    return BulkheadState(BulkheadSettings(concurrency=concurrency, queue=queue))
 
 
 async def settle() -> None:
@@ -62,10 +66,11 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_full_means_refused_at_once_with_a_time_to_come_again() -> None:
     gate = Gate()
-    guard = bulkhead(gate, 1, 1)
+    state = slots(1, 1)
+    guard = Bulkhead(gate, state, TARGET)
     calls = [asyncio.create_task(guard.rerank(asked())) for _ in range(2)]
     await settle()
-    assert (guard.active, guard.waiting) == (1, 1)
+    assert (state.active, state.waiting) == (1, 1)
     with pytest.raises(Overloaded, match="jina/m is busy with 1 calls and its queue is full") as caught:
         await guard.rerank(asked())
     assert caught.value.retry_after == 1.0
@@ -73,12 +78,13 @@ async def test_full_means_refused_at_once_with_a_time_to_come_again() -> None:
         gate.inside[0].set_result(None)
         assert await call == GOOD
         await settle()
-    assert (guard.active, guard.waiting) == (0, 0)
+    assert (state.active, state.waiting) == (0, 0)
 
 
 async def test_first_come_first_served() -> None:
     gate = Gate()
-    guard = bulkhead(gate, 1, 9)
+    state = slots(1, 9)
+    guard = Bulkhead(gate, state, TARGET)
     calls = [asyncio.create_task(guard.rerank(asked(name))) for name in "abcd"]
     await settle()
     for _ in calls:
@@ -90,19 +96,21 @@ async def test_first_come_first_served() -> None:
 
 async def test_a_turn_that_comes_too_late_is_refused(time: Any) -> None:
     gate = Gate()
-    guard = bulkhead(gate, 1, 9, clock=time.clock)
+    state = slots(1, 9)
+    guard = Bulkhead(gate, state, TARGET, time.clock)
     first = asyncio.create_task(guard.rerank(asked()))
     await settle()
-    with pytest.raises(Overloaded, match="did not come in time"):
+    with pytest.raises(Overloaded, match="timed out waiting for a free slot"):
         await guard.rerank(asked(deadline=time.now))
-    assert (guard.active, guard.waiting) == (1, 0)
+    assert (state.active, state.waiting) == (1, 0)
     gate.inside[0].set_result(None)
     await first
 
 
 async def test_cancelled_in_the_moment_of_its_turn_it_passes_the_place_on() -> None:
     gate = Gate()
-    guard = bulkhead(gate, 1, 9)
+    state = slots(1, 9)
+    guard = Bulkhead(gate, state, TARGET)
     calls = [asyncio.create_task(guard.rerank(asked(name))) for name in "abc"]
     await settle()
     gate.inside[0].set_result(None)
@@ -112,7 +120,7 @@ async def test_cancelled_in_the_moment_of_its_turn_it_passes_the_place_on() -> N
     assert gate.order == ["a", "c"]
     gate.inside[0].set_result(None)
     await calls[2]
-    assert guard.active == 0
+    assert state.active == 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -125,7 +133,8 @@ async def test_cancelled_in_the_moment_of_its_turn_it_passes_the_place_on() -> N
 def test_limits_hold_and_no_place_is_lost(concurrency: int, queue: int, seed: int, steps: list[str]) -> None:
     async def run() -> None:
         gate, dice, calls = Gate(), random.Random(seed), []
-        guard = bulkhead(gate, concurrency, queue)
+        state = slots(concurrency, queue)
+        guard = Bulkhead(gate, state, TARGET)
         for step in steps:
             if step == "come":
                 calls.append(asyncio.create_task(guard.rerank(asked())))
@@ -136,8 +145,8 @@ def test_limits_hold_and_no_place_is_lost(concurrency: int, queue: int, seed: in
                 dice.choice(calls).cancel()
             else:
                 await settle()
-            assert guard.active <= concurrency
-            assert guard.waiting <= queue
+            assert state.active <= concurrency
+            assert state.waiting <= queue
         while any(not call.done() for call in calls):
             await settle()
             for held in gate.inside:
@@ -145,6 +154,6 @@ def test_limits_hold_and_no_place_is_lost(concurrency: int, queue: int, seed: in
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert all(outcome == GOOD or isinstance(outcome, Overloaded | asyncio.CancelledError) for outcome in outcomes)
         assert gate.most <= concurrency
-        assert (guard.active, guard.waiting) == (0, 0)
+        assert (state.active, state.waiting) == (0, 0)
 
     asyncio.run(run())

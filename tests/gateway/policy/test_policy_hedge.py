@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.policy.hedge import Hedge, HedgeBudget, HedgeSettings
-from gateway.policy.latency import Latency
+from gateway.policy.latency import LatencyStats
 from providers.errors import RerankError, TargetFailed
 from providers.types import Ranked, Ranking, RerankRequest
 
@@ -46,7 +46,7 @@ def allowed(calls: int = 10) -> HedgeBudget:
 
 
 def hedge(first: Any, second: Any, budget: HedgeBudget, after: float | None = 1e-6) -> Hedge:
-    return Hedge(first, second, HedgeSettings(after=after), Latency(), budget)
+    return Hedge(first, second, HedgeSettings(after=after), LatencyStats(), budget)
 
 
 async def until(condition: Any) -> None:

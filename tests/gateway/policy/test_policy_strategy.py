@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from gateway.policy.clock import Clock
 from gateway.policy.fallback import Step
-from gateway.policy.latency import Latency, LatencyProbe
+from gateway.policy.latency import LatencyProbe, LatencyStats
 from gateway.policy.strategy import Candidate, Strategy, least_latency, selection_policy, weighted
 
 
 def choice(weight: float = 1.0, *latencies: float) -> Candidate:
-    latency = Latency()
+    latency = LatencyStats()
     for seconds in latencies:
         latency.observe(seconds, 0.0)
     return Candidate(Step(None), weight, latency)  # type: ignore[arg-type]
@@ -67,7 +67,7 @@ def test_one_not_seen_yet_comes_before_those_seen() -> None:
 
 @given(st.lists(st.floats(0.001, 100), min_size=1, max_size=200))
 def test_the_average_stays_within_what_was_seen(latencies: list[float]) -> None:
-    latency = Latency()
+    latency = LatencyStats()
     for seconds in latencies:
         latency.observe(seconds, 0.0)
     assert min(latencies) * 0.999 <= latency.load_score(0.0) <= max(latencies) * 1.001
@@ -77,14 +77,14 @@ def test_the_average_stays_within_what_was_seen(latencies: list[float]) -> None:
 
 
 def test_p95() -> None:
-    latency = Latency()
+    latency = LatencyStats()
     for number in range(1, 101):
         latency.observe(number / 100, 0.0)
     assert latency.p95() == pytest.approx(0.96)
 
 
 async def test_only_calls_that_went_well_are_observed(time: Any, scripted: Any, request_with: Any) -> None:
-    latency = Latency()
+    latency = LatencyStats()
     good = scripted([], 0.5, time)
     await LatencyProbe(good, latency, time.clock).rerank(request_with())
     assert latency.load_score(time.now) == pytest.approx(0.5)

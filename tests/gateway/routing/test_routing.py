@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from gateway.config.loader import from_tree
-from gateway.routing.routes import REMEMBERED_TARGETS, Routes, build
+from gateway.routing.routes import Routes, build
+from gateway.routing.targets import MAX_ADHOC_ROUTES
 from gateway.runtime.service import Service
 from gateway.suggestions import LONGEST_NAME, near
 from providers.types import Call, RerankRequest
@@ -83,12 +84,12 @@ async def test_an_unknown_name_says_so_with_near_matches(opened, name, message) 
 
 
 async def test_invented_names_do_not_fill_the_memory(routes) -> None:
-    for number in range(REMEMBERED_TARGETS + 100):
+    for number in range(MAX_ADHOC_ROUTES + 100):
         routes.resolve(f"one/{number}")
         routes.resolve(f"nobody/{number}")
     routes.resolve("one/" + "x" * 1_000_000)
-    assert len(routes._adhoc_routes) == REMEMBERED_TARGETS
-    assert max(map(len, routes._adhoc_routes)) <= LONGEST_NAME
+    assert len(routes.targets._adhoc_routes) == MAX_ADHOC_ROUTES
+    assert max(map(len, routes.targets._adhoc_routes)) <= LONGEST_NAME
 
 
 def test_a_name_of_absurd_length_is_compared_with_nothing() -> None:
@@ -230,11 +231,11 @@ async def test_reloads_do_not_gather_the_targets_that_only_callers_named() -> No
     config = from_tree(ROUTES)
     routes = build(config)
     for reload in range(3):
-        for number in range(REMEMBERED_TARGETS):
+        for number in range(MAX_ADHOC_ROUTES):
             routes.resolve(f"one/invented-{reload}-{number}")
         before, routes = routes, build(config, routes)
         await before.aclose(routes)
-    assert len(routes.breakers()) <= REMEMBERED_TARGETS + 10
+    assert len(routes.breakers()) <= MAX_ADHOC_ROUTES + 10
     await routes.aclose()
 
 
@@ -244,7 +245,7 @@ async def test_invented_names_do_not_push_out_what_is_known_of_a_configured_targ
     for name in ("one/m", "one/spare"):
         routes.resolve(name)
     before = {name: routes.breakers()[name] for name in ("one/m", "one/spare")}
-    for number in range(REMEMBERED_TARGETS + 10):
+    for number in range(MAX_ADHOC_ROUTES + 10):
         routes.resolve(f"one/invented-{number}")
     assert {name: routes.breakers()[name] for name in before} == before
     await routes.aclose()

@@ -1,0 +1,140 @@
+"""The targets of one configuration: their policies, their state, and the names that only callers mention."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from gateway.backends.pure import Passthrough
+from gateway.errors import UnknownModel
+from gateway.policy.breaker import BreakerState
+from gateway.policy.fallback import Step, UnknownTarget
+from gateway.policy.latency import LatencyStats
+from gateway.policy.strategy import Candidate
+from gateway.policy.target import Target
+from gateway.policy.target_id import TargetId
+from gateway.routing.pricing import TargetPricing
+from gateway.routing.providers import LiveProvider
+from gateway.routing.route import Route
+from gateway.routing.stack import TargetState, stack
+from gateway.suggestions import LONGEST_NAME, clause, near
+from providers.types import Backend
+
+MAX_ADHOC_ROUTES = 4096
+"""Routes kept for names that only callers mention. Without a bound, invented names would fill the memory."""
+
+
+class Targets:
+    """Gives targets with their policies, and keeps what the policies remember of each.
+
+    Args:
+        providers: opened, by name.
+        pricing: prices and rate limits.
+        configured: the `provider/model` paths that the configuration mentions; their state is never dropped.
+        names: every name that can be listed; suggestions for unknown names come from these.
+    """
+
+    def __init__(
+        self,
+        providers: Mapping[str, LiveProvider],
+        pricing: TargetPricing,
+        configured: Collection[str],
+        names: Sequence[str],
+    ) -> None:
+        self._providers = providers
+        self._pricing = pricing
+        self._configured = configured
+        self._names = names
+        self._states: dict[str, TargetState] = {}
+        self._adhoc_routes: dict[str, Route] = {}
+
+    def take_over(self, previous: Targets) -> None:
+        """Keep what the previous configuration's targets remember, where a target survives the reload unchanged."""
+        for path, state in previous._states.items():
+            if self._survives(path, state):
+                self._states[path] = state
+                if path not in self._configured:
+                    self.adhoc_route(path)  # So that it counts towards the bound, and is dropped in its turn.
+
+    def adhoc_route(self, path: str) -> Route:
+        """The route of a `provider/model` that a caller wrote. One that does not exist gets a route that says so."""
+        route = self._adhoc_routes.get(path)
+        if route is None:
+            route = Route.of([self.candidate(path)])
+            self._remember(path, route)
+        return route
+
+    def candidate(
+        self, path: str, *, shown_as: str | None = None, weight: float = 1.0, measure_latency: bool = False
+    ) -> Candidate:
+        """One target as a route may choose it.
+
+        Args:
+            path: `provider/model`.
+            shown_as: the model's name in answers; None shows the provider's own name of it.
+            weight: its share of the calls, relative to the other candidates of the route.
+            measure_latency: whether the route needs to know how fast it answers.
+        """
+        target = TargetId.parse(path)
+        backend = self._backend(target)
+        if backend is None:
+            return Candidate(Step(self._unknown(path), time_shares=0), weight, LatencyStats())
+        if isinstance(backend, Passthrough):
+            # A pure function takes no time and cannot fail: there is nothing that a policy could do for it.
+            pure = Target(backend, target.provider, target.model, shown_as, self._pricing.cost(target))
+            return Candidate(Step(pure, time_shares=0), weight, LatencyStats())
+        state = self._state(path, target)
+        served = stack(backend, target, state, self._pricing, shown_as=shown_as, measure_latency=measure_latency)
+        return Candidate(Step(served), weight, state.latency)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a provider, and it may have such a model; an upstream's own models are not known."""
+        return self._backend(TargetId.parse(path)) is not None
+
+    def breakers(self) -> dict[str, BreakerState]:
+        """The breaker of every target named so far, by `provider/model`."""
+        return {path: state.breaker for path, state in self._states.items()}
+
+    def breakers_of(self, provider: str) -> Iterator[BreakerState]:
+        """The breakers of one provider's targets."""
+        return (state.breaker for path, state in self._states.items() if path.startswith(f"{provider}/"))
+
+    def _backend(self, target: TargetId) -> Backend | None:
+        provider = self._providers.get(target.provider)
+        if provider is None or not target.model:
+            return None
+        return provider.models.get(target.model) or provider.backend
+
+    def _state(self, path: str, target: TargetId) -> TargetState:
+        if path not in self._states:
+            self._states[path] = TargetState(self._providers[target.provider].settings)
+        return self._states[path]
+
+    def _survives(self, path: str, state: TargetState) -> bool:
+        """Whether the target survives a reload unchanged, its connections included.
+
+        A provider that has not changed is taken over as it is, with the very same settings.
+        """
+        provider = self._providers.get(TargetId.parse(path).provider)
+        return provider is not None and provider.settings is state.settings and self.exists(path)
+
+    def _remember(self, path: str, route: Route) -> None:
+        if len(path) > LONGEST_NAME:
+            self._forget(path)
+            return
+        if len(self._adhoc_routes) >= MAX_ADHOC_ROUTES:
+            oldest = next(iter(self._adhoc_routes))
+            del self._adhoc_routes[oldest]
+            self._forget(oldest)
+        self._adhoc_routes[path] = route
+
+    def _forget(self, path: str) -> None:
+        if path not in self._configured:
+            self._states.pop(path, None)
+
+    def _unknown(self, path: str) -> UnknownTarget:
+        shown = path[:LONGEST_NAME]
+        provider, slash, model = shown.partition("/")
+        open_ended = [name for name, live in self._providers.items() if live.backend is not None]
+        meant = near(path, self._names) + [f"{name}/{model}" for name in near(provider, open_ended) if slash]
+        error = UnknownModel(f'unknown model "{shown}"{clause(meant)}')
+        return UnknownTarget(error, provider, model) if slash else UnknownTarget(error, "", provider)
