@@ -15,17 +15,17 @@ ROOT = Path(__file__).parent.parent
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 BROKEN: dict[str, tuple[str, str, str]] = {
-    "a loose module in gateway": ("gateway/loose.py", "", "the gateway's floors: a new loose module needs one here"),
-    "a loose module in providers": ("providers/loose.py", "", "providers: a new loose module needs a floor here"),
-    "a room of gateway without a floor": (
+    "a loose module in gateway": ("gateway/loose.py", "", "the gateway's layers: a new module needs a place here"),
+    "a loose module in providers": ("providers/loose.py", "", "the providers' layers: a new module needs a place here"),
+    "a package of gateway without a layer": (
         "gateway/attic/__init__.py",
         "",
-        "the gateway's floors: a new loose module needs one here",
+        "the gateway's layers: a new module needs a place here",
     ),
-    "a room that looks up": (
+    "a package that looks up": (
         "gateway/policy/upward.py",
         "import gateway.api.endpoint",
-        "the gateway's floors: a new loose module needs one here",
+        "the gateway's layers: a new module needs a place here",
     ),
     "an adapter that knows another": (
         "providers/adapters/second_cohere.py",
@@ -37,7 +37,7 @@ BROKEN: dict[str, tuple[str, str, str]] = {
         "import httpx",
         "only transport, and the command line as a caller, know HTTP clients",
     ),
-    "a client in a room nobody has listed": (
+    "a client in a package nobody has listed": (
         "gateway/cellar/__init__.py",
         "import aiohttp",
         "only transport, and the command line as a caller, know HTTP clients",
