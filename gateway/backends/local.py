@@ -56,7 +56,7 @@ class LocalBackend:
 
     def stats(self) -> EngineStats | None:
         """What the model has to do and has done; None while it is not loaded, or where it does not tell."""
-        tell = getattr(self._backend, "load", None)
+        tell = getattr(self._backend, "stats", None)
         return tell() if tell is not None else None
 
     def window(self) -> int | None:

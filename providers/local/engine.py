@@ -1,4 +1,4 @@
-"""The backend: admits a request, tokenises it in a thread, waits for the batcher, and makes the ranking."""
+"""The backend over one loaded model: admits a request, tokenises it, waits for its rows, and makes the ranking."""
 
 from __future__ import annotations
 
@@ -11,173 +11,201 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from providers.errors import InvalidRequest, NotReady, Overloaded, RerankError, TargetFailed, TargetTimeout, Unsupported
-from providers.local.batcher import Batcher, Job
-from providers.local.tokens import Encoded
+from providers.local.batcher import Batcher
+from providers.local.queue import FairQueue, Job
+from providers.local.tokens import EncodedRequest
 from providers.types import EngineStats, Ranked, Ranking, RerankRequest, Usage
 
-TOKENISERS = 2
-"""Threads that tokenise: a second, so that a small request need not wait for a huge one's texts."""
+TOKENIZER_THREADS = 2
+"""A second thread, so that a small request need not wait while a huge one is tokenised."""
 
 CHARACTERS_PER_TOKEN = 4
-"""What a request is reckoned at until it is tokenised; only the queue's limit depends on it."""
+"""For the estimate of a request's tokens until it is tokenised. Only the queue's limit depends on it."""
 
-
-ROWS_AT_ONCE = 256
+MAX_ROWS_ON_LOOP = 256
 """Rows that become scores on the event loop: about a millisecond for an embedding model."""
 
 LOWEST_PRIORITY = 999
 
 
-class Work(Struct, frozen=True):
-    """What the model must be told of one request; `raw` asks a cross-encoder for its logits without the activation."""
+class TextRequest(Struct, frozen=True):
+    """What a model must know of one request.
+
+    Attributes:
+        max_tokens_per_doc: tokens at which each document is cut; None leaves that to the model's window.
+        instruction: replaces the prompt of a templated model; None keeps the model's own.
+        priority: 0 to LOWEST_PRIORITY; the lower it is, the larger the request's share of the model.
+        raw_scores: whether a cross-encoder's logits are wanted without its activation.
+    """
 
     query: str
     documents: list[str]
-    limit: int | None
+    max_tokens_per_doc: int | None
     instruction: str | None
     priority: int
-    raw: bool = False
+    raw_scores: bool = False
 
-    def tokens(self, window: int) -> int:
-        """A cheap estimate of the tokens to be fed."""
+    def estimate_tokens(self, window: int) -> int:
+        """About how many tokens will be fed to a model that reads `window` tokens at once. Cheap."""
         characters = window * CHARACTERS_PER_TOKEN
         return sum(min(len(self.query) + len(text), characters) for text in self.documents) // CHARACTERS_PER_TOKEN
 
 
 class Scorer(Protocol):
-    """What the engine needs of a loaded model beside the forward pass."""
+    """What the engine needs of a loaded model beside the forward pass.
+
+    Attributes:
+        window: how many tokens the model reads at once.
+    """
 
     window: int
 
-    def encode(self, work: Work) -> Encoded:
+    def encode(self, request: TextRequest) -> EncodedRequest:
         """Tokenise. Blocks; called by several threads at once. Raises RerankError."""
         ...
 
-    def scores(self, rows: list[Any], encoded: Encoded) -> list[float]:
-        """One score for each document from the model's rows."""
+    def scores(self, rows: list[Any], encoded: EncodedRequest) -> list[float]:
+        """One score for each document, in their order, from the model's rows."""
         ...
 
 
 class Engine:
-    """A `Backend` over one loaded model."""
+    """A `Backend` over one loaded model.
 
-    def __init__(self, model: Scorer, batcher: Batcher) -> None:
-        self._model, self._batcher = model, batcher
-        self._pool = ThreadPoolExecutor(TOKENISERS, thread_name_prefix="rerank-tokenise")
-        self._reserved = 0
+    Args:
+        queue, batcher: the model's own. The batcher is started already, and closed by `aclose`.
+        max_queued_tokens: tokens that may wait. A request alone is admitted however large it is.
+    """
+
+    def __init__(self, model: Scorer, queue: FairQueue, batcher: Batcher, *, max_queued_tokens: int) -> None:
+        self._model, self._queue, self._batcher = model, queue, batcher
+        self._max_queued_tokens = max_queued_tokens
+        self._pool = ThreadPoolExecutor(TOKENIZER_THREADS, thread_name_prefix="rerank-tokenise")
+        self._estimated_tokens = 0
 
     async def rerank(self, request: RerankRequest) -> Ranking:
-        work, left = _work(request), _time_left(request)
-        self._admit(work.tokens(self._model.window))
+        text, left = _text_request(request), _seconds_left(request)
+        self._admit(text.estimate_tokens(self._model.window))
         try:
             async with asyncio.timeout(left):
-                return await self._ranked(work)
+                return await self._rank(text)
         except TimeoutError:
             raise TargetTimeout("the local model did not finish in the time allowed") from None
 
     async def ready(self) -> bool:
         return self._batcher.alive
 
-    def load(self) -> EngineStats:
-        """What waits, and what was computed since the start."""
-        batcher = self._batcher
+    def stats(self) -> EngineStats:
+        """How many tokens wait, and what was computed since the start."""
+        stats = self._batcher.stats
         return EngineStats(
-            queued_tokens=batcher.queued + self._reserved,
-            batches=batcher.batches,
-            texts=batcher.texts,
-            tokens=batcher.tokens,
-            padding=batcher.padding,
+            queued_tokens=self._waiting_tokens(),
+            batches=stats.batches,
+            texts=stats.texts,
+            tokens=stats.tokens,
+            padding=stats.padding,
             window=self._model.window,
         )
 
     async def aclose(self) -> None:
         await asyncio.to_thread(self._batcher.close)
-        # What waits for a thread still gets one, to be told that the engine is closed; a cancellation tells nobody.
+        # Requests that wait for a thread still get one, which raises NotReady. Cancelled, they would never be answered.
         self._pool.shutdown(wait=False)
 
+    def _waiting_tokens(self) -> int:
+        """Tokens in the queue, and by estimate those of the requests that are being tokenised for it."""
+        return self._queue.tokens + self._estimated_tokens
+
     def _admit(self, size: int) -> None:
-        """Raises Overloaded if the texts would not fit into the queue; a request alone is always admitted."""
+        """Raises Overloaded if so many tokens would not fit into the queue."""
         self._check_open()
-        waiting = self._batcher.queued + self._reserved
-        if waiting and waiting + size > self._batcher.limit:
-            seconds = math.ceil(waiting / self._batcher.speed) if self._batcher.speed else 1
+        waiting, speed = self._waiting_tokens(), self._batcher.stats.tokens_per_second
+        if waiting and waiting + size > self._max_queued_tokens:
+            seconds = math.ceil(waiting / speed) if speed else 1
             raise Overloaded("the local model's queue is full; try again later", retry_after=float(max(1, seconds)))
 
     def _check_open(self) -> None:
         if not self._batcher.alive:
             raise NotReady("the local model is closed")
 
-    async def _ranked(self, work: Work) -> Ranking:
+    async def _rank(self, text: TextRequest) -> Ranking:
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[None] = loop.create_future()
-        job = Job(lambda _, error: _tell(loop, answer, error))
+        done: asyncio.Future[None] = loop.create_future()
+        job = Job(lambda _, error: _resolve_from_thread(loop, done, error))
         try:
-            encoded, seconds = await self._queued(work, job)
-            await answer
+            encoded, tokenize_seconds = await self._encode_and_queue(text, job)
+            await done
         except asyncio.CancelledError:
-            self._batcher.cancel(job)
+            self._queue.cancel(job)
             raise
-        return self._ranking(job, encoded, seconds, await self._scores(job, encoded))
+        return _ranking(job, encoded, tokenize_seconds, await self._scores(job, encoded))
 
-    async def _scores(self, job: Job, encoded: Encoded) -> list[float]:
-        """Of many rows in a thread: comparing ten thousand vectors takes longer than the event loop may stand still."""
-        if len(job.rows) <= ROWS_AT_ONCE:
+    async def _scores(self, job: Job, encoded: EncodedRequest) -> list[float]:
+        # Comparing ten thousand vectors would hold the event loop for too long.
+        if len(job.rows) <= MAX_ROWS_ON_LOOP:
             return self._model.scores(job.rows, encoded)
         return await asyncio.to_thread(self._model.scores, job.rows, encoded)
 
-    async def _queued(self, work: Work, job: Job) -> tuple[Encoded, float]:
-        """Tokenise and submit in a thread; the texts count as queued from now on, by estimate at first."""
-        size = work.tokens(self._model.window)
-        self._reserved += size
+    async def _encode_and_queue(self, text: TextRequest, job: Job) -> tuple[EncodedRequest, float]:
+        """Tokenise and queue in a thread. Until that is done, the request counts by its estimate."""
+        size = text.estimate_tokens(self._model.window)
+        self._estimated_tokens += size
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._submit, work, job)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._encode_in_thread, text, job)
         finally:
-            self._reserved -= size
+            self._estimated_tokens -= size
 
-    def _submit(self, work: Work, job: Job) -> tuple[Encoded, float]:
+    def _encode_in_thread(self, text: TextRequest, job: Job) -> tuple[EncodedRequest, float]:
+        """Returns the encoded request, which is queued, and the seconds that encoding took."""
         self._check_open()
         start = time.monotonic()
         try:
-            encoded = self._model.encode(work)
+            encoded = self._model.encode(text)
         except RerankError:
             raise
         except Exception as error:
+            # The message of a foreign exception may quote a text, so callers get its type only.
             raise TargetFailed(f"the local model could not tokenise the texts: {type(error).__name__}") from error
         seconds = time.monotonic() - start
-        self._batcher.submit(job, encoded.texts, work.priority)
+        self._queue.append(job, encoded.inputs, text.priority)
         return encoded, seconds
 
-    def _ranking(self, job: Job, encoded: Encoded, seconds: float, scores: list[float]) -> Ranking:
-        return Ranking(
-            results=[Ranked(index, score) for index, score in enumerate(scores)],
-            usage=Usage(prompt_tokens=job.tokens, completion_tokens=0, total_tokens=job.tokens),
-            details={
-                "tokenize_ms": _ms(seconds),
-                "queue_ms": _ms(job.waited),
-                "compute_ms": _ms(job.compute),
-                "truncated_documents": encoded.truncated,
-            },
-        )
 
-
-def _tell(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[None], error: RerankError | None) -> None:
-    """Wake the waiting request from the engine's thread; its loop may be gone."""
+def _resolve_from_thread(
+    loop: asyncio.AbstractEventLoop, done: asyncio.Future[None], error: RerankError | None
+) -> None:
+    """Wake the waiting request from the engine's thread."""
     try:
-        loop.call_soon_threadsafe(_settle, answer, error)
+        loop.call_soon_threadsafe(_resolve, done, error)
     except RuntimeError:
+        # The loop is closed, and with it whoever waited.
         return
 
 
-def _settle(answer: asyncio.Future[None], error: RerankError | None) -> None:
-    if answer.done():
+def _resolve(done: asyncio.Future[None], error: RerankError | None) -> None:
+    if done.done():
         return
     if error is None:
-        answer.set_result(None)
+        done.set_result(None)
     else:
-        answer.set_exception(error)
+        done.set_exception(error)
 
 
-def _work(request: RerankRequest) -> Work:
+def _ranking(job: Job, encoded: EncodedRequest, tokenize_seconds: float, scores: list[float]) -> Ranking:
+    return Ranking(
+        results=[Ranked(index, score) for index, score in enumerate(scores)],
+        usage=Usage(prompt_tokens=job.tokens, completion_tokens=0, total_tokens=job.tokens),
+        details={
+            "tokenize_ms": _milliseconds(tokenize_seconds),
+            "queue_ms": _milliseconds(job.queue_seconds),
+            "compute_ms": _milliseconds(job.compute_seconds),
+            "truncated_documents": encoded.truncated,
+        },
+    )
+
+
+def _text_request(request: RerankRequest) -> TextRequest:
+    """Raises Unsupported or InvalidRequest for what no local model can rank."""
     texts = [text for text in (request.query, *request.documents) if isinstance(text, str)]
     if len(texts) <= len(request.documents):
         raise Unsupported("the local model reads text only: send the query and every document as a string")
@@ -187,14 +215,15 @@ def _work(request: RerankRequest) -> Work:
     limit = request.max_tokens_per_doc
     if limit is not None and limit < 1:
         raise InvalidRequest("max_tokens_per_doc must be at least 1")
-    active = request.extra.get("use_activation")
-    if active not in (None, True, False):
+    activation = request.extra.get("use_activation")
+    if activation not in (None, True, False):
         raise Unsupported("`use_activation` must be true or false")
     priority = min(max(request.priority or 0, 0), LOWEST_PRIORITY)
-    return Work(texts[0], texts[1:], limit, instruction, priority, raw=active is False)
+    return TextRequest(texts[0], texts[1:], limit, instruction, priority, raw_scores=activation is False)
 
 
-def _time_left(request: RerankRequest) -> float | None:
+def _seconds_left(request: RerankRequest) -> float | None:
+    """Seconds to the request's deadline; None without one. Raises TargetTimeout if it has passed."""
     if request.call.deadline is None:
         return None
     left = request.call.deadline - time.monotonic()
@@ -203,5 +232,5 @@ def _time_left(request: RerankRequest) -> float | None:
     return left
 
 
-def _ms(seconds: float) -> float:
+def _milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 1)

@@ -1,4 +1,4 @@
-"""Whose turn it is: a lock that is granted in the order it was asked for."""
+"""A lock for threads that is granted in the order in which they asked for it."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from types import TracebackType
 
 
 class FairLock:
-    """A context manager for threads. A plain Lock may give one thread all the turns."""
+    """A context manager. A plain `threading.Lock` may be granted to the same thread again and again."""
 
     def __init__(self) -> None:
-        self._door = threading.Lock()
-        self._line: deque[threading.Event] = deque()
+        self._mutex = threading.Lock()
+        self._waiting: deque[threading.Event] = deque()
 
     def __enter__(self) -> None:
-        mine = threading.Event()
-        with self._door:
-            self._line.append(mine)
-            if self._line[0] is mine:
-                mine.set()
-        mine.wait()
+        turn = threading.Event()
+        with self._mutex:
+            self._waiting.append(turn)
+            if self._waiting[0] is turn:
+                turn.set()
+        turn.wait()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._door:
-            self._line.popleft()
-            if self._line:
-                self._line[0].set()
+        with self._mutex:
+            self._waiting.popleft()
+            if self._waiting:
+                self._waiting[0].set()

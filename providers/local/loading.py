@@ -18,34 +18,38 @@ from providers.errors import NotReady, RerankError
 from providers.local.batcher import Batcher
 from providers.local.engine import Engine
 from providers.local.model import CrossEncoderModel, EmbeddingModel
+from providers.local.queue import FairQueue
 from providers.local.source import fetch
 from providers.local.templates import template_for
 from providers.spec import LocalModel
 from providers.types import ClosableBackend
 
-CPU_BATCH, GPU_BATCH = 768, 16_384
-"""Tokens of a batch. Small padded batches win on a CPU, large ones on a GPU: figures in `docs/local-engine.md`."""
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 768, 16_384
+"""Tokens of a batch, padding included. Small batches are faster on a CPU, large ones on a GPU.
+
+Figures are in docs/decisions/0010-local-queue.md.
+"""
 
 QUEUED_BATCHES = 640
-"""Half a million tokens on a CPU: a request of 1,000 long documents, and room for others beside it."""
+"""Batches that may wait. Half a million tokens on a CPU: a request of 1,000 long documents, and room for more."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def open_engine(settings: LocalModel) -> ClosableBackend:
-    """Load, verify, warm up, serve. Raises NotReady with what to change."""
+    """Load, verify and warm up a model, and start its engine. Raises NotReady with what to change."""
     try:
         loaded = load(settings)
-        budget = settings.batch_tokens or (GPU_BATCH if loaded.on_gpu else CPU_BATCH)
+        budget = settings.batch_tokens or (GPU_BATCH_TOKENS if loaded.on_gpu else CPU_BATCH_TOKENS)
         loaded.warm_up(budget)
     except RerankError:
         raise
     except Exception as error:
         raise NotReady(f'the model "{settings.path}" could not be loaded: {type(error).__name__}: {error}') from error
-    limit = settings.queue_tokens or QUEUED_BATCHES * budget
-    batcher = Batcher(loaded, budget=budget, limit=limit, ahead=loaded.on_gpu)
+    queue = FairQueue()
+    batcher = Batcher(loaded, queue, max_batch_tokens=budget, launch_ahead=loaded.on_gpu)
     batcher.start()
-    return Engine(loaded, batcher)
+    return Engine(loaded, queue, batcher, max_queued_tokens=settings.queue_tokens or QUEUED_BATCHES * budget)
 
 
 def load(settings: LocalModel) -> CrossEncoderModel | EmbeddingModel:
@@ -66,16 +70,16 @@ def load(settings: LocalModel) -> CrossEncoderModel | EmbeddingModel:
         return EmbeddingModel(SentenceTransformer(str(folder), **options), settings)
     template = template_for(folder)
     net = CrossEncoder(str(folder), **options, processor_kwargs={"chat_template": template} if template else None)
-    slim_head(net)
+    prune_output_head(net)
     if dtype != torch.float32:
-        net.set_keep_in_fp32_modules(heads_of(net))
+        net.set_keep_in_fp32_modules(score_layers(net))
     return CrossEncoderModel(net, settings)
 
 
 def silence_progress_bars() -> None:
-    """Keep the libraries' talk about files that are on disk already off the terminal; a download still shows progress.
+    """Hide the libraries' progress bars about files that are on disk already. A download still shows progress.
 
-    transformers' switch is the hub's too, and another model may be downloading.
+    transformers switches off huggingface_hub's bars too, and another model may be downloading, so these go on again.
     """
     shown = not are_progress_bars_disabled()
     progress.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
@@ -97,6 +101,7 @@ def is_embedding(folder: Path) -> bool:
 
 
 def pick_device(name: str) -> torch.device:
+    """The named device; for `auto` a GPU if there is one, else the CPU."""
     if name != "auto":
         return torch.device(name)
     if torch.cuda.is_available():
@@ -105,39 +110,43 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The named number format; for `auto` bfloat16 where the device computes it natively, else float32."""
     if name == "auto":
-        return torch.bfloat16 if computes_bfloat16(device) else torch.float32
+        return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
     return DTYPES[name]
 
 
-def computes_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is native there: a GPU that says so, or a CPU with AVX512-BF16, AMX or Arm's BF16."""
+def has_native_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes bfloat16 natively: a GPU that says so, a CPU with AVX512-BF16, AMX or Arm's BF16."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 cannot tell yet
+    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 does not have it
     return device.type == "cpu" and any(features.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def slim_head(net: CrossEncoder) -> None:
-    """Of a causal model's vocabulary, keep the two rows that are asked for: less work, and float32 costs nothing."""
-    asked = next((module for module in net if isinstance(module, LogitScore)), None)
+def prune_output_head(net: CrossEncoder) -> None:
+    """Of a causal model's output head, keep the rows of its two answers, yes and no, in float32.
+
+    A vocabulary has some 150,000 rows, so this saves most of the head's work, and float32 then costs next to nothing.
+    """
+    score = next((module for module in net if isinstance(module, LogitScore)), None)
     model: Any = net.transformers_model
-    if asked is None or model is None:
+    if score is None or model is None:
         return
     head = model.get_output_embeddings()
-    wanted = [token for token in (asked.true_token_id, asked.false_token_id) if token is not None]
+    wanted = [token for token in (score.true_token_id, score.false_token_id) if token is not None]
     slim = nn.Linear(head.in_features, len(wanted), bias=head.bias is not None, device=net.device)
     with torch.no_grad():
         slim.weight.copy_(head.weight[wanted])
         if head.bias is not None:
             slim.bias.copy_(head.bias[wanted])
     model.set_output_embeddings(slim.eval())
-    asked.true_token_id, asked.false_token_id = 0, 1 if asked.false_token_id is not None else None
+    score.true_token_id, score.false_token_id = 0, 1 if score.false_token_id is not None else None
     net.set_keep_in_fp32_modules([name for name, module in net.named_modules() if module is slim])
 
 
-def heads_of(net: CrossEncoder) -> list[str]:
-    """The layers between the encoder and the score, worth float32: rounded to bfloat16 there, different scores tie."""
+def score_layers(net: CrossEncoder) -> list[str]:
+    """The layers between the encoder and the score. Rounded to bfloat16 there, different scores would tie."""
     outside = {
         name: module
         for name, module in net.named_modules()

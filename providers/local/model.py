@@ -1,4 +1,4 @@
-"""The forward pass of a loaded model: padding, launching, scores. With `loading`, the only importer of torch."""
+"""The forward pass of a loaded model, from token ids to scores. Besides `loading`, only this module imports torch."""
 
 from __future__ import annotations
 
@@ -14,22 +14,31 @@ from sentence_transformers.base.modules import Router
 from torch import Tensor, nn
 
 from providers.errors import NotReady, Unsupported
-from providers.local.engine import Work
+from providers.local.engine import TextRequest
 from providers.local.fair_lock import FairLock
-from providers.local.tokens import PROBE, Encoded, Framed, Rendered, Tokeniser, Tokens, encode
+from providers.local.tokens import (
+    PROBE,
+    EncodedRequest,
+    PlainTokenizer,
+    RequestTokenizer,
+    TemplateTokenizer,
+    Tokens,
+    encode,
+)
 from providers.spec import LocalModel
 
 CPU_LOCK = FairLock()
 """Models on the CPU compute one batch at a time, in the order they ask: two at once would fight for the cores."""
 
-RAW = 1
-"""The group of a cross-encoder's inputs whose logits are wanted as they are."""
+RAW_GROUP = 1
+"""The group of a cross-encoder's inputs whose logits are wanted without the activation; that of the others is 0."""
 
-STEPS = 16
+WIDTH_STEP = 16
 """Widths on the CPU in 16-bit formats are rounded up to 16 tokens, and beyond 512 by less than a sixteenth.
 
-oneDNN compiles and keeps code for every shape it meets, up to 2 MiB each: widths of every length filled memory batch by
-batch, and took time. In float32 torch computes with MKL, which compiles nothing.
+oneDNN compiles code for every shape it meets and keeps it, up to 2 MiB each. Without rounding, new widths filled memory
+batch by batch and took time to compile (figures in docs/local-engine.md). In float32 torch computes with MKL, which
+compiles nothing.
 """
 
 ACTIVATIONS = {"sigmoid": nn.Sigmoid(), "none": nn.Identity()}
@@ -40,8 +49,9 @@ class LoadedModel:
 
     Attributes:
         output: which of the pipeline's outputs is wanted.
-        told: for each group of inputs, what the pipeline is told beside tensors.
-        window: how many tokens the model reads.
+        pipeline_options: for each group of inputs, what the pipeline gets beside tensors.
+        on_gpu: whether the device works by itself, so that `launch` returns before it is done.
+        window: how many tokens the model reads at once.
     """
 
     output: str
@@ -51,39 +61,44 @@ class LoadedModel:
         self.net = net.eval()
         self.device = torch.device(net.device)
         self.on_gpu = self.device.type != "cpu"
-        self.compiles = not self.on_gpu and next(net.parameters()).dtype != torch.float32
+        self.compiles_shapes = not self.on_gpu and next(net.parameters()).dtype != torch.float32
         self.tokenizer = net.tokenizer
-        self.window = window_of(net, settings.max_length)
-        self.long = settings.long_documents
+        self.window = resolve_window(net, settings.max_length)
+        self.long_documents = settings.long_documents
         self.typed = "token_type_ids" in self.tokenizer.model_input_names
-        self.left = self.tokenizer.padding_side == "left"
+        self.pads_left = self.tokenizer.padding_side == "left"
 
     def width(self, size: int) -> int:
-        """How many tokens a text of `size` tokens takes up, padding included: one of few where shapes are compiled."""
-        return min(max(self.window, size), rounded(size)) if self.compiles else size
+        """How many tokens an input of `size` tokens takes up, with padding. Rounded up where shapes are compiled."""
+        return min(max(self.window, size), round_up(size)) if self.compiles_shapes else size
 
     def launch(self, texts: Sequence[Tokens]) -> Tensor:
-        """Pad, move, and start the forward pass; a GPU goes on by itself. Raises MemoryError."""
-        told = self.pipeline_options[texts[0].group]
+        """Start the forward pass of inputs of one group; a GPU goes on by itself. Raises MemoryError.
+
+        Returns:
+            Scores of shape (inputs,), or embeddings of shape (inputs, dimensions), in float32 on the device.
+        """
+        options = self.pipeline_options[texts[0].group]
         with memory_errors(), nullcontext() if self.on_gpu else CPU_LOCK, torch.inference_mode():
             features = {name: rows.to(self.device, non_blocking=True) for name, rows in self._padded(texts).items()}
-            task = {"task": told["task"]} if "task" in told else {}
-            return self._finished(self.net({**features, **told}, **task)[self.output].float(), texts[0].group)
+            task = {"task": options["task"]} if "task" in options else {}
+            return self._activate(self.net({**features, **options}, **task)[self.output].float(), texts[0].group)
 
     def collect(self, handle: Tensor) -> list[Any]:
-        """Wait for the device; one row per text. Raises MemoryError."""
+        """Wait for the device. Returns one row per input: a score, or an embedding. Raises MemoryError."""
         with memory_errors():
             return list(handle.cpu().numpy())
 
     def warm_up(self, budget: int) -> None:
-        """A full batch and a short text, so that the first caller meets a warm model."""
+        """Compute a full batch of `budget` tokens and a short text, so that the first caller meets a warm model."""
         size = min(self.window, budget, 512)
         word = self.tokenizer.unk_token_id or 0
         for length, count in ((size, max(1, budget // size)), (min(8, size), 1)):
             text = Tokens([word] * length, [0] * length if self.typed else None)
             self.collect(self.launch([text] * count))
 
-    def _finished(self, out: Tensor, group: int) -> Tensor:
+    def _activate(self, out: Tensor, group: int) -> Tensor:
+        """What the pipeline's output becomes before it leaves the device."""
         return out
 
     def _padded(self, texts: Sequence[Tokens]) -> dict[str, Tensor]:
@@ -99,14 +114,14 @@ class LoadedModel:
     def _block(self, rows: list[list[int]], width: int, fill: int) -> Tensor:
         block = np.full((len(rows), width), fill, dtype=np.int64)
         for number, row in enumerate(rows):
-            block[number, width - len(row) if self.left else 0 : width if self.left else len(row)] = row
+            block[number, width - len(row) if self.pads_left else 0 : width if self.pads_left else len(row)] = row
         return torch.from_numpy(block)
 
-    def _tokeniser(self, *, paired: bool, prompt: str | None, task: str | None = None) -> Tokeniser:
-        """The quick way for a plain tokenizer; whatever else sentence-transformers can prepare goes its way."""
+    def _tokenizer_for(self, *, paired: bool, prompt: str | None, task: str | None = None) -> RequestTokenizer:
+        """The fast tokenizer alone where texts go in as they are; else what sentence-transformers makes of them."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is not None and task is None and "message" not in self.net.modalities:
-            return Framed(backend, typed=self.typed, paired=paired, prompt=prompt or "")
+            return PlainTokenizer(backend, typed=self.typed, paired=paired, prompt=prompt or "")
 
         def render(texts: Sequence[Any], prompt: str | None) -> list[list[int]]:
             uncut = {"text": {"truncation": False}}
@@ -114,12 +129,12 @@ class LoadedModel:
             masks = features["attention_mask"].bool()
             return [row[mask].tolist() for row, mask in zip(features["input_ids"], masks, strict=True)]
 
-        return Rendered(render, prompt=prompt, typed=self.typed, paired=paired)
+        return TemplateTokenizer(render, prompt=prompt, typed=self.typed, paired=paired)
 
-    def _told(self, probe: Any, prompt: str | None, task: str | None = None) -> dict[str, Any]:
-        """What sentence-transformers would tell the pipeline about such an input, tensors left out.
+    def _options_for(self, probe: Any, prompt: str | None, task: str | None = None) -> dict[str, Any]:
+        """What sentence-transformers gives the pipeline for such an input, beside tensors.
 
-        It sets the tokenizer's truncation, so it must run before `_tokeniser` switches that off.
+        It sets the tokenizer's truncation, so it must run before `_tokenizer_for` switches that off.
         """
         features = self.net.preprocess([probe], prompt=prompt, task=task)
         plain = {name: value for name, value in features.items() if not isinstance(value, Tensor)}
@@ -133,26 +148,27 @@ class CrossEncoderModel(LoadedModel):
 
     def __init__(self, net: CrossEncoder, settings: LocalModel) -> None:
         super().__init__(net, settings)
-        self.column = column_of(net, settings.label)
+        self.column = score_column(net, settings.label)
         self.activation: Any = ACTIVATIONS.get(settings.activation) or net.activation_fn
         prompt = net.prompts.get(net.default_prompt_name or "")
-        self.pipeline_options = [self._told((PROBE, PROBE), prompt)] * 2
-        self.split = self._tokeniser(paired=True, prompt=prompt)
+        self.pipeline_options = [self._options_for((PROBE, PROBE), prompt)] * 2
+        self._tokenize = self._tokenizer_for(paired=True, prompt=prompt)
 
-    def encode(self, work: Work) -> Encoded:
-        split = self.split(work.query, work.documents, work.instruction)
-        return encode(split, self.window, work.limit, self.long, RAW if work.raw else 0)
+    def encode(self, request: TextRequest) -> EncodedRequest:
+        texts = self._tokenize(request.query, request.documents, request.instruction)
+        group = RAW_GROUP if request.raw_scores else 0
+        return encode(texts, self.window, request.max_tokens_per_doc, self.long_documents, group)
 
-    def scores(self, rows: list[Any], encoded: Encoded) -> list[float]:
-        return [max(float(rows[place]) for place in places) for places in encoded.owners]
+    def scores(self, rows: list[Any], encoded: EncodedRequest) -> list[float]:
+        return [max(float(rows[position]) for position in positions) for positions in encoded.document_inputs]
 
-    def _finished(self, out: Tensor, group: int) -> Tensor:
-        active: Tensor = out if group == RAW else self.activation(out)
+    def _activate(self, out: Tensor, group: int) -> Tensor:
+        active: Tensor = out if group == RAW_GROUP else self.activation(out)
         return active[:, self.column]
 
 
 class EmbeddingModel(LoadedModel):
-    """An embedding model: query and documents are read apart, and compared by the cosine of their vectors."""
+    """An embedding model: query and documents are embedded apart, and compared by the cosine of their vectors."""
 
     output = "sentence_embedding"
 
@@ -161,33 +177,38 @@ class EmbeddingModel(LoadedModel):
         if settings.activation != "default" or settings.label is not None:
             raise NotReady("the model is an embedding model, scored by cosine: leave `activation` and `label` out")
         tasks = ("query", "document") if any(isinstance(module, Router) for module in net) else (None, None)
-        asked, read = prompt_of(net, "query"), prompt_of(net, "document", "passage", "corpus")
-        self.pipeline_options = [self._told(PROBE, asked, tasks[0]), self._told(PROBE, read, tasks[1])]
-        if not tells_apart(net):
+        query_prompt, prompt = find_prompt(net, "query"), find_prompt(net, "document", "passage", "corpus")
+        self.pipeline_options = [
+            self._options_for(PROBE, query_prompt, tasks[0]),
+            self._options_for(PROBE, prompt, tasks[1]),
+        ]
+        if not is_asymmetric(net):
             self.pipeline_options = self.pipeline_options[:1]
-        self.query = self._tokeniser(paired=False, prompt=asked, task=tasks[0])
-        self.document = self._tokeniser(paired=False, prompt=read, task=tasks[1])
+        self._tokenize_query = self._tokenizer_for(paired=False, prompt=query_prompt, task=tasks[0])
+        self._tokenize_document = self._tokenizer_for(paired=False, prompt=prompt, task=tasks[1])
 
-    def encode(self, work: Work) -> Encoded:
-        split = self.document("", work.documents, work.instruction)
-        encoded = encode(split, self.window, work.limit, self.long, len(self.pipeline_options) - 1)
-        asked = encode(self.query("", [work.query], None), self.window, None, "truncate")
-        if asked.truncated:
+    def encode(self, request: TextRequest) -> EncodedRequest:
+        texts = self._tokenize_document("", request.documents, request.instruction)
+        group = len(self.pipeline_options) - 1
+        encoded = encode(texts, self.window, request.max_tokens_per_doc, self.long_documents, group)
+        query = encode(self._tokenize_query("", [request.query], None), self.window, None, "truncate")
+        # A query that was cut would be another query, so it is refused.
+        if query.truncated:
             raise Unsupported(f"the query is longer than the {self.window} tokens that this model reads; shorten it")
-        encoded.query = len(encoded.texts)
-        encoded.texts.extend(asked.texts)
+        encoded.query_input = len(encoded.inputs)
+        encoded.inputs.extend(query.inputs)
         return encoded
 
-    def scores(self, rows: list[Any], encoded: Encoded) -> list[float]:
+    def scores(self, rows: list[Any], encoded: EncodedRequest) -> list[float]:
         vectors = np.stack(rows).astype(np.float64)
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        cosines = vectors @ vectors[encoded.query]
-        return [float(cosines[places.start : places.stop].max()) for places in encoded.owners]
+        cosines = vectors @ vectors[encoded.query_input]
+        return [float(cosines[own.start : own.stop].max()) for own in encoded.document_inputs]
 
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turn a device's way of being out of memory into MemoryError."""
+    """Raise MemoryError where torch says in its own ways that a device is out of memory."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -200,22 +221,25 @@ def memory_errors() -> Iterator[None]:
         raise MemoryError from error
 
 
-def rounded(size: int) -> int:
-    """The next multiple of 16 tokens, or of a power of two that is between a 32nd and a 16th of the size."""
-    step = max(STEPS, 1 << size.bit_length() >> 5)
+def round_up(size: int) -> int:
+    """The next multiple of 16 tokens, or for large sizes of a power of two between a 32nd and a 16th of the size."""
+    step = max(WIDTH_STEP, 1 << size.bit_length() >> 5)
     return -(-size // step) * step
 
 
-def window_of(net: BaseModel, wanted: int | None) -> int:
-    """How many tokens the model reads. Raises NotReady if more are wanted."""
-    window = min(int(net.max_seq_length or 512), positions_of(net))
+def resolve_window(net: BaseModel, wanted: int | None) -> int:
+    """How many tokens are read at once: what is configured, else what the model can. Raises NotReady if it cannot."""
+    window = min(int(net.max_seq_length or 512), max_positions(net))
     if wanted is not None and wanted > window:
         raise NotReady(f"`max_length` is {wanted}, but the model reads {window} tokens at most")
     return wanted or window
 
 
-def positions_of(net: BaseModel) -> int:
-    """How many positions the model has learned; RoBERTa's start behind its padding index."""
+def max_positions(net: BaseModel) -> int:
+    """How many positions the model has learned, or a huge number if they are not learned.
+
+    RoBERTa's positions start after its padding index.
+    """
     for module in net.modules():
         table = getattr(module, "position_embeddings", None)
         if isinstance(table, nn.Embedding):
@@ -223,7 +247,7 @@ def positions_of(net: BaseModel) -> int:
     return 1 << 30
 
 
-def column_of(net: CrossEncoder, label: str | None) -> int:
+def score_column(net: CrossEncoder, label: str | None) -> int:
     """Which column of the model's output is the score. Raises NotReady if that must be configured or is unknown."""
     count = net.num_labels
     if count == 1:
@@ -236,12 +260,12 @@ def column_of(net: CrossEncoder, label: str | None) -> int:
     raise NotReady(f'the model has no label "{label}"; it has {", ".join(names)}')
 
 
-def prompt_of(net: SentenceTransformer, *names: str) -> str | None:
-    """The prompt that `encode_query` or `encode_document` would put first."""
+def find_prompt(net: SentenceTransformer, *names: str) -> str | None:
+    """The prompt that sentence-transformers' `encode_query` or `encode_document` would put before a text."""
     name = next((name for name in names if name in net.prompts), net.default_prompt_name)
     return net.prompts.get(name or "") or None
 
 
-def tells_apart(net: SentenceTransformer) -> bool:
+def is_asymmetric(net: SentenceTransformer) -> bool:
     """Whether the pipeline treats queries unlike documents: by other layers, or by a prompt that pooling leaves out."""
     return any(isinstance(module, Router) or getattr(module, "include_prompt", True) is False for module in net)

@@ -1,5 +1,8 @@
-"""Where a model's files are: a folder, a folder inside an installed package, or a Hub repository. Standard library only
-until something must be downloaded."""
+"""Finds, downloads and verifies a model's files.
+
+They are in a folder, in a folder inside an installed package, or in a repository of the Hugging Face Hub. Only a
+download imports more than the standard library.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,12 @@ from providers.errors import NotReady
 from providers.spec import LocalModel
 
 PACKAGE = "package:"
+"""Begins the path of a folder inside an installed Python package, as in `package:import_name/folder`."""
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 WEIGHTS = "model.safetensors"
-NOT_FOR_TORCH = ["onnx/*", "openvino/*", "*.onnx", "*.gguf", "*.h5", "*.msgpack", "*.ot"]
+OTHER_FORMATS = ["onnx/*", "openvino/*", "*.onnx", "*.gguf", "*.h5", "*.msgpack", "*.ot"]
+"""Files of a repository that are not downloaded, because torch does not read them."""
 
 
 def problems(model: LocalModel) -> list[str]:
@@ -34,7 +39,7 @@ def problems(model: LocalModel) -> list[str]:
 def local_folder(path: str) -> Path | None:
     """The folder that `path` names on this machine; None for the name of a Hub repository. Raises NotReady."""
     if path.startswith(PACKAGE):
-        return _in_package(path.removeprefix(PACKAGE))
+        return _folder_in_package(path.removeprefix(PACKAGE))
     folder = Path(path).expanduser()
     if folder.is_dir():
         return folder
@@ -43,7 +48,7 @@ def local_folder(path: str) -> Path | None:
     return None
 
 
-def _in_package(place: str) -> Path:
+def _folder_in_package(place: str) -> Path:
     name, _, inside = place.partition("/")
     found = importlib.util.find_spec(name) if name.isidentifier() else None
     if found is None or not found.submodule_search_locations:
@@ -61,7 +66,7 @@ def check_hash(folder: Path, expected: str | None) -> None:
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise NotReady(f"sha256 is configured, but the model holds no {WEIGHTS}")
-    found = digest(weights)
+    found = sha256_of(weights)
     if found != expected.lower():
         raise NotReady(
             f"{WEIGHTS} has the SHA-256 {found}, not the configured {expected}: it is not the file you trust"
@@ -76,11 +81,12 @@ def check_download(folder: Path) -> None:
     """
     for file in sorted(folder.rglob("*")):
         announced = file.resolve().name
-        if file.is_symlink() and SHA256.fullmatch(announced) and digest(file) != announced:
+        if file.is_symlink() and SHA256.fullmatch(announced) and sha256_of(file) != announced:
             raise NotReady(f"{file.name} was not downloaded whole or was changed since; delete {file.resolve()}")
 
 
-def digest(file: Path) -> str:
+def sha256_of(file: Path) -> str:
+    """The file's SHA-256 in lower-case hexadecimal digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -100,6 +106,6 @@ def _download(model: LocalModel) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(model.path, revision=model.revision, ignore_patterns=NOT_FOR_TORCH))
+        return Path(snapshot_download(model.path, revision=model.revision, ignore_patterns=OTHER_FORMATS))
     except Exception as error:
         raise NotReady(f'"{model.path}" could not be downloaded: {type(error).__name__}: {error}') from error

@@ -1,7 +1,7 @@
-"""Text to token ids: what is tokenised once per request, what may be cut, and what never is. Knows no torch.
+"""From the texts of a request to the token ids that the model reads. Needs no torch.
 
-What the model reads is always `head + body + tail`. The head of a pair holds the query, the head of an embedded text
-its prompt; the body is the document; the tail closes the template. Only the body is ever cut.
+Every input of the model is `head + body + tail`. The body is the document, and only the body is ever cut. The head of a
+pair holds the query, the head of a text to be embedded its prompt; the tail closes the template.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from msgspec import Struct
 
 from providers.errors import Unsupported
 
-Long = Literal["truncate", "chunk_max"]
-Pair = tuple[str, str]
+LongDocuments = Literal["truncate", "chunk_max"]
+"""What becomes of a document longer than the window: it is cut, or read in windows of which the best one counts."""
+
 Render = Callable[[list[Any], str | None], list[list[int]]]
 
-OVERLAP = 8
-"""Windows of a long document share an eighth of their length: a sentence on a border is whole in one of them."""
+WINDOW_OVERLAP = 1 / 8
+"""The share of its length that a window has in common with the next, so that a sentence on a border is whole in one."""
 
 PROBE = "hello"
+"""A text to learn from how a tokenizer or a pipeline treats texts."""
 
 
 class Tokens(Struct, frozen=True, eq=False):
@@ -31,7 +33,7 @@ class Tokens(Struct, frozen=True, eq=False):
 
     Attributes:
         ids: token ids, special tokens included.
-        types: segment ids, as many; None for a model without.
+        types: segment ids (`token_type_ids`), one per token; None for a model without.
         group: inputs of different groups never share a batch (asymmetric models, prompts that pooling leaves out).
     """
 
@@ -46,7 +48,13 @@ class Tokens(Struct, frozen=True, eq=False):
 
 
 class Frame(Struct, frozen=True, eq=False):
-    """What stands around a body, with its segment ids (empty where the model has none)."""
+    """The tokens around a body, the same for all documents of a request.
+
+    Attributes:
+        head, tail: token ids before and after the body.
+        head_types, tail_types: their segment ids; empty where the model has none.
+        body_type: the segment id of every token of the body; None where the model has none.
+    """
 
     head: list[int]
     tail: list[int]
@@ -56,71 +64,92 @@ class Frame(Struct, frozen=True, eq=False):
 
     @property
     def size(self) -> int:
+        """Tokens of head and tail."""
         return len(self.head) + len(self.tail)
 
-    def around(self, body: list[int], group: int = 0) -> Tokens:
+    def wrap(self, body: list[int], group: int = 0) -> Tokens:
+        """The input of the model for this body."""
         ids = self.head + body + self.tail
         if self.body_type is None:
             return Tokens(ids, None, group)
         return Tokens(ids, self.head_types + [self.body_type] * len(body) + self.tail_types, group)
 
 
-class Split(Struct, frozen=True, eq=False):
-    """One request's texts, tokenised but not yet cut."""
+class TokenizedTexts(Struct, frozen=True, eq=False):
+    """One request's texts as token ids, not yet cut.
+
+    Attributes:
+        bodies: the ids of each document, without the frame.
+    """
 
     frame: Frame
     bodies: list[list[int]]
 
 
-class Tokeniser(Protocol):
-    """Splits texts into frame and bodies. Blocks, and may be called by several threads at once."""
+class RequestTokenizer(Protocol):
+    """Tokenises a request, apart into frame and bodies. Blocks; may be called by several threads at once."""
 
-    def __call__(self, query: str, documents: Sequence[str], instruction: str | None) -> Split: ...
+    def __call__(self, query: str, documents: Sequence[str], instruction: str | None) -> TokenizedTexts:
+        """Raises Unsupported where the model takes no instruction."""
+        ...
 
 
-class Encoded(Struct, eq=False):
+class EncodedRequest(Struct, eq=False):
     """What a request puts in the queue.
 
     Attributes:
-        texts: the model's inputs.
-        owners: for each document the positions of its inputs in `texts` (several where it is read in windows).
-        query: the position of the query where it is an input of its own, else None.
+        inputs: the model's inputs.
+        document_inputs: for each document its positions in `inputs`; several where it is read in windows.
+        query_input: the position of the query where it is an input of its own, else None.
         truncated: how many documents are not read whole.
     """
 
-    texts: list[Tokens]
-    owners: list[range]
-    query: int | None = None
+    inputs: list[Tokens]
+    document_inputs: list[range]
+    query_input: int | None = None
     truncated: int = 0
 
 
-def windows(body: list[int], room: int, long: Long) -> list[list[int]]:
-    """The body, in pieces of at most `room` tokens: the first only, or all of them with overlap."""
+def cut_into_windows(body: list[int], room: int, long_documents: LongDocuments) -> list[list[int]]:
+    """The body in pieces of at most `room` tokens: the first alone, or as many as cover it, with overlap."""
     if len(body) <= room:
         return [body]
-    if long == "truncate":
+    if long_documents == "truncate":
         return [body[:room]]
-    step = max(1, room - room // OVERLAP)
+    step = max(1, room - int(room * WINDOW_OVERLAP))
     starts = range(0, len(body) - room + step, step)
     return [body[min(start, len(body) - room) :][:room] for start in starts]
 
 
-def encode(split: Split, window: int, limit: int | None, long: Long, group: int = 0) -> Encoded:
-    """Cut every document to the model's window and the caller's limit. Raises Unsupported if the query fills it."""
-    room = room_for_documents(split.frame, window)
-    encoded = Encoded([], [])
-    for body in split.bodies:
-        kept = body if limit is None else body[:limit]
-        pieces = windows(kept, room, long)
-        encoded.truncated += len(kept) < len(body) or (long == "truncate" and len(kept) > room)
-        start = len(encoded.texts)
-        encoded.texts.extend(split.frame.around(piece, group) for piece in pieces)
-        encoded.owners.append(range(start, len(encoded.texts)))
+def encode(
+    texts: TokenizedTexts, window: int, max_tokens: int | None, long_documents: LongDocuments, group: int = 0
+) -> EncodedRequest:
+    """Cut every document to the caller's limit and to what the model's window leaves, and put its frame around it.
+
+    Args:
+        texts: the tokenised request.
+        window: tokens that the model reads at once.
+        max_tokens: the caller's limit per document; None is no limit.
+        long_documents: what becomes of a document that does not fit.
+        group: of the inputs, as in `Tokens`.
+
+    Raises:
+        Unsupported: if the query leaves no room for a document.
+    """
+    room = room_for_document(texts.frame, window)
+    encoded = EncodedRequest([], [])
+    for body in texts.bodies:
+        kept = body if max_tokens is None else body[:max_tokens]
+        pieces = cut_into_windows(kept, room, long_documents)
+        encoded.truncated += len(kept) < len(body) or (long_documents == "truncate" and len(kept) > room)
+        start = len(encoded.inputs)
+        encoded.inputs.extend(texts.frame.wrap(piece, group) for piece in pieces)
+        encoded.document_inputs.append(range(start, len(encoded.inputs)))
     return encoded
 
 
-def room_for_documents(frame: Frame, window: int) -> int:
-    """How many tokens of a document fit beside the query, which is never cut."""
+def room_for_document(frame: Frame, window: int) -> int:
+    """How many tokens of a document fit beside the query, which is never cut. Raises Unsupported if none do."""
     room = window - frame.size
     if room < 1:
         raise Unsupported(
@@ -130,13 +159,13 @@ def room_for_documents(frame: Frame, window: int) -> int:
     return room
 
 
-class Framed:
-    """Pairs (or single texts) of a plain tokenizer: the query is tokenised once, the documents by Rust threads.
+class PlainTokenizer:
+    """Pairs, or single texts, that need no template: the query is tokenised once, documents by the library's threads.
 
     Args:
-        tokenizer: a `tokenizers.Tokenizer` of ours alone: truncation and padding are switched off.
+        tokenizer: a `tokenizers.Tokenizer` that nobody else uses: its truncation and padding are switched off.
         typed: whether the model wants segment ids.
-        paired: query and document together, or the document alone.
+        paired: whether the model reads query and document together, or the document alone.
         prompt: text put before the query of a pair, or before a single text.
     """
 
@@ -144,18 +173,18 @@ class Framed:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer, self._typed, self._paired, self._prompt = tokenizer, typed, paired, prompt
-        self._before, self._between, self._after = self._probe()
+        self._before, self._between, self._after = self._special_tokens()
 
-    def __call__(self, query: str, documents: Sequence[str], instruction: str | None) -> Split:
+    def __call__(self, query: str, documents: Sequence[str], instruction: str | None) -> TokenizedTexts:
         refuse_instruction(instruction)
         if self._paired:
-            return Split(self._frame(self._ids([self._prompt + query])[0]), self._ids(documents))
+            return TokenizedTexts(self._frame(self._ids([self._prompt + query])[0]), self._ids(documents))
         prompt = self._ids([self._prompt])[0] if self._prompt else []
         bodies = self._ids([self._prompt + document for document in documents])
-        # A prompt whose last token melts into the text cannot be held apart; then it counts as part of the document.
+        # Where the prompt's last token merges with the text, the two cannot be told apart: all of it is then document.
         if any(body[: len(prompt)] != prompt for body in bodies):
             prompt = []
-        return Split(self._frame(prompt), [body[len(prompt) :] for body in bodies])
+        return TokenizedTexts(self._frame(prompt), [body[len(prompt) :] for body in bodies])
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
@@ -168,56 +197,61 @@ class Framed:
         types = before_type + [self._first_type] * len(first) + between_type
         return Frame(before + first + between, after, types, after_type, self._body_type)
 
-    def _probe(self) -> list[tuple[list[int], list[int]]]:
-        """The special tokens that the tokenizer puts before, between and after, read off one encoded probe."""
+    def _special_tokens(self) -> list[tuple[list[int], list[int]]]:
+        """The ids, and their segment ids, that the tokenizer puts before, between and after texts; read off a probe."""
         encoding = self._tokenizer.encode(PROBE, PROBE if self._paired else None)
         parts: list[tuple[list[int], list[int]]] = [([], []), ([], []), ([], [])]
-        sequences, place = encoding.sequence_ids, 0
+        sequences, part = encoding.sequence_ids, 0
         self._first_type = self._body_type = 0
         for token, kind, sequence in zip(encoding.ids, encoding.type_ids, sequences, strict=True):
             if sequence is None:
-                parts[place][0].append(token)
-                parts[place][1].append(kind)
+                parts[part][0].append(token)
+                parts[part][1].append(kind)
             elif sequence == 0 and self._paired:
-                place, self._first_type = 1, kind
+                part, self._first_type = 1, kind
             else:
-                place, self._body_type = 2, kind
+                part, self._body_type = 2, kind
         if not self._paired:
             parts = [parts[0], ([], []), parts[2]]
         return parts
 
 
-class Rendered:
-    """Texts that sentence-transformers prepares: each is tokenised whole; the frame is what all, two probes too, share.
+class TemplateTokenizer:
+    """Texts that sentence-transformers puts into a template. Each is tokenised whole.
+
+    Two probes are tokenised with them: what the ids of all have in common at both ends is the frame.
 
     Source: https://sbert.net/docs/cross_encoder/usage/custom_models.html (2026-11)
 
     Args:
-        render: texts (or pairs) and an instruction to ids, uncut. Not safe for threads; called by one at a time.
+        render: from texts (or pairs) and an instruction to ids, uncut. Not safe for threads; one calls it at a time.
         prompt: the instruction where the request brings none.
+        typed: whether the model wants segment ids.
+        paired: whether the model reads query and document together, or the document alone.
     """
 
     def __init__(self, render: Render, *, prompt: str | None, typed: bool, paired: bool) -> None:
         self._render, self._prompt, self._typed, self._paired = render, prompt, typed, paired
         self._lock = threading.Lock()
 
-    def __call__(self, query: str, documents: Sequence[str], instruction: str | None) -> Split:
+    def __call__(self, query: str, documents: Sequence[str], instruction: str | None) -> TokenizedTexts:
         texts = [(query, text) if self._paired else text for text in ("a", "1", *documents)]
         with self._lock:
             rows = self._render(texts, instruction or self._prompt)
-        head = _shared(rows)
-        tail = _shared([row[len(head) :][::-1] for row in rows])[::-1]
+        head = _common_prefix(rows)
+        tail = _common_prefix([row[len(head) :][::-1] for row in rows])[::-1]
         bodies = [row[len(head) : len(row) - len(tail)] for row in rows[2:]]
         kinds = ([0] * len(head), [0] * len(tail), 0) if self._typed else ([], [], None)
-        return Split(Frame(head, tail, *kinds), bodies)
+        return TokenizedTexts(Frame(head, tail, *kinds), bodies)
 
 
-def _shared(rows: list[list[int]]) -> list[int]:
-    """The longest beginning that all rows have in common."""
-    same = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*rows, strict=False))
-    return [tokens[0] for tokens in same]
+def _common_prefix(rows: list[list[int]]) -> list[int]:
+    """The longest prefix that all rows have in common."""
+    equal = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*rows, strict=False))
+    return [tokens[0] for tokens in equal]
 
 
 def refuse_instruction(instruction: str | None) -> None:
+    """Raises Unsupported for an instruction to a model that has no template to put it into."""
     if instruction is not None:
         raise Unsupported("this model takes no instruction: it was trained without one; leave `instruction` out")

@@ -173,7 +173,7 @@ class Model:
             details={"queue_ms": 0.5, "truncated_documents": 2},
         )
 
-    def load(self) -> EngineStats:
+    def stats(self) -> EngineStats:
         return EngineStats(queued_tokens=5, batches=1, texts=2, tokens=3, padding=0, window=64)
 
     async def ready(self) -> bool:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.errors import NotReady, RerankError, TargetFailed
-from providers.local.batcher import WASTE, Batcher, Job, QueuedInput, next_batch
+from providers.local.batcher import Batcher
+from providers.local.queue import MAX_PADDING_SHARE, FairQueue, Job, QueuedInput, next_batch
 from providers.local.tokens import Tokens
 
 
@@ -35,21 +36,21 @@ def waiting(*sizes: int, groups: Sequence[int] = ()) -> list[QueuedInput]:
         pytest.param([90, 90, 10, 10], [], 100, [90], id="nobody from far behind overtakes"),
     ],
 )
-def test_take(sizes: list[int], groups: list[int], budget: int, expected: list[int]) -> None:
+def test_next_batch(sizes: list[int], groups: list[int], budget: int, expected: list[int]) -> None:
     texts = waiting(*sizes, groups=groups)
     batch = next_batch(texts, budget)
     assert [text.size for text in batch] == expected
     assert not texts or texts[0] in batch
 
 
-def test_take_reckons_with_the_width_of_a_text() -> None:
+def test_next_batch_reckons_with_the_width_of_a_text() -> None:
     texts = waiting(*[17] * 9)
     assert len(next_batch(texts, 100)) == 5
     assert len(next_batch(texts, 100, width=lambda size: 20)) == 5
     assert len(next_batch(texts, 100, width=lambda size: 32)) == 3, "and what every text is rounded by is no waste"
 
 
-def test_take_finds_more_of_a_length_in_a_wider_window() -> None:
+def test_next_batch_finds_more_of_a_length_in_a_wider_window() -> None:
     texts = waiting(90, 10, 50, 50, 90, 10)
     assert [text.size for text in next_batch(texts, 200)] == [90]
     assert [text.size for text in next_batch(texts, 200, 400)] == [90, 90]
@@ -59,7 +60,7 @@ SIZES = st.lists(st.integers(1, 300), max_size=60)
 
 
 @given(sizes=SIZES, budget=st.integers(1, 600), groups=st.lists(st.integers(0, 1), max_size=60))
-def test_take_keeps_its_promises(sizes: list[int], budget: int, groups: list[int]) -> None:
+def test_next_batch_keeps_its_promises(sizes: list[int], budget: int, groups: list[int]) -> None:
     texts = waiting(*sizes, groups=groups[: len(sizes)])
     seen: list[QueuedInput] = []
     while texts:
@@ -68,7 +69,7 @@ def test_take_keeps_its_promises(sizes: list[int], budget: int, groups: list[int
         assert texts[0] in batch
         assert len({text.tokens.group for text in batch}) == 1
         assert len(batch) == 1 or longest * len(batch) <= budget
-        assert longest * len(batch) - real <= budget // WASTE
+        assert longest * len(batch) - real <= budget * MAX_PADDING_SHARE
         assert all(sum(text.size for text in texts[: texts.index(text)]) < budget for text in batch)
         seen += batch
         texts = [text for text in texts if text not in batch]
@@ -111,24 +112,24 @@ class Echo:
 class Bench:
     """A batcher without its thread, and what became of the jobs."""
 
-    def __init__(self, budget: int = 100, limit: int = 10_000, *, ahead: bool = False) -> None:
+    def __init__(self, budget: int = 100, *, ahead: bool = False) -> None:
         self.clock = Clock()
         self.model = Echo(self.clock)
-        self.batcher = Batcher(self.model, budget=budget, limit=limit, ahead=ahead, clock=self.clock)
+        self.queue = FairQueue(self.clock)
+        self.batcher = Batcher(self.model, self.queue, max_batch_tokens=budget, launch_ahead=ahead, clock=self.clock)
         self.ended: list[tuple[Job, RerankError | None]] = []
 
     def submit(self, name: int, sizes: Sequence[int], priority: int = 0) -> Job:
         """A job whose texts begin with `name` and are distinct, and as long as told."""
         job = Job(lambda job, error: self.ended.append((job, error)))
         texts = [Tokens([name, *[number] * (size - 1)]) for number, size in enumerate(sizes)]
-        self.batcher.submit(job, texts, priority)
+        self.queue.append(job, texts, priority)
         return job
 
     def run(self, steps: int = 1_000) -> None:
         for _ in range(steps):
-            if not self.batcher.queued and not self.batcher.started:
+            if not self.batcher.step() and not self.queue.tokens:
                 return
-            self.batcher.step()
 
     def served(self) -> list[int]:
         return [name for batch in self.model.batches for name in batch]
@@ -142,7 +143,7 @@ def test_every_row_reaches_its_place(ahead: bool) -> None:
     assert [job.rows for job in jobs] == [[11] * 5, [12] * 5, [13] * 5]
     assert {job for job, error in bench.ended if error is None} == set(jobs)
     assert len(bench.ended) == 3
-    assert bench.batcher.queued == 0
+    assert bench.queue.tokens == 0
 
 
 def test_one_batch_is_started_before_the_last_is_collected_where_the_device_works_by_itself() -> None:
@@ -223,8 +224,8 @@ def test_identical_texts_are_computed_once_for_all_who_want_them() -> None:
     bench = Bench()
     job, twin = Job(lambda *_: None), Job(lambda *_: None)
     texts = [Tokens([5, 1]), Tokens([6, 1]), Tokens([5, 1])]
-    bench.batcher.submit(job, texts)
-    bench.batcher.submit(twin, texts[:1])
+    bench.queue.append(job, texts)
+    bench.queue.append(twin, texts[:1])
     bench.run()
     assert sorted(bench.served()) == [5, 6]
     assert (job.rows, twin.rows) == ([5, 6, 5], [5])
@@ -235,7 +236,7 @@ def test_who_shares_a_text_with_a_huge_request_does_not_wait_for_it() -> None:
     bench = Bench(budget=10)
     bench.submit(1, [10] * 50)
     quick = Job(lambda *_: None)
-    bench.batcher.submit(quick, [Tokens([1, *[49] * 9])])
+    bench.queue.append(quick, [Tokens([1, *[49] * 9])])
     bench.run(steps=2)
     assert quick.rows == [1]
 
@@ -244,9 +245,9 @@ def test_a_cancelled_request_leaves_the_queue_but_not_what_others_want() -> None
     bench = Bench()
     gone = bench.submit(1, [10, 20, 30])
     stays = Job(lambda job, error: bench.ended.append((job, error)))
-    bench.batcher.submit(stays, [Tokens([1, *[1] * 19])])
-    bench.batcher.cancel(gone)
-    assert bench.batcher.queued == 20
+    bench.queue.append(stays, [Tokens([1, *[1] * 19])])
+    bench.queue.cancel(gone)
+    assert bench.queue.tokens == 20
     bench.run()
     assert bench.served() == [1]
     assert [job for job, _ in bench.ended] == [stays]
@@ -257,17 +258,17 @@ def test_a_text_asked_for_again_while_its_cancelled_twin_is_computed_can_be_canc
     bench = Bench()
     same = [Tokens([1, 1, 1])]
     gone, again = (Job(lambda job, error: bench.ended.append((job, error))) for _ in range(2))
-    bench.batcher.submit(gone, same)
+    bench.queue.append(gone, same)
 
     def meanwhile(texts: Sequence[Tokens]) -> None:
         bench.model.fails = lambda texts: None
-        bench.batcher.cancel(gone)
-        bench.batcher.submit(again, same)
+        bench.queue.cancel(gone)
+        bench.queue.append(again, same)
 
     bench.model.fails = meanwhile
     bench.batcher.step()
-    bench.batcher.cancel(again)
-    assert bench.batcher.queued == 0
+    bench.queue.cancel(again)
+    assert bench.queue.tokens == 0
     last = bench.submit(2, [5])
     bench.run()
     assert bench.ended == [(last, None)]
@@ -292,12 +293,12 @@ def test_whatever_happens_in_whatever_order_each_job_ends_once_with_its_own_rows
             job = Job(lambda job, error: bench.ended.append((job, error)))
             names = [(number + place) % 4 for place in range(1 + number % 3)]
             jobs.append((job, names))
-            bench.batcher.submit(job, [Tokens([name] * (name + 1)) for name in names], number * 200)
+            bench.queue.append(job, [Tokens([name] * (name + 1)) for name in names], number * 200)
         elif what == "cancel" and jobs:
             job = jobs[number % len(jobs)][0]
             if job not in [ended for ended, _ in bench.ended]:
                 cancelled.add(job)
-            bench.batcher.cancel(job)
+            bench.queue.cancel(job)
 
     def fails(texts: Sequence[Tokens]) -> Exception | None:
         for what, number in (left.pop() for _ in range(min(2, len(left)))):
@@ -312,15 +313,15 @@ def test_whatever_happens_in_whatever_order_each_job_ends_once_with_its_own_rows
     assert {job for job, _ in bench.ended} == {job for job, _ in jobs} - cancelled
     assert len({job for job, _ in bench.ended}) == len(bench.ended)
     assert all(error or job.rows == names for job, names in jobs for ended, error in bench.ended if ended is job)
-    assert (bench.batcher.queued, bench.batcher._known, bench.batcher._jobs) == (0, {}, set())
+    assert (bench.queue.tokens, bench.queue._by_key, bench.queue._jobs) == (0, {}, set())
 
 
 def test_a_request_cancelled_before_it_is_tokenised_is_never_queued() -> None:
     bench = Bench()
     job = Job(lambda *_: None)
-    bench.batcher.cancel(job)
-    bench.batcher.submit(job, [Tokens([1, 2])])
-    assert bench.batcher.queued == 0
+    bench.queue.cancel(job)
+    bench.queue.append(job, [Tokens([1, 2])])
+    assert bench.queue.tokens == 0
 
 
 @pytest.mark.parametrize("ahead", [False, True], ids=["one at a time", "one ahead"])
@@ -335,7 +336,7 @@ def test_a_failed_batch_fails_its_own_callers_and_the_worker_lives(ahead: bool) 
     assert "secret" not in errors[bad].message
     assert errors[good] is None
     assert good.rows == [2, 2]
-    assert bench.batcher.queued == 0
+    assert bench.queue.tokens == 0
 
 
 def test_rows_that_are_too_few_are_a_failure() -> None:
@@ -361,7 +362,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(room: int, answered: bool) -
     bench.run()
     assert (job.rows == [1] * 16) is answered
     assert isinstance(bench.ended[0][1], TargetFailed) is not answered
-    assert bench.batcher.budget <= max(10, room)
+    assert bench.batcher.max_batch_tokens <= max(10, room)
     assert bench.batcher.alive is False
 
 
@@ -370,8 +371,8 @@ def test_the_times_of_a_job_add_up() -> None:
     bench.submit(1, [10] * 3)
     job = bench.submit(2, [10] * 2)
     bench.run()
-    assert job.compute == 2
-    assert job.waited == 2
+    assert job.compute_seconds == 2
+    assert job.queue_seconds == 2
 
 
 def test_closing_fails_who_still_waits_and_refuses_who_comes() -> None:

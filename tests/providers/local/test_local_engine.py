@@ -19,9 +19,10 @@ from tiny_models import DOCUMENTS, bert, embedder, engine, request, scores
 from providers.adapters.local import PROVIDER
 from providers.errors import InvalidRequest, NotReady, Overloaded, TargetFailed, TargetTimeout, Unsupported
 from providers.local.batcher import Batcher
-from providers.local.engine import Engine, Work
+from providers.local.engine import Engine, TextRequest
+from providers.local.queue import FairQueue
 from providers.local.source import fetch
-from providers.local.tokens import Encoded, Tokens
+from providers.local.tokens import EncodedRequest, Tokens
 from providers.spec import LocalModel
 from providers.types import Call, ContentParts
 
@@ -37,14 +38,14 @@ class Gated:
         self.gate, self.busy = threading.Event(), threading.Event()
         self.encoded = 0
 
-    def encode(self, work: Work) -> Encoded:
+    def encode(self, request: TextRequest) -> EncodedRequest:
         self.encoded += 1
-        if work.query == "broken":
+        if request.query == "broken":
             raise ValueError("secret")
-        texts = [Tokens([ord(letter) for letter in work.query + text]) for text in work.documents]
-        return Encoded(texts, [range(number, number + 1) for number in range(len(texts))])
+        texts = [Tokens([ord(letter) for letter in request.query + text]) for text in request.documents]
+        return EncodedRequest(texts, [range(number, number + 1) for number in range(len(texts))])
 
-    def scores(self, rows: list[Any], encoded: Encoded) -> list[float]:
+    def scores(self, rows: list[Any], encoded: EncodedRequest) -> list[float]:
         return [float(row) for row in rows]
 
     def width(self, size: int) -> int:
@@ -62,9 +63,10 @@ class Gated:
 class Held:
     def __init__(self, limit: int) -> None:
         self.model = Gated()
-        self.batcher = Batcher(self.model, budget=10, limit=limit)
+        self.queue = FairQueue()
+        self.batcher = Batcher(self.model, self.queue, max_batch_tokens=10)
         self.batcher.start()
-        self.engine = Engine(self.model, self.batcher)
+        self.engine = Engine(self.model, self.queue, self.batcher, max_queued_tokens=limit)
 
     async def occupied(self) -> asyncio.Task[Any]:
         """A request that is being computed, and stays so until the gate opens."""
@@ -73,7 +75,7 @@ class Held:
         return task
 
     async def queued(self, count: int) -> None:
-        while self.batcher.queued != count:  # noqa: ASYNC110  the batcher has no event, and needs none
+        while self.queue.tokens != count:  # noqa: ASYNC110  the queue has no event, and needs none
             await asyncio.sleep(0)
 
 
@@ -92,7 +94,7 @@ async def test_a_full_queue_refuses_at_the_door_and_serves_again_later(held: Hel
     with pytest.raises(Overloaded) as refused:
         await held.engine.rerank(request("q" * 40, ["d" * 60]))
     assert (refused.value.retry_after or 0) >= 1
-    assert held.batcher.queued == 40
+    assert held.queue.tokens == 40
     held.model.gate.set()
     await asyncio.gather(first, second)
     assert (await held.engine.rerank(request("q" * 40, ["d" * 60]))).results[0].relevance_score == 100
@@ -122,7 +124,7 @@ async def test_a_cancelled_request_leaves_the_queue(held: Held) -> None:
     second.cancel()
     with pytest.raises(asyncio.CancelledError):
         await second
-    assert held.batcher.queued == 0
+    assert held.queue.tokens == 0
     held.model.gate.set()
     assert (await first).results[0].relevance_score == 10
 
@@ -131,7 +133,7 @@ async def test_an_expired_request_leaves_the_queue(held: Held) -> None:
     first = await held.occupied()
     with pytest.raises(TargetTimeout):
         await held.engine.rerank(request("q", ["d" * 29], call=Call(id="x", deadline=time.monotonic() + 0.01)))
-    assert held.batcher.queued == 0
+    assert held.queue.tokens == 0
     held.model.gate.set()
     await first
 
@@ -165,8 +167,8 @@ async def test_what_the_engine_cannot_rank_is_named(held: Held, fields: Any, err
 @pytest.mark.parametrize("priority", [-(10**30), -100, 1_000, 10**400], ids=["-10^30", "-100", "1000", "10^400"])
 async def test_a_priority_out_of_range_counts_as_the_nearest(priority: int, monkeypatch: pytest.MonkeyPatch) -> None:
     held, seen = Held(limit=50), []
-    submit = held.batcher.submit
-    monkeypatch.setattr(held.batcher, "submit", lambda job, texts, wanted: (seen.append(wanted), submit(job, texts)))
+    append = held.queue.append
+    monkeypatch.setattr(held.queue, "append", lambda job, inputs, wanted: (seen.append(wanted), append(job, inputs)))
     held.model.gate.set()
     await held.engine.rerank(request("q", ["d"], priority=priority))
     await held.engine.aclose()
@@ -177,7 +179,7 @@ async def test_a_request_that_waits_to_be_tokenised_when_the_engine_closes_is_to
     """Never a cancellation: nobody asked for one, and the caller would get no answer at all."""
     gate, encode = threading.Event(), held.model.encode
 
-    def slowly(*given: Any) -> Encoded:
+    def slowly(*given: Any) -> EncodedRequest:
         assert gate.wait(30)
         return encode(*given)
 

@@ -32,7 +32,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from providers.errors import NotReady, Unsupported
 from providers.local.loading import load
-from providers.local.model import rounded
+from providers.local.model import round_up
 from providers.local.tokens import Tokens
 from providers.spec import LocalModel
 from providers.types import Ranking
@@ -223,7 +223,7 @@ def test_a_processor_meets_few_widths_in_bfloat16_and_never_one_beyond_the_windo
 
 @given(size=st.integers(1, 40_000))
 def test_a_width_holds_the_text_and_wastes_little(size: int) -> None:
-    assert size <= rounded(size) < size + max(16, size / 16)
+    assert size <= round_up(size) < size + max(16, size / 16)
 
 
 @pytest.mark.parametrize("maker", [bert, qwen, embedder], ids=["plain", "chat template", "embedding"])
