@@ -26,54 +26,63 @@ class UsageTotals(Struct, omit_defaults=True):
     nano_usd: int = 0
 
     def add(self, other: UsageTotals) -> None:
-        """Add another's figures to these."""
+        """Add another's totals to these."""
         for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class Charge(Struct, frozen=True):
-    """An amount to be counted against one limit.
+    """An amount to be counted against one limit. Each kind has one of the durations.
 
     Attributes:
-        kind: `window` (a sliding window), `purse` (a budget of one period), `seats` (at once).
+        kind: `window` (a rate over a sliding window), `budget` (money of one period), `concurrency` (requests at once).
         key: of the counter.
-        limit: what the counter never goes beyond.
-        amount: to take; 0 only looks. A seat is always one.
-        span: seconds: of the window; until a purse may be forgotten; after which a seat is taken back from a dead host.
+        limit: the counter never exceeds it.
+        amount: to be reserved, or, when settling, to be added; 0 only looks. Of `concurrency` always one.
+        window_seconds: of a window: its length.
+        keep_seconds: of a budget: how long its counter is kept, at least until the period ends.
+        hold_seconds: of concurrency: after so long a request whose host died no longer counts.
     """
 
-    kind: Literal["window", "purse", "seats"]
+    kind: Literal["window", "budget", "concurrency"]
     key: str
     limit: int
     amount: int
-    span: float
+    window_seconds: float = 0.0
+    keep_seconds: float = 0.0
+    hold_seconds: float = 0.0
 
 
 class ReserveResult(Struct):
     """A store's answer.
 
     Attributes:
-        refused: index of the first charge that did not fit, with nothing taken; -1 if all were taken.
+        refused: index of the first charge that did not fit, with nothing reserved; -1 if all were.
         wait: seconds until the refused charge may fit; 0 where time does not help.
         left: what is left of each limit; empty if the store could not be asked.
         at: the store's own time, seconds since its epoch.
+        holder_id: by which the store knows who counts against `concurrency`; "" where it need not know.
     """
 
     refused: int = -1
     wait: float = 0.0
     left: Sequence[int] = ()
     at: float = 0.0
+    holder_id: str = ""
 
 
 class Store(Protocol):
-    """Where counters live. Charges are taken all or none, and exactly, whoever else counts at the same moment."""
+    """Where counters live. Charges are reserved all or none, and exactly, whoever else counts at the same moment."""
 
-    async def reserve(self, charges: Sequence[Charge], seat: str) -> ReserveResult:
-        """Take all charges or none. `seat` names the seat to take. Raises StoreDown."""
+    async def reserve(self, charges: Sequence[Charge]) -> ReserveResult:
+        """Reserve all charges or none. If it is cancelled, nothing stays reserved. Raises StoreDown."""
         ...
 
-    async def settle(self, charges: Sequence[Charge], seat: str, at: float) -> None:
-        """Add each amount, negative too, to what was taken `at` that time; give the seat back. Never raises."""
+    async def settle(self, charges: Sequence[Charge], reserved: ReserveResult) -> None:
+        """Add each amount, negative too, to what was reserved then; a holder of `concurrency` is released.
+
+        Never raises. If it is cancelled, the store still settles.
+        """
         ...
 
     async def add(self, rows: Mapping[Row, UsageTotals]) -> None:

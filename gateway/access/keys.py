@@ -122,11 +122,11 @@ class Principal(Struct, frozen=True, eq=False):
         """Whether this key may ask for that model."""
         return self.allows is None or self.allows(model) is not None
 
-    def check(self, model: str, fallbacks: Iterable[str]) -> None:
-        """Raises ModelNotAllowed for the first name that this key may not ask for."""
+    def check(self, *names: str) -> None:
+        """Raises ModelNotAllowed for the first of these models that this key may not ask for."""
         if self.allows is None:
             return
-        for name in (model, *fallbacks):
+        for name in names:
             if not self.may(name):
                 raise ModelNotAllowed(f'this key may not use the model "{name[:200]}"; ask the operator to allow it')
 

@@ -17,8 +17,8 @@ from gateway.access.prices import NANO
 from gateway.errors import BudgetSpent, Limited, LimitReached, TooMuch
 from gateway.settings import Settings
 
-HOLDER_SECONDS = 300.0
-"""After so long a place of a call that never ended (its host died) is free again, where a store is shared."""
+HOLD_SECONDS = 300.0
+"""After so long a request that never ended (its host died) no longer counts against `concurrency` in a shared store."""
 
 Unit = Literal["requests", "documents", "tokens"]
 AnyUnit = Unit | Literal["concurrency", "usd"]
@@ -73,11 +73,11 @@ class Limit(Struct, frozen=True):
     """One limit, ready to be charged.
 
     Attributes:
-        owner: whose, for messages: `key team`, `the gateway`.
+        owner: whose, for messages: `key "team"`, `the gateway`.
         unit: what is counted; `usd` in nano-dollars, `concurrency` in requests.
         most: the limit.
         seconds: of the window; 0 where there is none.
-        words: as the configuration says it.
+        words: the limit for messages: `1 request per minute`.
         key: of the counter; a budget's has the period's label behind it.
         headers: the names of the headers that tell of it.
         period, warn_at: of a budget.
@@ -94,46 +94,55 @@ class Limit(Struct, frozen=True):
     warn_at: float = 1.0
 
     def charge(self, amount: int, now: datetime) -> Charge:
-        """What to take."""
+        """What to reserve for so much of the unit."""
         if self.unit == "usd":
             label, end = period(self.period, now)
-            return Charge("purse", f"{self.key}:{label}", self.most, amount, _until(end, now))
+            return Charge("budget", f"{self.key}:{label}", self.most, amount, keep_seconds=_until(end, now))
         if self.unit == "concurrency":
-            return Charge("seats", self.key, self.most, 1, HOLDER_SECONDS)
+            return Charge("concurrency", self.key, self.most, 1, hold_seconds=HOLD_SECONDS)
         if self.unit == "tokens":
             amount = min(amount, self.most)
-        return Charge("window", self.key, self.most, amount, self.seconds)
+        return Charge("window", self.key, self.most, amount, window_seconds=self.seconds)
 
-    def refusal(self, charge: Charge, taken: ReserveResult, now: datetime) -> Limited:
-        """What a caller is told who does not fit."""
+    def refusal(self, charge: Charge, reserved: ReserveResult, now: datetime) -> Limited:
+        """The error for a caller whose request does not fit."""
         if self.unit == "usd":
-            return self._spent(charge, taken, now)
+            return self._budget_spent(charge, reserved, now)
+        limited = f"{self.owner} is limited to {self.words}"
         if self.unit == "concurrency":
-            return LimitReached(f"{self.owner} may have {self.words}; wait for one to end", retry_after=1)
+            return LimitReached(f"{limited}; wait for one to end", retry_after=1)
         if charge.amount > self.most:
-            return TooMuch(f"{self.owner} may have {self.words}; this request has {charge.amount}: send fewer at once")
-        return LimitReached(f"{self.owner} may have {self.words}", retry_after=taken.wait)
+            amount = counted(charge.amount, self.unit)
+            return TooMuch(f"{limited}, and this request has {amount}; send fewer at once")
+        return LimitReached(limited, retry_after=reserved.wait)
 
-    def _spent(self, charge: Charge, taken: ReserveResult, now: datetime) -> Limited:
+    def _budget_spent(self, charge: Charge, reserved: ReserveResult, now: datetime) -> Limited:
         _, end = period(self.period, now)
-        left, cost = taken.left[0] / NANO, charge.amount / NANO
+        left, cost = reserved.left[0] / NANO, charge.amount / NANO
         return BudgetSpent(
-            f"the budget of {self.owner}, {self.words}, is spent: ${left:.6f} is left, this request may cost "
-            f"${cost:.6f}; it begins anew at {end:%Y-%m-%dT%H:%MZ}"
+            f"{self.owner} has a budget of {self.words}, of which ${left:.6f} is left, and this request may cost "
+            f"${cost:.6f}; the next period begins at {end:%Y-%m-%dT%H:%MZ}"
         )
 
 
-def limits_of(owner: str, settings: RateSettings | None, budget: BudgetSettings | None = None) -> tuple[Limit, ...]:
-    """The limits that somebody's settings come to."""
-    found = list(_rates(owner, settings)) if settings else []
+def limits_of(owner: str, settings: RateSettings | None) -> tuple[Limit, ...]:
+    """The limits of an owner, who is named so in messages and in the keys of the counters."""
+    limits = list(_rates(owner, settings)) if settings else []
     if isinstance(settings, KeyLimitSettings) and settings.concurrency:
-        words = f"{settings.concurrency} requests at the same time"
-        found.append(_limit(owner, "concurrency", settings.concurrency, 0, words))
+        words = f"{counted(settings.concurrency, 'requests')} at the same time"
+        limits.append(_limit(owner, "concurrency", settings.concurrency, 0, words))
+    return tuple(limits)
+
+
+def key_limits(name: str, settings: RateSettings | None, budget: BudgetSettings | None) -> tuple[Limit, ...]:
+    """The limits and the budget of the caller's key of that name."""
+    counter, owner = f"key {name}", f'key "{name}"'
+    limits = limits_of(counter, settings)
     if budget:
         words = f"${budget.usd:g} per {budget.period}"
-        money = _limit(owner, "usd", round(budget.usd * NANO), 0, words)
-        found.append(replace(money, period=budget.period, warn_at=budget.warn_at))
-    return tuple(found)
+        money = _limit(counter, "usd", round(budget.usd * NANO), 0, words)
+        limits += (replace(money, period=budget.period, warn_at=budget.warn_at),)
+    return tuple(replace(limit, owner=owner) for limit in limits)
 
 
 def model_limits(config: RateLimitSettings | None, name: str) -> tuple[Limit, ...]:
@@ -151,12 +160,18 @@ def _rates(owner: str, settings: RateSettings) -> Iterable[Limit]:
     units: Sequence[Unit] = ("requests", "documents", "tokens")
     for unit in units:
         if match := _RATE.fullmatch(getattr(settings, unit) or ""):
-            yield _limit(owner, unit, int(match[1]), _SECONDS[match[2]], f"{match[1]} {unit} per {match[2]}")
+            most, window = int(match[1]), match[2]
+            yield _limit(owner, unit, most, _SECONDS[window], f"{counted(most, unit)} per {window}")
 
 
 def _limit(owner: str, unit: AnyUnit, most: int, seconds: int, words: str) -> Limit:
-    names = (f"x-ratelimit-limit-{unit}", f"x-ratelimit-remaining-{unit}", f"x-ratelimit-reset-{unit}")
-    return Limit(owner, unit, most, seconds, words, f"{unit}:{seconds}:{owner}", names)
+    headers = (f"x-ratelimit-limit-{unit}", f"x-ratelimit-remaining-{unit}", f"x-ratelimit-reset-{unit}")
+    return Limit(owner, unit, most, seconds, words, f"{unit}:{seconds}:{owner}", headers)
+
+
+def counted(number: int, unit: str) -> str:
+    """A number of `requests`, `documents` or `tokens`, as a sentence says it: `1 request`, `2 requests`."""
+    return f"{number} {unit.removesuffix('s') if number == 1 else unit}"
 
 
 def period(name: str, now: datetime) -> tuple[str, datetime]:

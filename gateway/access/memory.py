@@ -59,11 +59,11 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._windows: dict[str, _Window] = {}
-        self._seats: dict[str, int] = {}
-        self._purses: dict[str, tuple[float, int]] = {}
+        self._holders: dict[str, int] = {}
+        self._budgets: dict[str, tuple[float, int]] = {}
         self._rows: dict[Row, UsageTotals] = {}
 
-    async def reserve(self, charges: Sequence[Charge], seat: str) -> ReserveResult:
+    async def reserve(self, charges: Sequence[Charge]) -> ReserveResult:
         now = self._clock()
         left = []
         for index, charge in enumerate(charges):
@@ -75,12 +75,12 @@ class MemoryStore:
             self._add(charge, now)
         return ReserveResult(-1, 0.0, left, now)
 
-    async def settle(self, charges: Sequence[Charge], seat: str, at: float) -> None:
+    async def settle(self, charges: Sequence[Charge], reserved: ReserveResult) -> None:
         for charge in charges:
             if charge.kind == "window":
-                self._window(charge.key).correct(int(at * SLOTS / charge.span), charge.amount)
+                self._window(charge.key).correct(_slot(charge, reserved.at), charge.amount)
             else:
-                self._add(charge, at)
+                self._add(charge, reserved.at)
 
     async def add(self, rows: Mapping[Row, UsageTotals]) -> None:
         for row, figures in rows.items():
@@ -103,34 +103,39 @@ class MemoryStore:
     def _total(self, charge: Charge, now: float) -> int:
         if charge.kind == "window":
             window = self._window(charge.key)
-            window.forget(int(now * SLOTS / charge.span))
+            window.forget(_slot(charge, now))
             return window.total
-        if charge.kind == "seats":
-            return self._seats.get(charge.key, 0)
-        return self._purses.get(charge.key, (0.0, 0))[1]
+        if charge.kind == "concurrency":
+            return self._holders.get(charge.key, 0)
+        return self._budgets.get(charge.key, (0.0, 0))[1]
 
     def _add(self, charge: Charge, now: float) -> None:
         if charge.kind == "window":
-            self._window(charge.key).add(int(now * SLOTS / charge.span), charge.amount)
-        elif charge.kind == "seats":
-            self._seats[charge.key] = self._seats.get(charge.key, 0) + charge.amount
+            self._window(charge.key).add(_slot(charge, now), charge.amount)
+        elif charge.kind == "concurrency":
+            self._holders[charge.key] = self._holders.get(charge.key, 0) + charge.amount
         else:
-            self._add_to_purse(charge, now)
+            self._spend(charge, now)
 
-    def _add_to_purse(self, charge: Charge, now: float) -> None:
-        if charge.key not in self._purses:
-            self._purses = {key: purse for key, purse in self._purses.items() if purse[0] > now}
-        until, spent = self._purses.get(charge.key, (now + charge.span, 0))
-        self._purses[charge.key] = (until, spent + charge.amount)
+    def _spend(self, charge: Charge, now: float) -> None:
+        if charge.key not in self._budgets:
+            self._budgets = {key: budget for key, budget in self._budgets.items() if budget[0] > now}
+        until, spent = self._budgets.get(charge.key, (now + charge.keep_seconds, 0))
+        self._budgets[charge.key] = (until, spent + charge.amount)
 
     def _wait(self, charge: Charge, excess: int, now: float) -> float:
         if charge.kind != "window" or charge.amount > charge.limit:
             return 0.0
         slot = self._window(charge.key).slot_to_wait_for(excess)
-        return (slot + SLOTS + 1) * charge.span / SLOTS - now
+        return (slot + SLOTS + 1) * charge.window_seconds / SLOTS - now
 
     def _forget_days(self) -> None:
         days = sorted({row[0] for row in self._rows})
         if len(days) > DAYS_KEPT:
             gone = set(days[:-DAYS_KEPT])
             self._rows = {row: figures for row, figures in self._rows.items() if row[0] not in gone}
+
+
+def _slot(charge: Charge, moment: float) -> int:
+    """The slot of the charge's window that holds that moment."""
+    return int(moment * SLOTS / charge.window_seconds)

@@ -1,21 +1,47 @@
-"""Everything that is counted around one request: limits and budgets before, corrections and usage after."""
+"""Admit a request before it is ranked, and settle what it used afterwards."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from gateway.access import ticket
+from msgspec import Struct
+
+from gateway.access import reservation
 from gateway.access.counters import Store
 from gateway.access.keys import Principal
 from gateway.access.limits import Limit
 from gateway.access.prices import Price, max_billable_chunks, max_tokens
+from gateway.access.reservation import Headers, Outcome, Reservation
 from gateway.access.usage import UsageLedger
 from gateway.errors import PriceUnknown
-from providers.types import Ranking, RerankRequest
+from providers.types import RerankRequest
 
-Headers = dict[str, str]
-Names = Sequence[str]
-Rank = Callable[[], Awaitable[Ranking]]
+
+class Admission(Struct, frozen=True):
+    """Permission to rank one request. Whoever asked for it settles it, once, however the request ends.
+
+    Attributes:
+        caller: who asked.
+        request: what was asked.
+        ledger: where the usage is recorded; None if it is not.
+        reservation: what was taken from the caller's limits; None if there are none.
+    """
+
+    caller: Principal
+    request: RerankRequest
+    ledger: UsageLedger | None
+    reservation: Reservation | None
+
+    async def settle(self, outcome: Outcome) -> None:
+        """Record the usage, and correct the reservation. Raises nothing of its own."""
+        if self.ledger is not None:
+            self.ledger.record(self.caller.name, self.request, outcome)
+        if self.reservation is not None:
+            await self.reservation.settle(outcome)
+
+    def headers(self) -> Headers:
+        """The headers that tell the caller what is left."""
+        return {} if self.reservation is None else self.reservation.headers()
 
 
 class Meter:
@@ -23,8 +49,8 @@ class Meter:
 
     Args:
         store: where counters live.
-        ledger: where usage is noted; None where no key is asked for.
-        limits: of each key by name; the gateway's own are in all of them.
+        ledger: where the usage of keys is recorded; None where no key is asked for.
+        limits: of each key by name; the gateway's own are in all of them. "" is for callers without a key.
         prices: of all targets that a name leads to; None where one is unknown.
     """
 
@@ -40,53 +66,37 @@ class Meter:
         self._limits = limits
         self._prices = prices
 
-    async def rerank(
-        self, caller: Principal, request: RerankRequest, names: Names, rank: Rank
-    ) -> tuple[Ranking, Headers]:
-        """Rank if limits and budgets allow it.
+    async def admit(self, caller: Principal, request: RerankRequest, names: Sequence[str]) -> Admission:
+        """Reserve what the request may use at most, from all limits or from none.
 
         Args:
             caller: who asks.
             request: what is asked.
             names: the model and all its fallbacks.
-            rank: does it.
-
-        Returns:
-            The ranking, and the headers that tell the caller what is left.
 
         Raises:
-            Limited: one limit or the budget does not allow it; no target was asked.
-            PriceUnknown: the caller has a budget, and one of the names no price.
-            RerankError: as `rank` raises it.
+            Limited: a limit or the budget does not allow it.
+            PriceUnknown: the caller has a budget, and one of the names has no price.
+            StoreDown: the store cannot be asked, and the configuration says to refuse then.
         """
+        ledger = self._ledger if caller.name else None
         limits = self._limits.get(caller.name, ())
         if not limits:
-            return await self._noted(caller, request, rank), {}
-        cost = self._most(request, names) if any(limit.unit == "usd" for limit in limits) else 0
-        taken = await ticket.reserve(self._store, limits, request, cost)
-        ranking = await ticket.run_and_settle(self._store, taken, self._noted(caller, request, rank))
-        return ranking, taken.headers()
+            return Admission(caller, request, ledger, None)
+        has_budget = any(limit.unit == "usd" for limit in limits)
+        cost = self._max_cost(request, names) if has_budget else 0
+        reserved = await reservation.reserve(self._store, limits, request, cost)
+        return Admission(caller, request, ledger, reserved)
 
-    async def _noted(self, caller: Principal, request: RerankRequest, rank: Rank) -> Ranking:
-        if self._ledger is None:
-            return await rank()
-        try:
-            ranking = await rank()
-        except BaseException:
-            self._ledger.failed(caller.name)
-            raise
-        self._ledger.served(caller.name, request, ranking)
-        return ranking
-
-    def _most(self, request: RerankRequest, names: Names) -> int:
-        """What the request can cost at most, in nano-dollars, whichever of its targets serves."""
-        pieces, tokens, most = max_billable_chunks(request), max_tokens(request), 0
+    def _max_cost(self, request: RerankRequest, names: Sequence[str]) -> int:
+        """The most that the request can cost, in nano-dollars, whichever of its targets serves."""
+        chunks, tokens, highest = max_billable_chunks(request), max_tokens(request), 0
         for name in names:
             for price in self._prices(name):
                 if price is None:
                     raise PriceUnknown(
                         f'this key has a budget, and no price is known for "{name[:200]}"; '
-                        "ask the operator to write one under `prices`"
+                        "ask the operator to add one under `prices`"
                     )
-                most = max(most, price.max_cost(pieces, tokens))
-        return most
+                highest = max(highest, price.max_cost(chunks, tokens))
+        return highest

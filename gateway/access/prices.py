@@ -1,6 +1,6 @@
 """What a call costs: prices in two units, from a dated table that the configuration overrides.
 
-A price that nobody wrote down is unknown, and so is a cost whose count the provider did not give. Unknown is None,
+The cost is unknown where the price is, or where the provider does not count what it bills. Unknown is None,
 never 0: a gateway that says 0 bills nothing (https://github.com/BerriAI/litellm/issues/35194).
 """
 
@@ -25,9 +25,9 @@ NANO = 1_000_000_000
 
 
 DOCUMENTS_PER_SEARCH = 100
-PIECE_TOKENS = 500
-"""How searches are billed (https://cohere.com/pricing): a query with up to so many documents is one, and a document
-that is longer than so many tokens, with the query, counts as several. Budgets reserve by it, answers correct it."""
+CHUNK_TOKENS = 500
+"""How searches are billed (https://cohere.com/pricing): a query with up to so many documents is one search, and a
+document that has more than so many tokens, the query included, counts as several. Budgets reserve by these two."""
 
 
 class Price(Settings):
@@ -56,9 +56,9 @@ class Price(Settings):
         tokens = tokens_of(ranking) if self.per_million_tokens else 0
         return None if searches is None or tokens is None else self._sum(searches, tokens)
 
-    def max_cost(self, pieces: int, tokens: int) -> int:
-        """What a call of so many pieces (see `max_billable_chunks`) and tokens can cost at most, in nano-dollars."""
-        return self._sum(ceil(pieces / (self.documents_per_search or DOCUMENTS_PER_SEARCH)), tokens)
+    def max_cost(self, chunks: int, tokens: int) -> int:
+        """What a call of so many chunks (see `max_billable_chunks`) and tokens can cost at most, in nano-dollars."""
+        return self._sum(ceil(chunks / (self.documents_per_search or DOCUMENTS_PER_SEARCH)), tokens)
 
     def searches(self, ranking: Ranking, documents: int) -> float | None:
         """The searches that the provider billed; where it does not say, what its documents come to; None if unknown."""
@@ -135,26 +135,27 @@ def tokens_of(ranking: Ranking) -> int | None:
 
 
 def max_tokens(request: RerankRequest) -> int:
-    """No tokenizer makes more tokens of a request: one per UTF-8 byte, the query once per document, and some marks."""
-    return sum(map(_bytes, request.documents)) + len(request.documents) * _max_around(request)
+    """Upper bound on the tokens: one per UTF-8 byte; the query and the special tokens count with every document."""
+    return sum(map(_bytes, request.documents)) + len(request.documents) * _max_query_tokens(request)
 
 
 def max_billable_chunks(request: RerankRequest) -> int:
-    """No provider that bills searches counts more documents than these in a request."""
-    around = _max_around(request)
-    return sum(ceil((_bytes(document) + around) / PIECE_TOKENS) for document in request.documents)
+    """Upper bound on the documents that a provider which bills searches counts in a request."""
+    query = _max_query_tokens(request)
+    return sum(ceil((_bytes(document) + query) / CHUNK_TOKENS) for document in request.documents)
 
 
 def estimate_tokens(request: RerankRequest) -> int:
-    """About as many tokens as a request will have: a quarter of its bytes."""
+    """The likely number of tokens: a quarter of the bytes."""
     return max_tokens(request) // 4
 
 
 SPECIAL_TOKENS = 8
+"""Upper bound on the tokens that a model's template adds to a query and a document."""
 
 
-def _max_around(request: RerankRequest) -> int:
-    """The longest query of the request, and the marks."""
+def _max_query_tokens(request: RerankRequest) -> int:
+    """Upper bound on the tokens of the longest query and the special tokens."""
     return max(map(_bytes, request.queries or (request.query,))) + SPECIAL_TOKENS
 
 

@@ -1,4 +1,4 @@
-"""Who used what: figures by day, key and model, gathered here and handed to the store every moment."""
+"""Usage by day, key and model: gathered in this process, and written to the store every second."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from gateway.errors import StoreDown
 from providers.types import Ranking, RerankRequest
 
 FLUSH_SECONDS = 1.0
-"""How often figures go to the store: what a process that is killed can lose."""
+"""Seconds between two writes to the store: what a process that is killed can lose."""
 
 MAX_ROWS = 100_000
-"""Rows that wait while the store is down; beyond that, new ones are dropped and counted as lost."""
+"""Rows kept while the store is down; beyond that, usage of new rows is dropped, and counted in `lost`."""
 
 MAX_MODELS = 1000
-"""Models of one key and day that are told apart: some upstreams take any name, and callers could invent them."""
+"""Models counted separately for one key and day: some upstreams take any name, and callers could invent them."""
 
 OTHERS = "_other"
-"""What the others are counted under."""
+"""The name under which all further models are counted."""
 
 _EPOCH = date(1970, 1, 1).toordinal()
 
@@ -51,14 +51,14 @@ class UsageRow(Struct, omit_defaults=True, kw_only=True):
 
 
 class UsageLedger:
-    """Gathers figures in this process.
+    """Gathers the usage of this process, and writes it to the store.
 
     Args:
-        store: gets them.
+        store: where it is written.
         clock: seconds since the epoch.
 
     Attributes:
-        lost: notes dropped because too many were waiting for the store.
+        lost: requests whose usage was dropped, because too many rows were waiting for the store.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
@@ -71,27 +71,29 @@ class UsageLedger:
         self._day = ""
         self.lost = 0
 
-    def served(self, key: str, request: RerankRequest, ranking: Ranking) -> None:
-        """Note an answer."""
-        figures = self._row(key, f"{ranking.provider}/{ranking.model}")
-        figures.requests += 1
-        figures.documents += len(request.documents)
-        figures.tokens += tokens_of(ranking) or 0
-        if ranking.usage and ranking.usage.search_units:
-            figures.milli_searches += round(ranking.usage.search_units * 1000)
-        if ranking.cost is None:
-            figures.unpriced_requests += 1
-        else:
-            figures.nano_usd += round(ranking.cost * NANO)
+    def record(self, key: str, request: RerankRequest, outcome: Ranking | BaseException) -> None:
+        """Add one request to the usage of a key: answered, or else failed, which it also is if its caller hung up."""
+        if isinstance(outcome, Ranking):
+            self._record_answer(key, request, outcome)
+            return
+        totals = self._totals(key, "")
+        totals.requests += 1
+        totals.failed_requests += 1
 
-    def failed(self, key: str) -> None:
-        """Note a request that nothing served, or whose caller left."""
-        figures = self._row(key, "")
-        figures.requests += 1
-        figures.failed_requests += 1
+    def _record_answer(self, key: str, request: RerankRequest, ranking: Ranking) -> None:
+        totals = self._totals(key, f"{ranking.provider}/{ranking.model}")
+        totals.requests += 1
+        totals.documents += len(request.documents)
+        totals.tokens += tokens_of(ranking) or 0
+        if ranking.usage and ranking.usage.search_units:
+            totals.milli_searches += round(ranking.usage.search_units * 1000)
+        if ranking.cost is None:
+            totals.unpriced_requests += 1
+        else:
+            totals.nano_usd += round(ranking.cost * NANO)
 
     async def flush(self) -> None:
-        """Hand everything to the store; if it is down, keep it for the next time."""
+        """Write everything to the store; if it is down, keep it for the next time."""
         async with self._flushing:
             rows, self._waiting = self._waiting, {}
             if not rows:
@@ -102,7 +104,7 @@ class UsageLedger:
                 self._take_back(rows)
 
     async def run(self) -> None:
-        """Flush every moment, until cancelled."""
+        """Flush every FLUSH_SECONDS, until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             await self.flush()
@@ -111,9 +113,9 @@ class UsageLedger:
         """The usage of some days, of one key or of all. Raises StoreDown."""
         await self.flush()
         rows = await self._store.rows(days)
-        return [usage(row, figures) for row, figures in sorted(rows.items()) if key is None or row[1] == key]
+        return [usage(row, totals) for row, totals in sorted(rows.items()) if key is None or row[1] == key]
 
-    def _row(self, key: str, model: str) -> UsageTotals:
+    def _totals(self, key: str, model: str) -> UsageTotals:
         day = self._today()
         models = self._models.setdefault(key, set())
         if model not in models:
@@ -122,14 +124,14 @@ class UsageLedger:
             else:
                 model = OTHERS
         row = (day, key, model)
-        figures = self._waiting.get(row)
-        if figures is None:
-            figures = UsageTotals()
+        totals = self._waiting.get(row)
+        if totals is None:
+            totals = UsageTotals()
             if len(self._waiting) >= MAX_ROWS:
                 self.lost += 1
             else:
-                self._waiting[row] = figures
-        return figures
+                self._waiting[row] = totals
+        return totals
 
     def _today(self) -> str:
         number = int(self._clock()) // 86_400
@@ -139,26 +141,26 @@ class UsageLedger:
         return self._day
 
     def _take_back(self, rows: dict[Row, UsageTotals]) -> None:
-        for row, figures in self._waiting.items():
-            rows.setdefault(row, UsageTotals()).add(figures)
+        for row, totals in self._waiting.items():
+            rows.setdefault(row, UsageTotals()).add(totals)
         self._waiting = rows
 
 
-def usage(row: Row, figures: UsageTotals) -> UsageRow:
+def usage(row: Row, totals: UsageTotals) -> UsageRow:
     """A row as callers see it."""
     day, key, model = row
-    priced = figures.requests - figures.failed_requests - figures.unpriced_requests
+    priced = totals.requests - totals.failed_requests - totals.unpriced_requests
     return UsageRow(
         date=day,
         key=key,
         model=model,
-        requests=figures.requests,
-        failed_requests=figures.failed_requests,
-        unpriced_requests=figures.unpriced_requests,
-        documents=figures.documents,
-        tokens=figures.tokens,
-        search_units=figures.milli_searches / 1000 or 0,
-        cost=figures.nano_usd / NANO if priced else None,
+        requests=totals.requests,
+        failed_requests=totals.failed_requests,
+        unpriced_requests=totals.unpriced_requests,
+        documents=totals.documents,
+        tokens=totals.tokens,
+        search_units=totals.milli_searches / 1000 or 0,
+        cost=totals.nano_usd / NANO if priced else None,
     )
 
 

@@ -1,7 +1,7 @@
-"""Counters in Valkey or Redis, exact over processes and hosts: each taking is one script, timed by the server's clock.
+"""Counters in Valkey or Redis, exact over processes and hosts: a reservation is one script, timed by the server.
 
-Every call has a time limit. After a failure the server is left alone for a moment, so that a store that is down costs
-one request its wait and the others nothing.
+Every call has a time limit. After a failure the server is not asked for PAUSE seconds, so that while it is down one
+request waits for it and the others do not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
+from itertools import count
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from msgspec import to_builtins
 from msgspec.structs import replace
@@ -72,54 +74,57 @@ class ValkeyStore:
             decode_responses=True,
         )
         self._redis: Any = Redis.from_pool(pool)  # its own annotations mix the sync and async clients
-        self._take = self._redis.register_script(_script("take"))
+        self._reserve = self._redis.register_script(_script("reserve"))
         self._settle = self._redis.register_script(_script("settle"))
         self._timeout = timeout
         self._fail_open = fail_open
         self._failed = failed
         self._clock = clock
         self._paused_until = 0.0
-        self._asking: set[asyncio.Task[Any]] = set()
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._process = uuid4().hex
+        self._numbers = count()
 
-    async def reserve(self, charges: Sequence[Charge], seat: str) -> ReserveResult:
-        asking = self._to_its_end(self._taken(charges, seat))
+    async def reserve(self, charges: Sequence[Charge]) -> ReserveResult:
+        call = self._start(self._run_reserve(charges))
         try:
-            return await asyncio.shield(asking)
+            return await asyncio.shield(call)
         except asyncio.CancelledError:
-            self._to_its_end(self._given_back(asking, charges, seat))
+            self._start(self._undo(call, charges))
             raise
 
-    async def settle(self, charges: Sequence[Charge], seat: str, at: float) -> None:
-        await asyncio.shield(self._to_its_end(self._settled(charges, seat, at)))
+    async def settle(self, charges: Sequence[Charge], reserved: ReserveResult) -> None:
+        await asyncio.shield(self._start(self._run_settle(charges, reserved)))
 
-    async def _taken(self, charges: Sequence[Charge], seat: str) -> ReserveResult:
-        arguments: list[Any] = [seat, SLOTS]
+    async def _run_reserve(self, charges: Sequence[Charge]) -> ReserveResult:
+        holder_id = f"{self._process}:{next(self._numbers)}"  # two requests may carry the same request id, so not that
+        arguments: list[Any] = [holder_id, SLOTS]
         for charge in charges:
-            arguments += [charge.kind, charge.limit, charge.amount, charge.span]
+            arguments += [charge.kind, charge.limit, charge.amount, _seconds(charge)]
         try:
-            answer = await self._ask(lambda: self._take(keys=_keys(charges), args=arguments))
+            answer = await self._ask(lambda: self._reserve(keys=_keys(charges), args=arguments))
         except StoreDown:
             if self._fail_open:
                 return ReserveResult()
             raise
         refused, wait, at, *left = answer
-        return ReserveResult(refused, float(wait), left, float(at))
+        return ReserveResult(refused, float(wait), left, float(at), holder_id)
 
-    async def _given_back(self, asking: asyncio.Task[ReserveResult], charges: Sequence[Charge], seat: str) -> None:
-        """Undo a taking that nobody waits for any more: only its end tells whether there was one."""
+    async def _undo(self, call: asyncio.Task[ReserveResult], charges: Sequence[Charge]) -> None:
+        """Give back what a cancelled request has reserved: only the end of its call tells whether it did."""
         with suppress(StoreDown):
-            taken = await asking
-            if taken.refused < 0 and taken.left:
-                await self._settled([replace(charge, amount=-charge.amount) for charge in charges], seat, taken.at)
+            reserved = await call
+            if reserved.refused < 0 and reserved.left:
+                await self._run_settle([replace(charge, amount=-charge.amount) for charge in charges], reserved)
 
-    async def _settled(self, charges: Sequence[Charge], seat: str, at: float) -> None:
-        arguments: list[Any] = [seat, SLOTS, at]
+    async def _run_settle(self, charges: Sequence[Charge], reserved: ReserveResult) -> None:
+        arguments: list[Any] = [reserved.holder_id, SLOTS, reserved.at]
         for charge in charges:
-            arguments += [charge.kind, charge.amount, charge.span]
+            arguments += [charge.kind, charge.amount, _seconds(charge)]
         try:
             await self._ask(lambda: self._settle(keys=_keys(charges), args=arguments))
         except StoreDown:
-            return  # What was taken stays taken, and a seat comes back by itself: on the safe side.
+            return  # On the safe side: the reservation counts as used, and its holder ends after `hold_seconds`.
 
     async def add(self, rows: Mapping[Row, UsageTotals]) -> None:
         pipeline = self._redis.pipeline(transaction=True)
@@ -144,17 +149,17 @@ class ValkeyStore:
         return found
 
     async def aclose(self) -> None:
-        """Let what is asked come to its end, and close the connections."""
-        while self._asking:
-            await asyncio.wait(self._asking)
+        """Wait for the calls under way, and close the connections."""
+        while self._calls:
+            await asyncio.wait(self._calls)
         await self._redis.aclose()
         await self._redis.connection_pool.disconnect()
 
-    def _to_its_end(self, asking: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Not to be stopped half-way: whether the server has counted could not be known."""
-        task = asyncio.create_task(asking)
-        self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
+    def _start(self, call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task that no request's cancellation ends: nobody would know whether the server has counted."""
+        task = asyncio.create_task(call)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
         return task
 
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -173,6 +178,11 @@ class ValkeyStore:
 
 def _keys(charges: Sequence[Charge]) -> list[str]:
     return [PREFIX + charge.key for charge in charges]
+
+
+def _seconds(charge: Charge) -> float:
+    """The one duration that a charge of its kind has."""
+    return charge.window_seconds or charge.keep_seconds or charge.hold_seconds
 
 
 def _day(day: str) -> str:

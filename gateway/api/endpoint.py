@@ -1,4 +1,4 @@
-"""The hot route, once for all dialects: read, decode, rank, encode, as a raw ASGI handler."""
+"""The hot route, once for all dialects, as a raw ASGI handler: read, decode, call `ranking.rank`, encode."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingReq
 from gateway.api.disconnect import DisconnectWatcher
 from gateway.api.http import method, respond
 from gateway.api.request_id import request_id
-from gateway.api.size_limits import check_documents
 from gateway.errors import CallerGone
 from gateway.headers import REQUEST_TIMEOUT_BYTES
 from gateway.policy import deadline
+from gateway.runtime.ranking import rank
 from gateway.runtime.service import Service
 from gateway.suggestions import LONGEST_NAME
 from gateway.telemetry.exchange import Exchange
@@ -29,7 +29,7 @@ from providers.errors import RerankError
 logger = logging.getLogger(__name__)
 
 DEGRADED = {"x-gateway-degraded": "true"}
-"""Sent with an answer that is the last resort's."""
+"""Sent with an answer that no model ranked."""
 
 
 class Endpoint:
@@ -98,14 +98,14 @@ class Endpoint:
         start = monotonic()
         model = None
         try:
-            asked = self._decode(incoming, exchange)
-            exchange.request, exchange.read = asked.request, monotonic()
-            model = asked.request.model[:LONGEST_NAME]
-            check_documents(asked.request, len(incoming.body), self._service.config.request_limits)
-            ranking, headers = await self._service.rerank_for(incoming.caller, asked.request, asked.fallbacks)
-            exchange.ranking, exchange.cost = ranking, ranking.cost
-            body = self._dialect.encode(asked, ranking, round((monotonic() - start) * 1000))
-            return 200, body, {**headers, **DEGRADED} if exchange.degraded else headers
+            decoded = self._decode(incoming, exchange)
+            request = decoded.request
+            model = request.model[:LONGEST_NAME]
+            result = await rank(
+                self._service, incoming.caller, request, decoded.fallbacks, exchange, len(incoming.body)
+            )
+            body = self._dialect.encode(decoded, result.ranking, round((monotonic() - start) * 1000))
+            return 200, body, {**result.headers, **DEGRADED} if result.degraded else result.headers
         except RerankError as error:
             return self._refused(error, exchange, model)
         except Exception:

@@ -1,4 +1,4 @@
-"""How large a request or an upstream's answer may be. Generous: they keep one caller from taking the memory of all."""
+"""How large and how deep a request's body may be, so that one caller cannot take the memory of all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 from gateway.config.limits import RequestLimitSettings
 from gateway.errors import TooLarge
 from providers.errors import InvalidRequest
-from providers.types import RerankRequest
 
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _STRING = re.compile(rb'"[^"]*"')
@@ -28,25 +27,6 @@ def check_depth(body: bytes, settings: RequestLimitSettings) -> None:
         raise InvalidRequest(
             f"the JSON is nested more than {limit} levels deep, the limit of request_limits.json_depth"
         )
-
-
-def check_documents(request: RerankRequest, body_bytes: int, settings: RequestLimitSettings) -> None:
-    """Raises TooLarge for too many documents, or one that is too large."""
-    documents = request.documents
-    if len(documents) > settings.documents:
-        raise TooLarge(
-            f"there are {len(documents)} documents, more than the {settings.documents} of request_limits.documents; "
-            "send them in several requests"
-        )
-    # No document is larger than the body that it came in.
-    if body_bytes <= settings.document_bytes:
-        return
-    for index, document in enumerate(documents):
-        if isinstance(document, str) and len(document.encode()) > settings.document_bytes:
-            raise TooLarge(
-                f"the document at index {index} has more than {settings.document_bytes} bytes, "
-                "the limit of request_limits.document_bytes"
-            )
 
 
 def _has_more(body: bytes, limit: int) -> bool:

@@ -95,7 +95,7 @@ async def _ranked_here(path: str | None, body: Body) -> dict[str, Any]:
         request = canonical(body, Call(id=request_id([]), recorder=RequestRecorder()), service.routes.is_alias)
         await service.load(request.model)
         start = monotonic()
-        ranking = await service.rerank(request)
+        ranking = await service.rerank(request, [request.model, *service.fallbacks(request.model, None)])
         encoded = answer.encode(ranking, request, body.documents or [], round((monotonic() - start) * 1000))
     finally:
         await service.aclose()

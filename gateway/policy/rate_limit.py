@@ -1,8 +1,8 @@
-"""A target whose rate is limited, whoever asks. Beyond the limit the next target is tried at once."""
+"""Limit the rate of one target for all callers together. Beyond the limit the next target is tried at once."""
 
 from __future__ import annotations
 
-from gateway.access import ticket
+from gateway.access import reservation
 from gateway.access.counters import Store
 from gateway.access.limits import Limit
 from gateway.policy.wrapper import Wrapper
@@ -24,6 +24,12 @@ class RateLimit(Wrapper):
         self._limits = limits
 
     async def rerank(self, request: RerankRequest) -> Ranking:
-        """Rank, if the limits allow it. Raises Limited."""
-        taken = await ticket.reserve(self._store, self._limits, request)
-        return await ticket.run_and_settle(self._store, taken, self.backend.rerank(request))
+        """Rank, if the limits allow it. Raises Limited and StoreDown."""
+        reserved = await reservation.reserve(self._store, self._limits, request)
+        try:
+            ranking = await self.backend.rerank(request)
+        except BaseException as error:
+            await reserved.settle(error)
+            raise
+        await reserved.settle(ranking)
+        return ranking

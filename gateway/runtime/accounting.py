@@ -1,4 +1,4 @@
-"""From the configuration to everything that is counted: the store, the ledger, the limits of each key, the prices."""
+"""From the configuration to what is counted: the store, the ledger of usage, the keys and their limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from gateway.access.counters import Store
 from gateway.access.keys import KeyTable
-from gateway.access.limits import Limit, limits_of
+from gateway.access.limits import Limit, key_limits, limits_of
 from gateway.access.memory import MemoryStore
 from gateway.access.meter import Meter
 from gateway.access.usage import UsageLedger
@@ -30,11 +30,11 @@ class UsageAccounts:
         self._flushing: asyncio.Task[None] | None = None
 
     def open(self) -> None:
-        """Begin to hand usage to the store. Needs the running event loop."""
+        """Begin to write usage to the store regularly. Needs the running event loop."""
         self._flushing = asyncio.create_task(self.ledger.run())
 
     async def aclose(self) -> None:
-        """Hand over what is left, and close the store."""
+        """Write what is left to the store, and close it."""
         if self._flushing:
             self._flushing.cancel()
             with suppress(asyncio.CancelledError):
@@ -58,24 +58,24 @@ def build_key_table(config: Config) -> KeyTable | None:
     return KeyTable(config.auth.keys) if config.auth and config.auth.keys else None
 
 
-def build_meter(config: Config, books: UsageAccounts, terms: TargetPricing) -> Meter | None:
-    """What counts for that configuration; None where nothing is counted, so that nothing is paid for it."""
+def build_meter(config: Config, accounts: UsageAccounts, pricing: TargetPricing) -> Meter | None:
+    """The meter of a configuration; None where nothing is counted, so that requests cost nothing extra."""
     limits = _limits(config)
     has_keys = build_key_table(config) is not None
     if not limits and not has_keys:
         return None
-    return Meter(books.store, books.ledger if has_keys else None, limits, terms.prices)
+    return Meter(accounts.store, accounts.ledger if has_keys else None, limits, pricing.prices)
 
 
 def multi_worker_warning(config: Config) -> str | None:
-    """What an operator should hear about processes that count apart; None where there is nothing to say."""
+    """A warning for operators whose workers count separately; None where they do not."""
     workers = config.server.workers
     models = config.rate_limits.models if config.rate_limits else {}
     if workers == 1 or config.store or not (models or _limits(config) or build_key_table(config)):
         return None
     return (
-        f"each of the {workers} workers counts for itself, so that callers may take up to {workers} times their limits "
-        "and budgets, and /v1/usage tells of one worker; configure `store` to count together"
+        f"each of the {workers} workers counts separately, so callers may use up to {workers} times their limits and "
+        "budgets, and /v1/usage shows one worker only; configure `store` to count together"
     )
 
 
@@ -84,5 +84,5 @@ def _limits(config: Config) -> Mapping[str, tuple[Limit, ...]]:
     everybody = limits_of("the gateway", config.rate_limits)
     found = {"": everybody}
     for key in config.auth.keys if config.auth else ():
-        found[key.name] = limits_of(f"key {key.name}", key.limits, key.budget) + everybody
+        found[key.name] = key_limits(key.name, key.limits, key.budget) + everybody
     return {name: limits for name, limits in found.items() if limits}

@@ -1,11 +1,10 @@
-"""Resolve the model, run its route, give the ranking."""
+"""The live gateway: what is replaced by a reload, and what stays."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 
-from gateway.access.keys import Principal
 from gateway.access.meter import Meter
 from gateway.config.root import Config
 from gateway.policy.fallback import Fallback
@@ -20,9 +19,7 @@ from gateway.runtime.instruments import (
     server_addresses,
     telemetry_of,
 )
-from gateway.suggestions import LONGEST_NAME
 from gateway.telemetry.observer import Telemetry
-from providers.errors import InvalidRequest
 from providers.types import Ranking, RerankRequest
 
 
@@ -33,9 +30,9 @@ class Service:
         routes: what names resolve to. Replaced as a whole, never changed.
         draining: about to stop: callers should go elsewhere with their next request.
         closing: no request is under way any more, or none is waited for.
-        keys: whose keys are let in; None lets everybody in. Replaced together with `routes`.
-        meter: counts; None where nothing is counted. Replaced together with `routes`.
-        books: the store and the ledger, which stay.
+        keys: of the callers that are let in; None lets everybody in. Replaced together with `routes`.
+        meter: admits requests; None where nothing is counted. Replaced together with `routes`.
+        accounts: the store and the ledger, which stay.
         telemetry: what is told of every request. Opened and closed by the application.
     """
 
@@ -68,39 +65,22 @@ class Service:
         for model in self.routes.local_models(*names):
             await model.load()
 
-    async def rerank(self, request: RerankRequest, fallbacks: Sequence[str] | None = None) -> Ranking:
-        """Rank by the request's model, else by its fallbacks in order.
+    async def rerank(self, request: RerankRequest, names: Sequence[str]) -> Ranking:
+        """Run the route: rank by the first of these models that serves. Limits and permissions are `ranking.rank`'s.
 
         Args:
-            request: validated; its `model` is the name that the caller wrote.
-            fallbacks: the caller's own; None means those configured for the model.
+            request: validated.
+            names: the model and its fallbacks, as callers and the configuration write them.
 
         Raises:
             RerankError: the first target's error, when none could serve. `request.call.recorder` was told of all.
         """
         routes = self.routes
-        chosen = self.fallbacks(request.model, fallbacks)
         routes.in_flight += 1
         try:
-            return await Fallback(routes.steps([request.model, *chosen])).rerank(request)
+            return await Fallback(routes.steps(names)).rerank(request)
         finally:
             routes.in_flight -= 1
-
-    async def rerank_for(
-        self, caller: Principal, request: RerankRequest, fallbacks: Sequence[str] | None
-    ) -> tuple[Ranking, dict[str, str]]:
-        """As `rerank`, within what that caller may do. Returns the headers that tell what is left, too.
-
-        Raises:
-            InvalidRequest, ModelNotAllowed, Limited, StoreDown: before any target is asked.
-        """
-        meter, others = self.meter, self.fallbacks(request.model, fallbacks)
-        if len(request.model) > LONGEST_NAME or (others and max(map(len, others)) > LONGEST_NAME):
-            raise InvalidRequest(f"a model's name has at most {LONGEST_NAME} characters")
-        caller.check(request.model, others)
-        if meter is None:
-            return await self.rerank(request, others), {}
-        return await meter.rerank(caller, request, (request.model, *others), lambda: self.rerank(request, others))
 
     def fallbacks(self, model: str, asked: Sequence[str] | None) -> Sequence[str]:
         """What is tried after the model: the caller's own fallbacks, else those configured."""

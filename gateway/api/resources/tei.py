@@ -140,7 +140,7 @@ def _known(service: Service, model: str | None, caller: Principal) -> str:
     name = model or service.routes.default_model()
     if name is None:
         raise UnknownModel(tei.WORDING.model)
-    caller.check(name, [])
+    caller.check(name)
     if not service.routes.is_known(name):
         raise UnknownModel(f'unknown model "{name}"')
     return name

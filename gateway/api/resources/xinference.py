@@ -59,7 +59,7 @@ def routes(service: Service) -> list[HTTPRouteHandler]:
     )
     def describe(model: FromPath[str], request: Request[Any, Any, Any]) -> Description:
         name = model.strip("/")
-        auth.principal(service, request.scope["headers"]).check(name, [])
+        auth.principal(service, request.scope["headers"]).check(name)
         if not service.routes.is_known(name):
             raise UnknownModel(f'unknown model "{name}"')
         return Description(name, name, service.routes.owner(name), started)

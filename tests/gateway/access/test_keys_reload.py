@@ -13,8 +13,10 @@ from gateway.config import loader as configuration
 from gateway.config.root import Config
 from gateway.errors import Unauthorized
 from gateway.runtime import reload
+from gateway.runtime.ranking import rank
 from gateway.runtime.reload import Reloader
 from gateway.runtime.service import Service
+from gateway.telemetry.exchange import Exchange
 from providers.types import RerankRequest
 from tests.gateway.access.conftest import UPSTREAM, Upstream, key
 
@@ -39,7 +41,7 @@ class Live:
         assert self.service.keys is not None
         caller = self.service.keys.find(secret)
         request = RerankRequest(model="cohere/rerank-v3.5", query="q", documents=["a"])
-        await self.service.rerank_for(caller, request, None)
+        await rank(self.service, caller, request, None, Exchange("unified", request.call, 0.0))
 
 
 async def test_a_key_is_let_in_and_shut_out_by_a_reload(tmp_path: Path, upstream: Upstream) -> None:

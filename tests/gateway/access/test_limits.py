@@ -95,7 +95,7 @@ async def test_a_refusal_says_what_the_limit_is_and_when_to_come_back(
     caller = await team(serve, stored, limits={"requests": "1/minute"})
     allowed, refused = await caller.ask(), await caller.ask()
     assert allowed.headers["x-ratelimit-remaining-requests"] == "0"
-    assert refused.json()["message"] == "key team may have 1 requests per minute"
+    assert refused.json()["message"] == 'key "team" is limited to 1 request per minute'
     assert refused.json()["error_type"] == "limit_reached"
     assert 59 <= int(refused.headers["retry-after"]) <= 61
     assert refused.headers["x-ratelimit-limit-requests"] == "1"
@@ -535,7 +535,7 @@ def test_it_is_told_that_workers_without_a_store_count_apart(
     monkeypatch.setattr("gateway.server.run.serve", lambda config, path: 0)
     assert command_line.main([command, *(["--config"] if command == "serve" else []), str(path)]) == 0
     told = capsys.readouterr()
-    assert ("each of the 2 workers counts for itself" in told.out + told.err) is warned
+    assert ("each of the 2 workers counts separately" in told.out + told.err) is warned
 
 
 @pytest.mark.parametrize("scheme", ["valkey", "valkeys", "redis", "rediss", "unix"])

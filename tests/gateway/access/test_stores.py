@@ -43,20 +43,20 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     await opened.aclose()
 
 
-def window(limit: int, amount: int = 1, key: str = "w", span: float = 3600) -> Charge:
-    return Charge("window", key, limit, amount, span)
+def window(limit: int, amount: int = 1, key: str = "w", seconds: float = 3600) -> Charge:
+    return Charge("window", key, limit, amount, window_seconds=seconds)
 
 
-def purse(limit: int, amount: int, key: str = "p") -> Charge:
-    return Charge("purse", key, limit, amount, 3600)
+def budget(limit: int, amount: int, key: str = "b") -> Charge:
+    return Charge("budget", key, limit, amount, keep_seconds=3600)
 
 
-def seats(limit: int, key: str = "s") -> Charge:
-    return Charge("seats", key, limit, 1, 300)
+def concurrency(limit: int, key: str = "c", amount: int = 1, seconds: float = 300) -> Charge:
+    return Charge("concurrency", key, limit, amount, hold_seconds=seconds)
 
 
-async def takes(store: Store, *charges: Charge, seat: str = "a") -> int:
-    return (await store.reserve(charges, seat)).refused
+async def takes(store: Store, *charges: Charge) -> int:
+    return (await store.reserve(charges)).refused
 
 
 async def test_a_window_lets_its_limit_through_and_no_more(store: Store) -> None:
@@ -71,46 +71,47 @@ async def test_an_amount_that_does_not_fit_takes_nothing(store: Store) -> None:
 
 async def test_all_charges_are_taken_or_none(store: Store) -> None:
     assert await takes(store, window(5, key="roomy"), window(0, key="full")) == 1
-    taken = await store.reserve([window(5, 0, key="roomy")], "a")
+    taken = await store.reserve([window(5, 0, key="roomy")])
     assert list(taken.left) == [5]
 
 
 async def test_what_is_left_is_told(store: Store) -> None:
-    taken = await store.reserve([window(10, 4), purse(100, 30), seats(2)], "a")
+    taken = await store.reserve([window(10, 4), budget(100, 30), concurrency(2)])
     assert (taken.refused, list(taken.left)) == (-1, [6, 70, 1])
 
 
 async def test_a_refusal_tells_when_it_would_fit(store: Store) -> None:
-    await store.reserve([window(10, 10)], "a")
-    refused = await store.reserve([window(10, 1)], "a")
+    await store.reserve([window(10, 10)])
+    refused = await store.reserve([window(10, 1)])
     assert 3500 < refused.wait <= 3600 + 60
-    assert (await store.reserve([window(10, 11)], "a")).wait == 0, "time never makes it fit"
+    assert (await store.reserve([window(10, 11)])).wait == 0, "time never makes it fit"
 
 
 async def test_a_correction_gives_back_or_takes_more(store: Store) -> None:
-    first = await store.reserve([window(100, 50), purse(100, 50)], "a")
-    await store.settle([window(100, -20), purse(100, 25)], "a", first.at)
-    after = await store.reserve([window(100, 0), purse(100, 0)], "a")
+    first = await store.reserve([window(100, 50), budget(100, 50)])
+    await store.settle([window(100, -20), budget(100, 25)], first)
+    after = await store.reserve([window(100, 0), budget(100, 0)])
     assert list(after.left) == [70, 25]
 
 
 async def test_a_correction_of_what_is_long_forgotten_changes_nothing(store: Store) -> None:
-    taken = await store.reserve([window(100, 50)], "a")
-    await store.settle([window(100, -50)], "a", taken.at - 7200)
-    assert list((await store.reserve([window(100, 0)], "a")).left) == [50]
+    taken = await store.reserve([window(100, 50)])
+    await store.settle([window(100, -50)], msgspec.structs.replace(taken, at=taken.at - 7200))
+    assert list((await store.reserve([window(100, 0)])).left) == [50]
 
 
-async def test_a_seat_is_given_back(store: Store) -> None:
-    assert [await takes(store, seats(2), seat=name) for name in "abc"] == [-1, -1, 0]
-    await store.settle([Charge("seats", "s", 2, -1, 300)], "a", 0.0)
-    assert await takes(store, seats(2), seat="c") == -1
+async def test_a_holder_of_concurrency_is_released_by_settling(store: Store) -> None:
+    first, _, refused = [await store.reserve([concurrency(2)]) for _ in range(3)]
+    assert (first.refused, refused.refused) == (-1, 0)
+    await store.settle([concurrency(2, amount=-1)], first)
+    assert [await takes(store, concurrency(2)) for _ in range(2)] == [-1, 0]
 
 
 async def test_a_big_budget_is_counted_to_the_nano_dollar(store: Store) -> None:
     million = 10**15
-    assert await takes(store, purse(million, million - 1)) == -1
-    assert await takes(store, purse(million, 2)) == 0
-    assert await takes(store, purse(million, 1)) == -1
+    assert await takes(store, budget(million, million - 1)) == -1
+    assert await takes(store, budget(million, 2)) == 0
+    assert await takes(store, budget(million, 1)) == -1
 
 
 async def test_usage_adds_up(store: Store) -> None:
@@ -135,8 +136,8 @@ async def test_invented_names_fill_no_memory() -> None:
     ledger = usage.UsageLedger(store)
     request = RerankRequest(model="m", query="q", documents=["d"])
     for number in range(usage.MAX_MODELS + 50):
-        ledger.served("team", request, Ranking(results=[], provider="p", model=f"m{number}"))
-    ledger.served("other team", request, Ranking(results=[], provider="p", model="mine"))
+        ledger.record("team", request, Ranking(results=[], provider="p", model=f"m{number}"))
+    ledger.record("other team", request, Ranking(results=[], provider="p", model="mine"))
     rows = await ledger.read([ledger._day], None)
     assert len(rows) == usage.MAX_MODELS + 2
     assert sum(row.requests for row in rows) == usage.MAX_MODELS + 51
@@ -145,7 +146,7 @@ async def test_invented_names_fill_no_memory() -> None:
 
 
 async def test_the_limit_holds_for_many_at_once(store: Store) -> None:
-    answers = await asyncio.gather(*(store.reserve([window(50), purse(1000, 10)], str(n)) for n in range(200)))
+    answers = await asyncio.gather(*(store.reserve([window(50), budget(1000, 10)]) for _ in range(200)))
     assert sum(answer.refused < 0 for answer in answers) == 50
 
 
@@ -165,7 +166,7 @@ async def test_no_true_window_ever_sees_more_than_the_limit() -> None:
     let_through = []
     for step in range(4000):
         clock.now = 1_000_000.0 + step * 0.037
-        if await takes(store, window(25, span=10)) == -1:
+        if await takes(store, window(25, seconds=10)) == -1:
             let_through.append(clock.now)
     busiest = max(sum(start <= moment < start + 10 for moment in let_through) for start in let_through)
     assert busiest == 25
@@ -177,21 +178,21 @@ async def test_after_the_told_wait_it_fits() -> None:
     store = MemoryStore(clock)
     for step in range(10):
         clock.now = 1_000_000.0 + step
-        assert await takes(store, window(10, span=60)) == -1
-    refused = await store.reserve([window(10, 3, span=60)], "a")
+        assert await takes(store, window(10, seconds=60)) == -1
+    refused = await store.reserve([window(10, 3, seconds=60)])
     clock.now += refused.wait - 0.001
-    assert await takes(store, window(10, 3, span=60)) == 0
+    assert await takes(store, window(10, 3, seconds=60)) == 0
     clock.now += 0.002
-    assert await takes(store, window(10, 3, span=60)) == -1
+    assert await takes(store, window(10, 3, seconds=60)) == -1
 
 
-async def test_a_purse_of_a_past_period_is_forgotten() -> None:
+async def test_a_budget_of_a_past_period_is_forgotten() -> None:
     clock = Clock()
     store = MemoryStore(clock)
-    await store.reserve([purse(10, 10, key="budget:old")], "a")
+    await store.reserve([budget(10, 10, key="budget:old")])
     clock.now += 7200
-    await store.reserve([purse(10, 10, key="budget:new")], "a")
-    assert list(store._purses) == ["budget:new"]
+    await store.reserve([budget(10, 10, key="budget:new")])
+    assert list(store._budgets) == ["budget:new"]
 
 
 async def test_memory_keeps_so_many_days() -> None:
@@ -204,8 +205,8 @@ async def test_memory_keeps_so_many_days() -> None:
 SHARED = {
     "requests": (window(100, 1, "requests"), 100),
     "documents": (window(1000, 7, "documents"), 142),
-    "budget": (purse(10**9, 12_345_678, "budget"), 81),
-    "concurrency": (seats(37, "concurrency"), 37),
+    "budget": (budget(10**9, 12_345_678, "budget"), 81),
+    "concurrency": (concurrency(37, "concurrency"), 37),
 }
 
 TAKER = """
@@ -213,15 +214,15 @@ import asyncio, sys, msgspec
 from gateway.access.counters import Charge
 from gateway.access.valkey import ValkeyStore
 
-async def main(url, name, charges):
+async def main(url, charges):
     store = ValkeyStore(url, 30.0, fail_open=False)
-    async def taken(charge, number):
-        return (await store.take([charge], f"{name}:{number}")).refused < 0
-    counts = [sum(await asyncio.gather(*(taken(charge, n) for n in range(120)))) for charge in charges]
+    async def taken(charge):
+        return (await store.reserve([charge])).refused < 0
+    counts = [sum(await asyncio.gather(*(taken(charge) for _ in range(120)))) for charge in charges]
     await store.aclose()
     print(*counts)
 
-asyncio.run(main(sys.argv[1], sys.argv[2], msgspec.json.decode(sys.argv[3], type=list[Charge])))
+asyncio.run(main(sys.argv[1], msgspec.json.decode(sys.argv[2], type=list[Charge])))
 """
 
 
@@ -232,8 +233,7 @@ async def test_processes_together_are_let_through_exactly_as_often_as_the_limit_
     await store.aclose()
     charges = msgspec.json.encode([charge for charge, _ in SHARED.values()]).decode()
     processes = [
-        await asyncio.create_subprocess_exec(sys.executable, "-c", TAKER, url, str(n), charges, stdout=PIPE)
-        for n in range(3)
+        await asyncio.create_subprocess_exec(sys.executable, "-c", TAKER, url, charges, stdout=PIPE) for _ in range(3)
     ]
     printed = [(await process.communicate())[0].split() for process in processes]
     let_through = [sum(map(int, counts)) for counts in zip(*printed, strict=True)]
@@ -244,7 +244,7 @@ async def test_processes_together_are_let_through_exactly_as_often_as_the_limit_
 async def test_every_key_has_the_prefix_and_an_end(url: str) -> None:
     store = ValkeyStore(url, 5.0, fail_open=False)
     await store._redis.flushdb()
-    await store.reserve([window(5), purse(5, 1), seats(5)], "a")
+    await store.reserve([window(5), budget(5, 1), concurrency(5)])
     await store.add({("2026-11-20", "k", "m"): UsageTotals(requests=1)})
     names = await store._redis.keys("*")
     assert len(names) == 4
@@ -255,12 +255,12 @@ async def test_every_key_has_the_prefix_and_an_end(url: str) -> None:
 
 
 @needs_server
-async def test_a_seat_of_a_dead_host_comes_back(url: str) -> None:
+async def test_a_request_of_a_dead_host_no_longer_counts(url: str) -> None:
     store = ValkeyStore(url, 5.0, fail_open=False)
     await store._redis.flushdb()
-    await store.reserve([Charge("seats", "s", 1, 1, 0.05)], "dead")
+    await store.reserve([concurrency(1, seconds=0.05)])
     async with asyncio.timeout(10):
-        while (await store.reserve([Charge("seats", "s", 1, 1, 300)], "alive")).refused >= 0:  # noqa: ASYNC110
+        while (await store.reserve([concurrency(1)])).refused >= 0:  # noqa: ASYNC110
             await asyncio.sleep(0.01)  # the server's clock is no fake, and it tells nobody
     await store.aclose()
 
@@ -282,27 +282,27 @@ async def test_a_store_that_is_down_never_hangs(fail_open: bool, way: str, tmp_p
             assert len(failures) == 1
             assert await outcome(store) == (ReserveResult() if fail_open else "down"), "and is not asked again at once"
         assert len(failures) == 2
-        await store.settle([window(5, 1)], "a", 0.0)
+        await store.settle([window(5, 1)], ReserveResult())
         with pytest.raises(StoreDown):
             await store.add({("2026-11-20", "k", "m"): UsageTotals(requests=1)})
         await store.aclose()
 
 
 @needs_server
-@pytest.mark.parametrize("asked", ["take", "settle"])
+@pytest.mark.parametrize("asked", ["reserve", "settle"])
 async def test_a_caller_who_hangs_up_while_the_store_is_asked_leaves_nothing_taken(asked: str, tmp_path: Path) -> None:
-    charges = [seats(1), window(5, 3), purse(5, 4)]
+    charges = [concurrency(1), window(5, 3), budget(5, 4)]
     with servers.server(tmp_path) as (address, process):
         store = ValkeyStore(address, 5.0, fail_open=False)
         if asked == "settle":
-            await store.reserve(charges, "gone")
+            reserved = await store.reserve(charges)
             process.send_signal(signal.SIGSTOP)
-            given_back = [Charge(charge.kind, charge.key, 0, -charge.amount, charge.span) for charge in charges]
-            asking: asyncio.Task[Any] = asyncio.create_task(store.settle(given_back, "gone", 0.0))
+            given_back = [msgspec.structs.replace(charge, amount=-charge.amount) for charge in charges]
+            asking: asyncio.Task[Any] = asyncio.create_task(store.settle(given_back, reserved))
         else:
             await takes(store, window(5, 0))  # the connection is open
             process.send_signal(signal.SIGSTOP)
-            asking = asyncio.create_task(store.reserve(charges, "gone"))
+            asking = asyncio.create_task(store.reserve(charges))
         for _ in range(50):
             await asyncio.sleep(0)  # it is sent
         for _ in range(2):
@@ -311,7 +311,7 @@ async def test_a_caller_who_hangs_up_while_the_store_is_asked_leaves_nothing_tak
         process.send_signal(signal.SIGCONT)
         await store.aclose()
         store = ValkeyStore(address, 5.0, fail_open=False)
-        assert await takes(store, seats(1), purse(5, 5)) == -1
+        assert await takes(store, concurrency(1), budget(5, 5)) == -1
         await store.aclose()
 
 
@@ -331,6 +331,6 @@ async def test_a_store_that_comes_back_is_used_again(tmp_path: Path) -> None:
 
 async def outcome(store: ValkeyStore) -> Any:
     try:
-        return await store.reserve([window(5)], "a")
+        return await store.reserve([window(5)])
     except StoreDown:
         return "down"

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.size_limits import check_depth, check_documents
+from gateway.api.size_limits import check_depth
 from gateway.config.limits import RequestLimitSettings
 from gateway.errors import TooLarge
+from gateway.runtime.ranking import check_documents
 from providers.errors import InvalidRequest
 from providers.types import RerankRequest
 

@@ -1,13 +1,14 @@
--- Take all charges or none. KEYS: one counter per charge.
--- ARGV: the seat's name, slots of a window, then kind, limit, amount and span of each charge.
+-- Reserve all charges or none. KEYS: one counter per charge.
+-- ARGV: the holder's id, slots of a window, then kind, limit, amount and seconds of each charge.
+-- The seconds are a window's length, or how long a budget's counter is kept, or how long a holder counts at most.
 -- Returns: index of the refused charge (-1: none), seconds to wait, the server's time, then what is left of each.
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1e6
-local seat, slots = ARGV[1], tonumber(ARGV[2])
+local holder, slots = ARGV[1], tonumber(ARGV[2])
 local left, windows = {}, {}
 
-local function kept(key, span)
-  local first = math.floor(now * slots / span) - slots
+local function kept(key, seconds)
+  local first = math.floor(now * slots / seconds) - slots
   local entries, total, gone = {}, 0, {}
   local flat = redis.call('HGETALL', key)
   for i = 1, #flat, 2 do
@@ -22,23 +23,23 @@ local function kept(key, span)
   return entries, total, gone
 end
 
-local function wait(entries, excess, span)
+local function wait(entries, excess, seconds)
   table.sort(entries, function(a, b) return a[1] < b[1] end)
   local slot = 0
   for _, entry in ipairs(entries) do
     slot, excess = entry[1], excess - entry[2]
     if excess <= 0 then break end
   end
-  return (slot + slots + 1) * span / slots - now
+  return (slot + slots + 1) * seconds / slots - now
 end
 
 for i, key in ipairs(KEYS) do
   local kind = ARGV[4 * i - 1]
-  local limit, amount, span = tonumber(ARGV[4 * i]), tonumber(ARGV[4 * i + 1]), tonumber(ARGV[4 * i + 2])
+  local limit, amount, seconds = tonumber(ARGV[4 * i]), tonumber(ARGV[4 * i + 1]), tonumber(ARGV[4 * i + 2])
   local entries, total
   if kind == 'window' then
-    entries, total, windows[i] = kept(key, span)
-  elseif kind == 'seats' then
+    entries, total, windows[i] = kept(key, seconds)
+  elseif kind == 'concurrency' then
     redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
     total = redis.call('ZCARD', key)
   else
@@ -46,25 +47,25 @@ for i, key in ipairs(KEYS) do
   end
   local room = limit - total
   if amount > room then
-    local seconds = 0
-    if kind == 'window' and amount <= limit then seconds = wait(entries, amount - room, span) end
-    return {i - 1, tostring(seconds), string.format('%.6f', now), math.max(0, room)}
+    local pause = 0
+    if kind == 'window' and amount <= limit then pause = wait(entries, amount - room, seconds) end
+    return {i - 1, tostring(pause), string.format('%.6f', now), math.max(0, room)}
   end
   left[i] = room - amount
 end
 
 for i, key in ipairs(KEYS) do
-  local kind, amount, span = ARGV[4 * i - 1], ARGV[4 * i + 1], tonumber(ARGV[4 * i + 2])
+  local kind, amount, seconds = ARGV[4 * i - 1], ARGV[4 * i + 1], tonumber(ARGV[4 * i + 2])
   if kind == 'window' then
     if #windows[i] > 0 then redis.call('HDEL', key, unpack(windows[i])) end
-    redis.call('HINCRBY', key, string.format('%d', math.floor(now * slots / span)), amount)
-    redis.call('EXPIRE', key, math.ceil(span * 2))
-  elseif kind == 'seats' then
-    redis.call('ZADD', key, now + span, seat)
-    redis.call('EXPIRE', key, math.ceil(span))
+    redis.call('HINCRBY', key, string.format('%d', math.floor(now * slots / seconds)), amount)
+    redis.call('EXPIRE', key, math.ceil(seconds * 2))
+  elseif kind == 'concurrency' then
+    redis.call('ZADD', key, now + seconds, holder)
+    redis.call('EXPIRE', key, math.ceil(seconds))
   else
     redis.call('INCRBY', key, amount)
-    redis.call('EXPIRE', key, math.ceil(span))
+    redis.call('EXPIRE', key, math.ceil(seconds))
   end
 end
 return {-1, '0', string.format('%.6f', now), unpack(left)}
