@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
-import httpx
 import msgspec
 
 from gateway.api.dialect import WireDocument
-from gateway.api.dialects.unified import answer
-from gateway.api.dialects.unified.request import Body, canonical
-from gateway.api.request_id import request_id
+from gateway.api.dialects.unified.answer import Answer, EchoedDocument
+from gateway.api.dialects.unified.request import Body
+from gateway.cli.asker import Reply, open_asker
 from gateway.cli.table import table
-from gateway.config.loader import read_config
-from gateway.routing.endpoints import endpoint
-from gateway.runtime.service import Service
-from gateway.telemetry.recorder import RequestRecorder
-from providers.errors import InvalidRequest, TargetFailed, Unreachable
-from providers.types import Call
+from providers.errors import InvalidRequest
 
-WIDEST_TEXT = 80
+MAX_TEXT = 80
+"""Characters of a document that are shown."""
 
 
 def add_to(commands: Any, path: str | None) -> None:
-    """The grammar of the command."""
+    """Add the command and its arguments."""
     command: ArgumentParser = commands.add_parser(
         "rerank",
         help="rank the lines of a file",
@@ -50,9 +43,14 @@ def run(chosen: Namespace) -> int:
     """Rank and print. Raises RerankError, ConfigError, OSError."""
     documents = read_documents(_text_of(chosen.file))
     body = Body(model=chosen.model, query=chosen.query, documents=documents, top_n=chosen.top_n, return_documents=True)
-    reply = _asked(chosen.url, body) if chosen.url else asyncio.run(_ranked_here(chosen.config, body))
+    reply = asyncio.run(_ask(chosen.url, chosen.config, body))
     print(json.dumps(reply, indent=2, ensure_ascii=False) if chosen.json else _readable(reply))
     return 0
+
+
+async def _ask(url: str | None, config: str | None, body: Body) -> Reply:
+    async with open_asker(url, config) as asker:
+        return await asker.ask(body)
 
 
 def read_documents(text: str) -> list[WireDocument]:
@@ -88,52 +86,18 @@ def _text_of(file: str) -> str:
         raise InvalidRequest(f"{name} is not UTF-8 text") from None
 
 
-async def _ranked_here(path: str | None, body: Body) -> dict[str, Any]:
-    service = Service(read_config(path))
-    await service.open()
-    try:
-        request = canonical(body, Call(id=request_id([]), recorder=RequestRecorder()), service.routes.is_alias)
-        await service.load(request.model)
-        start = monotonic()
-        ranking = await service.rerank(request, [request.model, *service.fallbacks(request.model, None)])
-        encoded = answer.encode(ranking, request, body.documents or [], round((monotonic() - start) * 1000))
-    finally:
-        await service.aclose()
-    reply: dict[str, Any] = json.loads(encoded)
-    return reply
+def _readable(reply: Reply) -> str:
+    answer = msgspec.convert(reply, Answer)
+    rows = [[f"{result.relevance_score:.4f}", str(result.index), _text(result.document)] for result in answer.results]
+    served = f"{answer.extra_fields.provider}/{answer.model}"
+    return f"{table(['SCORE', 'INDEX', 'DOCUMENT'], rows)}\n\n{served}, {answer.extra_fields.latency} ms"
 
 
-def _asked(url: str, body: Body) -> dict[str, Any]:
-    key = os.environ.get("RERANK_GATEWAY_KEY")
-    headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
-    try:
-        response = httpx.post(
-            endpoint(url, "/v1/rerank"), content=msgspec.json.encode(body), headers=headers, timeout=300
-        )
-        reply = response.json()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise Unreachable(f"cannot reach {url}: {error}") from None
-    except ValueError:
-        raise TargetFailed(f"{url} does not answer like a rerank-gateway (HTTP {response.status_code})") from None
-    if response.status_code != 200 and isinstance(reply, dict) and isinstance(reply.get("message"), str):
-        raise InvalidRequest(f"{reply['message']} (HTTP {response.status_code})")
-    if response.status_code != 200 or not isinstance(reply, dict) or not {"results", "extra_fields"} <= set(reply):
-        raise TargetFailed(f"{url} does not answer like a rerank-gateway (HTTP {response.status_code})")
-    return reply
-
-
-def _readable(reply: dict[str, Any]) -> str:
-    rows = [
-        [f"{result['relevance_score']:.4f}", str(result["index"]), _text(result["document"])]
-        for result in reply["results"]
-    ]
-    served = f"{reply['extra_fields']['provider']}/{reply['model']}"
-    return f"{table(['SCORE', 'INDEX', 'DOCUMENT'], rows)}\n\n{served}, {reply['extra_fields']['latency']} ms"
-
-
-def _text(document: dict[str, Any]) -> str:
-    line = " ".join((document.get("text") or json.dumps(document)).split())
-    return line if len(line) <= WIDEST_TEXT else line[: WIDEST_TEXT - 1] + "…"
+def _text(document: EchoedDocument | None) -> str:
+    """The document in one line that fits; content parts as JSON."""
+    text = "" if document is None else document.text or json.dumps(msgspec.to_builtins(document))
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
 
 
 def _positive(text: str) -> int:

@@ -90,7 +90,14 @@ class Answer(Struct, omit_defaults=True, kw_only=True):
 def encode(
     ranking: Ranking, request: RerankRequest, documents: list[WireDocument], latency: int, more: Mapping[str, Any] = {}
 ) -> bytes:
-    """The bytes of the answer.
+    """The bytes of the answer. Arguments as in `build`."""
+    return _encode(build(ranking, request, documents, latency, more))
+
+
+def build(
+    ranking: Ranking, request: RerankRequest, documents: list[WireDocument], latency: int, more: Mapping[str, Any] = {}
+) -> Answer:
+    """The answer.
 
     Args:
         ranking: verified, sorted and cut.
@@ -108,14 +115,12 @@ def encode(
             )
             for result in ranking.results
         ]
-    return _encode(
-        Answer(
-            id=request.call.id,
-            results=results,
-            model=ranking.model,
-            **{"usage": ranking.usage, **more},
-            extra_fields=_extra_fields(ranking, request, latency),
-        )
+    return Answer(
+        id=request.call.id,
+        results=results,
+        model=ranking.model,
+        **{"usage": ranking.usage, **more},
+        extra_fields=_extra_fields(ranking, request, latency),
     )
 
 
