@@ -16,7 +16,7 @@ from gateway.cli.rerank import read_documents
 from providers import registry
 from providers.errors import InvalidRequest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 VENDOR = 'providers: {cohere: {base_url: "URL", api_key: "sk-very-secret"}}\nmodels: {best: {target: cohere/m}}\n'
 
 
