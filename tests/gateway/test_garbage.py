@@ -14,11 +14,13 @@ from litestar.types import Message, Scope
 
 from gateway.config.loader import from_tree
 from gateway.server.app import create
+from providers.attempts import AttemptRecord, RunningAttempt
 from providers.types import RerankRequest
 from tests.gateway.loopback import Answer, hang, loopback, reply, then_close
 
 GOOD = b'{"results": [{"index": 0, "relevance_score": 0.5}]}'
 CALLS = 6
+KEYS = [{"name": "old", "key": "k-old"}, {"name": "new", "key": "k-new"}]
 HEDGED = {"models": {"both": {"targets": [{"target": "up/a"}, {"target": "up/b"}], "hedge": {"after": 0.001}}}}
 
 ENDS: dict[str, tuple[Answer | None, int | None]] = {
@@ -34,6 +36,8 @@ ENDS: dict[str, tuple[Answer | None, int | None]] = {
     "not a ranking of these": (reply(body=GOOD.replace(b"0,", b"7,")), 502),
     "nobody there": (None, 502),
     "served by the fallback": (None, 200),
+    "every key refused": (reply(401), 502),
+    "every key rate limited": (reply(429), 429),
     "two at once, both closed": (then_close(b""), 502),
     "two at once, both busy": (reply(503), 503),
     "two at once, both slow": (hang, 504),
@@ -52,7 +56,10 @@ async def test_nothing_waits_for_the_collector(end: str, library: str, unused_tc
     async with upstream(answer, unused_tcp_port) as url:
         up = {"adapter": "cohere", "base_url": url, "api_key": "k", "client": library, "proxy": "none"}
         late = {"timeout": 0.05} if expected == 504 else {}
-        app = create(from_tree({"providers": {"up": {**up, **late}, "own": {"adapter": "passthrough"}}, **HEDGED}))
+        keys = {"api_key": None, "api_keys": KEYS} if end.startswith("every key") else {}
+        app = create(
+            from_tree({"providers": {"up": {**up, **late, **keys}, "own": {"adapter": "passthrough"}}, **HEDGED})
+        )
         async with app.lifespan():  # type: ignore[attr-defined]  # Litestar's own, without a server
             fallbacks = ["own/x"] if end == "served by the fallback" else []
             gc.collect()
@@ -61,7 +68,7 @@ async def test_nothing_waits_for_the_collector(end: str, library: str, unused_tc
                 model = "both" if end.startswith("two") else "up/m"
                 told = [await status(app, model, fallbacks, gone=end == "the caller gone") for _ in range(CALLS)]
                 await asyncio.sleep(0)
-                left = sum(type(thing) is RerankRequest for thing in gc.get_objects())
+                left = sum(type(thing) in (RerankRequest, RunningAttempt, AttemptRecord) for thing in gc.get_objects())
             finally:
                 gc.enable()
     assert told[0] == expected
