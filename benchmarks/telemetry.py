@@ -19,7 +19,6 @@ from typing import Any
 from gateway.telemetry.attributes import Peer
 from gateway.telemetry.observer import Telemetry
 from gateway.telemetry.settings import TelemetrySettings
-from providers.attempts import begin_attempt
 from providers.types import Ranked, Ranking, RerankRequest, Usage
 
 REQUESTS = 4000
@@ -54,7 +53,7 @@ def one(telemetry: Telemetry, headers: list[tuple[bytes, bytes]]) -> None:
     call = exchange.call
     exchange.read = time.monotonic()
     request = exchange.request = RerankRequest(model="cohere/m", query="q", documents=["d"] * 10, call=call)
-    attempt = begin_attempt(call.recorder, "cohere", "m")
+    attempt = call.recorder.begin_attempt("cohere", "m")
     start = time.monotonic()
     call.recorder.add_wait(start, time.monotonic())
     attempt.finish_all(200)

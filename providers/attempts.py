@@ -11,7 +11,7 @@ from msgspec import Struct
 from providers.errors import RerankError
 
 
-class AttemptRecord(Struct, frozen=True, kw_only=True):
+class AttemptRecord(Struct, frozen=True):
     """One call of a target that is over, or that was not made. Never changes.
 
     Attributes:
@@ -45,7 +45,7 @@ class AttemptRecord(Struct, frozen=True, kw_only=True):
         return round((self.end - self.start) * 1000)
 
 
-class Recorder:
+class Recorder(Struct, frozen=True, eq=False):
     """To whom policies and backends report what they do for one request. This one keeps nothing.
 
     Calls of one request that run at the same time share its recorder: nothing here depends on which of them reports
@@ -56,14 +56,12 @@ class Recorder:
         waits: when the gateway waited for somebody else: (start, end) in seconds of `time.monotonic()`.
     """
 
-    __slots__ = ()
-
     attempts: Sequence[AttemptRecord] = ()
     waits: Sequence[tuple[float, float]] = ()
 
-    def start_span(self) -> tuple[int, Mapping[str, str] | None]:
-        """A span's id, and the headers that name it as the parent; 0 and None where nothing is traced."""
-        return 0, None
+    def begin_attempt(self, provider: str, model: str) -> RunningAttempt:
+        """An attempt that begins now. Whoever begins it calls `finish_all`, however it ends."""
+        return RunningAttempt(self, provider, model, monotonic())
 
     def add_attempt(self, record: AttemptRecord) -> None:
         """A call of a target is over."""
@@ -90,8 +88,8 @@ class RunningAttempt(Struct, eq=False):
     provider: str
     model: str
     start: float
-    span_id: int
-    headers: Mapping[str, str] | None
+    span_id: int = 0
+    headers: Mapping[str, str] | None = None
     key: str = ""
     siblings: tuple[RunningAttempt, ...] = ()
     is_over: bool = False
@@ -104,7 +102,7 @@ class RunningAttempt(Struct, eq=False):
         if not self.key:
             self.key = key
             return self
-        sibling = begin_attempt(self.recorder, self.provider, self.model)
+        sibling = self.recorder.begin_attempt(self.provider, self.model)
         sibling.key = key
         self.siblings += (sibling,)
         return sibling
@@ -114,31 +112,20 @@ class RunningAttempt(Struct, eq=False):
     ) -> None:
         """Record it. Called once."""
         self.is_over = True
+        # By position: names would cost as much again, on every request.
         self.recorder.add_attempt(
             AttemptRecord(
-                provider=self.provider,
-                model=self.model,
-                start=self.start,
-                end=monotonic(),
-                status=status,
-                error=error,
-                error_type=error_type,
-                key=self.key,
-                span_id=self.span_id,
-                details=details,
+                self.provider, self.model, self.start, monotonic(), status, error, error_type, self.key, self.span_id,
+                details,
             )
-        )
+        )  # fmt: skip
 
     def finish_all(
         self, status: int | None, error: str | None = None, error_type: str = "", details: dict[str, Any] | None = None
     ) -> None:
         """Record this attempt and its siblings, those that still run."""
-        for attempt in (self, *self.siblings):
-            if not attempt.is_over:
-                attempt.finish(status, error, error_type, details)
-
-
-def begin_attempt(recorder: Recorder, provider: str, model: str) -> RunningAttempt:
-    """An attempt that begins now."""
-    span_id, headers = recorder.start_span()
-    return RunningAttempt(recorder, provider, model, monotonic(), span_id, headers)
+        if not self.is_over:
+            self.finish(status, error, error_type, details)
+        for sibling in self.siblings:
+            if not sibling.is_over:
+                sibling.finish(status, error, error_type, details)

@@ -59,7 +59,8 @@ class HttpBackend:
         """Rank by one call of the provider. Raises RerankError."""
         self._check(request)
         timeouts = self._within(request.call.deadline)
-        headers = {**request.call.headers, **_attempt_headers(request), **self._headers}
+        own = request.attempt.headers or {} if request.attempt is not None else {}
+        headers = {**request.call.headers, **own, **self._headers}
         if request.call.deadline is not None:
             headers[REQUEST_TIMEOUT] = str(int(timeouts.total * 1000) or 1)
         api, url = self._api(request)
@@ -130,10 +131,6 @@ class HttpBackend:
             ) from error
         except Exception as error:  # An adapter may be anybody's, and a backend raises nothing but RerankError.
             raise BadAnswer(f'provider "{self._name}" gave an unusable answer ({type(error).__name__})') from error
-
-
-def _attempt_headers(request: RerankRequest) -> Mapping[str, str]:
-    return request.attempt.headers or {} if request.attempt is not None else {}
 
 
 def _has_parts(request: RerankRequest) -> bool:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.cooldown import Cooldown
 from gateway.settings import Settings
-from providers.attempts import RunningAttempt, begin_attempt
+from providers.attempts import RunningAttempt
 from providers.errors import CredentialsRejected, RateLimited, TargetError
 from providers.types import Backend, Ranking, RerankRequest
 
@@ -108,9 +108,9 @@ class KeyPool:
         if key is None:
             raise self._none_left()
         while True:
-            attempt = self._attempt(request, key)
+            attempt, tried = self._with_key(request, key.state.name)
             try:
-                ranking = await key.backend.rerank(_within(request, attempt))
+                ranking = await key.backend.rerank(tried)
             except (CredentialsRejected, RateLimited) as error:
                 self._rest(key.state, error)
                 untried = [other for other in untried if other is not key]
@@ -120,13 +120,15 @@ class KeyPool:
                 attempt.finish(error.status, f"key {key.state.name}: {error.message}", error.code)
                 key = next_key
             else:
-                self._accept(key.state)
+                if key.state.rejected:
+                    self._restore(key.state)
                 return ranking
 
-    def _attempt(self, request: RerankRequest, key: KeyedBackend) -> RunningAttempt:
-        """Every key that is tried is an attempt of its own."""
-        target = request.attempt or begin_attempt(request.call.recorder, self._provider, request.model)
-        return target.with_key(key.state.name)
+    def _with_key(self, request: RerankRequest, key: str) -> tuple[RunningAttempt, RerankRequest]:
+        """The attempt to make with this key, and the request for it: for telemetry every key is one of its own."""
+        attempt = request.attempt or request.call.recorder.begin_attempt(self._provider, request.model)
+        attempt = attempt.with_key(key)
+        return attempt, request if attempt is request.attempt else replace(request, attempt=attempt)
 
     def _choose(self, keys: Sequence[KeyedBackend]) -> KeyedBackend | None:
         now = self._clock.now()
@@ -134,8 +136,8 @@ class KeyPool:
             return keys[0] if keys[0].state.cooldown.until <= now else None
         return choose(keys, now, self._clock.chance())
 
-    def _accept(self, key: KeyState) -> None:
-        if key.rejected and key.accepted():
+    def _restore(self, key: KeyState) -> None:
+        if key.accepted():
             logger.warning("provider %s accepts its key %s again", self._provider, key.name)
 
     def _rest(self, key: KeyState, error: TargetError) -> None:
@@ -167,8 +169,3 @@ class KeyPool:
 
     async def ready(self) -> bool:
         return any([await key.backend.ready() for key in self.keys])
-
-
-def _within(request: RerankRequest, attempt: RunningAttempt) -> RerankRequest:
-    """The request as a call of that attempt; the first key's already is."""
-    return request if attempt is request.attempt else replace(request, attempt=attempt)

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from gateway.policy.verification import believable, verify
 from gateway.policy.wrapper import Wrapper
-from providers.attempts import begin_attempt
 from providers.errors import RerankError, TargetFailed
 from providers.types import Backend, Ranking, RerankRequest
 
@@ -46,7 +45,7 @@ class Target(Wrapper):
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """A verified ranking. Raises RerankError; a fault of our own becomes TargetFailed, so that it falls back."""
-        attempt = begin_attempt(request.call.recorder, self.provider, self.model)
+        attempt = request.call.recorder.begin_attempt(self.provider, self.model)
         try:
             ranking = await self.backend.rerank(replace(request, model=self.model, attempt=attempt))
             results = verify(ranking.results, request)

@@ -56,9 +56,12 @@ class Exchange(Struct, eq=False):
     cost: float | None = None
 
     @property
-    def attempts(self) -> list[AttemptRecord]:
+    def attempts(self) -> Sequence[AttemptRecord]:
         """The attempts on targets, in the order of their ends."""
-        return [attempt for attempt in self.call.recorder.attempts if attempt.has_target]
+        attempts = self.call.recorder.attempts
+        if len(attempts) == 1 and attempts[0].has_target:
+            return attempts
+        return [attempt for attempt in attempts if attempt.has_target]
 
     @property
     def outcome(self) -> str:

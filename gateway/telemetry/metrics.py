@@ -6,7 +6,7 @@ docs/observability.md is generated from here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
 from gateway.telemetry.exchange import AttemptPosition, Exchange, places
@@ -211,7 +211,7 @@ class Metrics:
         name = exchange.request.model
         return self._models.learn(name) if _first_served(exchange) else self._models.label(name)
 
-    def _count_attempts(self, attempts: list[AttemptRecord]) -> None:
+    def _count_attempts(self, attempts: Sequence[AttemptRecord]) -> None:
         if len(attempts) == 1:
             self._count_attempt(attempts[0], _ONLY_ATTEMPT)
             return

@@ -87,9 +87,11 @@ class Telemetry:
         self.metrics.request_started()
         sent = context.sent_by_caller(headers)
         parent = context.parse(sent["traceparent"]) if "traceparent" in sent else None
-        upstream = {"x-request-id": request_id, **{name: sent[name] for name in _SENT_ON if name in sent}}
+        upstream = {"x-request-id": request_id}
+        if sent:
+            upstream |= {name: sent[name] for name in _SENT_ON if name in sent}
         trace = None if self.traces is None else _join(self.traces, parent, upstream)
-        recorder = RequestRecorder(trace if trace is not None and trace.sampled else None)
+        recorder = RequestRecorder(trace=trace if trace is not None and trace.sampled else None)
         exchange = Exchange(dialect, Call(request_id, headers=upstream, recorder=recorder), start, route, trace)
         exchange.answer_trace = "traceparent" in sent or "x-gateway-traceparent" in sent
         if known := trace or parent:

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from time import monotonic
 
+from msgspec import field
+
 from gateway.telemetry.context import Trace, new_span_id
-from providers.attempts import AttemptRecord, Recorder
+from providers.attempts import AttemptRecord, Recorder, RunningAttempt
 from providers.errors import RerankError
 
 
-class RequestRecorder(Recorder):
+class RequestRecorder(Recorder, frozen=True):
     """Keeps what it is told.
 
-    Args:
+    Attributes:
         trace: the request's, if it is recorded: every attempt then has a span, and names it to the upstream.
     """
 
-    __slots__ = ("_trace", "attempts", "waits")
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    waits: list[tuple[float, float]] = field(default_factory=list)
+    trace: Trace | None = None
 
-    def __init__(self, trace: Trace | None = None) -> None:
-        self._trace = trace
-        self.attempts: list[AttemptRecord] = []
-        self.waits: list[tuple[float, float]] = []
-
-    def start_span(self) -> tuple[int, Mapping[str, str] | None]:
-        trace = self._trace
-        if trace is None:
-            return 0, None
-        span_id = new_span_id()
-        return span_id, {"traceparent": trace.traceparent(span_id)}
+    def begin_attempt(self, provider: str, model: str) -> RunningAttempt:
+        attempt = RunningAttempt(self, provider, model, monotonic())
+        if self.trace is not None:
+            attempt.span_id = new_span_id()
+            attempt.headers = {"traceparent": self.trace.traceparent(attempt.span_id)}
+        return attempt
 
     def add_attempt(self, record: AttemptRecord) -> None:
         self.attempts.append(record)
@@ -38,13 +36,13 @@ class RequestRecorder(Recorder):
         now = monotonic()
         self.attempts.append(
             AttemptRecord(
-                provider=provider,
-                model=model,
+                provider,
+                model,
                 start=now,
                 end=now,
                 error=error.message,
                 error_type=error.code,
-                span_id=self.start_span()[0],
+                span_id=new_span_id() if self.trace is not None else 0,
                 has_target=has_target,
             )
         )

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from gateway.api.dialects.unified.answer import attempts_to_show
 from gateway.policy.hedge import Hedge, HedgeBudget, HedgeSettings
 from gateway.policy.key_pool import KeyedBackend, KeyPool, KeyState
-from gateway.policy.latency import Latency
+from gateway.policy.latency import LatencyStats
 from gateway.policy.target import Target
 from gateway.telemetry.context import Trace
 from gateway.telemetry.exchange import Exchange
@@ -70,7 +70,7 @@ class _Called:
 
 def asked(recorder: Recorder | None = None) -> RerankRequest:
     headers = {"x-request-id": "1", "traceparent": TRACE.traceparent(TRACE.rerank_span)}
-    call = Call(id="1", headers=headers, recorder=recorder or RequestRecorder(TRACE))
+    call = Call(id="1", headers=headers, recorder=recorder or RequestRecorder(trace=TRACE))
     return RerankRequest(model="alias", query="q", documents=["a", "b"], call=call)
 
 
@@ -159,7 +159,7 @@ async def test_hedging_records_winner_and_loser(time: Any) -> None:
     for _ in range(10):
         budget.called()
     request = asked()
-    ranking = await Hedge(slow, quick, HedgeSettings(after=1e-6), Latency(), budget).rerank(request)
+    ranking = await Hedge(slow, quick, HedgeSettings(after=1e-6), LatencyStats(), budget).rerank(request)
     assert ranking.provider == "quick"
     records = {record.provider: record for record in checked(request)}
     assert {name: record.error_type for name, record in records.items()} == {"quick": "", "slow": "cancelled"}
@@ -170,7 +170,7 @@ async def test_hedging_records_winner_and_loser(time: Any) -> None:
 async def test_a_copy_with_a_recorder_of_its_own_leaves_no_trace_in_the_request(time: Any) -> None:
     """As a shadow of a request will have."""
     upstream, request = Upstream({"only": GOOD}, calls=2), asked()
-    apart = RequestRecorder(TRACE)
+    apart = RequestRecorder(trace=TRACE)
     shadow = replace(request, call=replace(request.call, recorder=apart))
     target = Target(upstream.pool(time), "cohere", "m")
     await asyncio.gather(target.rerank(request), target.rerank(shadow))
