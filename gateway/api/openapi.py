@@ -1,8 +1,8 @@
 """The OpenAPI document and its page.
 
 The rerank routes are raw ASGI handlers, which Litestar leaves out of its document; they are put in here: the unified
-dialect with the schemas of `gateway.api.schema`, every strict mount with the types that it reads and writes. The page's
-assets come from the installed package `swagger-ui-bundle`, so it works offline.
+dialect with the schemas of `gateway.api.dialects.unified.schema`, every strict mount with the types that it reads and
+writes. The page's assets come from the installed package `swagger-ui-bundle`, so it works offline.
 """
 
 from __future__ import annotations
