@@ -1,4 +1,4 @@
-"""What signals mean: SIGTERM drains, then stops; a second one forces. SIGHUP reloads the configuration."""
+"""What signals do: SIGTERM drains, then stops; a second SIGTERM stops at once; SIGHUP reloads the configuration."""
 
 from __future__ import annotations
 
@@ -7,34 +7,38 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
 from gateway.runtime.service import Service
 
 
 @contextmanager
-def handled(service: Service, drain: float, reload: Callable[[], object] | None) -> Iterator[None]:
-    """While it lasts, signals reach the service first.
+def handle(service: Service, drain: float, reload: Callable[[], object] | None) -> Iterator[None]:
+    """Handle signals before the server does, until the end of the block.
+
+    Does nothing outside the main thread, or where nobody else handles SIGTERM: in a test or an embedding application.
 
     Args:
-        service: is marked as draining on the first SIGTERM; the server itself hears of it `drain` seconds later.
-        drain: seconds.
-        reload: called on SIGHUP; None leaves that signal alone.
+        service: its `draining` is set at the first SIGTERM, so that /readyz fails and responses close connections.
+        drain: seconds from then until the server begins to stop: the time that load balancers need to notice.
+        reload: called on the event loop at each SIGHUP; None leaves that signal alone.
     """
-    stop = signal.getsignal(signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread() or not callable(stop):
-        yield  # No server of ours listens to signals here: a test, or an embedding application.
+    server_stop = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or not callable(server_stop):
+        yield
         return
     loop = asyncio.get_running_loop()
-    before = {signal.SIGTERM: stop, signal.SIGHUP: signal.getsignal(signal.SIGHUP)}
+    previous_handlers = {signal.SIGTERM: server_stop, signal.SIGHUP: signal.getsignal(signal.SIGHUP)}
 
-    def terminate(number: int, frame: Any) -> None:
+    def terminate(number: int, frame: FrameType | None) -> None:
         if service.draining:
-            stop(number, frame)
-            stop(signal.SIGINT, frame)  # uvicorn: the second signal forces
+            server_stop(number, frame)
+            # uvicorn stops without waiting for requests only at SIGINT, and only if it is stopping already.
+            server_stop(signal.SIGINT, frame)
             return
         service.draining = True
-        loop.call_soon_threadsafe(loop.call_later, drain, stop, number, None)
+        # A signal handler runs between any two instructions: only call_soon_threadsafe may touch the loop from here.
+        loop.call_soon_threadsafe(loop.call_later, drain, server_stop, number, None)
 
     signal.signal(signal.SIGTERM, terminate)
     if reload is not None:
@@ -42,5 +46,5 @@ def handled(service: Service, drain: float, reload: Callable[[], object] | None)
     try:
         yield
     finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
+        for number, handler in previous_handlers.items():
+            signal.signal(number, handler)

@@ -1,14 +1,13 @@
-"""The composition root: from a configuration to a Litestar application whose lifespan opens and closes everything."""
+"""The composition root: build the ASGI application of a service, which opens and closes everything that it uses."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
@@ -29,43 +28,37 @@ from gateway.runtime.service import Service
 from gateway.telemetry import logs
 from providers.errors import RerankError
 
+OnLoaded = Callable[[RerankError | None], None]
+"""Called once, when all local models are loaded, or with the error of the first one that cannot be."""
 
-def create(
-    config: Config,
-    loaded: Callable[[RerankError | None], None] = lambda error: None,
-    path: str | None = None,
-    service: Service | None = None,
-    read: Callable[[str], Config] | None = None,
-) -> Litestar:
-    """The application of one configuration.
+Middleware = Callable[[ASGIApp], ASGIApp]
+
+
+def create(config: Config, path: str | None = None, on_loaded: OnLoaded | None = None) -> Litestar:
+    """The application of a configuration.
 
     Args:
-        config: checked.
-        loaded: called once, when every local model is loaded, or with the error of the one that cannot be.
-        path: the configuration's file, to be watched.
-        service: of that configuration; by default, one that tells of everything it does.
-        read: gives the configuration in the file after a change; by default, all of it.
+        config: validated.
+        path: the file that it was read from, to be watched for changes; None without one.
+        on_loaded: hears how loading the local models went.
     """
-    service = service or Service(config)
+    service = Service(config)
+    return build(service, Reloader(service, path, partial(read_config, path)) if path else None, on_loaded)
 
-    @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        await service.open()
-        service.telemetry.open()
-        loading = asyncio.create_task(_load(service, loaded))
-        try:
-            async with _reloads(service, path, read or read_config) as reload:
-                with signals.handled(service, config.server.drain, reload):
-                    yield
-        finally:
-            loading.cancel()
-            await service.aclose()
-            await service.telemetry.aclose()
 
-    unified = endpoint.route(service, rerank.dialect(lambda: service.routes.default_model()))
+def build(service: Service, reloader: Reloader | None, on_loaded: OnLoaded | None) -> Litestar:
+    """The application of a service. Its lifespan opens the service, begins to load local models, and closes all again.
+
+    Args:
+        service: not yet open.
+        reloader: of that service; None where the configuration cannot change.
+        on_loaded: hears how loading the local models went.
+    """
+    config = service.config
+    hot_route = endpoint.route(service, rerank.dialect(lambda: service.routes.default_model()))
     app = Litestar(
-        route_handlers=[unified, *_routes(service)],
-        lifespan=[lifespan],
+        route_handlers=[hot_route, *_routes(service)],
+        lifespan=[lambda app: _lifespan(service, reloader, on_loaded)],
         exception_handlers={
             HTTPException: errors.http_exception,
             RerankError: errors.rerank_error,
@@ -76,17 +69,22 @@ def create(
         logging_config=None,
         debug=False,
     )
-    # Browsers' preflight requests are the framework's; else the hot route is reached without its routing.
-    direct = app.asgi_handler if config.server.cors else unified.fn
-    app.asgi_handler = _guarded(app.asgi_handler, direct, config)
+    # With CORS, browsers send preflight requests to the hot route as well, and Litestar answers those.
+    direct = app.asgi_handler if config.server.cors else hot_route.fn
+    app.asgi_handler = _stack(app.asgi_handler, _middleware(config, direct))
     return app
 
 
 def from_environment() -> Litestar:
-    """The application of the file that RERANK_GATEWAY_CONFIG names, or of none. Raises ConfigError."""
-    config = read_config(os.environ.get(CONFIG_VARIABLE))
+    """The application for another ASGI server, configured by the file that RERANK_GATEWAY_CONFIG names, or by none.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+    """
+    path = os.environ.get(CONFIG_VARIABLE)
+    config = read_config(path)
     logs.configure(config.telemetry.logs)
-    return create(config, path=os.environ.get(CONFIG_VARIABLE))
+    return create(config, path)
 
 
 def _routes(service: Service) -> list[ControllerRouterHandler]:
@@ -101,53 +99,68 @@ def _routes(service: Service) -> list[ControllerRouterHandler]:
     ]
 
 
-def _guarded(app: ASGIApp, direct: ASGIApp, config: Config) -> ASGIApp:
-    """What stands before all routes. Middleware of the framework would cost the hot route more."""
-    app = PathNormalization(app, dict.fromkeys(rerank.PATHS, direct))
-    if config.server.allowed_hosts:
-        app = TrustedHostMiddleware(app, config.server.allowed_hosts)
-    return RequestIdMiddleware(app, rerank.PATHS)
+def _middleware(config: Config, direct: ASGIApp) -> list[Middleware]:
+    """What every request passes before it is routed, outermost first."""
+    hosts = config.server.allowed_hosts
+    return [
+        lambda app: RequestIdMiddleware(app, rerank.PATHS),
+        *([lambda app: TrustedHostMiddleware(app, hosts)] if hosts else []),
+        lambda app: PathNormalization(app, dict.fromkeys(rerank.PATHS, direct)),
+    ]
+
+
+def _stack(app: ASGIApp, middleware: Sequence[Middleware]) -> ASGIApp:
+    # Litestar would put its own `middleware` around each route, that is, after routing: too late to correct a path, and
+    # more costly for the hot route, which is called without Litestar's routing (docs/performance.md).
+    for wrap in reversed(middleware):
+        app = wrap(app)
+    return app
 
 
 def _cors(origins: list[str]) -> CORSConfig | None:
-    """Browsers' permission for these origins. Keys are sent by scripts, so cookies never are."""
+    """What pages of these origins may do. API keys are sent as a header by scripts, so cookies are never allowed."""
     exposed = ["x-request-id", "retry-after"]
     return CORSConfig(allow_origins=origins, allow_methods=["GET", "POST"], expose_headers=exposed) if origins else None
 
 
 @asynccontextmanager
-async def _reloads(
-    service: Service, path: str | None, read: Callable[[str], Config]
-) -> AsyncIterator[Callable[[], object] | None]:
-    """Watches the file; gives what reloads it at once."""
-    if path is None:
+async def _lifespan(service: Service, reloader: Reloader | None, on_loaded: OnLoaded | None) -> AsyncIterator[None]:
+    await service.open()
+    service.telemetry.open()
+    loading = asyncio.create_task(_load(service, on_loaded))
+    try:
+        async with _watch(reloader) as reload:
+            with signals.handle(service, service.config.server.drain, reload):
+                yield
+    finally:
+        loading.cancel()
+        await service.aclose()
+        await service.telemetry.aclose()
+
+
+@asynccontextmanager
+async def _watch(reloader: Reloader | None) -> AsyncIterator[Callable[[], None] | None]:
+    """Watch the configuration file meanwhile. Yields what reloads it at once."""
+    if reloader is None:
         yield None
         return
-    reloader = Reloader(service, Path(path), lambda: read(path))
-    running: set[asyncio.Task[Any]] = {asyncio.create_task(reloader.watch())}
-
-    def reload() -> None:
-        task = asyncio.create_task(reloader.reload())
-        running.add(task)
-        task.add_done_callback(running.discard)
-
+    reloader.start()
     try:
-        yield reload
+        yield reloader.request
     finally:
-        service.closing = True
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
         await reloader.aclose()
 
 
-async def _load(service: Service, loaded: Callable[[RerankError | None], None]) -> None:
+async def _load(service: Service, on_loaded: OnLoaded | None) -> None:
+    failure: RerankError | None = None
     try:
         await service.load()
     except RerankError as error:
-        loaded(error)
+        failure = error
     else:
-        # What lives now lives until the end: the collector need not look through it at every full collection.
+        # What is in memory now stays until the end. Frozen, it is not traversed at each full garbage collection, which
+        # would hold up the event loop.
         gc.collect()
         gc.freeze()
-        loaded(None)
+    if on_loaded is not None:
+        on_loaded(failure)

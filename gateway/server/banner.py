@@ -1,4 +1,4 @@
-"""The word on the terminal when the gateway can be used: the address, the models, and a line to paste."""
+"""The startup message: the address, the models, and a request to paste into a terminal."""
 
 from __future__ import annotations
 
@@ -10,21 +10,29 @@ from gateway.config.root import Config
 
 
 def ready_message(url: str, config: Config) -> str:
-    """What a newcomer needs to go on."""
-    named = [*config.models, *(f"{name}/{model}" for name, p in config.providers.items() for model in p.models or {})]
+    """The lines to print once requests can be served.
+
+    Args:
+        url: where the gateway listens.
+        config: it decides which models are listed, and which one the example uses.
+    """
+    configured = [
+        *config.models,
+        *(f"{name}/{model}" for name, provider in config.providers.items() for model in provider.models or {}),
+    ]
     upstreams = [name for name, provider in config.providers.items() if not provider.models]
-    models = named + [f"{name}/<any of its models>" for name in upstreams]
+    models = configured + [f"{name}/<any of its models>" for name in upstreams]
     lines = [
         f"rerank-gateway is ready on {url}",
         f"  models:  {', '.join(models) or 'none'}",
         f"  API:     {url}/docs",
     ]
-    if named:
-        lines += ["", "Try it:", _curl(url, named[0])]
+    if configured:
+        lines += ["", "Try it:", _curl(url, configured[0])]
     elif upstreams:
-        lines += ["", f"Try it, with one of {upstreams[0]}'s models for MODEL:", _curl(url, f"{upstreams[0]}/MODEL")]
+        lines += ["", f"Try it; replace MODEL by one of {upstreams[0]}'s models:", _curl(url, f"{upstreams[0]}/MODEL")]
     else:
-        lines += ["", _how_to_begin()]
+        lines += ["", _next_step()]
     return "\n".join(lines)
 
 
@@ -37,7 +45,7 @@ def _curl(url: str, model: str) -> str:
     return f"curl -s {url}/v1/rerank -H 'content-type: application/json' -d {shlex.quote(json.dumps(body))}"
 
 
-def _how_to_begin() -> str:
+def _next_step() -> str:
     install = missing_for_local()
-    local = f"for a model inside the gateway run: {install}" if install else "configure a model under providers.local"
-    return f"Nothing can be ranked yet: {local}; for a vendor's set its key, for example COHERE_API_KEY."
+    local = f"for a local model run: {install}" if install else "for a local model add one under providers.local"
+    return f"No models are configured yet: {local}; for a vendor's model set its API key, for example COHERE_API_KEY."

@@ -1,7 +1,7 @@
-"""The engine process: with several workers, one process holds the local models, and the workers ask it.
+"""The engine process: with several workers, one more process holds the local models, so that memory holds them once.
 
-It is a gateway like any other, of the local providers alone, on a Unix socket that only our user can reach. It lives as
-long as the process that keeps it, whatever becomes of that one: it ends when the other end of its lifeline is closed.
+It runs a gateway of the local providers alone, on a Unix socket in a folder that only our user can enter. It exits with
+its parent, even if that one is killed: the parent holds the write end of a pipe, and end-of-file means stop.
 See docs/decisions/0020-one-engine-process.md.
 """
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import multiprocessing.queues
 import os
 import signal
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -31,8 +31,10 @@ from gateway.errors import ConfigError
 from gateway.policy.bulkhead import BulkheadSettings
 from gateway.policy.deadline import DeadlineSettings
 from gateway.runtime.instruments import configured_model_names
+from gateway.runtime.reload import Reloader
 from gateway.runtime.service import Service
 from gateway.server import app as application
+from gateway.server.processes import LoadResults
 from gateway.telemetry import logs
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.observer import Telemetry
@@ -42,19 +44,17 @@ from providers.spec import LocalProvider
 
 logger = logging.getLogger(__name__)
 
-StartupErrors = multiprocessing.queues.SimpleQueue[str | None]
+RESTART_DELAY = 1.0
+"""Seconds between the end of an engine process and the start of the next one."""
 
-PAUSE = 1.0
-"""Seconds between the end of an engine process and the start of the next."""
+STOP_TIMEOUT = 10.0
+"""Seconds in which the engine process must stop. The workers have stopped before it, so it has no requests left."""
 
-STOP_SECONDS = 10.0
-"""Seconds that an engine process may take to stop. The workers have stopped before, so nothing is under way."""
+MAX_SOCKET_PATH_BYTES = 100
+"""A length that every system accepts for the path of a Unix socket. Linux allows 107 bytes, macOS 103."""
 
-MAX_PATH = 100
-"""Bytes that the path of a Unix socket may have everywhere: 107 on Linux, 103 on macOS."""
-
-_ANY = 2**40
-_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+_UNLIMITED = 2**40
+_BLOCKED_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 class ModelTelemetry(Telemetry):
@@ -82,40 +82,41 @@ class EngineService(Service):
 
 
 class EngineSupervisor:
-    """Starts the engine process, and starts it again whenever it dies.
+    """Starts the engine process, and restarts it whenever it ends by itself.
 
     Args:
         config: of the whole gateway.
-        path: its file, if there is one.
-        socket: where the engine shall listen.
-        told: hears why a model cannot be loaded.
+        path: the file that it was read from; None without one.
+        socket: path of the Unix socket that the engine listens on.
+        load_results: receives the error message if a model cannot be loaded.
     """
 
-    def __init__(self, config: Config, path: str | None, socket: str, told: StartupErrors) -> None:
-        self._arguments = (config, path, socket, told)
+    def __init__(self, config: Config, path: str | None, socket: str, load_results: LoadResults) -> None:
+        self._arguments = (config, path, socket, load_results)
         self._stopping = threading.Event()
-        self._starting = threading.Lock()
+        # Held while a process is started or stopping begins, so that none is started after that.
+        self._start_lock = threading.Lock()
         self._process, self._lifeline = self._start()
-        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._thread = threading.Thread(target=self._restart_until_stopped, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End it, at once if it does not end by itself."""
-        with self._starting:
+        """Stop the engine process; kill it if it takes longer than STOP_TIMEOUT."""
+        with self._start_lock:
             self._stopping.set()
             self._lifeline.close()
-        self._thread.join(STOP_SECONDS)
+        self._thread.join(STOP_TIMEOUT)
         if self._thread.is_alive():
             self._process.kill()
             self._thread.join()
 
-    def _keep(self) -> None:
+    def _restart_until_stopped(self) -> None:
         while True:
             self._process.join()
-            if self._stopping.wait(PAUSE):
+            if self._stopping.wait(RESTART_DELAY):
                 return
             logger.error("the engine process ended with status %s; starting it again", self._process.exitcode)
-            with self._starting:
+            with self._start_lock:
                 if self._stopping.is_set():
                     return
                 self._lifeline.close()
@@ -123,54 +124,67 @@ class EngineSupervisor:
 
     def _start(self) -> tuple[SpawnProcess, Connection]:
         context = multiprocessing.get_context("spawn")
-        theirs, ours = context.Pipe(duplex=False)
-        process = context.Process(target=run, args=(*self._arguments, theirs), name="engine")
-        # Blocked signals stay blocked in a child: a Ctrl-C for the whole group must not end it before the workers.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        read_end, write_end = context.Pipe(duplex=False)
+        process = context.Process(target=serve_engine, args=(*self._arguments, read_end), name="engine")
+        # A child inherits the signal mask. Ctrl-C in a terminal goes to the whole process group, and the engine must
+        # outlive the workers, which may still need it.
+        previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED_SIGNALS)
         try:
             process.start()
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
-        return process, ours
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
+        read_end.close()
+        return process, write_end
 
 
 @contextmanager
-def engine(config: Config, path: str | None, told: StartupErrors) -> Iterator[None]:
-    """While it lasts, an engine process serves the local models, and processes started meanwhile know where.
+def running_engine(config: Config, path: str | None, load_results: LoadResults) -> Iterator[None]:
+    """Keep an engine process running, if the configuration has local models.
 
-    A configuration without local models has none.
+    Processes that are started within the block find its socket in the environment variable SOCKET_VARIABLE.
+
+    Args:
+        config: of the whole gateway.
+        path: the file that it was read from; None without one.
+        load_results: receives the error message if a model cannot be loaded.
+
+    Raises:
+        OSError: the path of the temporary folder is too long for a Unix socket.
     """
     if not local_part(config).providers:
         yield
         return
     with tempfile.TemporaryDirectory(prefix="rerank-gateway-engine-") as folder:
         socket = str(Path(folder) / "socket")
-        if len(os.fsencode(socket)) > MAX_PATH:
+        if len(os.fsencode(socket)) > MAX_SOCKET_PATH_BYTES:
             raise OSError(f"{socket} is too long for a socket; set TMPDIR to a shorter folder")
-        keeper = EngineSupervisor(config, path, socket, told)
+        supervisor = EngineSupervisor(config, path, socket, load_results)
         os.environ[SOCKET_VARIABLE] = socket
         try:
             yield
         finally:
             del os.environ[SOCKET_VARIABLE]
-            keeper.stop()
+            supervisor.stop()
 
 
-def run(config: Config, path: str | None, socket: str, told: StartupErrors, lifeline: Connection) -> None:
-    """The engine process: serve until the other end of the lifeline is closed."""
+def serve_engine(
+    config: Config, path: str | None, socket: str, load_results: LoadResults, lifeline: Connection
+) -> None:
+    """The main function of the engine process: serve until the other end of `lifeline` is closed."""
     os.environ.pop(SOCKET_VARIABLE, None)
     logs.configure(config.telemetry.logs)
-    part = _current(config, path)
+    local = _current_local_part(config, path)
 
-    def loaded(error: RerankError | None) -> None:
+    def on_loaded(error: RerankError | None) -> None:
         if error is None:
             logger.info("the engine process has loaded its models")
         else:
-            told.put(error.message)
+            load_results.put(error.message)
             server.should_exit = True
 
-    app = application.create(part, loaded, path, EngineService(part), _read)
+    service = EngineService(local)
+    reloader = Reloader(service, path, partial(_read_local_part, path)) if path is not None else None
+    app = application.build(service, reloader, on_loaded)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -183,38 +197,40 @@ def run(config: Config, path: str | None, socket: str, told: StartupErrors, life
             timeout_graceful_shutdown=1,
         )
     )
-    threading.Thread(target=_watch, args=(lifeline, server), daemon=True).start()
+    threading.Thread(target=_stop_at_eof, args=(lifeline, server), daemon=True).start()
     server.run()
 
 
 def local_part(config: Config) -> Config:
-    """What the engine process serves: the local providers, without limits, which the workers have kept."""
-    unlimited = BulkheadSettings(concurrency=_ANY)
+    """The configuration of the engine process: the local providers, without limits, which the workers enforce."""
+    unlimited = BulkheadSettings(concurrency=_UNLIMITED)
     return Config(
         providers={
             name: ProviderSettings(adapter=settings.adapter, models=settings.models, bulkhead=unlimited)
             for name, settings in config.providers.items()
             if isinstance(config.adapter(name), LocalProvider)
         },
-        request_limits=RequestLimitSettings(body_bytes=_ANY, documents=_ANY, document_bytes=_ANY, json_depth=200),
+        request_limits=RequestLimitSettings(
+            body_bytes=_UNLIMITED, documents=_UNLIMITED, document_bytes=_UNLIMITED, json_depth=200
+        ),
         deadline=DeadlineSettings(default=MAX_CALL_SECONDS, max=MAX_CALL_SECONDS),
         telemetry=config.telemetry.model_copy(update={"traces": TraceSettings(exporter="none")}),
     )
 
 
-def _current(config: Config, path: str | None) -> Config:
-    """The local part of what the file says now, which a reload may have changed since the gateway was started."""
+def _current_local_part(config: Config, path: str | None) -> Config:
+    # A restarted engine begins with the file as it is now: the workers may have reloaded it since the gateway started.
     if path is not None:
         with suppress(ConfigError, OSError):
-            return _read(path)
+            return _read_local_part(path)
     return local_part(config)
 
 
-def _read(path: str) -> Config:
+def _read_local_part(path: str) -> Config:
     return local_part(read_config(path))
 
 
-def _watch(lifeline: Connection, server: uvicorn.Server) -> None:
+def _stop_at_eof(lifeline: Connection, server: uvicorn.Server) -> None:
     with suppress(EOFError, OSError):
         lifeline.recv_bytes()
     server.should_exit = True

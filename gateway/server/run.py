@@ -1,15 +1,13 @@
-"""Run the server: one uvicorn process per worker, and a word on the terminal when it can be used."""
+"""Run the server: open the listeners, start one process or several, and say when requests can be served."""
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import multiprocessing.queues
 import signal
 import socket
 import ssl
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -20,116 +18,123 @@ from gateway.config.root import Config
 from gateway.config.server import AdminSettings, ServerSettings
 from gateway.server import app as application
 from gateway.server.banner import ready_message
-from gateway.server.engine_process import engine
-from gateway.server.processes import (
-    EXIT_NOT_LOADED,
-    Server,
-    Supervisor,
-    Worker,
-)
+from gateway.server.engine_process import running_engine
+from gateway.server.processes import EXIT_NOT_LOADED, LoadResults, Server, Supervisor, WorkerApp
 from gateway.server.protocol import BoundedProtocol
 from gateway.telemetry import logs
 from gateway.telemetry.metric_store import shared_folder
 from providers.errors import RerankError
 
 BACKLOG = 2048
-"""Connections that may wait to be accepted."""
+"""Connections that the kernel holds for a listener until they are accepted; further ones have to try again."""
 
 
 def serve(config: Config, config_path: str | None = None) -> int:
-    """Serve until a signal; `path` is the configuration's file, to be watched. Returns the exit status.
+    """Serve until a signal, or until a local model cannot be loaded.
+
+    Args:
+        config: validated.
+        config_path: the file that it was read from, to be watched for changes; None without one.
+
+    Returns:
+        The exit status: 0, or EXIT_NOT_LOADED.
 
     Raises:
-        OSError: saying what to do, if the port cannot be had.
+        OSError: an address cannot be listened on; the message says what to do.
     """
     with ExitStack() as stack:
-        places: list[ServerSettings | AdminSettings | None] = [config.server, config.server.admin]
-        bound = [stack.enter_context(listening(place)) for place in places if place]
-        text = ready_message(address(bound[0], "https" if config.server.tls else "http"), config)
-        serve_here = config.server.workers == 1
-        run = one_process if serve_here else several_processes
-        return run(config, bound, text, config_path)
+        addresses: list[ServerSettings | AdminSettings | None] = [config.server, config.server.admin]
+        listeners = [stack.enter_context(open_listener(address)) for address in addresses if address]
+        message = ready_message(url_of(listeners[0], "https" if config.server.tls else "http"), config)
+        logs.configure(config.telemetry.logs)
+        run = _run_alone if config.server.workers == 1 else _run_workers
+        return run(config, listeners, message, config_path)
 
 
-def one_process(config: Config, bound: list[socket.socket], text: str, path: str | None) -> int:
-    """Serve in this process; print the text when requests can be served. Returns the exit status."""
+def _run_alone(config: Config, listeners: list[socket.socket], message: str, path: str | None) -> int:
+    """Serve in this process."""
 
-    def loaded(error: RerankError | None) -> None:
-        server.loaded(error)
+    def on_loaded(error: RerankError | None) -> None:
+        server.on_loaded(error)
         if error is None:
-            print(text, flush=True)
+            print(message, flush=True)
 
-    logs.configure(config.telemetry.logs)
     if path is not None:
-        # Before the service listens to it, and after, it must not end the process.
+        # By default SIGHUP ends a process. It is handled only while the application's lifespan lasts.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    server = Server(uvicorn.Config(application.create(config, loaded, path), **_tls(config), **_options(config)))
+    server = Server(_uvicorn_config(application.create(config, path, on_loaded), config))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(server.serve(sockets=bound))
+        runner.run(server.serve(sockets=listeners))
     return server.exit_status
 
 
-def several_processes(config: Config, bound: list[socket.socket], text: str, path: str | None) -> int:
-    """Serve in `workers` processes under uvicorn's supervisor; print the text when all of them can serve."""
-    logs.configure(config.telemetry.logs)
-    told: multiprocessing.queues.SimpleQueue[str | None] = multiprocessing.get_context("spawn").SimpleQueue()
-    count = config.server.workers
-    worker: Any = Worker(config, told, path)
-    options = uvicorn.Config(
-        worker,
-        factory=True,
-        workers=count,
-        **_tls(config),
-        **_options(config),
-    )
-    supervisor = Supervisor(options, sockets=bound)
-    failures: list[str] = []
-
-    def watch() -> None:
-        for _ in range(count):
-            if failure := told.get():
-                failures.append(failure)
-                supervisor.should_exit.set()
-                return
-        print(text, flush=True)
-
-    threading.Thread(target=watch, daemon=True).start()
-    with shared_folder(), engine(config, path, told):
+def _run_workers(config: Config, listeners: list[socket.socket], message: str, path: str | None) -> int:
+    """Serve in several processes under a supervisor, with one more for local models if there are any."""
+    results: LoadResults = multiprocessing.get_context("spawn").SimpleQueue()
+    app = WorkerApp(config, path, results)
+    options = _uvicorn_config(app, config, factory=True, workers=config.server.workers)
+    supervisor = Supervisor(options, listeners, results, message)
+    with shared_folder(), running_engine(config, path, results):
         supervisor.run()
-    for failure in failures:
-        print(f"error: {failure}", file=sys.stderr)
-    return EXIT_NOT_LOADED if failures else 0
+    if supervisor.startup_error is None:
+        return 0
+    print(f"error: {supervisor.startup_error}", file=sys.stderr)
+    return EXIT_NOT_LOADED
 
 
-def listening(server: ServerSettings | AdminSettings) -> socket.socket:
-    """A bound socket. Raises OSError, saying what to do, if the address cannot be had."""
-    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+def open_listener(address: ServerSettings | AdminSettings) -> socket.socket:
+    """A socket that listens on `host` and `port` (0: any free one).
+
+    Raises:
+        OSError: the address cannot be listened on; the message says what to do.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        return socket.create_server((server.host, server.port), family=family, backlog=BACKLOG)
+        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
     except OSError as error:
+        # create_server appends "(while attempting to bind on address ...)", and the sentence below names it already.
         reason = (error.strerror or str(error)).partition(" (while")[0]
         raise OSError(
-            f"cannot listen on {server.host}:{server.port}: {reason}; choose another address with --host and --port"
+            f"cannot listen on {address.host}:{address.port}: {reason}; choose another address with --host and --port"
         ) from None
 
 
-def address(bound: socket.socket, scheme: str = "http") -> str:
-    """The URL of a bound socket, with a host that can be connected to."""
-    host, port = bound.getsockname()[:2]
+def url_of(listener: socket.socket, scheme: str) -> str:
+    """The URL by which this machine reaches a listener."""
+    host, port = listener.getsockname()[:2]
+    # The wildcard addresses mean "all interfaces" and cannot be connected to everywhere.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # shown, not bound
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def _tls(config: Config) -> dict[str, Any]:
+def _uvicorn_config(app: Any, config: Config, **options: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        ws="none",
+        http=BoundedProtocol,
+        # The default of 5 s would close the pooled connections of callers that pause between requests.
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=config.server.shutdown_timeout,  # type: ignore[arg-type]  # fractions work as well
+        **_tls_options(config),
+        **options,
+    )
+
+
+def _tls_options(config: Config) -> dict[str, Any]:
     tls = config.server.tls
     if tls is None:
         return {}
-    demanded = ssl.CERT_REQUIRED if tls.client_ca else ssl.CERT_NONE
     return {
         "ssl_certfile": tls.cert,
         "ssl_keyfile": tls.key,
         "ssl_ca_certs": tls.client_ca,
-        "ssl_cert_reqs": demanded,
+        "ssl_cert_reqs": ssl.CERT_REQUIRED if tls.client_ca else ssl.CERT_NONE,
     }
 
 
@@ -139,21 +144,3 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.new_event_loop
-
-
-def _options(config: Config) -> dict[str, Any]:
-    return {**_OPTIONS, "timeout_graceful_shutdown": config.server.shutdown_timeout}
-
-
-_OPTIONS: dict[str, Any] = {
-    "access_log": False,
-    "log_config": None,
-    "log_level": "warning",
-    "server_header": False,
-    "date_header": False,
-    "proxy_headers": False,
-    "ws": "none",
-    "http": BoundedProtocol,
-    "timeout_keep_alive": 75,
-}
-"""uvicorn's 5 seconds of keep-alive would close the pooled connections of callers that pause between requests."""

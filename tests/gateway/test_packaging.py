@@ -109,7 +109,7 @@ def test_without_the_engine_nothing_configured_says_how_to_begin(tmp_path: Path)
         "print(ready_message('http://x', default({})))"
     )
     done = python(code, tmp_path)
-    assert 'for a model inside the gateway run: pip install "rerank-gateway[local]"' in done.stdout, done.stderr
+    assert 'for a local model run: pip install "rerank-gateway[local]"' in done.stdout, done.stderr
 
 
 def test_without_the_engine_upstreams_are_served(tmp_path: Path, upstream) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.config.loader import from_tree
 from gateway.config.root import Config
-from gateway.runtime.reload import SETTLED, Reloader
+from gateway.runtime.reload import SETTLE_SECONDS, Reloader
 from gateway.runtime.service import Service
 from providers.errors import NotReady
 
@@ -42,9 +42,9 @@ async def test_a_file_that_is_being_written_is_read_when_it_is_whole(tmp_path: P
         found.append(path.read_text())
         return service.config
 
-    reloading = asyncio.create_task(Reloader(service, path, read).reload(though_equal=False))
+    reloading = asyncio.create_task(Reloader(service, path, read).reload(even_if_equal=False))
     for part in ("providers:\n", "  passthrough:\n", "    timeout: 5\n"):
-        await asyncio.sleep(SETTLED / 5)
+        await asyncio.sleep(SETTLE_SECONDS / 5)
         with path.open("a") as file:
             file.write(part)
     await reloading

@@ -197,7 +197,7 @@ class Running:
         self.file.write_text(yaml.safe_dump(tree("m")))
         theirs, self._lifeline = Pipe(duplex=False)
         arguments = (from_tree(tree("m")), str(self.file), self.socket, queue.SimpleQueue(), theirs)
-        self.thread = threading.Thread(target=engine_process.run, args=arguments)
+        self.thread = threading.Thread(target=engine_process.serve_engine, args=arguments)
 
     def stop(self) -> None:
         self._lifeline.close()
@@ -295,7 +295,7 @@ def test_the_engine_serves_the_local_providers_alone() -> None:
 
 def test_a_gateway_without_local_models_has_no_engine(monkeypatch) -> None:
     monkeypatch.setattr("gateway.server.engine_process.EngineSupervisor", None)
-    with engine_process.engine(from_tree({"providers": {"passthrough": {}}}), None, queue.SimpleQueue()):  # type: ignore[arg-type]
+    with engine_process.running_engine(from_tree({"providers": {"passthrough": {}}}), None, queue.SimpleQueue()):  # type: ignore[arg-type]
         assert "RERANK_GATEWAY_ENGINE_SOCKET" not in os.environ
 
 

@@ -84,7 +84,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_gateway(start_gateway: Callable[
     ("settings", "environ", "expected"),
     [
         pytest.param(VENDOR, {}, ["vllm/<any of its models>", '"model": "vllm/MODEL"'], id="a vendor"),
-        pytest.param({}, {}, ["models:  none", "Nothing can be ranked yet"], id="nothing"),
+        pytest.param({}, {}, ["models:  none", "No models are configured yet"], id="nothing"),
         pytest.param(
             {**VENDOR, "models": {"it's": {"target": "vllm/m"}}}, {}, ["models:  it's, vllm/"], id="an odd alias"
         ),
