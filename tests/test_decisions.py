@@ -13,7 +13,7 @@ FOLDER = ROOT / "docs" / "decisions"
 RECORDS = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
 STATUS = r"Status: (proposed|accepted|superseded by \[(\d{4})\]\(\S+\.md\))(; [^·]+)? · 20\d\d-\d\d-\d\d"
 SECTIONS = ["Context", "Considered", "Measurement", "Decision", "What it does not do", "Consequences"]
-SUFFIXES = (".py", ".md", ".toml", ".yaml", ".lua", "")
+SUFFIXES = (".py", ".md", ".toml", ".yaml", ".lua")
 NEEDED = {"Context", "Decision", "Consequences"}
 every_record = pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.name)
 
@@ -39,8 +39,9 @@ def index_line(path: Path) -> str:
 def texts() -> Iterator[Path]:
     """Whatever may refer to a record."""
     folders = ("gateway", "providers", "tests", "docs", "benchmarks", "config", "deploy")
-    for path in [*ROOT.glob("*"), *(found for folder in folders for found in (ROOT / folder).rglob("*"))]:
-        if path.is_file() and path.suffix in SUFFIXES and "node_modules" not in path.parts:
+    for path in [*ROOT.glob("[!.]*"), *(found for folder in folders for found in (ROOT / folder).rglob("*"))]:
+        named = path.suffix in SUFFIXES or path.name in ("Makefile", "Dockerfile")
+        if path.is_file() and named and "node_modules" not in path.parts:
             yield path
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "adding-a-provider.md").read_text(encoding="utf-8")
 FILES: dict[str, str] = dict(re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', PAGE, re.M | re.S))
 CONFORMANCE = "tests/providers/test_conformance.py"
-TABLE = "tests/providers/test_marmot.py"
+TABLE = "tests/providers/adapters/test_marmot.py"
 
 
 @pytest.fixture

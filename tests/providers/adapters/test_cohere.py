@@ -74,5 +74,5 @@ def test_says_why(name: str, sentence: str, wire: Wire) -> None:
 
 
 def test_every_recorded_body_is_a_case() -> None:
-    recorded = Path(__file__).parent.parent / "wire" / PROVIDER.name
+    recorded = Path(__file__).parents[2] / "wire" / PROVIDER.name
     assert {body.stem for body in recorded.iterdir()} == READ.keys() | SAID.keys()
