@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+UNLIMITED = 2**40
+"""Where a limit must be given but none is wanted: more bytes, documents or calls than one machine can hold. Not the
+largest integer, to which zlib could not add one."""
+
 
 class Settings(BaseModel):
     """Unknown keys are problems, values never change, inputs never show in messages."""

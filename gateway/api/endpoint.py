@@ -38,17 +38,17 @@ class Endpoint:
     def __init__(self, service: Service, dialect: Dialect) -> None:
         self._service = service
         self._dialect = dialect
-        self._telemetry = service.telemetry
+        self._observer = service.observer
         self._paths = frozenset(dialect.paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         headers = scope["headers"]
-        exchange = self._telemetry.begin(self._dialect.name, self._route(scope["path"]), request_id(headers), headers)
+        exchange = self._observer.begin(self._dialect.name, self._route(scope["path"]), request_id(headers), headers)
         try:
             await self._serve(exchange, scope, receive, send)
         finally:
-            self._telemetry.ended(exchange)
+            self._observer.ended(exchange)
 
     async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         call = exchange.call

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from gateway.backends.http_errors import retry_after
 from gateway.headers import REQUEST_TIMEOUT
+from gateway.settings import UNLIMITED
 from gateway.transport import open_client
 from gateway.transport.base import Client, ClientSettings, Response, Timeouts
 from providers.errors import (
@@ -47,7 +48,6 @@ GATEWAY_FIELDS: Final = frozenset(
 """What every answer of a gateway has in its `extra_fields`; the rest is the model's."""
 
 _URL = "http://engine"
-_ANY_SIZE = 2**40
 _PROBE = Timeouts(connect=2.0, read=2.0, pool=2.0, total=2.0)
 
 _ERROR_CLASSES: Mapping[str, type[RerankError]] = {
@@ -175,7 +175,7 @@ async def open_remote(socket: str, provider: str, fields: frozenset[str], model:
     Raises:
         NotReady: the engine serves others, but has not begun to serve this one.
     """
-    settings = ClientSettings(proxy="none", unix_socket=socket, max_answer_bytes=_ANY_SIZE)
+    settings = ClientSettings(proxy="none", unix_socket=socket, max_answer_bytes=UNLIMITED)
     remote = RemoteModel(f"{provider}/{model.name}", fields, open_client(settings))
     try:
         await _served(remote)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from gateway.settings import Settings
+from gateway.settings import UNLIMITED, Settings
 
 MIB = 1024 * 1024
 
@@ -19,3 +19,9 @@ class RequestLimitSettings(Settings):
     answer_bytes: int = Field(
         default=32 * MIB, ge=1024, description="Bytes of an upstream's answer body, after decompression."
     )
+
+
+NO_REQUEST_LIMITS = RequestLimitSettings(
+    body_bytes=UNLIMITED, documents=UNLIMITED, document_bytes=UNLIMITED, answer_bytes=UNLIMITED, json_depth=200
+)
+"""For a gateway whose callers have applied the limits. The depth stays bounded, as the stack is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from time import monotonic
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from gateway.config.root import Config
@@ -16,15 +17,46 @@ from gateway.routing.routes import Routes
 from gateway.telemetry import metrics
 from gateway.telemetry.attributes import Peer
 from gateway.telemetry.observer import Reading, Telemetry
+from gateway.telemetry.request_observer import NullObserver, RequestObserver
 from providers.spec import HttpProvider
 
 
-def telemetry_of(config: Config) -> Telemetry:
-    """The telemetry of a configuration, not opened yet. Raises ConfigError for a variable that means nothing."""
+class Instruments(NamedTuple):
+    """What a process reports to.
+
+    Attributes:
+        telemetry: exporters, and the state of what lives. Opened and closed by the application.
+        observer: is told of every request and every reload.
+    """
+
+    telemetry: Telemetry
+    observer: RequestObserver
+
+
+def worker_instruments(config: Config, routes: Callable[[], Routes]) -> Instruments:
+    """Those of a process that answers callers, not opened yet.
+
+    Args:
+        config: names what telemetry may name.
+        routes: gives the routes in force, whose state is shown.
+
+    Raises:
+        ConfigError: for an environment variable with an unknown value.
+    """
     try:
-        return Telemetry(config.telemetry, server_addresses(config), configured_model_names(config))
+        telemetry = Telemetry(config.telemetry, server_addresses(config), configured_model_names(config))
     except ValueError as error:
         raise ConfigError([Problem("", str(error))]) from None
+    telemetry.watch(lambda: breaker_readings(routes(), telemetry.label_allowlist.label))
+    telemetry.watch(lambda: engine_readings(routes()))
+    return Instruments(telemetry, telemetry)
+
+
+def engine_instruments(config: Config, routes: Callable[[], Routes]) -> Instruments:
+    """Those of the engine process: the state of its models only. Its callers are workers, which report the rest."""
+    telemetry = Telemetry(config.telemetry, {}, configured_model_names(config), is_worker=False)
+    telemetry.watch(lambda: engine_readings(routes()))
+    return Instruments(telemetry, NullObserver())
 
 
 def server_addresses(config: Config) -> dict[str, Peer]:

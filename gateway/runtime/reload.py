@@ -98,7 +98,7 @@ class Reloader:
             # Keep the stamps taken before reading, so that a change made meanwhile is noticed. Only a key file that the
             # new configuration names for the first time has none yet.
             self._stamps = {path: self._stamps.get(path, stamp) for path, stamp in self._current_stamps().items()}
-            self._service.telemetry.reloaded("ok")
+            self._service.observer.reloaded("ok")
             logger.warning("%s was reloaded", self._path)
             return True
 
@@ -114,7 +114,7 @@ class Reloader:
         is_expected = isinstance(error, ConfigError | RerankError | OSError)
         message = "%s was not reloaded, the previous configuration stays in force: %s"
         logger.error(message, self._path, error, exc_info=not is_expected)
-        self._service.telemetry.reloaded("rejected")
+        self._service.observer.reloaded("rejected")
 
     def _with_fixed_sections(self, config: Config) -> Config:
         """Without changes of what needs a restart: `server`, whose sockets are bound, and `store`, which holds counts.

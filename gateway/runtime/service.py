@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.access.meter import Meter
 from gateway.config.root import Config
@@ -12,19 +12,16 @@ from gateway.routing import routes as routing
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.routes import Routes
 from gateway.runtime import accounting
-from gateway.runtime.instruments import (
-    breaker_readings,
-    configured_model_names,
-    engine_readings,
-    server_addresses,
-    telemetry_of,
-)
-from gateway.telemetry.observer import Telemetry
+from gateway.runtime.instruments import Instruments, configured_model_names, server_addresses, worker_instruments
 from providers.types import Ranking, RerankRequest
 
 
 class Service:
     """The live gateway behind every dialect.
+
+    Args:
+        config: checked.
+        instruments: makes what this process reports to.
 
     Attributes:
         routes: what names resolve to. Replaced as a whole, never changed.
@@ -33,18 +30,19 @@ class Service:
         keys: of the callers that are let in; None lets everybody in. Replaced together with `routes`.
         meter: admits requests; None where nothing is counted. Replaced together with `routes`.
         accounts: the store and the ledger, which stay.
-        telemetry: what is told of every request. Opened and closed by the application.
+        telemetry, observer: as in Instruments.
     """
 
     routes: Routes
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self, config: Config, instruments: Callable[[Config, Callable[[], Routes]], Instruments] = worker_instruments
+    ) -> None:
         self.config = config
         self.draining = False
         self.closing = False
         self.keys = accounting.build_key_table(config)
-        self.telemetry = self._telemetry(config)
-        self.telemetry.watch(lambda: engine_readings(self.routes))
+        self.telemetry, self.observer = instruments(config, lambda: self.routes)
         self.accounts = accounting.UsageAccounts(config, self.telemetry.metrics.count_store_failure)
         self.meter: Meter | None = None
 
@@ -92,11 +90,6 @@ class Service:
         self.telemetry.configure(server_addresses(config), configured_model_names(config))
         self.meter = accounting.build_meter(config, self.accounts, routes.pricing)
         routes.start()
-
-    def _telemetry(self, config: Config) -> Telemetry:
-        telemetry = telemetry_of(config)
-        telemetry.watch(lambda: breaker_readings(self.routes, telemetry.label_allowlist.label))
-        return telemetry
 
     async def aclose(self) -> None:
         """Close what `open` opened."""

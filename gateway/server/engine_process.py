@@ -23,21 +23,20 @@ from pathlib import Path
 import uvicorn
 
 from gateway.backends.engine import MAX_CALL_SECONDS, SOCKET_VARIABLE
-from gateway.config.limits import RequestLimitSettings
+from gateway.config.limits import NO_REQUEST_LIMITS
 from gateway.config.loader import read_config
 from gateway.config.providers import ProviderSettings
 from gateway.config.root import Config
 from gateway.errors import ConfigError
 from gateway.policy.bulkhead import BulkheadSettings
 from gateway.policy.deadline import DeadlineSettings
-from gateway.runtime.instruments import configured_model_names
+from gateway.runtime.instruments import engine_instruments
 from gateway.runtime.reload import Reloader
 from gateway.runtime.service import Service
 from gateway.server import app as application
 from gateway.server.processes import LoadResults
+from gateway.settings import UNLIMITED
 from gateway.telemetry import logs
-from gateway.telemetry.exchange import Exchange
-from gateway.telemetry.observer import Telemetry
 from gateway.telemetry.settings import TraceSettings
 from providers.errors import RerankError
 from providers.spec import LocalProvider
@@ -53,32 +52,7 @@ STOP_TIMEOUT = 10.0
 MAX_SOCKET_PATH_BYTES = 100
 """A length that every system accepts for the path of a Unix socket. Linux allows 107 bytes, macOS 103."""
 
-_UNLIMITED = 2**40
 _BLOCKED_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-
-
-class ModelTelemetry(Telemetry):
-    """Tells what the models have to do, and of no request: the workers do that."""
-
-    def open(self) -> None:
-        super().open()
-        self.metrics.set_worker_info(running=False)
-
-    def began(self, exchange: Exchange, headers: object) -> None:
-        """Nothing."""
-
-    def ended(self, exchange: Exchange) -> None:
-        """Nothing."""
-
-    def reloaded(self, outcome: str) -> None:
-        """Nothing."""
-
-
-class EngineService(Service):
-    """A service that tells of its models only."""
-
-    def _telemetry(self, config: Config) -> Telemetry:
-        return ModelTelemetry(config.telemetry, {}, configured_model_names(config))
 
 
 class EngineSupervisor:
@@ -182,7 +156,7 @@ def serve_engine(
             load_results.put(error.message)
             server.should_exit = True
 
-    service = EngineService(local)
+    service = Service(local, engine_instruments)
     reloader = Reloader(service, path, partial(_read_local_part, path)) if path is not None else None
     app = application.build(service, reloader, on_loaded)
     server = uvicorn.Server(
@@ -203,16 +177,14 @@ def serve_engine(
 
 def local_part(config: Config) -> Config:
     """The configuration of the engine process: the local providers, without limits, which the workers enforce."""
-    unlimited = BulkheadSettings(concurrency=_UNLIMITED)
+    unlimited = BulkheadSettings(concurrency=UNLIMITED)
     return Config(
         providers={
             name: ProviderSettings(adapter=settings.adapter, models=settings.models, bulkhead=unlimited)
             for name, settings in config.providers.items()
             if isinstance(config.adapter(name), LocalProvider)
         },
-        request_limits=RequestLimitSettings(
-            body_bytes=_UNLIMITED, documents=_UNLIMITED, document_bytes=_UNLIMITED, json_depth=200
-        ),
+        request_limits=NO_REQUEST_LIMITS,
         deadline=DeadlineSettings(default=MAX_CALL_SECONDS, max=MAX_CALL_SECONDS),
         telemetry=config.telemetry.model_copy(update={"traces": TraceSettings(exporter="none")}),
     )

@@ -40,9 +40,13 @@ class Telemetry:
         settings: the configuration's `telemetry` section.
         peers: the configured providers.
         models: every model name that the configuration mentions; only these, and a few that were served, are labels.
+        is_worker: whether this process answers callers; the workers are counted.
     """
 
-    def __init__(self, settings: TelemetrySettings, peers: Mapping[str, Peer], models: Iterable[str]) -> None:
+    def __init__(
+        self, settings: TelemetrySettings, peers: Mapping[str, Peer], models: Iterable[str], *, is_worker: bool = True
+    ) -> None:
+        self._is_worker = is_worker
         self._choices = resolve(settings, os.environ)
         self._peers = dict(peers)
         self.metric_store = MetricStore(METRICS, folder_of(os.environ))
@@ -61,7 +65,7 @@ class Telemetry:
 
     def open(self) -> None:
         """Start the exporters. Needs the running event loop."""
-        self.metrics.set_worker_info(running=True)
+        self.metrics.set_worker_info(running=self._is_worker)
         self.traces = setup.open_traces(self._choices, self._peers)
         self._push = setup.open_push(self._choices, self.metric_store)
         self._refreshing = asyncio.create_task(self._keep_fresh())

@@ -241,6 +241,16 @@ async def test_a_ranking_comes_back_whole(remote, running) -> None:
     assert (asked.priority, asked.max_tokens_per_doc, asked.extra) == (7, 9, {"instruction": "i"})
 
 
+async def test_of_its_requests_the_engine_reports_none_as_the_workers_do(remote, running) -> None:
+    await remote.rerank(ASKED)
+    transport = httpx.AsyncHTTPTransport(uds=running.socket)
+    async with httpx.AsyncClient(transport=transport, base_url="http://engine") as client:
+        lines = (await client.get("/metrics")).text.splitlines()
+    reported = {line.partition("{")[0] for line in lines if not line.startswith("#") and not line.endswith(" 0.0")}
+    assert {name for name in reported if not name.startswith("rerank_gateway_local_")} == set()
+    assert "rerank_gateway_local_batches_total" in reported
+
+
 async def test_the_models_window_is_known(remote) -> None:
     assert remote.window == 64
 
