@@ -1,7 +1,7 @@
-"""Leave a failing target alone for a while, then let one call find out whether it is back.
+"""Circuit breaker: stop calling a target that keeps failing, then let one call find out whether it is back.
 
-Numbers from Envoy's outlier detection (outlier_detection.proto): five failures in a row, or a failure rate; out for
-30 s times the number of ejections, at most 300 s.
+Failures in a row, and the length of ejections, follow Envoy's outlier detection (outlier_detection.proto:
+consecutive_5xx, base_ejection_time, max_ejection_time).
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from providers.types import Backend, Ranking, RerankRequest
 
 logger = logging.getLogger(__name__)
 
-_FAULTS = (Unreachable, BadAnswer, TargetFailed)
-_ANSWERS = (Rejected, CallerError)
-"""A refusal of this one request; it shows that the target lives."""
+_FAILURES = (Unreachable, BadAnswer, TargetFailed)
+"""The target is at fault. A timeout counts too, but only after `min_timeout`."""
+
+_REFUSALS = (Rejected, CallerError)
+"""The target refused this one request, which shows that it works."""
 
 
 class BreakerSettings(Settings):
@@ -49,11 +51,12 @@ class BreakerSettings(Settings):
 
 
 class BreakerState:
-    """A pure state machine: closed, open until a time, then half open for one probe.
+    """A pure state machine that is told the time: closed, open until a time, then half open for one call, the probe.
 
     Attributes:
         settings: when it opens, and for how long.
-        ejected: not closed: open, or half open.
+        ejected: it is open or half open.
+        cooldown: how long it stays open.
     """
 
     __slots__ = ("_failures", "_probing", "_streak", "_successes", "_window_end", "cooldown", "ejected", "settings")
@@ -67,7 +70,7 @@ class BreakerState:
         self.ejected = False
 
     def admit(self, now: float) -> bool:
-        """Whether a call may go to the target. While ejected, a True makes the call the one probe."""
+        """Whether a call may go to the target. If that is ejected, True means that this call is the probe."""
         if not self.ejected:
             return True
         if self._probing or now < self.cooldown.until:
@@ -75,8 +78,8 @@ class BreakerState:
         self._probing = True
         return True
 
-    def succeeded(self, probe: bool) -> bool:
-        """A call that went well. Returns True if that brought the target back."""
+    def record_success(self, probe: bool) -> bool:
+        """Count a call that went well. Returns True if it closed the breaker."""
         self._streak = 0
         self._successes += 1
         if not (probe and self.ejected):
@@ -84,8 +87,13 @@ class BreakerState:
         self._close()
         return True
 
-    def failed(self, now: float, probe: bool, at_least: float = 0.0) -> float | None:
-        """A call that failed; `at_least` is how long the target asked to be left alone.
+    def record_failure(self, now: float, probe: bool, at_least: float = 0.0) -> float | None:
+        """Count a call that failed.
+
+        Args:
+            now: the clock's seconds.
+            probe: whether it was the probe.
+            at_least: the target's `Retry-After` in seconds.
 
         Returns:
             Seconds of the ejection that this failure started; None if it started none.
@@ -97,15 +105,15 @@ class BreakerState:
             self.cooldown.extend(now, at_least)
             return None
         self._count(now)
-        return self._eject(now, at_least) if self._is_too_much() else None
+        return self._eject(now, at_least) if self._has_tripped() else None
 
     def ignore(self, probe: bool) -> None:
-        """A call that told nothing about the target: cancelled, or refused by a limit."""
+        """A call ended and says nothing about the target: it was cancelled, say, or a limit refused it."""
         self._probing = self._probing and not probe
 
-    def checked(self, now: float, good: bool) -> float | None:
-        """What an active health check found. Returns seconds of the ejection that it started, if it did."""
-        if not good:
+    def record_health_check(self, now: float, healthy: bool) -> float | None:
+        """Take over what a health check found. Returns seconds of the ejection that it started; None if none."""
+        if not healthy:
             return None if self.cooldown.left(now) else self._eject(now, 0.0)
         if self.ejected:
             self.cooldown.end(now)
@@ -119,7 +127,7 @@ class BreakerState:
         self._streak += 1
         self._failures += 1
 
-    def _is_too_much(self) -> bool:
+    def _has_tripped(self) -> bool:
         settings, calls = self.settings, self._failures + self._successes
         by_rate = calls >= settings.min_calls and self._failures >= settings.failure_rate * calls
         return by_rate or self._streak >= settings.failures
@@ -135,9 +143,9 @@ class BreakerState:
 
 
 class Breaker(Wrapper):
-    """Guards one target. A call that it does not let through raises BreakerOpen and is recorded as an attempt.
+    """Calls the target unless its breaker is open: then it raises BreakerOpen, and the skip is reported as an attempt.
 
-    A call marked `bypass_breaker` goes through an open breaker: nothing else is left for that request.
+    A call marked `bypass_breaker` goes through all the same: that request has no other target left.
     """
 
     def __init__(self, backend: Backend, state: BreakerState, target: TargetId, clock: Clock = CLOCK) -> None:
@@ -153,12 +161,12 @@ class Breaker(Wrapper):
         try:
             ranking = await self.backend.rerank(request)
         except RerankError as error:
-            self._judge(error, start, probe)
+            self._record_error(error, start, probe)
             raise
         except BaseException:
             self.state.ignore(probe)
             raise
-        if self.state.succeeded(probe or request.call.bypass_breaker):
+        if self.state.record_success(probe or request.call.bypass_breaker):
             logger.warning("target %s is back", self._target)
         return ranking
 
@@ -166,23 +174,23 @@ class Breaker(Wrapper):
         admitted = self.state.admit(now)
         if admitted or request.call.bypass_breaker:
             return admitted
-        raise self._left_out(request, self.state.cooldown.left(now))
+        raise self._skip(request, self.state.cooldown.left(now))
 
-    def _left_out(self, request: RerankRequest, left: float) -> BreakerOpen:
+    def _skip(self, request: RerankRequest, left: float) -> BreakerOpen:
         what = f"for another {left:.1f} s" if left else "until the call that probes it returns"
         error = BreakerOpen(f"{self._target} is not tried: breaker open {what}", retry_after=left)
         request.call.recorder.add_skip(self._target.provider, self._target.model, error)
         return error
 
-    def _judge(self, error: RerankError, start: float, probe: bool) -> None:
+    def _record_error(self, error: RerankError, start: float, probe: bool) -> None:
         now = self._clock.now()
         late = isinstance(error, TargetTimeout) and now - start >= self.state.settings.min_timeout
-        if late or isinstance(error, _FAULTS):
-            ejected = self.state.failed(now, probe, error.retry_after or 0.0)
+        if late or isinstance(error, _FAILURES):
+            ejected = self.state.record_failure(now, probe, error.retry_after or 0.0)
             if ejected is not None:
-                told = error.status or error.code
-                logger.warning("target %s is ejected for %.0f s (last: %s)", self._target, ejected, told)
-        elif isinstance(error, _ANSWERS):
-            self.state.succeeded(probe)
+                reason = error.status or error.code  # Never the message: it may quote the request.
+                logger.warning("target %s is ejected for %.0f s (last: %s)", self._target, ejected, reason)
+        elif isinstance(error, _REFUSALS):
+            self.state.record_success(probe)
         else:
             self.state.ignore(probe)

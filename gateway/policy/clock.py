@@ -1,4 +1,4 @@
-"""Time and chance as policies see them, so that tests hold both in their hands."""
+"""Time and chance for policies, as one value that tests replace."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from msgspec import Struct
 
 
 class Clock(Struct, frozen=True):
-    """Where policies take time and chance from.
+    """Gives policies the time and random numbers.
 
     Attributes:
-        now: seconds that only grow; the same origin as `Call.deadline`.
+        now: seconds of a clock that never goes back; `Call.deadline` is on the same clock.
         sleep: waits for so many seconds.
         chance: a number from 0 up to, but not including, 1.
     """
@@ -25,4 +25,4 @@ class Clock(Struct, frozen=True):
 
 
 CLOCK = Clock()
-"""The real one."""
+"""The real clock."""

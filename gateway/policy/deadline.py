@@ -1,4 +1,4 @@
-"""One budget of time for the whole call, shared out so that a fallback still fits."""
+"""One deadline for the whole call, and the share of the time that each of its targets gets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DeadlineSettings(Settings):
 
 
 def allowed(settings: DeadlineSettings, header: bytes | None) -> float:
-    """The seconds that a call may take. Raises InvalidRequest for a header that is not a number of milliseconds."""
+    """Seconds that a call may take. Raises InvalidRequest for a header that is not a number of milliseconds."""
     if header is None:
         return settings.default
     if not header.isdigit() or len(header) > 12 or int(header) < 1:
@@ -32,19 +32,19 @@ def allowed(settings: DeadlineSettings, header: bytes | None) -> float:
     return min(int(header) / 1000, settings.max)
 
 
-def share(left: float, own: int, rest: int) -> float:
-    """Seconds that one target gets of those left: its part among the targets that are still to come.
+def time_share(left: float, own: int, later: int) -> float:
+    """Seconds that one target may use. What it does not use falls to the targets after it.
 
     Args:
         left: seconds until the deadline.
-        own: parts of the target.
-        rest: parts of all targets after it. What one target does not use falls to the later ones.
+        own: the target's shares.
+        later: the shares of all targets after it.
     """
-    return left * own / (own + rest) if rest else left
+    return left * own / (own + later) if later else left
 
 
 class Deadline(Wrapper):
-    """Ends a call on one target when its time is over, whatever the target does."""
+    """Ends a call at its deadline, for backends that do not look at the deadline themselves."""
 
     def __init__(self, backend: Backend, provider: str, clock: Clock = CLOCK) -> None:
         super().__init__(backend)
@@ -52,7 +52,7 @@ class Deadline(Wrapper):
         self._clock = clock
 
     async def rerank(self, request: RerankRequest) -> Ranking:
-        """The target's ranking. Raises TargetTimeout."""
+        """The target's ranking. Raises TargetTimeout, and what the target raises."""
         deadline = request.call.deadline
         if deadline is None:
             return await self.backend.rerank(request)

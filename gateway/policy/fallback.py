@@ -1,4 +1,4 @@
-"""Walk through the targets of a call until one serves, and share the time out among them."""
+"""Fallback: call the targets of a request in turn until one answers, and share the time out among them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from msgspec.structs import replace
 
 from gateway.errors import BreakerOpen, DeadlineExceeded
 from gateway.policy.clock import CLOCK, Clock
-from gateway.policy.deadline import share
+from gateway.policy.deadline import time_share
 from providers.attempts import AttemptRecord
 from providers.errors import Overloaded, Rejected, RerankError
 from providers.types import Backend, Ranking, RerankRequest
 
-_SOON = 0.005
-"""Seconds before the deadline that count as past it: timers are not exact."""
+_TIMER_SLACK_SECONDS = 0.005
+"""This close to the deadline counts as past it: a call that was ended by a timer may end a little early."""
 
 
 class Step(Struct, frozen=True):
-    """One target in the walk.
+    """One target of a request, or two that are hedged.
 
     Attributes:
         backend: the target with its policies.
-        time_shares: of the time left, against the other steps' parts; 0 for what answers at once.
+        time_shares: its part of the time left, relative to the later steps'; 0 for a target that answers at once.
     """
 
     backend: Backend
@@ -31,12 +31,14 @@ class Step(Struct, frozen=True):
 
 
 class Fallback:
-    """The first of several steps that answers.
+    """Calls several steps in turn until one answers.
 
-    Every failure moves on, an upstream's 4xx too: what one provider refuses another may take. Only the caller's own
-    cancellation does not. Where nobody else served, the targets that were left out because their breakers are open are
-    asked all the same: a healthy one may be among them, and the last target is never taken away. Only a request that
-    some target refused as such is not tried on them.
+    Every failure moves on to the next step, an upstream's 4xx too: what one provider refuses another may accept. Only
+    the caller's own cancellation ends the call.
+
+    If none has answered, the targets that were skipped because their breakers are open are called all the same: one of
+    them may have recovered, and a sole target must never be out of reach. A request that some target refused as such
+    is not sent to them: the fault is probably its own.
     """
 
     def __init__(self, steps: Sequence[Step], clock: Clock = CLOCK) -> None:
@@ -44,36 +46,38 @@ class Fallback:
         self._clock = clock
 
     async def rerank(self, request: RerankRequest) -> Ranking:
-        """The first ranking. Raises DeadlineExceeded if the time is over, else the first error of a target."""
-        steps, rest = self.steps, 0
+        """The first ranking. Raises DeadlineExceeded if the time is over, else the first error of a called target."""
+        steps, later = self.steps, 0
         failures: list[RerankError] = []
         skipped: list[Step] = []
         if len(steps) > 1:
-            rest = sum([step.time_shares for step in steps]) - steps[0].time_shares
+            later = sum([step.time_shares for step in steps]) - steps[0].time_shares
         try:
             for position, step in enumerate(steps):
                 if position:
-                    rest -= step.time_shares
+                    later -= step.time_shares
                 try:
                     return await step.backend.rerank(
-                        self._in_time(request, step.time_shares, rest) if rest else request
+                        self._within_share(request, step.time_shares, later) if later else request
                     )
                 except RerankError as error:
                     failures.append(error)
                     if isinstance(error, BreakerOpen):
                         skipped.append(step)
-            if skipped and self._may_insist(request, failures):
-                return await self._insist(request, skipped, failures)
+            if skipped and self._may_bypass_breakers(request, failures):
+                return await self._bypass_breakers(request, skipped, failures)
             raise self._final_error(request, failures)
         finally:
             # An error holds the frames that it went through, this one and the request among them: a cycle otherwise.
             failures.clear()
 
-    def _may_insist(self, request: RerankRequest, failures: list[RerankError]) -> bool:
+    def _may_bypass_breakers(self, request: RerankRequest, failures: list[RerankError]) -> bool:
         refused = any(isinstance(failure, Rejected) for failure in failures)
         return not refused and not request.call.bypass_breaker and self._has_time(request)
 
-    async def _insist(self, request: RerankRequest, steps: Sequence[Step], failures: list[RerankError]) -> Ranking:
+    async def _bypass_breakers(
+        self, request: RerankRequest, steps: Sequence[Step], failures: list[RerankError]
+    ) -> Ranking:
         call = replace(request.call, bypass_breaker=True)
         try:
             return await Fallback(steps, self._clock).rerank(replace(request, call=call))
@@ -82,14 +86,14 @@ class Fallback:
 
     def _has_time(self, request: RerankRequest) -> bool:
         deadline = request.call.deadline
-        return deadline is None or self._clock.now() < deadline - _SOON
+        return deadline is None or self._clock.now() < deadline - _TIMER_SLACK_SECONDS
 
-    def _in_time(self, request: RerankRequest, own: int, rest: int) -> RerankRequest:
+    def _within_share(self, request: RerankRequest, own: int, later: int) -> RerankRequest:
         deadline = request.call.deadline
         if deadline is None or not own:
             return request
         now = self._clock.now()
-        return replace(request, call=replace(request.call, deadline=now + share(deadline - now, own, rest)))
+        return replace(request, call=replace(request.call, deadline=now + time_share(deadline - now, own, later)))
 
     def _final_error(self, request: RerankRequest, failures: list[RerankError]) -> RerankError:
         attempts = request.call.recorder.attempts
@@ -111,7 +115,7 @@ def _deadline_exceeded(attempts: Sequence[AttemptRecord]) -> DeadlineExceeded:
 
 
 class UnknownTarget:
-    """Stands where a name resolves to nothing, so that a fallback behind it still serves."""
+    """Stands in for a target that does not exist, so that the fallbacks after it can still answer."""
 
     def __init__(self, error: RerankError, provider: str, model: str) -> None:
         self.error = error
@@ -119,6 +123,7 @@ class UnknownTarget:
         self.model = model
 
     async def rerank(self, request: RerankRequest) -> Ranking:
+        """Raises the error that says so."""
         request.call.recorder.add_skip(self.provider, self.model, self.error, has_target=False)
         raise self.error
 

@@ -1,4 +1,4 @@
-"""Ask a provider every few seconds whether it is well. It can only help: good brings targets back, bad ejects them."""
+"""Active health checks: a provider that fails them has its targets ejected, one that passes has them back at once."""
 
 from __future__ import annotations
 
@@ -30,48 +30,50 @@ class HealthCheck:
     """The checks of one provider.
 
     Args:
-        ask: whether the provider is well. Raises nothing.
-        breakers: those of all its targets, as they are at the time.
+        name: the provider's, for the log.
+        settings: how often.
+        probe: sends one check, and returns whether the provider is healthy. Raises nothing.
+        breakers: gives those of all the provider's targets that have been called by then.
     """
 
     def __init__(
         self,
         name: str,
         settings: HealthCheckSettings,
-        ask: Callable[[], Awaitable[bool]],
+        probe: Callable[[], Awaitable[bool]],
         breakers: Callable[[], Iterable[BreakerState]],
         clock: Clock = CLOCK,
     ) -> None:
         self._name = name
         self._settings = settings
-        self._ask = ask
+        self._probe = probe
         self._breakers = breakers
         self._clock = clock
-        self._was_good = True
+        self._was_healthy = True
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to check, on the running event loop."""
+        """Begin to check. Needs the running event loop."""
         self._task = asyncio.create_task(self._run())
 
     async def aclose(self) -> None:
-        """Check no more."""
+        """Stop checking."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def once(self) -> bool:
-        """Check, and tell every breaker. Returns what was found."""
-        good = await self._ask()
-        if good != self._was_good:
-            logger.warning("provider %s %s its health check", self._name, "passes" if good else "fails")
-        self._was_good = good
+    async def check(self) -> bool:
+        """Check once, and tell every breaker. Returns whether the provider is healthy."""
+        healthy = await self._probe()
+        if healthy != self._was_healthy:
+            logger.warning("provider %s %s its health check", self._name, "passes" if healthy else "fails")
+        self._was_healthy = healthy
         now = self._clock.now()
         for breaker in self._breakers():
-            breaker.checked(now, good)
-        return good
+            breaker.record_health_check(now, healthy)
+        return healthy
 
     async def _run(self) -> None:
         while True:
             await self._clock.sleep(self._settings.interval)
-            await self.once()
+            await self.check()

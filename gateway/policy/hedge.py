@@ -1,4 +1,7 @@
-"""Ask the next target too when the first one is slow; the first verified answer wins."""
+"""Hedging: call a second target as well when the first one is slow; the first good answer wins.
+
+After Dean and Barroso, The Tail at Scale, 2013: hedge at the 95th percentile, and bound the extra calls.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ from providers.errors import RerankError
 from providers.types import Backend, Ranking, RerankRequest
 
 RATIO = 0.1
-"""Extra calls, of all calls, that hedging may cause."""
+"""Extra calls per call: what hedging may add to the load of the targets."""
 
 BURST = 10.0
-"""Extra calls that a quiet time can save up."""
+"""Extra calls that may be saved up while none are needed."""
 
 
 class HedgeSettings(Settings):
@@ -31,31 +34,32 @@ class HedgeSettings(Settings):
 
 
 class HedgeBudget:
-    """At no time more than RATIO of all calls so far are extra. Pure."""
+    """At no time more than RATIO of all calls so far are extra (a token bucket, as tower's retry budget). Pure."""
 
-    __slots__ = ("_saved",)
+    __slots__ = ("_balance",)
 
     def __init__(self) -> None:
-        self._saved = 0.0
+        self._balance = 0.0
 
-    def called(self) -> None:
-        """One call began."""
-        self._saved = min(BURST, self._saved + RATIO)
+    def deposit(self) -> None:
+        """Note that one ordinary call began."""
+        self._balance = min(BURST, self._balance + RATIO)
 
-    def take(self) -> bool:
-        """Whether an extra call may be made; if so it is counted."""
-        if self._saved < 1.0 - 1e-9:
+    def withdraw(self) -> bool:
+        """Spend one extra call. False if there is none to spend."""
+        if self._balance < 1.0 - 1e-9:  # Ten deposits of a tenth make a little less than one.
             return False
-        self._saved -= 1.0
+        self._balance -= 1.0
         return True
 
 
 class Hedge:
-    """Two targets as one: the second is asked when the first fails, or is slower than it should be.
+    """Two targets as one: the second is called when the first fails, or has not answered after a while.
 
     Args:
-        first, second: both verify their answers. The loser is cancelled.
-        latency: the first one's, for the 95th percentile.
+        first, second: with their policies. The call that loses is cancelled.
+        settings: how long to wait for the first.
+        latency: the first one's; its 95th percentile is the wait where the settings give none.
         budget: shared by all requests of a route.
     """
 
@@ -69,13 +73,13 @@ class Hedge:
         self._budget = budget
 
     async def rerank(self, request: RerankRequest) -> Ranking:
-        """The first ranking that comes. Raises BreakerOpen if a target was left out, else the first one's error."""
-        self._budget.called()
+        """The ranking that comes first. Raises BreakerOpen if a target was skipped, else the first one's error."""
+        self._budget.deposit()
         delay = self._settings.after or self._latency.p95()
         tasks = [asyncio.ensure_future(self._first.rerank(request))]
         try:
             await asyncio.wait(tasks, timeout=delay)
-            if not tasks[0].done() and not self._budget.take():
+            if not tasks[0].done() and not self._budget.withdraw():
                 await asyncio.wait(tasks)
             if _is_ranking(tasks[0]):
                 return tasks[0].result()
@@ -107,12 +111,12 @@ async def _first_of(tasks: Sequence[asyncio.Future[Ranking]]) -> Ranking:
 
 def _failure(tasks: Sequence[asyncio.Future[Ranking]]) -> RerankError:
     failures = [failure for task in tasks if isinstance(failure := task.exception(), RerankError)]
-    # An open breaker goes first: who walks the targets then insists on those that were not asked.
+    # An open breaker goes first: `Fallback` then calls the skipped targets all the same, if nothing else is left.
     return next((failure for failure in failures if isinstance(failure, BreakerOpen)), failures[0])
 
 
 async def _cancel(tasks: Sequence[asyncio.Future[Ranking]]) -> None:
-    """Cancel what still runs, and wait until it has cleaned up."""
+    """Cancel the calls that still run, and wait until they have released what they hold."""
     running = [task for task in tasks if not task.done()]
     for task in running:
         task.cancel()

@@ -1,4 +1,4 @@
-"""Several keys of one provider: weighted choice, and each key's own rest after the provider refused it."""
+"""Several keys for one provider: weighted choice, and a cooldown for each key that the provider refuses or limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def is_a_key(value: SecretStr) -> SecretStr:
-    """The key as it is. Raises ValueError for one that cannot be sent in a header."""
+    """The key, unchanged. Raises ValueError for one that cannot be sent in a header."""
     text = value.get_secret_value()
     if not text or not text.isascii() or not all("!" <= character <= "~" for character in text):
         raise ValueError("must not be empty or contain spaces, line breaks or non-ASCII characters")
@@ -45,6 +45,8 @@ class KeyState:
     """What is known of one key. Pure: every method takes the time.
 
     Attributes:
+        name, weight: as configured.
+        cooldown: while it lasts, the key is not used.
         rejected: the provider refused it (401, 402, 403) and has not accepted it since.
     """
 
@@ -56,31 +58,36 @@ class KeyState:
         self.cooldown = Cooldown()
         self.rejected = False
 
-    def refused(self, now: float) -> bool:
-        """Take the key out, longer each time. Returns True the first time, when it should be told."""
+    def record_refusal(self, now: float) -> bool:
+        """Take the key out of use, longer each time. Returns True the first time, which is worth a log line."""
         self.cooldown.start(now)
         first, self.rejected = not self.rejected, True
         return first
 
-    def limited(self, now: float, seconds: float) -> None:
-        """Leave the key alone for as long as the provider said."""
+    def record_rate_limit(self, now: float, seconds: float) -> None:
+        """Take the key out of use for as long as the provider's `Retry-After` says."""
         self.cooldown.extend(now, seconds)
 
-    def accepted(self) -> bool:
-        """The provider took the key. Returns True if it had refused it before."""
-        before, self.rejected = self.rejected, False
-        return before
+    def record_success(self) -> None:
+        """Note that the provider accepted the key."""
+        self.rejected = False
 
 
 class KeyedBackend(Struct, frozen=True):
-    """A backend that calls with one key."""
+    """A backend that sends one key, and what is known of that key."""
 
     backend: Backend
     state: KeyState
 
 
-def choose(keys: Sequence[KeyedBackend], now: float, chance: float) -> KeyedBackend | None:
-    """One of the keys that may be used now, by weight; None if there is none."""
+def choose_key(keys: Sequence[KeyedBackend], now: float, chance: float) -> KeyedBackend | None:
+    """One of the keys that are not cooling down, drawn by weight; None if there is none.
+
+    Args:
+        keys: to choose from.
+        now: the clock's seconds.
+        chance: from 0 up to, but not including, 1.
+    """
     usable = [key for key in keys if key.state.cooldown.until <= now]
     point = chance * sum([key.state.weight for key in usable])
     for key in usable:
@@ -91,7 +98,7 @@ def choose(keys: Sequence[KeyedBackend], now: float, chance: float) -> KeyedBack
 
 
 class KeyPool:
-    """One provider with all its keys. A key that is refused or limited rests alone; the call goes on with the next."""
+    """One provider with all its keys. A key that is refused or rate limited cools down; the call tries the next key."""
 
     def __init__(self, keys: Sequence[KeyedBackend], provider: str, clock: Clock = CLOCK) -> None:
         self.keys = keys
@@ -99,20 +106,20 @@ class KeyPool:
         self._clock = clock
 
     async def rerank(self, request: RerankRequest) -> Ranking:
-        """The ranking got with the first key that the provider takes.
+        """The ranking of the first key that the provider accepts.
 
         Raises:
-            CredentialsRejected, RateLimited: no key can be used now. `retry_after` tells when the first one can.
+            CredentialsRejected, RateLimited: no key can be used now; `retry_after` says when the next one can.
         """
         untried, key = self.keys, self._choose(self.keys)
         if key is None:
-            raise self._none_left()
+            raise self._no_usable_key()
         while True:
             attempt, tried = self._with_key(request, key.state.name)
             try:
                 ranking = await key.backend.rerank(tried)
             except (CredentialsRejected, RateLimited) as error:
-                self._rest(key.state, error)
+                self._cool_down(key.state, error)
                 untried = [other for other in untried if other is not key]
                 next_key = self._choose(untried)
                 if next_key is None:
@@ -134,35 +141,35 @@ class KeyPool:
         now = self._clock.now()
         if len(keys) == 1:
             return keys[0] if keys[0].state.cooldown.until <= now else None
-        return choose(keys, now, self._clock.chance())
+        return choose_key(keys, now, self._clock.chance())
 
     def _restore(self, key: KeyState) -> None:
-        if key.accepted():
-            logger.warning("provider %s accepts its key %s again", self._provider, key.name)
+        key.record_success()
+        logger.warning("provider %s accepts its key %s again", self._provider, key.name)
 
-    def _rest(self, key: KeyState, error: TargetError) -> None:
+    def _cool_down(self, key: KeyState, error: TargetError) -> None:
         now = self._clock.now()
         if isinstance(error, RateLimited):
-            key.limited(now, error.retry_after or 0.0)
-        elif key.refused(now):
+            key.record_rate_limit(now, error.retry_after or 0.0)
+        elif key.record_refusal(now):
             logger.error(
-                "provider %s refused its key %s (%s); it is out of use until the provider takes it again",
+                "provider %s refused its key %s (%s); it is out of use until the provider accepts it again",
                 self._provider,
                 key.name,
                 error.status,
             )
 
-    def _none_left(self) -> TargetError:
+    def _no_usable_key(self) -> TargetError:
         now = self._clock.now()
         left = min(key.state.cooldown.left(now) for key in self.keys)
         if all(key.state.rejected for key in self.keys):
             return CredentialsRejected(
                 f'provider "{self._provider}" refused the gateway\'s own credentials or account; '
-                f'it is asked again in {left:.0f} s; check the keys configured for "{self._provider}"',
+                f'next attempt in {left:.0f} s; check the keys configured for "{self._provider}"',
                 retry_after=left,
             )
         return RateLimited(
-            f'provider "{self._provider}" asked for fewer calls; it is asked again in {left:.1f} s',
+            f'provider "{self._provider}" is rate limiting us; next attempt in {left:.1f} s',
             status=429,
             retry_after=left,
         )

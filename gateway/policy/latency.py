@@ -1,4 +1,4 @@
-"""How fast a target has answered lately."""
+"""How fast a target has answered lately: to compare targets, and to know when to hedge."""
 
 from __future__ import annotations
 
@@ -9,49 +9,51 @@ from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.wrapper import Wrapper
 from providers.types import Backend, Ranking, RerankRequest
 
-WEIGHT = 0.2
-"""Of the newest observation in the moving average."""
+EWMA_WEIGHT = 0.2
+"""Weight of the newest observation in the moving average."""
 
-FADING = 10.0
-"""Seconds after which an average nobody refreshed counts for 1/e: a target that was slow is tried again some time."""
+DECAY_SECONDS = 10.0
+"""Time after which an average without new observations counts for 1/e only, so that a slow target is tried again.
 
-REMEMBERED = 128
-"""Observations from which the 95th percentile is taken."""
+Finagle's peak EWMA has the same default (`decayTime`)."""
+
+MAX_SAMPLES = 128
+"""The newest observations, from which the 95th percentile is taken."""
 
 MIN_SAMPLES = 20
-"""Observations before there is a percentile at all."""
+"""Observations before there is a percentile: with fewer, the 95th is just the slowest."""
 
 
 class LatencyStats:
     """A moving average and the newest observations, in seconds. Pure: every method takes the time."""
 
-    __slots__ = ("_average", "_newest", "_seen_at")
+    __slots__ = ("_average", "_observed_at", "_samples")
 
     def __init__(self) -> None:
         self._average = 0.0
-        self._seen_at = 0.0
-        self._newest: deque[float] = deque(maxlen=REMEMBERED)
+        self._observed_at = 0.0
+        self._samples: deque[float] = deque(maxlen=MAX_SAMPLES)
 
     def observe(self, seconds: float, now: float) -> None:
-        """A call that went well took so long. A rise counts at once, a fall bit by bit (Finagle's peak EWMA)."""
+        """Add a call that went well. A rise counts at once, a fall bit by bit (Finagle's peak EWMA)."""
         average = self._average
-        self._average = seconds if seconds > average else average + WEIGHT * (seconds - average)
-        self._seen_at = now
-        self._newest.append(seconds)
+        self._average = seconds if seconds > average else average + EWMA_WEIGHT * (seconds - average)
+        self._observed_at = now
+        self._samples.append(seconds)
 
     def load_score(self, now: float) -> float:
-        """What to compare targets by: the average, fading while nobody refreshes it; 0.0 for a target not seen yet."""
-        return self._average * exp((self._seen_at - now) / FADING) if self._average else 0.0
+        """What to compare targets by: the average, decaying without new calls; 0.0 for a target not called yet."""
+        return self._average * exp((self._observed_at - now) / DECAY_SECONDS) if self._average else 0.0
 
     def p95(self) -> float | None:
-        """The time within which 95 % of the newest calls were over; None while too few are known."""
-        if len(self._newest) < MIN_SAMPLES:
+        """Seconds within which 95 % of the newest calls were over; None below MIN_SAMPLES."""
+        if len(self._samples) < MIN_SAMPLES:
             return None
-        return sorted(self._newest)[int(0.95 * len(self._newest))]
+        return sorted(self._samples)[int(0.95 * len(self._samples))]
 
 
 class LatencyProbe(Wrapper):
-    """Tells a LatencyStats how long the calls that went well took."""
+    """Measures how long the calls that go well take."""
 
     def __init__(self, backend: Backend, latency: LatencyStats, clock: Clock = CLOCK) -> None:
         super().__init__(backend)
@@ -59,6 +61,7 @@ class LatencyProbe(Wrapper):
         self._clock = clock
 
     async def rerank(self, request: RerankRequest) -> Ranking:
+        """The target's ranking, and its errors, unchanged."""
         start = self._clock.now()
         ranking = await self.backend.rerank(request)
         now = self._clock.now()

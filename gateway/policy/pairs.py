@@ -1,4 +1,4 @@
-"""Score pairs on a backend that takes one query at a time: one request for each distinct query, side by side."""
+"""Score (query, document) pairs on a backend that takes one query per request: one request per distinct query."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from gateway.policy.wrapper import Wrapper
 from providers.types import Ranked, Ranking, RerankRequest, TextOrParts, Usage
 
 MAX_CONCURRENT_GROUPS = 8
-"""Requests at once: enough to fill the local engine's batches, too few to fill its queue alone."""
+"""Requests at a time: enough to fill the local engine's batches, too few for one caller to fill its queue."""
 
 
 class PairwiseFanOut(Wrapper):
-    """A backend that also takes pairwise requests. All others pass unchanged."""
+    """Splits requests with several queries into one request for each query. All others pass unchanged."""
 
     async def rerank(self, request: RerankRequest) -> Ranking:
-        """Rank, or score every pair. Raises RerankError: the first that any query met."""
+        """The scores of all pairs as one ranking. Raises RerankError: the first error of any of the requests."""
         if request.queries is None or len(request.queries) == 1:
             return await self.backend.rerank(request)
-        groups = _groups(request.queries)
+        groups = _group_by_query(request.queries)
         gate = asyncio.Semaphore(MAX_CONCURRENT_GROUPS)
         try:
             async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(self._scored(request, indices, gate)) for indices in groups]
+                running = [tasks.create_task(self._score(request, indices, gate)) for indices in groups]
         except ExceptionGroup as errors:
-            raise _first(errors) from None
-        return _merged(groups, [task.result() for task in running])
+            raise _first_error(errors) from None
+        return _merge(groups, [task.result() for task in running])
 
-    async def _scored(self, request: RerankRequest, indices: list[int], gate: asyncio.Semaphore) -> Ranking:
+    async def _score(self, request: RerankRequest, indices: list[int], gate: asyncio.Semaphore) -> Ranking:
         assert request.queries is not None  # noqa: S101  # checked by the caller
         query = request.queries[indices[0]]
         documents = [request.documents[index] for index in indices]
@@ -39,8 +39,8 @@ class PairwiseFanOut(Wrapper):
             return await self.backend.rerank(replace(request, query=query, queries=[query], documents=documents))
 
 
-def _groups(queries: list[TextOrParts]) -> list[list[int]]:
-    """The pairs' positions by query."""
+def _group_by_query(queries: list[TextOrParts]) -> list[list[int]]:
+    """The positions of the pairs, grouped by query."""
     groups: dict[TextOrParts | bytes, list[int]] = {}
     for index, query in enumerate(queries):
         key = query if isinstance(query, str) else msgspec.json.encode(query)
@@ -48,7 +48,7 @@ def _groups(queries: list[TextOrParts]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _merged(groups: list[list[int]], rankings: list[Ranking]) -> Ranking:
+def _merge(groups: list[list[int]], rankings: list[Ranking]) -> Ranking:
     results = [
         Ranked(indices[result.index], result.relevance_score)
         for indices, ranking in zip(groups, rankings, strict=True)
@@ -58,7 +58,7 @@ def _merged(groups: list[list[int]], rankings: list[Ranking]) -> Ranking:
 
 
 def _sum(usages: list[Usage | None]) -> Usage | None:
-    """All counts together; what one of them does not know is not known of the sum."""
+    """The sum of all counts. A count that one of them lacks is unknown in the sum too: it is never guessed."""
     known = [usage for usage in usages if usage is not None]
     if len(known) < len(usages):
         return None
@@ -72,6 +72,6 @@ def _total(counts: Iterable[float | None]) -> float | None:
     return sum(value for value in values if value is not None) if None not in values else None
 
 
-def _first(errors: ExceptionGroup[Exception]) -> Exception:
+def _first_error(errors: ExceptionGroup[Exception]) -> Exception:
     error = errors.exceptions[0]
-    return _first(error) if isinstance(error, ExceptionGroup) else error
+    return _first_error(error) if isinstance(error, ExceptionGroup) else error

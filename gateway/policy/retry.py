@@ -1,4 +1,4 @@
-"""Try the same target again, where that can help, soon enough, and not for too many requests at once."""
+"""Retries: call the same target again where that can help, before the deadline, and within a budget."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from providers.errors import Overloaded, RerankError, Unreachable
 from providers.types import Backend, Ranking, RerankRequest
 
 STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-"""The answers that may be different a moment later."""
+"""Statuses after which the same request may succeed a moment later.
+
+Cohere's SDK retries 408, 409, 429 and from 500 up. Of those from 500 up, 501 and its like are final; 529 is
+OpenRouter's "provider overloaded". 425 is "too early" (RFC 8470)."""
 
 
 class RetrySettings(Settings):
@@ -42,39 +45,42 @@ class RetryBudget:
     """Keeps retries from multiplying the load of a target in trouble (Envoy's retry_budget: 20 %, at least 3).
 
     Attributes:
-        active: requests under way on the target, first calls and retries alike.
+        active: requests in flight to the target, first calls and retries alike.
         retrying: those of them that are retries, their pauses included.
     """
 
-    __slots__ = ("_floor", "_share", "active", "retrying")
+    __slots__ = ("_min_concurrency", "_ratio", "active", "retrying")
 
     def __init__(self, settings: RetrySettings) -> None:
-        self._share = settings.budget
-        self._floor = settings.min_concurrency
+        self._ratio = settings.budget
+        self._min_concurrency = settings.min_concurrency
         self.active = 0
         self.retrying = 0
 
-    def take(self) -> bool:
-        """Whether one more retry may begin. True must be followed by one `give`."""
-        if self.retrying >= max(self._floor, int(self._share * self.active)):
+    def try_acquire(self) -> bool:
+        """Whether one more retry may begin. True must be followed by one `release`."""
+        if self.retrying >= max(self._min_concurrency, int(self._ratio * self.active)):
             return False
         self.retrying += 1
         return True
 
-    def give(self) -> None:
-        """A retry is over."""
+    def release(self) -> None:
+        """End a retry."""
         self.retrying -= 1
 
 
-def can_help(error: RerankError) -> bool:
-    """Whether the same call may go well a moment later: nothing of an answer had come, or one of STATUSES."""
+def is_transient(error: RerankError) -> bool:
+    """Whether the same call may succeed a moment later: no byte of an answer had come, or one of STATUSES."""
     if isinstance(error, Unreachable):
         return error.retryable
     return error.retryable and error.status in STATUSES
 
 
 def backoff(settings: RetrySettings, retry: int, chance: float) -> float:
-    """Seconds before the n-th retry (from 1): full jitter below (2^n - 1) x `base_backoff`, at most `max_backoff`."""
+    """Seconds before the n-th retry (from 1): full jitter below (2^n - 1) x `base_backoff`, at most `max_backoff`.
+
+    Source: Envoy's router filter, x-envoy-max-retries.
+    """
     return chance * min(settings.max_backoff, settings.base_backoff * float(2**retry - 1))
 
 
@@ -88,7 +94,7 @@ class Retry(Wrapper):
         self._clock = clock
 
     async def rerank(self, request: RerankRequest) -> Ranking:
-        """The ranking of the first call that goes well. Raises the last call's error."""
+        """The ranking of the first call that succeeds. Raises the error of the last call that reached the target."""
         budget = self._budget
         budget.active += 1
         try:
@@ -98,36 +104,36 @@ class Retry(Wrapper):
         finally:
             budget.active -= 1
         try:
-            return await self._again(request, failures)
+            return await self._retry(request, failures)
         finally:
             # An error holds the frames that it went through, these and the request among them: a cycle otherwise.
             failures.clear()
 
-    async def _again(self, request: RerankRequest, failures: list[RerankError]) -> Ranking:
+    async def _retry(self, request: RerankRequest, failures: list[RerankError]) -> Ranking:
         for retry in range(1, self._settings.retries + 1):
-            wait = self._wait(request, failures[-1], retry)
-            if wait is None or not self._budget.take():
+            pause = self._pause(request, failures[-1], retry)
+            if pause is None or not self._budget.try_acquire():
                 break
             self._budget.active += 1
             try:
                 start = monotonic()
-                await self._clock.sleep(wait)
+                await self._clock.sleep(pause)
                 request.call.recorder.add_wait(start, monotonic())
                 return await self.backend.rerank(request)
             except (BreakerOpen, Overloaded):
-                break  # The target was not asked again; what it last said counts.
+                break  # This call did not reach the target: the answer before counts.
             except RerankError as error:
                 failures.append(error)
             finally:
                 self._budget.active -= 1
-                self._budget.give()
+                self._budget.release()
         raise failures[-1]
 
-    def _wait(self, request: RerankRequest, error: RerankError, retry: int) -> float | None:
-        """Seconds until the next call; None if there should be none."""
-        asked = error.retry_after or 0.0
-        if not can_help(error) or asked > self._settings.max_retry_after:
+    def _pause(self, request: RerankRequest, error: RerankError, retry: int) -> float | None:
+        """Seconds until the next call; None if there should be no other call."""
+        retry_after = error.retry_after or 0.0
+        if not is_transient(error) or retry_after > self._settings.max_retry_after:
             return None
-        wait = max(asked, backoff(self._settings, retry, self._clock.chance()))
+        pause = max(retry_after, backoff(self._settings, retry, self._clock.chance()))
         deadline = request.call.deadline
-        return None if deadline is not None and wait >= deadline - self._clock.now() else wait
+        return None if deadline is not None and pause >= deadline - self._clock.now() else pause

@@ -1,4 +1,4 @@
-"""In which order a route's targets are tried."""
+"""In which order the targets of a route are tried."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ class TargetSettings(Settings):
 
 
 class Candidate(Struct, frozen=True):
-    """A target that a route can choose."""
+    """A target that a route can choose.
+
+    Attributes:
+        step: what to call.
+        weight: its share of the calls, relative to the other candidates; for `weighted`.
+        latency: for `least_latency`.
+    """
 
     step: Step
     weight: float
@@ -39,29 +45,29 @@ class Candidate(Struct, frozen=True):
 Order = Callable[[], Sequence[Candidate]]
 
 
-def selection_policy(strategy: Strategy, choices: Sequence[Candidate], clock: Clock = CLOCK) -> Order:
-    """What gives, for each request anew, all choices in the order to try them."""
-    if strategy == "ordered" or len(choices) == 1:
-        return lambda: choices
+def selection_policy(strategy: Strategy, candidates: Sequence[Candidate], clock: Clock = CLOCK) -> Order:
+    """A function that gives all candidates in the order to try them, anew for each request."""
+    if strategy == "ordered" or len(candidates) == 1:
+        return lambda: candidates
     if strategy == "weighted":
-        return lambda: weighted(choices, clock.chance)
-    return lambda: least_latency(choices, clock.now(), clock.chance)
+        return lambda: weighted(candidates, clock.chance)
+    return lambda: least_latency(candidates, clock.now(), clock.chance)
 
 
-def weighted(choices: Sequence[Candidate], chance: Callable[[], float]) -> list[Candidate]:
-    """A random order in which each choice comes first in proportion to its weight, and so on among the others.
+def weighted(candidates: Sequence[Candidate], chance: Callable[[], float]) -> list[Candidate]:
+    """A random order: the first is drawn in proportion to the weights, then the next among the others, and so on.
 
     Source: Efraimidis and Spirakis, Weighted random sampling with a reservoir, 2006.
     """
-    return sorted(choices, key=lambda choice: -((1.0 - chance()) ** (1.0 / choice.weight)))
+    return sorted(candidates, key=lambda candidate: -((1.0 - chance()) ** (1.0 / candidate.weight)))
 
 
-def least_latency(choices: Sequence[Candidate], now: float, chance: Callable[[], float]) -> list[Candidate]:
-    """The faster of two picked at random, then the others, fastest first.
+def least_latency(candidates: Sequence[Candidate], now: float, chance: Callable[[], float]) -> list[Candidate]:
+    """The faster of two drawn at random, then the others, fastest first.
 
-    Source: Mitzenmacher, The power of two choices in randomized load balancing, 2001.
+    Source: Mitzenmacher, The power of two candidates in randomized load balancing, 2001.
     """
-    order = sorted(choices, key=lambda choice: choice.latency.load_score(now))
+    order = sorted(candidates, key=lambda candidate: candidate.latency.load_score(now))
     first = int(chance() * len(order))
     second = (first + 1 + int(chance() * (len(order) - 1))) % len(order)
     best = order.pop(min(first, second))

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from gateway.policy.verification import believable, verify
+from gateway.policy.target_id import TargetId
+from gateway.policy.verification import plausible_usage, verify
 from gateway.policy.wrapper import Wrapper
 from providers.errors import RerankError, TargetFailed
 from providers.types import Backend, Ranking, RerankRequest
@@ -17,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 Cost = Callable[[Ranking, int], float | None]
+"""From an answer and the number of documents to US dollars; None if the price is unknown."""
 
 
 def _unknown(ranking: Ranking, documents: int) -> None:
@@ -24,23 +26,19 @@ def _unknown(ranking: Ranking, documents: int) -> None:
 
 
 class Target(Wrapper):
-    """A backend as one (provider, model) that a route may try.
+    """One target of a route.
 
     Args:
-        backend: what answers.
-        provider: the provider's configured name.
-        model: the name the provider knows the model by.
-        shown_as: the model's name in the answer; the caller's own where the target is an alias.
-        cost: what an answer for so many documents cost, in US dollars; None if unknown.
+        backend: the provider's, or the local model.
+        target: the provider and the name that it knows the model by.
+        shown_as: the model's name in the answer: the alias that leads here; None shows the provider's own.
+        cost: what an answer costs.
     """
 
-    def __init__(
-        self, backend: Backend, provider: str, model: str, shown_as: str | None = None, cost: Cost = _unknown
-    ) -> None:
+    def __init__(self, backend: Backend, target: TargetId, shown_as: str | None = None, cost: Cost = _unknown) -> None:
         super().__init__(backend)
-        self.provider = provider
-        self.model = model
-        self.shown_as = shown_as or model
+        self.provider, self.model = target.provider, target.model
+        self.shown_as = shown_as or target.model
         self._cost = cost
 
     async def rerank(self, request: RerankRequest) -> Ranking:
@@ -60,6 +58,6 @@ class Target(Wrapper):
             attempt.finish_all(None, "internal error", "internal_error")
             raise TargetFailed(f"internal error in provider {self.provider}") from None
         attempt.finish_all(200, details=ranking.details)
-        usage = believable(ranking.usage)
+        usage = plausible_usage(ranking.usage)
         cost = self._cost(ranking if usage is ranking.usage else replace(ranking, usage=usage), len(request.documents))
         return replace(ranking, results=results, usage=usage, provider=self.provider, model=self.shown_as, cost=cost)

@@ -1,4 +1,4 @@
-"""Every answer is verified before it leaves, for all targets alike."""
+"""Verify every answer of every target before it counts as one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _INDEX = attrgetter("index")
 _SCORE = attrgetter("relevance_score")
 
 MAX_COUNT = 10**12
-"""More tokens or searches than one answer can stand for."""
+"""Upper bound of believable counts: more tokens or searches than one answer can cost."""
 
 
 def verify(results: list[Ranked], request: RerankRequest) -> list[Ranked]:
@@ -28,18 +28,18 @@ def verify(results: list[Ranked], request: RerankRequest) -> list[Ranked]:
         raise BadAnswer("the answer has no results")
     if request.queries is not None and len(results) != len(request.documents):
         raise BadAnswer(f"the answer has {len(results)} scores for {len(request.documents)} pairs")
-    if not _sound(results, len(request.documents)):
-        raise BadAnswer(_fault(results, len(request.documents)))
+    if not _is_valid(results, len(request.documents)):
+        raise BadAnswer(_describe_fault(results, len(request.documents)))
     # Two stable sorts by attribute cost a third of one by a tuple: no Python code runs per result.
     ordered = sorted(results, key=_INDEX)
     ordered.sort(key=_SCORE, reverse=True)
     return ordered if request.top_n is None else ordered[: request.top_n]
 
 
-def believable(usage: Usage | None) -> Usage | None:
-    """The counts as the target told them; one that cannot be (negative, or beyond all measure) is unknown.
+def plausible_usage(usage: Usage | None) -> Usage | None:
+    """The target's counts without those that cannot be true: below 0, or above MAX_COUNT.
 
-    Rates and budgets are corrected by them: a count below nothing would give money back that was spent.
+    Limits and budgets are settled by these counts: a negative one would give back money that was spent.
     """
     if usage is None:
         return None
@@ -50,7 +50,7 @@ def believable(usage: Usage | None) -> Usage | None:
     return Usage(**{name: count for name, count in counts if count is not None and 0 <= count <= MAX_COUNT})
 
 
-def _sound(results: list[Ranked], count: int) -> bool:
+def _is_valid(results: list[Ranked], count: int) -> bool:
     indices = set(map(_INDEX, results))
     return (
         len(indices) == len(results)
@@ -60,8 +60,8 @@ def _sound(results: list[Ranked], count: int) -> bool:
     )
 
 
-def _fault(results: list[Ranked], count: int) -> str:
-    """What is wrong with results that are not sound."""
+def _describe_fault(results: list[Ranked], count: int) -> str:
+    """What is wrong with results that are not valid, for an error message."""
     seen: set[int] = set()
     for result in results:
         index = result.index

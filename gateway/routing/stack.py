@@ -58,7 +58,7 @@ def stack(
     # Inside the retries, so that a call gives its slot back while it pauses between two attempts.
     served = Bulkhead(served, state.bulkhead, target)
     # Around the bulkhead, so that a recorded attempt includes the wait for a slot.
-    served = Target(served, target.provider, target.model, shown_as, pricing.cost(target))
+    served = Target(served, target, shown_as, pricing.cost(target))
     # Around the verification in Target, so that unusable answers count as failures, like those that never came.
     served = Breaker(served, state.breaker, target)
     # Around the breaker: it counts every attempt, and while it is open there is nothing to retry.

@@ -80,7 +80,7 @@ class Targets:
             return Candidate(Step(self._unknown(path), time_shares=0), weight, LatencyStats())
         if isinstance(backend, Passthrough):
             # A pure function takes no time and cannot fail: there is nothing that a policy could do for it.
-            pure = Target(backend, target.provider, target.model, shown_as, self._pricing.cost(target))
+            pure = Target(backend, target, shown_as, self._pricing.cost(target))
             return Candidate(Step(pure, time_shares=0), weight, LatencyStats())
         state = self._state(path, target)
         served = stack(backend, target, state, self._pricing, shown_as=shown_as, measure_latency=measure_latency)

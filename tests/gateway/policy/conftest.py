@@ -1,4 +1,4 @@
-"""A clock that stands still until told, and backends that do what the test says."""
+"""A clock that moves only when the test says so, and backends that do what the test says."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from gateway.policy.hedge import Hedge, HedgeBudget, HedgeSettings
 from gateway.policy.key_pool import KeyedBackend, KeyPool, KeyState
 from gateway.policy.latency import LatencyStats
 from gateway.policy.target import Target
+from gateway.policy.target_id import TargetId
 from gateway.telemetry.context import Trace
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.recorder import RequestRecorder
@@ -122,9 +123,9 @@ async def test_calls_at_the_same_time_have_records_of_their_own(
         async def both(part: RerankRequest) -> Ranking:
             return (await asyncio.gather(pool.rerank(part), pool.rerank(part)))[0]
 
-        await asyncio.gather(Target(_Called(both), "cohere", "m").rerank(request), return_exceptions=True)
+        await asyncio.gather(Target(_Called(both), TargetId("cohere", "m")).rerank(request), return_exceptions=True)
     else:
-        await twice(Target(pool, "cohere", "m").rerank, request)
+        await twice(Target(pool, TargetId("cohere", "m")).rerank, request)
     records = checked(request)
     assert Counter((record.key, record.status, record.error_type) for record in records) == expected
     assert {(record.provider, record.model) for record in records} == {("cohere", "m")}
@@ -137,7 +138,7 @@ async def test_calls_at_the_same_time_have_records_of_their_own(
 async def test_the_next_key_begins_when_the_last_one_is_over(time: Any) -> None:
     time.chances = [0.0] * 9
     upstream, request = Upstream({"old": CredentialsRejected("no", status=401), "new": GOOD}, calls=1), asked()
-    await Target(upstream.pool(time), "cohere", "m").rerank(request)
+    await Target(upstream.pool(time), TargetId("cohere", "m")).rerank(request)
     old, new = checked(request)
     assert (old.key, old.error, new.key, new.error) == ("old", "key old: no", "new", None)
     assert old.start <= old.end <= new.start <= new.end
@@ -154,10 +155,10 @@ async def test_hedging_records_winner_and_loser(time: Any) -> None:
             await asyncio.Event().wait()
         return GOOD
 
-    slow, quick = (Target(_Called(served, name), name, "m") for name in ("slow", "quick"))
+    slow, quick = (Target(_Called(served, name), TargetId(name, "m")) for name in ("slow", "quick"))
     budget = HedgeBudget()
     for _ in range(10):
-        budget.called()
+        budget.deposit()
     request = asked()
     ranking = await Hedge(slow, quick, HedgeSettings(after=1e-6), LatencyStats(), budget).rerank(request)
     assert ranking.provider == "quick"
@@ -172,7 +173,7 @@ async def test_a_copy_with_a_recorder_of_its_own_leaves_no_trace_in_the_request(
     upstream, request = Upstream({"only": GOOD}, calls=2), asked()
     apart = RequestRecorder(trace=TRACE)
     shadow = replace(request, call=replace(request.call, recorder=apart))
-    target = Target(upstream.pool(time), "cohere", "m")
+    target = Target(upstream.pool(time), TargetId("cohere", "m"))
     await asyncio.gather(target.rerank(request), target.rerank(shadow))
     assert len(checked(request)) == len(apart.attempts) == 1
     assert request.call.recorder.attempts[0].span_id != apart.attempts[0].span_id
@@ -190,7 +191,7 @@ OUTCOMES: list[Any] = [
 @pytest.mark.parametrize(("outcome", "expected"), OUTCOMES)
 async def test_what_a_target_records(scripted: Any, outcome: Any, expected: Any) -> None:
     request = asked()
-    target = Target(scripted([outcome]), "cohere", "m")
+    target = Target(scripted([outcome]), TargetId("cohere", "m"))
     await asyncio.gather(target.rerank(request), return_exceptions=True)
     (record,) = checked(request)
     status, error, error_type = expected
@@ -202,7 +203,7 @@ async def test_what_a_target_records(scripted: Any, outcome: Any, expected: Any)
 async def test_nothing_depends_on_the_recorder(scripted: Any, outcome: Any, expected: Any) -> None:
     """The default keeps nothing, and targets answer as with any other."""
     request = replace(asked(), call=Call(id="1"))
-    told = await asyncio.gather(Target(scripted([outcome]), "p", "m").rerank(request), return_exceptions=True)
+    told = await asyncio.gather(Target(scripted([outcome]), TargetId("p", "m")).rerank(request), return_exceptions=True)
     assert isinstance(told[0], Ranking) == (expected[0] == 200)
     assert request.call.recorder.attempts == ()
 

@@ -123,30 +123,30 @@ async def test_one_probe_at_a_time_and_a_cancelled_one_frees_the_place(
 
 def test_a_failed_probe_ejects_for_longer() -> None:
     state = BreakerState(BreakerSettings(failures=1))
-    assert state.failed(0.0, probe=False) == pytest.approx(30)
+    assert state.record_failure(0.0, probe=False) == pytest.approx(30)
     assert not state.admit(29.9)
     assert state.admit(30.0)
-    assert state.failed(31.0, probe=True) == pytest.approx(60)
+    assert state.record_failure(31.0, probe=True) == pytest.approx(60)
 
 
 def test_a_probe_that_is_told_to_come_back_soon_is_a_failed_probe_all_the_same() -> None:
     state = BreakerState(BreakerSettings(failures=1))
-    state.failed(0.0, probe=False)
+    state.record_failure(0.0, probe=False)
     assert state.admit(30.0)
-    assert state.failed(31.0, probe=True, at_least=1.0) == pytest.approx(60)
+    assert state.record_failure(31.0, probe=True, at_least=1.0) == pytest.approx(60)
     assert not state.admit(32.0)
 
 
 def test_retry_after_makes_an_ejection_longer() -> None:
     state = BreakerState(BreakerSettings(failures=1))
-    assert state.failed(0.0, probe=False, at_least=500.0) == pytest.approx(500)
+    assert state.record_failure(0.0, probe=False, at_least=500.0) == pytest.approx(500)
 
 
 def test_a_straggler_shortens_nothing_and_closes_nothing() -> None:
     state = BreakerState(BreakerSettings(failures=1))
-    state.failed(0.0, probe=False, at_least=100.0)
-    state.failed(1.0, probe=False, at_least=5.0)
-    assert not state.succeeded(probe=False)
+    state.record_failure(0.0, probe=False, at_least=100.0)
+    state.record_failure(1.0, probe=False, at_least=5.0)
+    assert not state.record_success(probe=False)
     assert state.cooldown.until == 100.0
     assert not state.admit(50.0)
 
@@ -166,25 +166,25 @@ def test_failure_rate(outcomes: str, ejected: bool) -> None:
     state = BreakerState(BreakerSettings())
     for outcome in outcomes:
         if outcome == "S":
-            state.succeeded(probe=False)
+            state.record_success(probe=False)
         else:
-            state.failed(1.0, probe=False)
+            state.record_failure(1.0, probe=False)
     assert state.ejected is ejected
 
 
 def test_failures_of_another_window_do_not_count() -> None:
     state = BreakerState(BreakerSettings(failures=100))
     for now in range(0, 1000, 11):
-        state.failed(float(now), probe=False)
+        state.record_failure(float(now), probe=False)
     assert not state.ejected
 
 
 def test_health_checks_eject_and_bring_back() -> None:
     state = BreakerState(BreakerSettings())
-    assert state.checked(0.0, good=True) is None
-    assert state.checked(1.0, good=False) == pytest.approx(30)
+    assert state.record_health_check(0.0, healthy=True) is None
+    assert state.record_health_check(1.0, healthy=False) == pytest.approx(30)
     assert not state.admit(2.0)
-    assert state.checked(3.0, good=True) is None
+    assert state.record_health_check(3.0, healthy=True) is None
     assert state.admit(3.0)
     assert state.admit(3.0), "closed, not half open"
 
@@ -221,10 +221,10 @@ class Machine(RuleBasedStateMachine):
     def probe_returns(self, outcome: str) -> None:
         self.probes = 0
         if outcome == "good":
-            self.state.succeeded(probe=True)
+            self.state.record_success(probe=True)
             assert not self.state.ejected
         elif outcome == "bad":
-            self.state.failed(self.now, probe=True)
+            self.state.record_failure(self.now, probe=True)
             assert self.state.ejected
             assert self.state.cooldown.left(self.now) > 0
         else:
@@ -234,9 +234,9 @@ class Machine(RuleBasedStateMachine):
     def other_call_returns(self, good: bool, asked: float) -> None:
         ejected, until = self.state.ejected, self.state.cooldown.until
         if good:
-            self.state.succeeded(probe=False)
+            self.state.record_success(probe=False)
         else:
-            self.state.failed(self.now, probe=False, at_least=asked)
+            self.state.record_failure(self.now, probe=False, at_least=asked)
         assert not ejected or self.state.ejected
         assert self.state.cooldown.until >= until
 

@@ -20,7 +20,7 @@ GOOD = Ranking(results=[Ranked(0, 1.0)])
 
 
 class Gate:
-    """Holds every call until told to let one go."""
+    """Holds every call until the test lets it go."""
 
     def __init__(self) -> None:
         self.inside: list[asyncio.Future[None]] = []

@@ -1,4 +1,4 @@
-"""A rest grows with each failure, is capped, forgotten bit by bit, and never shortened."""
+"""A cooldown grows with each failure up to a bound, shrinks again in time, and is never cut short."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The walk through a call's targets: order, shares of time, and whose error is told."""
+"""Fallback: which targets are called, in which order, for how long, and whose error the caller gets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BreakerOpen, DeadlineExceeded, UnknownModel
-from gateway.policy.deadline import share
+from gateway.policy.deadline import time_share
 from gateway.policy.fallback import Fallback, Step
 from providers.attempts import AttemptRecord
 from providers.errors import Overloaded, Rejected, RerankError, TargetFailed, TargetTimeout
@@ -26,7 +26,7 @@ def attempt(provider: str, model: str, error: str, seconds: float) -> AttemptRec
     return AttemptRecord(provider=provider, model=model, start=0.0, end=seconds, error=error, error_type="failed")
 
 
-def walk(time: Any, *backends: Any) -> Fallback:
+def fallback(time: Any, *backends: Any) -> Fallback:
     return Fallback([Step(backend) for backend in backends], time.clock)
 
 
@@ -47,12 +47,12 @@ def walk(time: Any, *backends: Any) -> Fallback:
 )
 async def test_who_is_asked(time: Any, scripted: Any, request_with: Any, scripts: Any, asked: list[int]) -> None:
     backends = [scripted(script) for script in scripts]
-    assert await walk(time, *backends).rerank(request_with()) == GOOD
+    assert await fallback(time, *backends).rerank(request_with()) == GOOD
     assert [len(backend.requests) for backend in backends] == asked
 
 
 @pytest.mark.parametrize(
-    ("scripts", "told"),
+    ("scripts", "message"),
     [
         pytest.param([[BAD], [Rejected("other", status=400)]], "bad", id="the first error"),
         pytest.param([[OPEN, Rejected("other", status=400)], [BAD]], "bad", id="of those asked the first"),
@@ -61,10 +61,12 @@ async def test_who_is_asked(time: Any, scripted: Any, request_with: Any, scripts
         pytest.param([[OPEN, BAD], [OPEN]], "bad", id="what the insisting call found"),
     ],
 )
-async def test_whose_error_is_told(time: Any, scripted: Any, request_with: Any, scripts: Any, told: str) -> None:
+async def test_whose_error_the_caller_gets(
+    time: Any, scripted: Any, request_with: Any, scripts: Any, message: str
+) -> None:
     with pytest.raises(RerankError) as caught:
-        await walk(time, *map(scripted, scripts)).rerank(request_with())
-    assert caught.value.message == told
+        await fallback(time, *map(scripted, scripts)).rerank(request_with())
+    assert caught.value.message == message
 
 
 async def test_a_request_that_a_target_refused_goes_through_no_open_breaker(
@@ -72,7 +74,7 @@ async def test_a_request_that_a_target_refused_goes_through_no_open_breaker(
 ) -> None:
     opened, refusing = scripted([OPEN]), scripted([Rejected("no", status=400)])
     with pytest.raises(Rejected):
-        await walk(time, opened, refusing).rerank(request_with())
+        await fallback(time, opened, refusing).rerank(request_with())
     assert len(opened.requests) == 1
 
 
@@ -81,14 +83,14 @@ async def test_past_the_deadline_nobody_insists(time: Any, scripted: Any, reques
     request = request_with(left=4.0, time=time)
     request.call.recorder.add_attempt(attempt("a", "m", "slow", 4.0))
     with pytest.raises(DeadlineExceeded):
-        await walk(time, opened, slow).rerank(request)
+        await fallback(time, opened, slow).rerank(request)
     assert len(opened.requests) == 1
 
 
 async def test_shares_of_the_time(time: Any, scripted: Any, request_with: Any) -> None:
     slow, quick, last = scripted([BAD], 3.0, time), scripted([BAD], 0.5, time), scripted([GOOD], 0.0, time)
     start = time.now
-    await walk(time, slow, quick, last).rerank(request_with(9.0, time))
+    await fallback(time, slow, quick, last).rerank(request_with(9.0, time))
     deadlines = [backend.requests[0].call.deadline - start for backend in (slow, quick, last)]
     assert deadlines == pytest.approx([3.0, 6.0, 9.0])
 
@@ -105,13 +107,13 @@ async def test_504_names_the_attempt_that_used_the_time_up(time: Any, scripted: 
     request.call.recorder.add_attempt(attempt("jina", "a", "broken", 0.1))
     request.call.recorder.add_attempt(attempt("cohere", "b", "no complete answer", 1.9))
     with pytest.raises(DeadlineExceeded, match=r"most of it by cohere/b \(1900 ms: no complete answer\)"):
-        await walk(time, scripted([BAD]), scripted([TargetTimeout("late")], 2.0, time)).rerank(request)
+        await fallback(time, scripted([BAD]), scripted([TargetTimeout("late")], 2.0, time)).rerank(request)
 
 
 async def test_what_the_attempts_share_is_shared_by_all(time: Any, scripted: Any, request_with: Any) -> None:
     first, second = scripted([BAD]), scripted([GOOD])
     request = request_with(1.0, time)
-    await walk(time, first, second).rerank(request)
+    await fallback(time, first, second).rerank(request)
     assert first.requests[0].call.recorder is request.call.recorder
     assert first.requests[0].call.headers is request.call.headers
 
@@ -123,10 +125,10 @@ async def test_what_the_attempts_share_is_shared_by_all(time: Any, scripted: Any
 )
 def test_shares_never_exceed_what_is_left_and_leave_room(parts: list[int], left: float, used: list[float]) -> None:
     for position, own in enumerate(parts):
-        rest = sum(parts[position + 1 :])
+        later = sum(parts[position + 1 :])
         if not own:
             continue
-        mine = share(left, own, rest)
+        mine = time_share(left, own, later)
         assert 0 < mine <= left * (1 + 1e-9)
-        assert not rest or mine < left, "a later target still fits"
+        assert not later or mine < left, "a later target still fits"
         left = max(left - mine * used[position], 1e-9)

@@ -19,7 +19,7 @@ async def test_bad_ejects_and_good_brings_back(time: Any, caplog: Any) -> None:
     check = HealthCheck("vllm", settings, ask, lambda: [breaker], time.clock)
     seen = []
     for _ in range(4):
-        await check.once()
+        await check.check()
         seen.append(breaker.ejected)
     assert seen == [False, True, True, False]
     assert [record.message for record in caplog.records] == [

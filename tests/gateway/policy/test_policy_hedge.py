@@ -41,7 +41,7 @@ class Manual:
 def allowed(calls: int = 10) -> HedgeBudget:
     budget = HedgeBudget()
     for _ in range(calls):
-        budget.called()
+        budget.deposit()
     return budget
 
 
@@ -124,6 +124,6 @@ async def test_a_caller_that_leaves_cancels_both(request_with: Any) -> None:
 def test_never_more_than_a_tenth_extra(wants: list[bool]) -> None:
     budget, extra = HedgeBudget(), 0
     for calls, want in enumerate(wants, start=1):
-        budget.called()
-        extra += want and budget.take()
+        budget.deposit()
+        extra += want and budget.withdraw()
         assert extra <= calls / 10

@@ -1,4 +1,4 @@
-"""Key pools: which key is used, which rests, for how long, and what the log says."""
+"""Key pools: which key is used, which cools down, for how long, and what the log says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.policy.key_pool import KeyedBackend, KeyPool, KeyState, ProviderKeySettings, choose
+from gateway.policy.key_pool import KeyedBackend, KeyPool, KeyState, ProviderKeySettings, choose_key
 from providers.errors import CredentialsRejected, RateLimited, TargetFailed
 from providers.types import Ranked, Ranking
 
@@ -42,7 +42,7 @@ async def test_a_refused_key_is_taken_out_and_told_once(
         assert await keys.rerank(request) == GOOD
     assert (len(bad.requests), len(good.requests)) == (1, 3)
     assert [record.message for record in caplog.records] == [
-        f"provider cohere refused its key bad ({status}); it is out of use until the provider takes it again"
+        f"provider cohere refused its key bad ({status}); it is out of use until the provider accepts it again"
     ]
     assert [(attempt.status, attempt.error) for attempt in request.call.recorder.attempts] == [
         (status, "key bad: refused")
@@ -87,17 +87,19 @@ async def test_without_retry_after_nothing_rests(time: Any, scripted: Any, reque
 
 async def test_a_shorter_rest_never_replaces_a_longer(time: Any) -> None:
     state = KeyState("a", 1.0)
-    state.limited(0.0, 60.0)
-    state.limited(1.0, 5.0)
+    state.record_rate_limit(0.0, 60.0)
+    state.record_rate_limit(1.0, 5.0)
     assert state.cooldown.until == 60.0
 
 
-async def test_all_resting_is_told_at_once_with_the_soonest_return(time: Any, scripted: Any, request_with: Any) -> None:
+async def test_all_cooling_down_fails_at_once_and_names_the_next_attempt(
+    time: Any, scripted: Any, request_with: Any
+) -> None:
     first, second = scripted([limited(9.0)]), scripted([limited(4.0)])
     keys = pool(time, first=first, second=second)
     with pytest.raises(RateLimited):
         await keys.rerank(request_with())
-    with pytest.raises(RateLimited, match=r"asked again in 4\.0 s") as caught:
+    with pytest.raises(RateLimited, match=r"is rate limiting us; next attempt in 4\.0 s") as caught:
         await keys.rerank(request_with())
     assert caught.value.retry_after == pytest.approx(4.0)
     assert caught.value.status == 429
@@ -123,7 +125,7 @@ async def test_other_errors_are_no_matter_of_keys(time: Any, scripted: Any, requ
 
 def test_weights() -> None:
     keys = [KeyedBackend(None, KeyState(name, weight)) for name, weight in [("a", 1.0), ("b", 3.0)]]  # type: ignore[arg-type]
-    chosen = [choose(keys, 0.0, step / 1000) for step in range(1000)]
+    chosen = [choose_key(keys, 0.0, step / 1000) for step in range(1000)]
     assert Counter(key.state.name for key in chosen if key) == {"a": 250, "b": 750}
 
 
@@ -132,13 +134,13 @@ def test_weights() -> None:
     st.floats(min_value=0, max_value=1, exclude_max=True),
     st.floats(0, 20),
 )
-def test_a_resting_key_is_never_chosen(keys: list[tuple[float, float]], chance: float, now: float) -> None:
+def test_a_key_that_cools_down_is_never_chosen(keys: list[tuple[float, float]], chance: float, now: float) -> None:
     pooled = []
     for weight, until in keys:
         state = KeyState("k", weight)
         state.cooldown.until = until
         pooled.append(KeyedBackend(None, state))  # type: ignore[arg-type]
-    chosen = choose(pooled, now, chance)
+    chosen = choose_key(pooled, now, chance)
     assert (chosen is None) == all(until > now for _, until in keys)
     assert chosen is None or chosen.state.cooldown.until <= now
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BreakerOpen
-from gateway.policy.retry import Retry, RetryBudget, RetrySettings, backoff, can_help
+from gateway.policy.retry import Retry, RetryBudget, RetrySettings, backoff, is_transient
 from providers.errors import (
     AnswerBroken,
     BadAnswer,
@@ -58,7 +58,7 @@ def retry(time: Any, backend: Any, **chosen: Any) -> Retry:
     ],
 )
 async def test_what_is_tried_again(time: Any, scripted: Any, request_with: Any, error: Any, helps: bool) -> None:
-    assert can_help(error) is helps
+    assert is_transient(error) is helps
     backend = scripted([error, GOOD])
     if helps:
         assert await retry(time, backend).rerank(request_with()) == GOOD
@@ -126,10 +126,10 @@ def test_the_budget_is_a_fifth_but_at_least_three(steps: list[str]) -> None:
             budget.active = max(0, budget.active - 1)
         elif step == "take":
             before = budget.retrying
-            assert budget.take() is (before < allowed)
+            assert budget.try_acquire() is (before < allowed)
             assert budget.retrying <= max(allowed, before)
         elif budget.retrying:
-            budget.give()
+            budget.release()
 
 
 async def test_the_budget_is_given_back_whatever_happens(time: Any, scripted: Any, request_with: Any) -> None:

@@ -90,15 +90,15 @@ async def test_a_full_bulkhead_is_429_with_a_time_to_come_again(opened: Open, fa
     assert full.json()["error_type"] == "overloaded"
 
 
-async def test_keys_are_tried_in_turn_and_never_told(opened: Open, faulty: FaultServer) -> None:
+async def test_keys_are_tried_in_turn_and_never_shown(opened: Open, faulty: FaultServer) -> None:
     keys = [{"name": "a", "key": "secret-one"}, {"name": "b", "key": "secret-two"}]
     client = await opened(
         {"providers": {"only": provider(faulty, "401", api_keys=keys)}, "models": {"best": {"target": "only/m"}}}
     )
     answer = await post(client)
-    told = [attempt["error"].partition(":")[0] for attempt in answer.json()["extra_fields"]["attempts"]]
+    names = [attempt["error"].partition(":")[0] for attempt in answer.json()["extra_fields"]["attempts"]]
     assert answer.status_code == 502
-    assert told[0] in ("key a", "key b")
+    assert names[0] in ("key a", "key b")
     assert "secret" not in answer.text
 
 
@@ -118,7 +118,7 @@ async def test_hedging_serves_from_the_second_when_the_first_is_slow(opened: Ope
 
 
 @pytest.mark.parametrize(
-    ("request_limits", "body", "headers", "status", "told"),
+    ("request_limits", "body", "headers", "status", "message"),
     [
         pytest.param({}, gzip.compress(json.dumps(ASK).encode()), {"content_encoding": "gzip"}, 200, "", id="gzip"),
         pytest.param(
@@ -149,7 +149,13 @@ async def test_hedging_serves_from_the_second_when_the_first_is_slow(opened: Ope
     ],
 )
 async def test_limits(
-    opened: Open, faulty: FaultServer, request_limits: Any, body: Any, headers: dict[str, str], status: int, told: str
+    opened: Open,
+    faulty: FaultServer,
+    request_limits: Any,
+    body: Any,
+    headers: dict[str, str],
+    status: int,
+    message: str,
 ) -> None:
     client = await opened(
         {
@@ -160,7 +166,7 @@ async def test_limits(
     )
     answer = await post(client, body, **headers)
     assert answer.status_code == status, answer.text
-    assert told in answer.json().get("message", "")
+    assert message in answer.json().get("message", "")
 
 
 async def test_what_is_left_of_the_time_is_sent_upstream(opened: Open, upstream: Any) -> None:

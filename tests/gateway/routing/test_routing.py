@@ -77,10 +77,10 @@ UNRESOLVED: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize(("name", "message"), UNRESOLVED.values(), ids=UNRESOLVED)
 async def test_an_unknown_name_says_so_with_near_matches(opened, name, message) -> None:
     reply = await (await opened(ROUTES)).post("/v1/rerank", json={**ASKED, "model": name})
-    told = reply.json()["message"].partition("; did you mean")
+    actual = reply.json()["message"].partition("; did you mean")
     expected = message.partition("; did you mean")
-    assert (reply.status_code, told[0]) == (404, expected[0])
-    assert not expected[1] or expected[2].rstrip("?") in told[2]
+    assert (reply.status_code, actual[0]) == (404, expected[0])
+    assert not expected[1] or expected[2].rstrip("?") in actual[2]
 
 
 async def test_invented_names_do_not_fill_the_memory(routes) -> None:
