@@ -1,4 +1,4 @@
-"""The command line: serve, check, keys, providers, rerank."""
+"""The command line, `rerank-gateway`: serve, check, keys, providers, rerank."""
 
 from __future__ import annotations
 
@@ -13,35 +13,47 @@ from gateway.config.loader import CONFIG_VARIABLE
 from gateway.errors import ConfigError
 from providers.errors import RerankError
 
-EXIT_PROBLEM = 1
+EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit status: 0 done, 1 a problem the message explains, 2 wrong usage."""
+    """Run one command.
+
+    Args:
+        arguments: without the program's name; by default those of the process.
+
+    Returns:
+        The exit status: 0 for success, 1 for an error that was printed, 130 for Ctrl-C, or the command's own.
+
+    Raises:
+        SystemExit: with 2 for unknown or invalid arguments, and with 0 for --help and --version.
+    """
     chosen = parser().parse_args(arguments)
     try:
         status = int(chosen.run(chosen))
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain once more at exit.
+        # The reader of our output, such as `head`, has closed it. Python would report that once more when it flushes
+        # standard output at exit, so let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ConfigError, RerankError, OSError) as error:
-        print(_sentence(error), file=sys.stderr)
-        return EXIT_PROBLEM
+        print(_format_error(error), file=sys.stderr)
+        return EXIT_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return status
 
 
 def parser() -> argparse.ArgumentParser:
-    """The grammar of the command line."""
+    """The parser of the command line; each command sets `run`."""
     top = argparse.ArgumentParser(
         prog="rerank-gateway",
         description="One HTTP endpoint in front of every reranker.",
-        epilog=f"The configuration file may also be named by the environment variable {CONFIG_VARIABLE}. "
-        "Without one, the embedded model is served, and each vendor whose usual key variable is set.",
+        epilog=f"The environment variable {CONFIG_VARIABLE} can name the configuration file instead of --config. "
+        "Without a file, the gateway serves the built-in model and each vendor whose API key variable is set.",
     )
     top.add_argument("--version", action="version", version=f"rerank-gateway {version('rerank-gateway')}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -50,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _sentence(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     if isinstance(error, ConfigError):
         count = len(error.problems)
         title = "the configuration has a problem" if count == 1 else f"the configuration has {count} problems"

@@ -1,23 +1,23 @@
-"""The gateway's own leaves of the error tree (its root and the targets' leaves are in `providers.errors`).
+"""The gateway's own exceptions, and the HTTP status of each. `providers.errors` has the base classes and the targets'.
 
 CallerError
-├── UnknownModel        404  the name resolves to nothing
-├── Unauthorized        401  no key, or one that is not known
-├── ModelNotAllowed     403  the key may not use that model
-├── NotAdmin            403  that takes an admin key
-├── PriceUnknown        403  the key has a budget, and the model no price
-├── TooLarge            413  one of the gateway's limits, named
-└── Limited                  a limit on the key, the model or the gateway does not allow the request
-    ├── LimitReached    429  now; later it may
-    ├── TooMuch         413  nor ever will
-    └── BudgetSpent     402  until the next period
+├── UnknownModel        404  no model has that name
+├── Unauthorized        401  the API key is missing, unknown or expired
+├── ModelNotAllowed     403  the key is not allowed to use the model
+├── NotAdmin            403  the operation requires an admin key
+├── PriceUnknown        403  the key has a budget, but the model has no price
+├── TooLarge            413  the request is over one of the limits on sizes
+└── Limited                  a limit on the key, the model or the gateway forbids the request:
+    ├── LimitReached    429  for now
+    ├── TooMuch         413  at any time: it asks for more than the limit itself
+    └── BudgetSpent     402  until the budget's next period
 TargetError
-├── BreakerOpen         503  the target failed too often and is left alone for a while
+├── BreakerOpen         503  the target failed too often, so it is not called for a while
 └── TargetTimeout
-    └── DeadlineExceeded  504  the whole call's time is over
+    └── DeadlineExceeded  504  the deadline of the whole request has passed
 StoreDown               503  the store of limits and budgets cannot be reached
-ConfigError             not a RerankError: raised before the port opens
-CallerGone              not a RerankError: nobody is left to answer
+ConfigError             not a RerankError: the configuration is invalid
+CallerGone              not a RerankError: the caller has disconnected
 """
 
 from __future__ import annotations
@@ -28,55 +28,55 @@ from providers.errors import CallerError, RerankError, TargetError, TargetTimeou
 
 
 class UnknownModel(CallerError):
-    """The name resolves to no route."""
+    """No model, alias or provider has that name."""
 
     code = "unknown_model"
 
 
 class Unauthorized(CallerError):
-    """There is no key, or it is unknown or has expired."""
+    """The API key is missing, unknown or expired."""
 
     code = "unauthorized"
 
 
 class ModelNotAllowed(CallerError):
-    """The key may not use that model, or one of the fallbacks."""
+    """The key is not allowed to use the model or one of its fallbacks."""
 
     code = "model_not_allowed"
 
 
 class NotAdmin(CallerError):
-    """That takes an admin key."""
+    """The operation requires an admin key."""
 
     code = "not_admin"
 
 
 class PriceUnknown(CallerError):
-    """The key has a budget, which cannot be kept for a model without a price."""
+    """The key has a budget, which cannot be enforced for a model without a price."""
 
     code = "price_unknown"
 
 
 class Limited(CallerError):
-    """A limit of ours does not allow the request. `headers` tell the caller where it stands."""
+    """One of the gateway's limits forbids the request. `headers` are for the response: what is left, and until when."""
 
     headers: dict[str, str] = {}
 
 
 class LimitReached(Limited):
-    """Too much for now."""
+    """The limit is used up for now; the same request may succeed later."""
 
     code = "limit_reached"
 
 
 class TooMuch(Limited):
-    """More at once than the limit will ever allow."""
+    """The request alone is more than the limit allows, so it can never succeed."""
 
     code = "limit_too_small"
 
 
 class BudgetSpent(Limited):
-    """The money of this period does not suffice."""
+    """What is left of the budget in this period does not cover the request."""
 
     code = "budget_spent"
 
@@ -88,30 +88,35 @@ class StoreDown(RerankError):
 
 
 class TooLarge(CallerError):
-    """The request exceeds one of the gateway's limits."""
+    """The request is over one of the gateway's limits on sizes."""
 
     code = "too_large"
 
 
 class BreakerOpen(TargetError):
-    """The target was not asked: it failed too often and is left alone for a while."""
+    """The target was not called, because it failed too often recently."""
 
     code = "breaker_open"
 
 
 class DeadlineExceeded(TargetTimeout):
-    """The time allowed for the whole call is over."""
+    """The deadline of the whole request has passed."""
 
     code = "deadline_exceeded"
     retryable = False
 
 
 class CallerGone(Exception):
-    """The caller hung up; there is nobody to answer."""
+    """The caller has disconnected, so no response can be sent."""
 
 
 class Problem(Struct, frozen=True, order=True):
-    """One thing wrong in a configuration: `path` is where in the YAML (`providers.cohere.api_key`), "" for the file."""
+    """One error in a configuration.
+
+    Attributes:
+        path: its place in the YAML, such as `providers.cohere.api_key`; "" for the file as a whole.
+        message: what is wrong, and what to write instead.
+    """
 
     path: str
     message: str
@@ -121,7 +126,11 @@ class Problem(Struct, frozen=True, order=True):
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. `problems` lists everything that is wrong with it, not only the first."""
+    """The configuration is invalid.
+
+    Args:
+        problems: all that were found, not only the first.
+    """
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))

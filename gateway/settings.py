@@ -1,4 +1,4 @@
-"""What every section of the configuration shares; a policy's own settings derive from it, in the policy's file."""
+"""The base class of every section of the configuration."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ largest integer, to which zlib could not add one."""
 
 
 class Settings(BaseModel):
-    """Unknown keys are problems, values never change, inputs never show in messages."""
+    """A section: unknown keys are errors, values cannot be changed, and errors never show values, which may be secret.
+
+    Defaults are validated as well. A policy declares its settings in its own file.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)

@@ -22,7 +22,7 @@ from gateway.headers import REQUEST_TIMEOUT_BYTES
 from gateway.policy import deadline
 from gateway.runtime.ranking import rank
 from gateway.runtime.service import Service
-from gateway.suggestions import LONGEST_NAME
+from gateway.suggestions import MAX_NAME_LENGTH
 from gateway.telemetry.exchange import Exchange
 from providers.errors import RerankError
 
@@ -100,7 +100,7 @@ class Endpoint:
         try:
             decoded = self._decode(incoming, exchange)
             request = decoded.request
-            model = request.model[:LONGEST_NAME]
+            model = request.model[:MAX_NAME_LENGTH]
             result = await rank(
                 self._service, incoming.caller, request, decoded.fallbacks, exchange, len(incoming.body)
             )

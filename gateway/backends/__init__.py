@@ -1,1 +1,1 @@
-"""Everything that can rank by itself: a provider over HTTP, a local model, the engine process, a pure function."""
+"""Whatever ranks by itself: a provider over HTTP, a local model, the engine process, or a pure function."""

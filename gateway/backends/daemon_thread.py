@@ -1,4 +1,4 @@
-"""Work in a thread that no shutdown has to wait for."""
+"""Run a blocking call in a daemon thread, so that shutdown never waits for it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Result = TypeVar("Result")
 
 
 async def in_daemon(function: Callable[..., Result], *arguments: object) -> Result:
-    """What the function gives or raises, from a daemon thread of its own.
+    """Run `function(*arguments)` in a daemon thread of its own. Returns its result or raises its exception.
 
-    `asyncio.to_thread` is for work that ends soon: the event loop waits for it when it closes. Loading a model takes
-    seconds to minutes, and a gateway that is told to stop meanwhile must stop.
+    `asyncio.to_thread` will not do for loading a model, which takes seconds to minutes: when the event loop closes, it
+    waits for those threads, and so would a gateway that is to stop. Cancelling this leaves the thread running.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Result] = loop.create_future()
@@ -23,7 +23,7 @@ async def in_daemon(function: Callable[..., Result], *arguments: object) -> Resu
         if future.done():
             return
         if error is None:
-            future.set_result(result)  # type: ignore[arg-type]  # no error: this is the function's result
+            future.set_result(result)  # type: ignore[arg-type]  # without an error it is the result
         else:
             future.set_exception(error)
 

@@ -1,4 +1,4 @@
-"""A local model that the engine process serves: asked over a Unix socket, by our own API."""
+"""A local model in the engine process, called over a Unix socket with the gateway's own API."""
 
 from __future__ import annotations
 
@@ -31,72 +31,73 @@ from providers.spec import LocalModel
 from providers.types import ClosableBackend, Ranked, Ranking, RerankRequest, Usage
 
 SOCKET_VARIABLE = "RERANK_GATEWAY_ENGINE_SOCKET"
-"""The environment variable by which the workers of one gateway know the socket of their engine process."""
+"""The environment variable that holds the path of the engine process's socket, for the workers."""
 
 MAX_CALL_SECONDS = 3600.0
-"""Seconds that a call without a deadline may take."""
+"""Seconds allowed for a call without a deadline."""
 
 POLL_INTERVAL = 0.1
-"""Seconds between two looks whether the engine serves a model."""
+"""Seconds between two checks whether the engine serves a model."""
 
 ADOPT_TIMEOUT = 300.0
-"""Seconds that an engine which serves others may take to load one that a reload has added."""
+"""Seconds in which a running engine must begin to serve a model that a reload has added."""
 
 GATEWAY_FIELDS: Final = frozenset(
     {"request_type", "provider", "latency", "chunk_index", "original_model_requested", "attempts", "cost"}
 )
-"""What every answer of a gateway has in its `extra_fields`; the rest is the model's."""
+"""The `extra_fields` of a response that the engine's own gateway adds; the others are details of the model."""
 
 _URL = "http://engine"
 _PROBE = Timeouts(connect=2.0, read=2.0, pool=2.0, total=2.0)
 
 _ERROR_CLASSES: Mapping[str, type[RerankError]] = {
-    kind.code: kind for kind in (InvalidRequest, Unsupported, TargetTimeout, TargetFailed, Overloaded, NotReady)
+    error_class.code: error_class
+    for error_class in (InvalidRequest, Unsupported, TargetTimeout, TargetFailed, Overloaded, NotReady)
 } | {"deadline_exceeded": TargetTimeout, "unknown_model": NotReady}
-"""The engine's `error_type` → our class; anything else is TargetFailed."""
+"""Our error class for the engine's `error_type`; TargetFailed for any other."""
 
 _encode = msgspec.json.Encoder().encode
 
 
-class _Answer(Struct):
+class _Response(Struct):
     results: list[Ranked]
     extra_fields: dict[str, Any]
     usage: Usage | None = None
 
 
-class _Refusal(Struct):
+class _ErrorBody(Struct):
     message: str
     error_type: str
 
 
-class _Info(Struct):
+class _ModelInfo(Struct):
     max_input_length: int
 
 
-class _Name(Struct):
+class _Model(Struct):
     id: str
 
 
-class _Names(Struct):
-    data: list[_Name]
+class _ModelList(Struct):
+    data: list[_Model]
 
 
-_read_answer = msgspec.json.Decoder(_Answer).decode
-_read_refusal = msgspec.json.Decoder(_Refusal).decode
-_read_names = msgspec.json.Decoder(_Names).decode
-_read_info = msgspec.json.Decoder(_Info).decode
+_decode_response = msgspec.json.Decoder(_Response).decode
+_decode_error = msgspec.json.Decoder(_ErrorBody).decode
+_decode_model_list = msgspec.json.Decoder(_ModelList).decode
+_decode_model_info = msgspec.json.Decoder(_ModelInfo).decode
 
 
 class RemoteModel:
-    """One model of the engine process. Takes over the client: `aclose` closes it.
+    """One model of the engine process, as a backend.
 
     Args:
-        name: the engine's name of it, `provider/model`.
-        fields: the request's extra fields that its adapter declares.
-        client: leads to the engine's socket.
+        name: the model's name in the engine, `provider/model`.
+        fields: the extra fields of a request that the model's adapter knows; others are not sent.
+        client: sends to the engine's socket. `aclose` closes it.
 
     Attributes:
-        window: how many tokens the model reads at once; None until `measure` has asked.
+        window: the model's context window in tokens; None until `fetch_window` has succeeded.
     """
 
     window: int | None = None
@@ -107,15 +108,19 @@ class RemoteModel:
         self._client = client
 
     async def rerank(self, request: RerankRequest) -> Ranking:
-        """The engine's ranking, or its error.
+        """Rank with the model in the engine process.
 
-        An engine that is not there is NotReady, not Unreachable: it is being started again, a request learns that in
-        no time, and so neither retries nor an open breaker shall keep the next one from finding it back.
+        Raises:
+            NotReady: the engine is not running, or does not serve the model yet. Not Unreachable, because the engine is
+                being restarted: a retry is pointless, and tripping the breaker would delay recovery.
+            TargetTimeout: the request's deadline has passed.
+            BadAnswer: the response cannot be decoded.
+            RerankError: the engine's own error, in the class it had there; see _ERROR_CLASSES.
         """
         headers = {"content-type": "application/json", "x-request-id": request.call.id}
-        left = _time_left(request)
-        headers[REQUEST_TIMEOUT] = str(max(1, int(left * 1000)))
-        timeouts = Timeouts(connect=5.0, read=left, pool=left, total=left)
+        seconds = _seconds_left(request)
+        headers[REQUEST_TIMEOUT] = str(max(1, int(seconds * 1000)))
+        timeouts = Timeouts(connect=5.0, read=seconds, pool=seconds, total=seconds)
         try:
             response = await self._client.send("POST", f"{_URL}/v1/rerank", headers, self._body(request), timeouts)
         except Unreachable:
@@ -125,22 +130,22 @@ class RemoteModel:
         return _ranking(response.body)
 
     async def ready(self) -> bool:
-        """Whether the engine has loaded it."""
-        return await self.engine_ready() and await self.listed()
+        """Whether the engine has loaded this model."""
+        return await self.is_engine_ready() and await self.is_listed()
 
-    async def engine_ready(self) -> bool:
+    async def is_engine_ready(self) -> bool:
         """Whether the engine has loaded all its models."""
         return await self._get("/readyz") is not None
 
-    async def listed(self) -> bool:
-        """Whether the engine knows this model."""
+    async def is_listed(self) -> bool:
+        """Whether the engine is configured with this model."""
         body = await self._get("/v1/models")
-        return body is not None and any(model.id == self._name for model in _read_names(body).data)
+        return body is not None and any(model.id == self._name for model in _decode_model_list(body).data)
 
     async def fetch_window(self) -> None:
-        """Ask how much it reads at once."""
+        """Read the context window from the engine into `window`."""
         body = await self._get(f"/tei/{self._name}/info")
-        self.window = None if body is None else _read_info(body).max_input_length
+        self.window = None if body is None else _decode_model_info(body).max_input_length
 
     async def aclose(self) -> None:
         """Close the client."""
@@ -167,18 +172,25 @@ class RemoteModel:
 
 
 async def open_remote(socket: str, provider: str, fields: frozenset[str], model: LocalModel) -> ClosableBackend:
-    """That model as soon as the engine serves it.
+    """Connect to the engine process and wait until it serves a model.
 
-    An engine that still loads, or is started again, is waited for: where its models cannot be loaded, the whole gateway
-    ends. After a reload the engine serves what it did before until it has loaded what is new, or for good if it cannot.
+    While the engine loads its models or is restarted, this waits without a limit: if they cannot be loaded, the engine
+    reports that and the whole gateway stops. After a reload the engine is ready with its earlier models, and a model
+    that cannot be added is only logged there; then this gives up after ADOPT_TIMEOUT seconds.
+
+    Args:
+        socket: path of the engine's Unix socket.
+        provider: the configured name of the local provider.
+        fields: the extra fields of a request that its adapter knows.
+        model: the settings of the model.
 
     Raises:
-        NotReady: the engine serves others, but has not begun to serve this one.
+        NotReady: the engine serves other models, but not this one.
     """
     settings = ClientSettings(proxy="none", unix_socket=socket, max_answer_bytes=UNLIMITED)
     remote = RemoteModel(f"{provider}/{model.name}", fields, open_client(settings))
     try:
-        await _served(remote)
+        await _wait_until_served(remote)
         await remote.fetch_window()
     except BaseException:
         await remote.aclose()
@@ -186,40 +198,40 @@ async def open_remote(socket: str, provider: str, fields: frozenset[str], model:
     return remote
 
 
-async def _served(remote: RemoteModel) -> None:
+async def _wait_until_served(remote: RemoteModel) -> None:
     absent_since: float | None = None
     while True:
-        if await remote.engine_ready():
-            if await remote.listed():
+        if await remote.is_engine_ready():
+            if await remote.is_listed():
                 return
             absent_since = absent_since or monotonic()
             if monotonic() - absent_since > ADOPT_TIMEOUT:
-                raise NotReady("the engine process does not serve it; the log says why")
+                raise NotReady("the engine process does not serve it; see the log of the gateway for the reason")
         await asyncio.sleep(POLL_INTERVAL)
 
 
-def _time_left(request: RerankRequest) -> float:
+def _seconds_left(request: RerankRequest) -> float:
     if request.call.deadline is None:
         return MAX_CALL_SECONDS
-    left = request.call.deadline - monotonic()
-    if left <= 0:
-        raise TargetTimeout("the time allowed was over before the local model was asked")
-    return left
+    seconds = request.call.deadline - monotonic()
+    if seconds <= 0:
+        raise TargetTimeout("the deadline passed before the local model was called")
+    return seconds
 
 
 def _ranking(body: bytes) -> Ranking:
     try:
-        answer = _read_answer(body)
+        answer = _decode_response(body)
     except msgspec.MsgspecError as error:
-        raise BadAnswer("the engine process gave an unusable answer") from error
+        raise BadAnswer("the response of the engine process could not be decoded") from error
     details = {name: value for name, value in answer.extra_fields.items() if name not in GATEWAY_FIELDS}
     return Ranking(results=answer.results, usage=answer.usage, details=details or None)
 
 
 def _error(response: Response) -> RerankError:
     try:
-        told = _read_refusal(response.body)
+        body = _decode_error(response.body)
     except msgspec.MsgspecError:
         return TargetFailed(f"the engine process answered with status {response.status}")
-    kind = _ERROR_CLASSES.get(told.error_type, TargetFailed)
-    return kind(told.message, retry_after=retry_after(response.headers))
+    error_class = _ERROR_CLASSES.get(body.error_type, TargetFailed)
+    return error_class(body.message, retry_after=retry_after(response.headers))

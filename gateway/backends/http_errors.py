@@ -1,4 +1,4 @@
-"""From an answer that is not a success to the error it means. The mapping is drawn in providers/errors.py."""
+"""Turn an unsuccessful HTTP response into the error it means. providers/errors.py shows the mapping."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from providers.errors import CredentialsRejected, RateLimited, Rejected, TargetE
 from providers.spec import HttpProvider
 
 _REJECTED = frozenset({400, 404, 413, 422, 498})
+"""Statuses that blame the request, which another attempt would not change. 498 is Cohere's, for a blocked word."""
+
 _CREDENTIALS = frozenset({401, 402, 403})
 _MAX_TEXT = 500
 _EPOCH = 1e9
-"""A reset beyond this is a moment in Unix time; below it, a number of seconds from now."""
+"""`x-ratelimit-reset` has no standard. A larger value is Unix time, a smaller one seconds from now."""
 
 
 def refusal(provider: HttpProvider, name: str, response: Response, key: str | None) -> TargetError:
@@ -62,16 +64,19 @@ def sanitize(text: str, key: str | None) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait: `retry-after-ms`, `retry-after` (seconds or HTTP date, RFC 9110 section 10.2.3), else
-    `x-ratelimit-reset` (seconds, or Unix time). None if there is none that can be understood."""
+    """Seconds to wait before the next attempt, or None if no header says so in a form that can be understood.
+
+    In this order: `retry-after-ms`, `retry-after` (seconds or HTTP date, RFC 9110 section 10.2.3), `x-ratelimit-reset`
+    (seconds, or Unix time).
+    """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
-    after = headers.get("retry-after")
-    seconds = _number(after)
-    if seconds is None and after:
-        seconds = _until(after)
-    return seconds if seconds is not None else _reset(_number(headers.get("x-ratelimit-reset")))
+    header = headers.get("retry-after")
+    seconds = _number(header)
+    if seconds is None and header:
+        seconds = _seconds_until(header)
+    return seconds if seconds is not None else _seconds_until_reset(_number(headers.get("x-ratelimit-reset")))
 
 
 def _number(text: str | None) -> float | None:
@@ -82,14 +87,14 @@ def _number(text: str | None) -> float | None:
     return max(value, 0.0) if math.isfinite(value) else None
 
 
-def _until(date: str) -> float | None:
+def _seconds_until(date: str) -> float | None:
     try:
         return max(parsedate_to_datetime(date).timestamp() - time.time(), 0.0)
     except (ValueError, OverflowError):
         return None
 
 
-def _reset(value: float | None) -> float | None:
+def _seconds_until_reset(value: float | None) -> float | None:
     if value is None or value < _EPOCH:
         return value
     return max(value - time.time(), 0.0)

@@ -1,4 +1,4 @@
-"""A local model from the start of the gateway on: loading, then ready, or failed for good."""
+"""A local model as a backend: first loading, then ready, or failed for good."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ logger = logging.getLogger(__name__)
 
 
 class LocalBackend:
-    """A backend that exists before its model is loaded. Until then it raises NotReady, which falls back.
+    """A backend that exists before its model is loaded. Until then it raises NotReady, so that fallbacks serve.
 
     Args:
-        open_model: gives the loaded model, without blocking the event loop.
-        model: which.
+        open_model: loads a model without blocking the event loop, and returns it as a backend.
+        model: the settings of the model.
+
+    Attributes:
+        failure: why the model cannot be loaded; None unless that was tried and failed.
     """
 
     def __init__(self, open_model: Callable[[LocalModel], Awaitable[ClosableBackend]], model: LocalModel) -> None:
@@ -30,7 +33,11 @@ class LocalBackend:
         self._lock = asyncio.Lock()
 
     async def load(self) -> None:
-        """Load the model, once. Raises NotReady, saying why, if it cannot be served."""
+        """Load the model, unless it is loaded. Concurrent calls load it once.
+
+        Raises:
+            NotReady: it cannot be loaded; the message says why.
+        """
         async with self._lock:
             if self._backend is None:
                 await self._load()
@@ -39,13 +46,14 @@ class LocalBackend:
         try:
             self._backend = await self._open(self.model)
         except Exception as error:
-            expected = isinstance(error, RerankError)
+            is_expected = isinstance(error, RerankError)
             reason = error.message if isinstance(error, RerankError) else f"{type(error).__name__}: {error}"
             self.failure = f"local model {self.model.name} cannot be loaded: {reason}"
-            logger.error("%s", self.failure, exc_info=None if expected else error)
+            logger.error("%s", self.failure, exc_info=None if is_expected else error)
             raise NotReady(self.failure) from None
 
     async def rerank(self, request: RerankRequest) -> Ranking:
+        """Rank with the model. Raises NotReady while it is not loaded, else what its own `rerank` raises."""
         if self._backend is None:
             raise NotReady(self.failure or f"local model {self.model.name} is still loading; try again shortly")
         start = monotonic()
@@ -55,18 +63,20 @@ class LocalBackend:
             request.call.recorder.add_wait(start, monotonic())
 
     def stats(self) -> EngineStats | None:
-        """What the model has to do and has done; None while it is not loaded, or where it does not tell."""
-        tell = getattr(self._backend, "stats", None)
-        return tell() if tell is not None else None
+        """Queue depth and totals. None until the model is loaded, or if its backend does not report them."""
+        read = getattr(self._backend, "stats", None)
+        return read() if read is not None else None
 
     def window(self) -> int | None:
-        """How many tokens the model reads at once; None while that is not known."""
-        load = self.stats()
-        return load.window if load is not None else getattr(self._backend, "window", None)
+        """The model's context window in tokens. None while it is not known."""
+        stats = self.stats()
+        return stats.window if stats is not None else getattr(self._backend, "window", None)
 
     async def ready(self) -> bool:
+        """Whether the model is loaded and works."""
         return self._backend is not None and await self._backend.ready()
 
     async def aclose(self) -> None:
+        """Release the model."""
         if self._backend is not None:
             await self._backend.aclose()

@@ -1,4 +1,4 @@
-"""Nothing that was sent to a provider comes back in its error message: no secret, query or document."""
+"""Mask what a provider's error message quotes of a request: secrets, the query and documents."""
 
 from __future__ import annotations
 
@@ -9,35 +9,45 @@ from providers.types import RerankRequest
 
 MASK = "***"
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_SHORTEST = 6
-"""A shorter text is a word that a message may hold by chance."""
+"""Control characters and line separators."""
 
-_START = 24
-"""Vendors cut what they quote, so the first characters of a text give it away."""
+_MIN_LENGTH = 6
+"""Characters. A shorter text may occur in a message by chance, like a common word, and is left."""
+
+_PREFIX_LENGTH = 24
+"""Characters. Vendors often quote only the beginning of a text, so its first characters are enough for a match."""
 
 
 def redact(message: str, secrets: Iterable[str], request: RerankRequest) -> str:
-    """The message without the secrets and without what it quotes of the request's texts."""
+    """The message with secrets and quotations masked.
+
+    Args:
+        message: of a provider, on one line; see `one_line`.
+        secrets: masked wherever they occur.
+        request: masked are its query, queries and documents of at least 6 characters, or their beginnings.
+    """
     for secret in secrets:
         message = message.replace(secret, MASK)
     for text in (request.query, *(request.queries or ()), *request.documents):
         if isinstance(text, str):
+            # The message went through `one_line`, and so did what it quotes.
             for form in {text, one_line(text)}:
-                if len(form) >= _SHORTEST:
-                    message = _without(message, form)
+                if len(form) >= _MIN_LENGTH:
+                    message = _mask_quotes(message, form)
     return message
 
 
 def one_line(text: str) -> str:
-    """The text with a space for whatever does not print; a vendor's message is shown so, and what it quotes too."""
+    """The text with a space in place of unprintable characters, so that it can neither forge log lines nor hide."""
     return _UNPRINTABLE.sub(" ", text).strip()
 
 
-def _without(message: str, text: str) -> str:
-    start = text[:_START]
+def _mask_quotes(message: str, text: str) -> str:
+    start = text[:_PREFIX_LENGTH]
     at = message.find(start)
     while at >= 0:
         end = at + len(start)
+        # Extend the match for as long as the message goes on like the text.
         while end < len(message) and message.startswith(text[: end - at + 1], at) and end - at < len(text):
             end += 1
         message = message[:at] + MASK + message[end:]

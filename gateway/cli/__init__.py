@@ -1,1 +1,1 @@
-"""One file per command: `add_to` says its grammar, `run` does it and returns the exit status."""
+"""One file per command: `add_to` declares its arguments, `run` executes it and returns the exit status."""

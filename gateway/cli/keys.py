@@ -1,4 +1,4 @@
-"""rerank-gateway keys"""
+"""`rerank-gateway keys`: create API keys for callers."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ from gateway.access.keys import new_key
 
 
 def add_to(commands: Any, path: str | None) -> None:
-    """The grammar of the command."""
-    command: ArgumentParser = commands.add_parser("keys", help="make keys for callers", description="Keys for callers.")
+    """Declare the command's arguments."""
+    command: ArgumentParser = commands.add_parser(
+        "keys", help="create API keys for callers", description="API keys for callers."
+    )
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     new: ArgumentParser = actions.add_parser(
         "new",
-        help="make a key",
-        description="Make a key. It is printed once and kept nowhere: the configuration holds its hash.",
+        help="create a key",
+        description="Create a key. It is printed once and stored nowhere; the configuration holds only its hash.",
     )
-    new.add_argument("name", metavar="NAME", type=_name, help="who it is for; letters, digits, dot, _ and -")
+    new.add_argument(
+        "name", metavar="NAME", type=_name, help="a name for the caller, of letters, digits, dots, _ and -"
+    )
     new.set_defaults(run=run)
 
 
 def run(chosen: Namespace) -> int:
-    """Print a new key and the YAML that lets it in."""
+    """Print a new key, and the lines of YAML that accept it."""
     key, digest = new_key()
-    print(f"{key}\n\nGive the line above to the caller; it cannot be shown again. Put this into the configuration:\n")
+    print(f"{key}\n\nGive the key above to the caller; it cannot be shown again. Add this to the configuration:\n")
     print(f"auth:\n  keys:\n    - name: {chosen.name}\n      hash: {digest}")
     return 0
 

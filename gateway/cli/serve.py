@@ -1,4 +1,4 @@
-"""rerank-gateway serve"""
+"""`rerank-gateway serve`: run the gateway."""
 
 from __future__ import annotations
 
@@ -14,38 +14,49 @@ from gateway.server import run as server
 
 
 def add_to(commands: Any, path: str | None) -> None:
-    """The grammar of the command."""
+    """Declare the command's arguments."""
     command: ArgumentParser = commands.add_parser("serve", help="run the gateway", description="Run the gateway.")
     command.add_argument("--config", metavar="FILE", default=path, help="YAML configuration")
-    command.add_argument("--host", help="address to listen on, instead of the configuration's")
-    command.add_argument("--port", type=_port, help="port to listen on, instead of the configuration's; 0 picks one")
-    command.add_argument("--workers", type=_workers, metavar="N", help="processes, instead of the configuration's")
+    command.add_argument("--host", help="address to listen on; overrides the configuration")
+    command.add_argument(
+        "--port", type=_port, help="port to listen on; overrides the configuration; 0 picks a free one"
+    )
+    command.add_argument(
+        "--workers", type=_workers, metavar="N", help="number of processes; overrides the configuration"
+    )
     command.set_defaults(run=run)
 
 
 def run(chosen: Namespace) -> int:
-    """Serve until a signal."""
-    config = _overridden(read_config(chosen.config), chosen)
+    """Serve until a signal.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+        OSError: an address cannot be listened on.
+    """
+    config = _with_overrides(read_config(chosen.config), chosen)
     exposure.check_listeners(config.server, config.auth)
-    if advice := accounting.multi_worker_warning(config):
-        print(f"warning: {advice}", file=sys.stderr)
+    if warning := accounting.multi_worker_warning(config):
+        print(f"warning: {warning}", file=sys.stderr)
     return server.serve(config, chosen.config)
 
 
-def _overridden(config: Config, chosen: Namespace) -> Config:
-    given = {name: getattr(chosen, name) for name in ("host", "port", "workers") if getattr(chosen, name) is not None}
-    return config.model_copy(update={"server": config.server.model_copy(update=given)})
+def _with_overrides(config: Config, chosen: Namespace) -> Config:
+    overrides = {
+        name: getattr(chosen, name) for name in ("host", "port", "workers") if getattr(chosen, name) is not None
+    }
+    return config.model_copy(update={"server": config.server.model_copy(update=overrides)})
 
 
 def _port(text: str) -> int:
-    return _between(text, 0, 65535)
+    return _parse_integer(text, 0, 65535)
 
 
 def _workers(text: str) -> int:
-    return _between(text, 1, 256)
+    return _parse_integer(text, 1, 256)
 
 
-def _between(text: str, low: int, high: int) -> int:
-    if not text.isdecimal() or not low <= int(text) <= high:
-        raise ArgumentTypeError(f'"{text}" is not a number from {low} to {high}')
+def _parse_integer(text: str, minimum: int, maximum: int) -> int:
+    if not text.isdecimal() or not minimum <= int(text) <= maximum:
+        raise ArgumentTypeError(f'"{text}" is not a whole number from {minimum} to {maximum}')
     return int(text)

@@ -16,7 +16,7 @@ from gateway.routing.pricing import TargetPricing
 from gateway.routing.providers import LiveProvider
 from gateway.routing.route import Route
 from gateway.routing.stack import TargetState, stack
-from gateway.suggestions import LONGEST_NAME, clause, near
+from gateway.suggestions import MAX_NAME_LENGTH, clause, near
 from providers.types import Backend
 
 MAX_ADHOC_ROUTES = 4096
@@ -118,7 +118,7 @@ class Targets:
         return provider is not None and provider.settings is state.settings and self.exists(path)
 
     def _remember(self, path: str, route: Route) -> None:
-        if len(path) > LONGEST_NAME:
+        if len(path) > MAX_NAME_LENGTH:
             self._forget(path)
             return
         if len(self._adhoc_routes) >= MAX_ADHOC_ROUTES:
@@ -132,7 +132,7 @@ class Targets:
             self._states.pop(path, None)
 
     def _unknown(self, path: str) -> UnknownTarget:
-        shown = path[:LONGEST_NAME]
+        shown = path[:MAX_NAME_LENGTH]
         provider, slash, model = shown.partition("/")
         open_ended = [name for name, live in self._providers.items() if live.backend is not None]
         meant = near(path, self._names) + [f"{name}/{model}" for name in near(provider, open_ended) if slash]

@@ -14,7 +14,7 @@ from gateway.access.reservation import Headers
 from gateway.config.limits import RequestLimitSettings
 from gateway.errors import TooLarge
 from gateway.runtime.service import Service
-from gateway.suggestions import LONGEST_NAME
+from gateway.suggestions import MAX_NAME_LENGTH
 from gateway.telemetry.exchange import Exchange
 from providers.errors import InvalidRequest
 from providers.types import Ranking, RerankRequest
@@ -64,8 +64,8 @@ async def rank(
     exchange.request = request
     check_documents(request, body_bytes, config.request_limits)
     names = [request.model, *service.fallbacks(request.model, fallbacks)]
-    if max(map(len, names)) > LONGEST_NAME:
-        raise InvalidRequest(f"a model's name has at most {LONGEST_NAME} characters")
+    if max(map(len, names)) > MAX_NAME_LENGTH:
+        raise InvalidRequest(f"a model's name has at most {MAX_NAME_LENGTH} characters")
     caller.check(*names)
     headers: Headers = {}
     if meter is None:

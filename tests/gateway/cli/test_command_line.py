@@ -88,9 +88,11 @@ class TestHelp:
         [
             pytest.param((), "COMMAND", id="no command"),
             pytest.param(("sevre",), "invalid choice: 'sevre'", id="an unknown command"),
-            pytest.param(("serve", "--port", "http"), '"http" is not a number from 0 to 65535', id="a port in words"),
-            pytest.param(("serve", "--port", "65536"), '"65536" is not a number', id="a port out of range"),
-            pytest.param(("serve", "--workers", "0"), '"0" is not a number from 1 to 256', id="no worker"),
+            pytest.param(
+                ("serve", "--port", "http"), '"http" is not a whole number from 0 to 65535', id="a port in words"
+            ),
+            pytest.param(("serve", "--port", "65536"), '"65536" is not a whole number', id="a port out of range"),
+            pytest.param(("serve", "--workers", "0"), '"0" is not a whole number from 1 to 256', id="no worker"),
             pytest.param(("rerank", "--query", "q"), "--model", id="no model"),
             pytest.param(("rerank", "--model", "m"), "--query", id="no query"),
             pytest.param(("rerank", "--model", "m", "--query", "q", "--top-n", "0"), "from 1", id="no results"),

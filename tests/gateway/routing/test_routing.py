@@ -11,7 +11,7 @@ from gateway.config.loader import from_tree
 from gateway.routing.routes import Routes, build
 from gateway.routing.targets import MAX_ADHOC_ROUTES
 from gateway.runtime.service import Service
-from gateway.suggestions import LONGEST_NAME, near
+from gateway.suggestions import MAX_NAME_LENGTH, near
 from providers.types import Call, RerankRequest
 
 ASKED: dict[str, Any] = {"query": "q", "documents": ["a", "b"]}
@@ -70,7 +70,7 @@ UNRESOLVED: dict[str, tuple[str, str]] = {
     "a provider alone": ("one", 'unknown model "one"'),
     "other letters": ("FAST", 'unknown model "FAST"'),
     "blanks": (" fast", 'unknown model " fast"; did you mean "fast"?'),
-    "as long as names are": ("x" * LONGEST_NAME, f'unknown model "{"x" * LONGEST_NAME}"'),
+    "as long as names are": ("x" * MAX_NAME_LENGTH, f'unknown model "{"x" * MAX_NAME_LENGTH}"'),
 }
 
 
@@ -89,7 +89,7 @@ async def test_invented_names_do_not_fill_the_memory(routes) -> None:
         routes.resolve(f"nobody/{number}")
     routes.resolve("one/" + "x" * 1_000_000)
     assert len(routes.targets._adhoc_routes) == MAX_ADHOC_ROUTES
-    assert max(map(len, routes.targets._adhoc_routes)) <= LONGEST_NAME
+    assert max(map(len, routes.targets._adhoc_routes)) <= MAX_NAME_LENGTH
 
 
 def test_a_name_of_absurd_length_is_compared_with_nothing() -> None:
