@@ -1,9 +1,13 @@
-"""A dialect: one wire format that we serve, as three pure functions over the canonical types."""
+"""A dialect: one wire format that we serve, as three pure functions over the canonical types.
+
+`FormT` is the dialect's own: whatever its `encode` must know of a request beside the canonical one, decided by its
+`decode`. Envoy AI Gateway's `Translator[ReqT, SpanT]` is built the same way.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
@@ -12,20 +16,22 @@ from gateway.api.error_status import status_of
 from providers.errors import RerankError
 from providers.types import Call, Ranking, RerankRequest
 
+FormT = TypeVar("FormT")
+
 DefaultModel = Callable[[], str | None]
-"""What gives the model of requests that name none, in the dialects which allow that; None where none is configured."""
+"""Returns the model for requests that name none, in the dialects that allow it; None if none is configured."""
 
 
 class IncomingRequest(Struct):
     """A request as it came in.
 
     Attributes:
-        body: complete, decompressed.
+        body: complete and decompressed.
         path: the URL's path, decoded.
         headers: ASGI's pairs, names in lower case.
-        call: what all attempts will share. A dialect whose bodies may name the call puts another in its place.
-        is_alias: whether the configuration gives a name without a slash a meaning.
-        caller: whose request it is.
+        call: shared by all attempts for this request. A dialect whose bodies may give an id puts another in its place.
+        is_alias: whether a name without a slash is one of the configured names.
+        caller: who sent the request.
     """
 
     body: bytes
@@ -36,24 +42,29 @@ class IncomingRequest(Struct):
     caller: Principal = ANYONE
 
 
-class DecodedRequest(Struct):
+class DecodedRequest(Struct, Generic[FormT]):
     """What a caller asked for.
 
     Attributes:
         request: canonical and valid.
-        documents: the caller's own, for the echo.
-        fallbacks: the caller's own; None means those configured.
-        form: whatever else the dialect's `encode` needs to know of the request.
+        form: what the dialect's `encode` must know beside it; None if nothing.
+        fallbacks: those in the request; None means the configured ones.
     """
 
     request: RerankRequest
-    documents: list[WireDocument]
+    form: FormT
     fallbacks: list[str] | None = None
-    form: object = None
 
 
 class ErrorReply(Struct):
-    """Why there is no ranking: `error` was raised; `model` is the name that was asked for, if it came that far."""
+    """What to answer in place of a ranking.
+
+    Attributes:
+        message: one sentence, for people.
+        code: stable, for programs.
+        model: as the caller named it; None if the request could not be read that far.
+        error: the exception; None if none was raised.
+    """
 
     status: int
     message: str
@@ -63,28 +74,32 @@ class ErrorReply(Struct):
     error: RerankError | None = None
 
 
-class Dialect(Struct, frozen=True, kw_only=True):
+class Dialect(Struct, Generic[FormT], frozen=True, kw_only=True):
     """One wire format.
 
     Attributes:
         name: for telemetry.
-        paths: where it is served; Litestar's path syntax.
-        decode: raises RerankError (InvalidRequest with the dialect's own wording) for a bad request.
+        paths: where it is served, in Litestar's path syntax.
+        decode: reads a request. Raises InvalidRequest, with the vendor's own message, for a bad one.
         encode: the body of a 200, from the verified ranking and the latency in milliseconds.
         encode_error: the body of any other answer.
-        shapes: the types of the request, the answer and each refusal, for the OpenAPI document; none for the unified
-            dialect, which says its own in words.
+        request_type, answer_type, error_types: what the bodies are, for the OpenAPI document.
         status: the HTTP status of an error; the gateway's own table unless the vendor's differs.
     """
 
     name: str
     paths: list[str]
-    decode: Callable[[IncomingRequest], DecodedRequest]
-    encode: Callable[[DecodedRequest, Ranking, int], bytes]
+    decode: Callable[[IncomingRequest], DecodedRequest[FormT]]
+    encode: Callable[[DecodedRequest[FormT], Ranking, int], bytes]
     encode_error: Callable[[ErrorReply], bytes]
-    shapes: tuple[Any, ...] = ()
+    request_type: type[Any]
+    answer_type: type[Any]
+    error_types: tuple[type[Any], ...]
     status: Callable[[RerankError], int] = status_of
 
+
+AnyDialect = Dialect[Any]
+"""For collections of dialects with different forms."""
 
 WireDocument = str | dict[str, Any] | None
 """A document as callers may write it: text, `{text, id?, meta?}`, structured data, or content parts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from time import monotonic
+from typing import Any
 
 from litestar.handlers import asgi
 from litestar.handlers.asgi_handlers import ASGIRouteHandler
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 
 from gateway.api import auth, errors
 from gateway.api.body import read_body
-from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest
+from gateway.api.dialect import AnyDialect, DecodedRequest, ErrorReply, IncomingRequest
 from gateway.api.disconnect import DisconnectWatcher
 from gateway.api.http import method, respond
 from gateway.api.request_id import request_id
@@ -35,7 +36,7 @@ DEGRADED = {"x-gateway-degraded": "true"}
 class Endpoint:
     """One dialect, served."""
 
-    def __init__(self, service: Service, dialect: Dialect) -> None:
+    def __init__(self, service: Service, dialect: AnyDialect) -> None:
         self._service = service
         self._dialect = dialect
         self._observer = service.observer
@@ -114,7 +115,7 @@ class Endpoint:
             refusal = ErrorReply(500, "internal error", "internal_error", incoming.call, model)
             return 500, self._dialect.encode_error(refusal), {}
 
-    def _decode(self, incoming: IncomingRequest, exchange: Exchange) -> DecodedRequest:
+    def _decode(self, incoming: IncomingRequest, exchange: Exchange) -> DecodedRequest[Any]:
         try:
             return self._dialect.decode(incoming)
         finally:
@@ -133,7 +134,7 @@ class Endpoint:
         return path if path in self._paths else self._dialect.paths[0]
 
 
-def route(service: Service, dialect: Dialect) -> ASGIRouteHandler:
+def route(service: Service, dialect: AnyDialect) -> ASGIRouteHandler:
     """The dialect under all its paths."""
     endpoint = Endpoint(service, dialect)
 

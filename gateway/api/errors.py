@@ -13,7 +13,7 @@ from typing import Any
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
-from gateway.api.dialects.unified.refusal import error_body
+from gateway.api.dialects.unified.error_body import error_body
 from gateway.api.error_status import status_of
 from gateway.api.request_id import request_id
 from gateway.errors import (

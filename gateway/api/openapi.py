@@ -1,8 +1,8 @@
 """The OpenAPI document and its page.
 
-The rerank routes are raw ASGI handlers, which Litestar leaves out of its document; they are put in here: the unified
-dialect with the schemas of `gateway.api.dialects.unified.schema`, every strict mount with the types that it reads and
-writes. The page's assets come from the installed package `swagger-ui-bundle`, so it works offline.
+The rerank routes are raw ASGI handlers, which Litestar leaves out of its document, so they are added here: the unified
+dialect with the schemas of `gateway.api.dialects.unified.schema`, the others with schemas made from the types of their
+bodies. The page's assets come from the installed package `swagger-ui-bundle`, so it works offline.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from litestar.router import Router
 from litestar.static_files import create_static_files_router
 from swagger_ui_bundle import swagger_ui_path
 
-from gateway.api import mounts
+from gateway.api import dialect_routes
+from gateway.api.dialect import AnyDialect
 from gateway.api.dialects import tei
 from gateway.api.dialects.unified import schema as unified
 from gateway.api.dialects.unified.dialect import PATHS
@@ -27,12 +28,12 @@ ASSETS = "/docs-assets"
 PAGE = "/docs"
 DOCUMENT = "/openapi.json"
 
-_REFUSALS = {
+_ERRORS = {
     "400": "The request is wrong; `message` says what to change.",
     "404": "The model is unknown.",
     "413": "The request is too large for the provider.",
     "422": "The provider refused the request.",
-    "429": "The provider, or its queue here, is full; see `Retry-After`.",
+    "429": "A rate limit is reached, or a queue is full; see `Retry-After`.",
     "502": "The provider could not be reached, refused the gateway's credentials, or gave an unusable answer.",
     "503": "A local model is still loading, or the provider is unavailable.",
     "504": "The provider did not answer in time.",
@@ -42,7 +43,7 @@ _REQUEST_ID = {
     "name": "x-request-id",
     "in": "header",
     "schema": {"type": "string"},
-    "description": "Identifies the request here and at the provider; made if absent.",
+    "description": "Identifies the request here and at the provider; generated if absent.",
 }
 _ECHOED = {"x-request-id": {"schema": {"type": "string"}, "description": "The request's id."}}
 
@@ -78,75 +79,79 @@ def config() -> OpenAPIConfig:
         version="1",
         description="One endpoint in front of every reranker.",
         render_plugins=[_Document(path=DOCUMENT), page],
-        openapi_router=Router(PAGE, route_handlers=[], include_in_schema=False, before_request=_known),
+        openapi_router=Router(PAGE, route_handlers=[], include_in_schema=False, before_request=_check_path),
     )
 
 
-async def _known(request: Request[Any, Any, Any]) -> None:
-    """Litestar answers an unknown path below the page with HTML; every error of ours is JSON."""
+async def _check_path(request: Request[Any, Any, Any]) -> None:
+    """Litestar would answer an unknown path below the page in HTML; all our errors are JSON."""
     if request.scope["path"].rstrip("/") not in (PAGE, PAGE + DOCUMENT):
         raise NotFoundException
 
 
 def assets() -> Router:
-    """The page's scripts and styles, out of the installed package."""
+    """Serves the page's scripts and styles from the installed package."""
     return create_static_files_router(ASSETS, directories=[swagger_ui_path], include_in_schema=False)
 
 
-def complete(schema: dict[str, Any]) -> dict[str, Any]:
-    """Litestar's document with the rerank routes in it."""
-    components = {"RerankRequest": unified.request(), **unified.answers()}
-    mounted, wired = strict()
-    request, answer, refusal = ({"$ref": unified.PREFIX + name} for name in ("RerankRequest", "Answer", "ErrorBody"))
-    operation = {
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """Litestar's document with the rerank routes added."""
+    strict = [_strict_dialect(dialect) for dialect in _strict_dialects()]
+    schemas = {"RerankRequest": unified.request(), **unified.answers()}
+    paths = {path: {"post": {**_unified(), "operationId": "rerank" + path.replace("/", "_")}} for path in PATHS}
+    for dialect_paths, dialect_schemas in strict:
+        paths |= dialect_paths
+        schemas |= dialect_schemas
+    components = document.get("components", {})
+    return {
+        **document,
+        "paths": {**paths, **document.get("paths", {})},
+        "components": {**components, "schemas": {**components.get("schemas", {}), **schemas}},
+    }
+
+
+def _unified() -> dict[str, Any]:
+    request, answer, error = ({"$ref": unified.PREFIX + name} for name in ("RerankRequest", "Answer", "ErrorBody"))
+    return {
         "summary": "Rank documents by a query",
         "tags": ["rerank"],
         "parameters": [_REQUEST_ID],
         "requestBody": {"required": True, "content": _json(request, _EXAMPLE)},
         "responses": {
-            "200": {"description": "The ranking, best first.", "headers": _ECHOED, "content": _json(answer)},
-            **{
-                status: {"description": text, "headers": _ECHOED, "content": _json(refusal)}
-                for status, text in _REFUSALS.items()
-            },
+            "200": _response("The ranking, best first.", answer),
+            **{status: _response(description, error) for status, description in _ERRORS.items()},
         },
     }
-    paths = {path: {"post": {**operation, "operationId": "rerank" + path.replace("/", "_")}} for path in PATHS}
-    known = schema.get("components", {}).get("schemas", {})
-    return {
-        **schema,
-        "paths": {**paths, **mounted, **schema.get("paths", {})},
-        "components": {**schema.get("components", {}), "schemas": {**known, **components, **wired}},
+
+
+def _strict_dialects() -> list[AnyDialect]:
+    """Their bodies do not depend on the default model, so any will do."""
+    return [*dialect_routes.dialects(lambda: None), tei.dialect(lambda: None)]
+
+
+def _strict_dialect(dialect: AnyDialect) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The operation of each path, and the schemas that it refers to. Their names begin with the dialect's."""
+    prefix = f"{dialect.name}."
+    types = [dialect.request_type, dialect.answer_type, *dialect.error_types]
+    (request, answer, *errors), schemas = msgspec.json.schema_components(
+        types, ref_template=unified.PREFIX + prefix + "{name}"
+    )
+    operation = {
+        "summary": f"As the vendor's own: {dialect.name}",
+        "tags": [dialect.name],
+        "parameters": [_REQUEST_ID],
+        "requestBody": {"required": True, "content": _json(request)},
+        "responses": {
+            "200": _response("The scores.", answer),
+            "default": _response("The vendor's error.", {"anyOf": errors}),
+        },
     }
+    paths = {path: {"post": {**operation, "operationId": path[1:].replace("/", "_")}} for path in dialect.paths}
+    return paths, {prefix + name: schema for name, schema in schemas.items()}
 
 
-def strict() -> tuple[dict[str, Any], dict[str, Any]]:
-    """The operation of every path of the strict mounts, and the schemas that these refer to, by name."""
-    paths: dict[str, Any] = {}
-    components: dict[str, Any] = {}
-    for dialect in (*mounts.dialects(lambda: None), tei.dialect(lambda: None)):
-        prefix = f"{dialect.name}."
-        (request, answer, *refusals), found = msgspec.json.schema_components(
-            dialect.shapes, ref_template=unified.PREFIX + prefix + "{name}"
-        )
-        components |= {prefix + name: described for name, described in found.items()}
-        operation = {
-            "summary": f"As the vendor's own: {dialect.name}",
-            "tags": [dialect.name],
-            "parameters": [_REQUEST_ID],
-            "requestBody": {"required": True, "content": _json(request)},
-            "responses": {
-                "200": {"description": "The scores.", "headers": _ECHOED, "content": _json(answer)},
-                "default": {
-                    "description": "The vendor's error.",
-                    "headers": _ECHOED,
-                    "content": _json({"anyOf": refusals}),
-                },
-            },
-        }
-        for path in dialect.paths:
-            paths[path] = {"post": {**operation, "operationId": path[1:].replace("/", "_")}}
-    return paths, components
+def _response(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "headers": _ECHOED, "content": _json(schema)}
 
 
 def _json(schema: dict[str, Any], example: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from gateway.access.keys import ANYONE
 from gateway.api.dialects.unified import answer
-from gateway.api.dialects.unified.request import Body, canonical
+from gateway.api.dialects.unified.request import Body, to_request
 from gateway.api.request_id import request_id
 from gateway.backends.engine import MAX_CALL_SECONDS
 from gateway.config.loader import read_config
@@ -81,7 +81,7 @@ class InProcess:
 
     async def ask(self, body: Body) -> Reply:
         call = Call(id=request_id([]), recorder=RequestRecorder())
-        request = canonical(body, call, self._service.routes.is_alias)
+        request = to_request(body, call, self._service.routes.is_alias)
         await self._service.load(request.model)
         start = monotonic()
         call = replace(call, deadline=start + MAX_CALL_SECONDS)  # whoever waits at the terminal can end it earlier

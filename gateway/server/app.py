@@ -14,7 +14,7 @@ from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, ControllerRouterHandler
 
-from gateway.api import endpoint, errors, mounts, openapi
+from gateway.api import dialect_routes, endpoint, errors, openapi
 from gateway.api.dialects.unified import dialect as rerank
 from gateway.api.middleware.hosts import TrustedHostMiddleware
 from gateway.api.middleware.paths import PathNormalization
@@ -89,7 +89,7 @@ def from_environment() -> Litestar:
 
 def _routes(service: Service) -> list[ControllerRouterHandler]:
     return [
-        *mounts.routes(service),
+        *dialect_routes.routes(service),
         models.route(service),
         usage.route(service),
         *health.route(service),

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from litestar.types import Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gateway.api.dialects.unified import refusal
+from gateway.api.dialects.unified.error_body import error_body
 from gateway.api.http import ANSWER, SingleWrite
 from gateway.api.request_id import request_id
 from gateway.http1.head import encode_headers
@@ -96,7 +96,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _send_431(self) -> None:
         self._reset_head_timer()
         message = f"the request's headers are longer than {MAX_HEAD_BYTES} bytes"
-        body = refusal.error_body(message, "headers_too_large", Call(id=request_id([])))
+        body = error_body(message, "headers_too_large", Call(id=request_id([])))
         head = (
             b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
             b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)

@@ -1,1 +1,1 @@
-"""The strict mounts: each file serves one vendor's request, answer and error shapes below a path of its own."""
+"""The dialects: each file holds one vendor's request, answer and error bodies; `unified` holds our own."""

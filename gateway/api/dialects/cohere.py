@@ -2,9 +2,9 @@
 
 Source: https://docs.cohere.com/v1/reference/rerank and https://docs.cohere.com/reference/rerank (2026-11)
 
-v1 takes documents as strings or as objects with `text` (or with `rank_fields` to say which keys count) and gives them
-back on demand. v2 takes strings and gives none back. `meta.billed_units` holds what the target charged: search units
-where it counts those, else input tokens; neither is invented.
+v1 takes documents as strings or as objects with `text` (`rank_fields` names other keys to rank by), and returns them
+if asked to. v2 takes strings and returns none. `meta.billed_units` holds what the target charged: search units if it
+reports those, else input tokens, else nothing.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import msgspec
 from msgspec import Struct
 
 from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest
-from gateway.api.dialects.wording import ErrorMessages, Invalid, build_decoder, validate
+from gateway.api.dialects.validation import ErrorMessages, InvalidBody, build_decoder, validate
 from gateway.errors import UnknownModel
 from providers.types import Ranking, TextOrParts, Usage
 from providers.wire.fields import without_nulls
 
 
 class ApiVersion(Struct):
-    """Which of Cohere's APIs this is: "1" or "2"."""
+    """The version of Cohere's API: "1" or "2"."""
 
     version: str
 
 
 class Counts(Struct, omit_defaults=True):
-    """What was used or charged, in Cohere's words."""
+    """What was used or charged, by Cohere's names."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -36,14 +36,14 @@ class Counts(Struct, omit_defaults=True):
 
 
 class Meta(Struct, omit_defaults=True):
-    """Cohere's account of a call."""
+    """The API's version, and what the call used and cost."""
 
     api_version: ApiVersion
     billed_units: Counts | None = None
     tokens: Counts | None = None
 
 
-WORDING = ErrorMessages(
+MESSAGES = ErrorMessages(
     json="invalid json syntax: {}",
     types="invalid request: {}",
     model="a model parameter is required for this endpoint.",
@@ -53,6 +53,7 @@ WORDING = ErrorMessages(
     limit="invalid request: top_n must be at least 1",
 )
 MAX_CHUNKS = 10_000
+"""Documents of one request, each times `max_chunks_per_doc`; Cohere's own limit."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -93,16 +94,23 @@ class ErrorBody(Struct):
     id: str
 
 
-def v1() -> Dialect:
-    """Below `/cohere/v1`."""
-    read = build_decoder(BodyV1, WORDING)
+class Form(Struct):
+    """What the answer repeats of the request: the version, and the caller's own documents."""
 
-    def decode(incoming: IncomingRequest) -> DecodedRequest:
+    version: str
+    documents: list[str | dict[str, Any]] = []
+
+
+def v1() -> Dialect[Form]:
+    """The dialect at `/cohere/v1`."""
+    read = build_decoder(BodyV1, MESSAGES)
+
+    def decode(incoming: IncomingRequest) -> DecodedRequest[Form]:
         body = read(incoming.body)
         fields = _rank_fields(body)
         request = validate(
             incoming,
-            WORDING,
+            MESSAGES,
             model=body.model,
             query=body.query,
             documents=_texts(body.documents, fields),
@@ -111,28 +119,29 @@ def v1() -> Dialect:
             extra=without_nulls(max_chunks_per_doc=body.max_chunks_per_doc),
         )
         _check_size(len(request.documents), body.max_chunks_per_doc or 1)
-        return DecodedRequest(request, list(body.documents or ()), form="1")
+        return DecodedRequest(request, Form("1", body.documents or []))
 
-    shapes = (BodyV1, Answer, ErrorBody)
     return Dialect(
         name="cohere-v1",
         paths=["/cohere/v1/rerank"],
         decode=decode,
         encode=encode,
         encode_error=encode_error,
-        shapes=shapes,
+        request_type=BodyV1,
+        answer_type=Answer,
+        error_types=(ErrorBody,),
     )
 
 
-def v2() -> Dialect:
-    """Below `/cohere/v2`."""
-    read = build_decoder(BodyV2, WORDING)
+def v2() -> Dialect[Form]:
+    """The dialect at `/cohere/v2`."""
+    read = build_decoder(BodyV2, MESSAGES)
 
-    def decode(incoming: IncomingRequest) -> DecodedRequest:
+    def decode(incoming: IncomingRequest) -> DecodedRequest[Form]:
         body = read(incoming.body)
         request = validate(
             incoming,
-            WORDING,
+            MESSAGES,
             model=body.model,
             query=body.query,
             documents=list[TextOrParts](body.documents) if body.documents is not None else None,
@@ -141,54 +150,57 @@ def v2() -> Dialect:
             priority=body.priority,
         )
         _check_size(len(request.documents), 1)
-        return DecodedRequest(request, [], form="2")
+        return DecodedRequest(request, Form("2"))
 
-    shapes = (BodyV2, Answer, ErrorBody)
     return Dialect(
         name="cohere-v2",
         paths=["/cohere/v2/rerank"],
         decode=decode,
         encode=encode,
         encode_error=encode_error,
-        shapes=shapes,
+        request_type=BodyV2,
+        answer_type=Answer,
+        error_types=(ErrorBody,),
     )
 
 
-def encode(asked: DecodedRequest, ranking: Ranking, latency: int) -> bytes:
+def encode(decoded: DecodedRequest[Form], ranking: Ranking, latency: int) -> bytes:
     """The body of a 200."""
-    echo = asked.documents if asked.request.return_documents else None
+    echo = decoded.form.documents if decoded.request.return_documents else None
     results = [
         Result(row.index, row.relevance_score, _echoed(echo[row.index]) if echo else None) for row in ranking.results
     ]
-    return _encode(Answer(asked.request.call.id, results, meta(ranking.usage, str(asked.form))))
+    return _encode(Answer(decoded.request.call.id, results, meta(ranking.usage, decoded.form.version)))
 
 
 def meta(usage: Usage | None, version: str) -> Meta:
-    """What is known of the costs, in Cohere's words."""
-    counted = usage or Usage()
-    tokens = counted.prompt_tokens if counted.prompt_tokens is not None else counted.total_tokens
-    if counted.search_units is not None:
-        billed = Counts(search_units=counted.search_units)
+    """What the target reported of the call's tokens and costs; nothing is made up."""
+    reported = usage or Usage()
+    input_tokens = reported.prompt_tokens if reported.prompt_tokens is not None else reported.total_tokens
+    if reported.search_units is not None:
+        billed = Counts(search_units=reported.search_units)
     else:
-        billed = Counts(input_tokens=tokens)
-    spent = Counts(input_tokens=tokens, output_tokens=counted.completion_tokens or 0) if tokens is not None else None
-    return Meta(ApiVersion(version), billed, spent)
+        billed = Counts(input_tokens=input_tokens)
+    tokens = None
+    if input_tokens is not None:
+        tokens = Counts(input_tokens=input_tokens, output_tokens=reported.completion_tokens or 0)
+    return Meta(ApiVersion(version), billed, tokens)
 
 
-def encode_error(refusal: ErrorReply) -> bytes:
+def encode_error(reply: ErrorReply) -> bytes:
     """The body of any other answer."""
-    message = refusal.message
-    if isinstance(refusal.error, UnknownModel):
+    message = reply.message
+    if isinstance(reply.error, UnknownModel):
         message = (
-            f"model '{refusal.model}' not found, make sure the correct model ID was used and that you have access to "
+            f"model '{reply.model}' not found, make sure the correct model ID was used and that you have access to "
             f"the model. ({message})"
         )
-    return _encode(ErrorBody(message, refusal.call.id))
+    return _encode(ErrorBody(message, reply.call.id))
 
 
 def _rank_fields(body: BodyV1) -> list[str]:
     if body.rank_fields is not None and not body.rank_fields:
-        raise Invalid("invalid request: rank_fields must be omitted or not be empty", "rank_fields")
+        raise InvalidBody("invalid request: rank_fields must be omitted or not be empty", "rank_fields")
     return body.rank_fields or ["text"]
 
 
@@ -202,10 +214,10 @@ def _texts(documents: list[str | dict[str, Any]] | None, fields: list[str]) -> l
 
 
 def _text(document: dict[str, Any], fields: list[str], index: int) -> str:
-    """The values of the fields that count, in the caller's order; at least one must be there."""
+    """The values of the fields to rank by, one per line. Raises InvalidBody if the document has none of them."""
     if not any(name in document for name in fields):
         names = " or ".join(f"`{name}`" for name in fields)
-        raise Invalid(f"invalid request: document at index {index} must have a {names} field", f"documents.{index}")
+        raise InvalidBody(f"invalid request: document at index {index} must have a {names} field", f"documents.{index}")
     values = [document[name] for name in fields if document.get(name) is not None]
     return "\n".join(value if isinstance(value, str) else _encode(value).decode() for value in values)
 
@@ -216,7 +228,7 @@ def _echoed(document: Any) -> dict[str, Any]:
 
 def _check_size(documents: int, chunks: int) -> None:
     if documents * chunks > MAX_CHUNKS:
-        raise Invalid(
+        raise InvalidBody(
             "invalid request: number of total max chunks (number of documents * max chunks per doc) must be less than "
             f"{MAX_CHUNKS}",
             "documents",

@@ -2,9 +2,9 @@
 
 Source: https://github.com/michaelfeil/infinity, version 0.0.77 (2026-11)
 
-A returned document is a bare string. It is left out when not asked for, where the server itself writes null: clients
-take either, and some neither read nor survive a null. A wrong field is FastAPI's 422, the only error that the official
-client reads.
+A returned document is a bare string. If the caller did not ask for documents, the field is absent, although the server
+itself writes null: some clients fail on a null, and none needs it. A wrong field is FastAPI's 422, the only error that
+the official client reads.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import msgspec
 from msgspec import Struct
 
 from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest
+from gateway.api.dialects.validation import ErrorMessages, InvalidBody, build_decoder, validate
 from gateway.api.dialects.vllm import Tokens, tokens
-from gateway.api.dialects.wording import ErrorMessages, Invalid, build_decoder, validate
 from gateway.api.error_status import status_of
 from gateway.errors import UnknownModel
 from providers.errors import RerankError
 from providers.types import Ranking, TextOrParts
 from providers.wire.fields import without_nulls
 
-WORDING = ErrorMessages(
+MESSAGES = ErrorMessages(
     json="JSON decode error: {}",
     types="{}",
     model="Field required",
@@ -33,9 +33,9 @@ WORDING = ErrorMessages(
     limit="Input should be greater than 0",
 )
 UNNAMED = "default/not-specified"
-"""What Infinity takes for the model when a request names none."""
+"""Infinity's default for `model`, which its clients send when the user gives none."""
 
-_KINDS = {"missing": "missing", "type": "type_error", "value": "value_error", "json": "json_invalid"}
+_ERROR_TYPES = {"missing": "missing", "type": "type_error", "value": "value_error", "json": "json_invalid"}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -89,24 +89,24 @@ class Unauthorized(Struct):
     detail: str
 
 
-def dialect(default_model: DefaultModel) -> Dialect:
-    """Below `/infinity`, with and without the version that many put into the server's prefix."""
-    read = build_decoder(Body, WORDING)
+def dialect(default_model: DefaultModel) -> Dialect[None]:
+    """The dialect at `/infinity`; the path with `/v1` serves clients whose base URL ends in it."""
+    read = build_decoder(Body, MESSAGES)
 
-    def decode(incoming: IncomingRequest) -> DecodedRequest:
+    def decode(incoming: IncomingRequest) -> DecodedRequest[None]:
         body = read(incoming.body)
-        named = body.model if body.model != UNNAMED else None
+        model = body.model if body.model != UNNAMED else None
         request = validate(
             incoming,
-            WORDING,
-            model=named or default_model(),
+            MESSAGES,
+            model=model or default_model(),
             query=body.query,
             documents=list[TextOrParts](body.documents) if body.documents is not None else None,
             limit=body.top_n,
             return_documents=bool(body.return_documents),
             extra=without_nulls(use_activation=False) if body.raw_scores else {},
         )
-        return DecodedRequest(request, [])
+        return DecodedRequest(request, None)
 
     return Dialect(
         name="infinity",
@@ -114,36 +114,38 @@ def dialect(default_model: DefaultModel) -> Dialect:
         decode=decode,
         encode=encode,
         encode_error=encode_error,
-        shapes=(Body, Answer, ErrorBody, FieldErrors, Unauthorized),
+        request_type=Body,
+        answer_type=Answer,
+        error_types=(ErrorBody, FieldErrors, Unauthorized),
         status=status,
     )
 
 
-def encode(asked: DecodedRequest, ranking: Ranking, latency: int) -> bytes:
-    """The body of a 200. The counts are demanded: 0 stands for a target that does not count."""
-    ranked = asked.request.documents if asked.request.return_documents else None
+def encode(decoded: DecodedRequest[None], ranking: Ranking, latency: int) -> bytes:
+    """The body of a 200. `usage` is required: 0 if the target does not report tokens."""
+    ranked = decoded.request.documents if decoded.request.return_documents else None
     results = [
         Result(row.relevance_score, row.index, _text(ranked[row.index]) if ranked else None) for row in ranking.results
     ]
-    call = asked.request.call
+    call = decoded.request.call
     return _encode(Answer("rerank", results, ranking.model, tokens(ranking.usage), f"infinity-{call.id}", int(time())))
 
 
-def encode_error(refusal: ErrorReply) -> bytes:
+def encode_error(reply: ErrorReply) -> bytes:
     """The body of any other answer."""
-    error = refusal.error
-    if isinstance(error, Invalid):
-        place: list[str | int] = [int(part) if part.isdigit() else part for part in error.field.split(".") if part]
-        return _encode(FieldErrors([FieldError(_KINDS[error.kind], ["body", *place], error.message)]))
-    if refusal.status == 401:
+    error = reply.error
+    if isinstance(error, InvalidBody):
+        location: list[str | int] = [int(part) if part.isdigit() else part for part in error.field.split(".") if part]
+        return _encode(FieldErrors([FieldError(_ERROR_TYPES[error.fault], ["body", *location], error.message)]))
+    if reply.status == 401:
         return _encode(Unauthorized("Unauthorized"))
-    message = f"Invalid model: {refusal.message}" if isinstance(error, UnknownModel) else refusal.message
-    return _encode(ErrorBody(ErrorDetail(message, None, None, refusal.status)))
+    message = f"Invalid model: {reply.message}" if isinstance(error, UnknownModel) else reply.message
+    return _encode(ErrorBody(ErrorDetail(message, None, None, reply.status)))
 
 
 def status(error: RerankError) -> int:
-    """422 for a wrong field, 400 for an unknown model, else the gateway's own."""
-    if isinstance(error, Invalid):
+    """422 for a wrong field, 400 for an unknown model, else the gateway's own status."""
+    if isinstance(error, InvalidBody):
         return 422
     return 400 if isinstance(error, UnknownModel) else status_of(error)
 

@@ -2,27 +2,25 @@
 
 Source: https://api.jina.ai/docs and the specification of the Jina Search Foundation API, 2026.04.02 (2026-11)
 
-Documents are strings, `{"text"}` or `{"image"}` (an address or base64), which goes to targets that read content parts.
-`return_documents` is false unless asked for, as the service answers (its specification says true). An unknown model is
-a 400 here, and a wrong field a 422 that names it.
+Documents are strings, `{"text"}` or `{"image"}` (a URL or base64); images need a target that reads content parts.
+`return_documents` is false by default, as in the service itself (its specification says true). An unknown model is a
+400 here, and a wrong field a 422 that names it.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest
-from gateway.api.dialects.wording import ErrorMessages, Invalid, build_decoder, validate
+from gateway.api.dialects.validation import ErrorMessages, InvalidBody, build_decoder, validate
 from gateway.api.error_status import status_of
 from gateway.errors import UnknownModel
 from providers.errors import RerankError
 from providers.types import ContentParts, Ranking, TextOrParts
 from providers.wire.fields import without_nulls
 
-WORDING = ErrorMessages(
+MESSAGES = ErrorMessages(
     json="the body is not valid JSON: {}",
     types="{}",
     model="Field required: model",
@@ -41,9 +39,9 @@ CODES = {
     503: "SERVICE_UNAVAILABLE",
     504: "SERVICE_TIMEOUT",
 }
-"""The vendor's word for each status; any other 4xx has none, any other 5xx is INTERNAL_ERROR."""
+"""The vendor's error code for each status; any other 4xx has none, any other 5xx is INTERNAL_ERROR."""
 
-_KINDS = {"missing": "missing", "type": "type_error", "value": "value_error", "json": "json_invalid"}
+_ERROR_TYPES = {"missing": "missing", "type": "type_error", "value": "value_error", "json": "json_invalid"}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -94,25 +92,29 @@ class ErrorBody(Struct, omit_defaults=True):
     errors: list[FieldError] | None = None
 
 
-def dialect() -> Dialect:
-    """Below `/jina`."""
-    read = build_decoder(Body, WORDING)
+Form = list[str | Document]
+"""The caller's own documents, to return with the results."""
 
-    def decode(incoming: IncomingRequest) -> DecodedRequest:
+
+def dialect() -> Dialect[Form]:
+    """The dialect at `/jina`."""
+    read = build_decoder(Body, MESSAGES)
+
+    def decode(incoming: IncomingRequest) -> DecodedRequest[Form]:
         body = read(incoming.body)
-        documents = None if body.documents is None else [_ranked(document) for document in body.documents]
+        documents = None if body.documents is None else [_to_input(document) for document in body.documents]
         request = validate(
             incoming,
-            WORDING,
+            MESSAGES,
             model=body.model,
-            query=None if body.query is None else _ranked(body.query),
+            query=None if body.query is None else _to_input(body.query),
             documents=documents,
             limit=body.top_n,
             return_documents=bool(body.return_documents),
             max_tokens_per_doc=body.max_doc_length,
             extra=without_nulls(truncation=body.truncation, max_doc_length=body.max_doc_length),
         )
-        return DecodedRequest(request, [], form=body.documents)
+        return DecodedRequest(request, body.documents or [])
 
     return Dialect(
         name="jina",
@@ -120,52 +122,54 @@ def dialect() -> Dialect:
         decode=decode,
         encode=encode,
         encode_error=encode_error,
-        shapes=(Body, Answer, ErrorBody),
+        request_type=Body,
+        answer_type=Answer,
+        error_types=(ErrorBody,),
         status=status,
     )
 
 
-def encode(asked: DecodedRequest, ranking: Ranking, latency: int) -> bytes:
-    """The body of a 200. `usage` is demanded: 0 stands for a target that does not count."""
-    echo: Any = asked.form if asked.request.return_documents else None
+def encode(decoded: DecodedRequest[Form], ranking: Ranking, latency: int) -> bytes:
+    """The body of a 200. `usage` is required: 0 if the target does not report tokens."""
+    echo = decoded.form if decoded.request.return_documents else None
     usage = ranking.usage
-    counted = usage.total_tokens or usage.prompt_tokens or 0 if usage else 0
+    tokens = usage.total_tokens or usage.prompt_tokens or 0 if usage else 0
     results = [
         Result(row.index, row.relevance_score, _echoed(echo[row.index]) if echo else None) for row in ranking.results
     ]
-    return _encode(Answer(ranking.model, "list", Tokens(counted), results))
+    return _encode(Answer(ranking.model, "list", Tokens(tokens), results))
 
 
-def encode_error(refusal: ErrorReply) -> bytes:
+def encode_error(reply: ErrorReply) -> bytes:
     """The body of any other answer."""
-    error = refusal.error
-    if isinstance(error, Invalid):
-        complaint = FieldError(error.field, error.message, _KINDS[error.kind])
-        return _encode(ErrorBody(error.message, request_id=refusal.call.id, errors=[complaint]))
+    error = reply.error
+    if isinstance(error, InvalidBody):
+        field_error = FieldError(error.field, error.message, _ERROR_TYPES[error.fault])
+        return _encode(ErrorBody(error.message, request_id=reply.call.id, errors=[field_error]))
     if isinstance(error, UnknownModel):
         code: str | None = "INPUT_MODEL_NOT_FOUND"
     else:
-        code = CODES.get(refusal.status) or ("INTERNAL_ERROR" if refusal.status >= 500 else None)
-    return _encode(ErrorBody(refusal.message, code, refusal.call.id))
+        code = CODES.get(reply.status) or ("INTERNAL_ERROR" if reply.status >= 500 else None)
+    return _encode(ErrorBody(reply.message, code, reply.call.id))
 
 
 def status(error: RerankError) -> int:
-    """422 for a wrong field, 400 for an unknown model, else the gateway's own."""
-    if isinstance(error, Invalid):
-        return 400 if error.kind == "json" else 422
+    """422 for a wrong field, 400 for an unknown model, else the gateway's own status."""
+    if isinstance(error, InvalidBody):
+        return 400 if error.fault == "json" else 422
     return 400 if isinstance(error, UnknownModel) else status_of(error)
 
 
-def _ranked(document: str | Document) -> TextOrParts:
+def _to_input(document: str | Document) -> TextOrParts:
     if isinstance(document, str):
         return document
     if document.image is None:
         return document.text or ""
-    return ContentParts([{"type": "image_url", "image_url": {"url": _address(document.image)}}])
+    return ContentParts([{"type": "image_url", "image_url": {"url": _image_url(document.image)}}])
 
 
-def _address(image: str) -> str:
-    """An image's address; bare base64 becomes a data URL, which is how content parts carry it."""
+def _image_url(image: str) -> str:
+    """The image as a URL: content parts have no field for bare base64, so that becomes a data URL."""
     return image if image.startswith(("http://", "https://", "data:")) else f"data:image/png;base64,{image}"
 
 

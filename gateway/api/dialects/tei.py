@@ -1,9 +1,9 @@
-"""The rerank API of text-embeddings-inference: a bare list of scores, best first, and no model in the request.
+"""The rerank API of text-embeddings-inference: the answer is a bare list of scores, and the request names no model.
 
 Source: https://github.com/huggingface/text-embeddings-inference, version 1.9.3 (2026-11)
 
-The model is in the path (`/tei/<model>/rerank`), in the body for the few clients that send one, or the configured
-default. A fault of the body's form, which the server answers in plain text, is the same JSON here as all others.
+The model comes from the path (`/tei/<model>/rerank`), from the body for the few clients that send one, or it is the
+configured default. For a malformed body the server itself answers in plain text; we answer in JSON as for other errors.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import msgspec
 from msgspec import Struct
 
 from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest
-from gateway.api.dialects.wording import ErrorMessages, Invalid, build_decoder, validate
+from gateway.api.dialects.validation import ErrorMessages, InvalidBody, build_decoder, validate
 from gateway.api.error_status import status_of
 from providers.errors import RerankError
-from providers.types import Ranking, TextOrParts
+from providers.types import Ranking, RerankRequest, TextOrParts
 from providers.wire.fields import without_nulls
 
-WORDING = ErrorMessages(
+MESSAGES = ErrorMessages(
     json="Failed to parse the request body as JSON: {}",
     types="Failed to deserialize the JSON body into the target type: {}",
     model="no model: put one into the path (/tei/<model>/rerank), or configure default_model",
@@ -31,7 +31,7 @@ WORDING = ErrorMessages(
 )
 
 TYPES = {413: "Validation", 422: "Validation", 429: "Overloaded", 503: "Unhealthy"}
-"""`error_type` by status. 5xx are the backend's; any other 4xx is about the request."""
+"""`error_type` by status; any other 5xx is `Backend`, any other 4xx `Validation`."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -56,40 +56,47 @@ class ErrorBody(Struct):
     error_type: str
 
 
-def dialect(default_model: DefaultModel) -> Dialect:
-    """Below `/tei`, with or without a model in the path."""
-    decode = decoder(default_model, model_in)
-    shapes = (Body, list[Row], ErrorBody)
+def dialect(default_model: DefaultModel) -> Dialect[None]:
+    """The dialect at `/tei`, with or without a model in the path."""
+    read = request_decoder(default_model, model_in)
+
+    def decode(incoming: IncomingRequest) -> DecodedRequest[None]:
+        return DecodedRequest(read(incoming), None)
+
     return Dialect(
         name="tei",
         paths=["/tei/rerank"],
         decode=decode,
         encode=encode,
         encode_error=encode_error,
-        shapes=shapes,
+        request_type=Body,
+        answer_type=list[Row],
+        error_types=(ErrorBody,),
         status=status,
     )
 
 
-def decoder(
+def request_decoder(
     default_model: DefaultModel, model_in: Callable[[str], str | None] = lambda path: None
-) -> Callable[[IncomingRequest], DecodedRequest]:
-    """What reads a body with `texts`, on the mount and in the unified dialect.
+) -> Callable[[IncomingRequest], RerankRequest]:
+    """Make a decoder of bodies with `texts`, for this dialect and the unified one.
 
     Args:
-        default_model: serves requests that name no model.
+        default_model: for requests that name no model.
         model_in: the model that a path names, if any.
-    """
-    read = build_decoder(Body, WORDING)
 
-    def decode(incoming: IncomingRequest) -> DecodedRequest:
+    Raises (when called): InvalidBody.
+    """
+    read = build_decoder(Body, MESSAGES)
+
+    def decode(incoming: IncomingRequest) -> RerankRequest:
         body = read(incoming.body)
         for field in ("query", "texts"):
             if getattr(body, field) is None:
-                raise Invalid(WORDING.types.format(f"missing field `{field}`"), field, "missing")
-        request = validate(
+                raise InvalidBody(MESSAGES.types.format(f"missing field `{field}`"), field, "missing")
+        return validate(
             incoming,
-            WORDING,
+            MESSAGES,
             model=model_in(incoming.path) or body.model or default_model(),
             query=body.query,
             documents=list[TextOrParts](body.texts) if body.texts is not None else None,
@@ -97,36 +104,41 @@ def decoder(
             return_documents=bool(body.return_text),
             extra=without_nulls(truncation=body.truncate, use_activation=False if body.raw_scores else None),
         )
-        return DecodedRequest(request, [])
 
     return decode
 
 
 def model_in(path: str) -> str | None:
-    """The model in a path below the mount: all but the last part; None without one."""
+    """The model in a path, relative to `/tei`: all but the last part; None if there is nothing else."""
     return path.strip("/").rpartition("/")[0] or None
 
 
-def encode(asked: DecodedRequest, ranking: Ranking, latency: int) -> bytes:
+def encode(decoded: DecodedRequest[None], ranking: Ranking, latency: int) -> bytes:
     """The body of a 200."""
-    ranked = asked.request.documents if asked.request.return_documents else None
+    return encode_rows(decoded.request, ranking)
+
+
+def encode_rows(request: RerankRequest, ranking: Ranking) -> bytes:
+    """The bare list, best first, with texts if the request asks for them."""
+    documents = request.documents if request.return_documents else None
     rows = [
-        Row(row.index, row.relevance_score, _text(ranked[row.index]) if ranked else None) for row in ranking.results
+        Row(row.index, row.relevance_score, _text(documents[row.index]) if documents else None)
+        for row in ranking.results
     ]
     return _encode(rows)
 
 
-def encode_error(refusal: ErrorReply) -> bytes:
+def encode_error(reply: ErrorReply) -> bytes:
     """The body of any other answer."""
-    kind = TYPES.get(refusal.status) or ("Backend" if refusal.status >= 500 else "Validation")
-    if isinstance(refusal.error, Invalid) and refusal.error.field == "texts" and refusal.error.kind == "value":
+    kind = TYPES.get(reply.status) or ("Backend" if reply.status >= 500 else "Validation")
+    if isinstance(reply.error, InvalidBody) and reply.error.field == "texts" and reply.error.fault == "value":
         kind = "Empty"
-    return _encode(ErrorBody(refusal.message, kind))
+    return _encode(ErrorBody(reply.message, kind))
 
 
 def status(error: RerankError) -> int:
-    """422 for a field that is missing or of the wrong type, else the gateway's own."""
-    return 422 if isinstance(error, Invalid) and error.kind in ("missing", "type") else status_of(error)
+    """422 for a field that is missing or has the wrong type, else the gateway's own status."""
+    return 422 if isinstance(error, InvalidBody) and error.fault in ("missing", "type") else status_of(error)
 
 
 def _text(document: TextOrParts) -> str | None:

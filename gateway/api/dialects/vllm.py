@@ -2,9 +2,9 @@
 
 Source: https://docs.vllm.ai/en/latest/models/pooling_models/scoring/ and the source of vLLM 0.33.0 (2026-11)
 
-An answer's id is made of `X-Request-Id`, else of the body's `request_id`. Documents always come back, with nulls.
-`top_n` 0 is all. Queries and documents may be content parts; targets that read text only refuse those with a 400.
-Rankings are `rerank-…`, as the documentation shows them, although 0.33 itself has come to write `score-…` for both.
+The answer's id contains `X-Request-Id`, else the body's `request_id`. Documents are always returned, with nulls.
+`top_n: 0` means all. Queries and documents may be content parts; targets that only read text refuse those with a 400.
+The ids of rankings begin with `rerank-`, as in the documentation, although 0.33 itself writes `score-` for both APIs.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest
-from gateway.api.dialects.wording import ErrorMessages, Invalid, build_decoder, validate
+from gateway.api.dialects.validation import ErrorMessages, InvalidBody, build_decoder, validate
 from gateway.api.request_id import request_id
 from gateway.errors import UnknownModel
 from providers.types import ContentParts, Ranking, TextOrParts, Usage
 from providers.wire.fields import without_nulls
 
-WORDING = ErrorMessages(
+MESSAGES = ErrorMessages(
     json="1 validation error(s): JSON decode error: {}",
     types="1 validation error(s): {}",
     model="The model must be named: there is no default model",
@@ -44,7 +44,7 @@ TYPES = {
     429: "RateLimitError",
     503: "ServiceUnavailableError",
 }
-"""`type` by status; anything else is InternalServerError."""
+"""`type` by status; any other status is InternalServerError."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -55,11 +55,11 @@ class Content(Struct):
     content: list[Any]
 
 
-Side = str | Content | list[str | Content] | None
+Inputs = str | Content | list[str | Content] | None
 
 
 class Options(Struct, kw_only=True):
-    """What both APIs take beside their texts, for the targets that declare it."""
+    """The fields that both APIs take beside their texts, passed on to targets that declare them."""
 
     model: str | None = None
     truncate_prompt_tokens: int | None = None
@@ -76,7 +76,7 @@ class Options(Struct, kw_only=True):
     cache_salt: str | None = None
 
     def extra(self) -> dict[str, Any]:
-        """The vendor's own fields that were given."""
+        """The vendor's own fields that the request holds."""
         return without_nulls(**{name: getattr(self, name) for name in _EXTRAS})
 
 
@@ -87,7 +87,7 @@ _EXTRAS = [
 
 class Body(Options, kw_only=True):
     query: str | Content | None = None
-    documents: Side = None
+    documents: Inputs = None
     top_n: int | None = None
 
 
@@ -129,16 +129,16 @@ class Unauthorized(Struct):
     error: str
 
 
-def dialect(default_model: DefaultModel) -> Dialect:
-    """Below `/vllm`."""
-    read = build_decoder(Body, WORDING)
+def dialect(default_model: DefaultModel) -> Dialect[None]:
+    """The dialect at `/vllm`."""
+    read = build_decoder(Body, MESSAGES)
 
-    def decode(incoming: IncomingRequest) -> DecodedRequest:
+    def decode(incoming: IncomingRequest) -> DecodedRequest[None]:
         body = read(incoming.body)
         adopt_request_id(incoming, body.request_id)
         request = validate(
             incoming,
-            WORDING,
+            MESSAGES,
             model=body.model or default_model(),
             query=to_input(body.query) if body.query is not None else None,
             documents=to_inputs(body.documents),
@@ -147,7 +147,7 @@ def dialect(default_model: DefaultModel) -> Dialect:
             priority=body.priority,
             extra=body.extra(),
         )
-        return DecodedRequest(request, [])
+        return DecodedRequest(request, None)
 
     paths = ["/vllm/rerank", "/vllm/v1/rerank", "/vllm/v2/rerank"]
     return Dialect(
@@ -156,63 +156,68 @@ def dialect(default_model: DefaultModel) -> Dialect:
         decode=decode,
         encode=encode,
         encode_error=encode_error,
-        shapes=(Body, Answer, ErrorBody, Unauthorized),
+        request_type=Body,
+        answer_type=Answer,
+        error_types=(ErrorBody, Unauthorized),
     )
 
 
-def encode(asked: DecodedRequest, ranking: Ranking, latency: int) -> bytes:
+def encode(decoded: DecodedRequest[None], ranking: Ranking, latency: int) -> bytes:
     """The body of a 200."""
-    documents = asked.request.documents
+    documents = decoded.request.documents
     results = [Result(row.index, _echoed(documents[row.index]), row.relevance_score) for row in ranking.results]
-    return _encode(Answer(f"rerank-{asked.request.call.id}", ranking.model, tokens(ranking.usage), results))
+    return _encode(Answer(f"rerank-{decoded.request.call.id}", ranking.model, tokens(ranking.usage), results))
 
 
-def encode_error(refusal: ErrorReply) -> bytes:
+def encode_error(reply: ErrorReply) -> bytes:
     """The body of any other answer."""
-    error = refusal.error
-    if refusal.status == 401:
+    error = reply.error
+    if reply.status == 401:
         return _encode(Unauthorized("Unauthorized"))
     if isinstance(error, UnknownModel):
-        message = f"The model `{refusal.model}` does not exist. {refusal.message}"
+        message = f"The model `{reply.model}` does not exist. {reply.message}"
         return _encode(ErrorBody(ErrorDetail(message, "NotFoundError", "model", 404)))
-    kind = TYPES.get(refusal.status, "InternalServerError")
+    kind = TYPES.get(reply.status, "InternalServerError")
     param = None
-    if isinstance(error, Invalid):
+    if isinstance(error, InvalidBody):
         param = f"body.{error.field}" if error.field else None
         kind = "Bad Request" if error.message.startswith("1 validation") else kind
-    return _encode(ErrorBody(ErrorDetail(refusal.message, kind, param, refusal.status)))
+    return _encode(ErrorBody(ErrorDetail(reply.message, kind, param, reply.status)))
 
 
-def adopt_request_id(incoming: IncomingRequest, own: str | None) -> None:
-    """Let the body's `request_id` name the call, unless a header does already."""
-    if own is None or any(name == b"x-request-id" for name, _ in incoming.headers):
+def adopt_request_id(incoming: IncomingRequest, body_id: str | None) -> None:
+    """Use the body's `request_id` as the request's id, unless a header gives one."""
+    if body_id is None or any(name == b"x-request-id" for name, _ in incoming.headers):
         return
-    name = request_id([(b"x-request-id", own.encode())])
+    new_id = request_id([(b"x-request-id", body_id.encode())])
     call = incoming.call
-    incoming.call = replace(call, id=name, headers={**call.headers, "x-request-id": name})
+    incoming.call = replace(call, id=new_id, headers={**call.headers, "x-request-id": new_id})
 
 
-def to_input(side: str | Content) -> TextOrParts:
-    """One text, or its content parts."""
-    return side if isinstance(side, str) else ContentParts(side.content)
+def to_input(value: str | Content) -> TextOrParts:
+    """One query or document: its text, or its content parts."""
+    return value if isinstance(value, str) else ContentParts(value.content)
 
 
-def to_inputs(side: Side) -> list[TextOrParts] | None:
-    """Each document. A lone object of several parts without text is one document for each part, as the API began."""
-    if side is None:
+def to_inputs(values: Inputs) -> list[TextOrParts] | None:
+    """Each query or document. One object with several parts and no text stands for one document per part.
+
+    That is how the API took images before it had lists of objects, and vLLM still reads it so.
+    """
+    if values is None:
         return None
-    if isinstance(side, list):
-        return [to_input(each) for each in side]
-    if isinstance(side, Content) and len(side.content) > 1 and not any(map(_is_text, side.content)):
-        return [ContentParts([part]) for part in side.content]
-    return [to_input(side)]
+    if isinstance(values, list):
+        return [to_input(value) for value in values]
+    if isinstance(values, Content) and len(values.content) > 1 and not any(map(_is_text, values.content)):
+        return [ContentParts([part]) for part in values.content]
+    return [to_input(values)]
 
 
 def tokens(usage: Usage | None) -> Tokens:
-    """The counts are always there: 0 stands for a target that does not count."""
-    counted = usage or Usage()
-    prompt = counted.prompt_tokens or counted.total_tokens or 0
-    return Tokens(prompt, counted.total_tokens or prompt)
+    """The counts, which vLLM's clients require: 0 if the target does not report them."""
+    reported = usage or Usage()
+    prompt = reported.prompt_tokens or reported.total_tokens or 0
+    return Tokens(prompt, reported.total_tokens or prompt)
 
 
 def _echoed(document: TextOrParts) -> Document:

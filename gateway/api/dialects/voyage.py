@@ -2,8 +2,8 @@
 
 Source: https://docs.voyageai.com/reference/reranker-api (2026-11)
 
-The limit is `top_k`, rows are under `data`, documents are strings in both directions, every error is `{"detail"}` and
-nearly every one a 400.
+The limit is `top_k`, results are under `data`, documents are strings in both directions. Every error body is
+`{"detail"}`, and nearly every status 400.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ import msgspec
 from msgspec import Struct
 
 from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest
-from gateway.api.dialects.wording import ErrorMessages, build_decoder, validate
+from gateway.api.dialects.validation import ErrorMessages, build_decoder, validate
 from gateway.api.error_status import status_of
 from gateway.errors import UnknownModel
 from providers.errors import RerankError
-from providers.types import Ranking, TextOrParts, Usage
+from providers.types import Ranking, RerankRequest, TextOrParts, Usage
 from providers.wire.fields import without_nulls
 
 
 class Row(Struct, omit_defaults=True):
-    """A result as Voyage's clients read it: the document is its text."""
+    """A result as Voyage's clients read it: its document is a string."""
 
     relevance_score: float
     index: int
     document: str | None = None
 
 
-WORDING = ErrorMessages(
+MESSAGES = ErrorMessages(
     json="The request body is not valid JSON: {}",
     types="The request body is not valid: {}",
     model="Argument 'model' is required and must not be empty.",
@@ -65,15 +65,15 @@ class ErrorBody(Struct):
     detail: str
 
 
-def dialect() -> Dialect:
-    """Below `/voyage`."""
-    read = build_decoder(Body, WORDING)
+def dialect() -> Dialect[None]:
+    """The dialect at `/voyage`."""
+    read = build_decoder(Body, MESSAGES)
 
-    def decode(incoming: IncomingRequest) -> DecodedRequest:
+    def decode(incoming: IncomingRequest) -> DecodedRequest[None]:
         body = read(incoming.body)
         request = validate(
             incoming,
-            WORDING,
+            MESSAGES,
             model=body.model,
             query=body.query,
             documents=list[TextOrParts](body.documents) if body.documents is not None else None,
@@ -82,7 +82,7 @@ def dialect() -> Dialect:
             return_documents=bool(body.return_documents),
             extra=without_nulls(truncation=body.truncation),
         )
-        return DecodedRequest(request, [])
+        return DecodedRequest(request, None)
 
     return Dialect(
         name="voyage",
@@ -90,36 +90,39 @@ def dialect() -> Dialect:
         decode=decode,
         encode=encode,
         encode_error=encode_error,
-        shapes=(Body, Answer, ErrorBody),
+        request_type=Body,
+        answer_type=Answer,
+        error_types=(ErrorBody,),
         status=status,
     )
 
 
-def encode(asked: DecodedRequest, ranking: Ranking, latency: int) -> bytes:
+def encode(decoded: DecodedRequest[None], ranking: Ranking, latency: int) -> bytes:
     """The body of a 200."""
-    return _encode(Answer("list", rows(asked, ranking), ranking.model, Tokens(total_tokens(ranking.usage))))
+    return _encode(Answer("list", rows(decoded.request, ranking), ranking.model, Tokens(total_tokens(ranking.usage))))
 
 
-def rows(asked: DecodedRequest, ranking: Ranking) -> list[Row]:
-    """The results as Voyage's clients read them: a document is its text."""
-    ranked = asked.request.documents if asked.request.return_documents else None
+def rows(request: RerankRequest, ranking: Ranking) -> list[Row]:
+    """The results as Voyage's clients read them, with documents if the request asks for them."""
+    documents = request.documents if request.return_documents else None
     return [
-        Row(row.relevance_score, row.index, _text(ranked[row.index]) if ranked else None) for row in ranking.results
+        Row(row.relevance_score, row.index, _text(documents[row.index]) if documents else None)
+        for row in ranking.results
     ]
 
 
 def total_tokens(usage: Usage | None) -> int:
-    """Voyage's clients demand the number: 0 stands for a target that does not count."""
+    """The number that Voyage's clients require: 0 if the target does not report it."""
     return (usage.total_tokens or usage.prompt_tokens or 0) if usage else 0
 
 
-def encode_error(refusal: ErrorReply) -> bytes:
+def encode_error(reply: ErrorReply) -> bytes:
     """The body of any other answer."""
-    return _encode(ErrorBody(refusal.message))
+    return _encode(ErrorBody(reply.message))
 
 
 def status(error: RerankError) -> int:
-    """An unknown model is a 400 here."""
+    """400 for an unknown model, else the gateway's own status."""
     return 400 if isinstance(error, UnknownModel) else status_of(error)
 
 

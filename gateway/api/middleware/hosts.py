@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from gateway.api.dialects.unified import refusal
+from gateway.api.dialects.unified.error_body import error_body
 from gateway.api.http import respond
 from gateway.api.request_id import request_id
 from providers.types import Call
@@ -32,7 +32,7 @@ class TrustedHostMiddleware:
         if scope["path"] in PROBES or self._is_allowed(scope["headers"]):
             return await self._app(scope, receive, send)
         call = Call(id=request_id(scope["headers"]))
-        body = refusal.error_body("this gateway does not answer to that Host", "unknown_host", call)
+        body = error_body("this gateway does not answer to that Host", "unknown_host", call)
         return await respond(scope, send, 421, body, {"x-request-id": call.id})
 
     def _is_allowed(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:

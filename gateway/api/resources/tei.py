@@ -139,7 +139,7 @@ async def check_health(service: Service, model: str | None, headers: Headers) ->
 def _known(service: Service, model: str | None, caller: Principal) -> str:
     name = model or service.routes.default_model()
     if name is None:
-        raise UnknownModel(tei.WORDING.model)
+        raise UnknownModel(tei.MESSAGES.model)
     caller.check(name)
     if not service.routes.is_known(name):
         raise UnknownModel(f'unknown model "{name}"')

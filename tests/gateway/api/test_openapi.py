@@ -11,13 +11,13 @@ import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from gateway.api import mounts
+from gateway.api import dialect_routes
 from gateway.api.dialects.score import PATHS as SCORES
 from gateway.api.dialects.unified.dialect import PATHS
 from gateway.api.dialects.unified.request import Body
 from providers import registry
 
-MOUNTED = {path for dialect in mounts.dialects(lambda: None) for path in dialect.paths} | {"/tei/rerank"}
+MOUNTED = {path for dialect in dialect_routes.dialects(lambda: None) for path in dialect.paths} | {"/tei/rerank"}
 
 
 @pytest.fixture

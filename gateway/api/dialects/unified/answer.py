@@ -1,4 +1,4 @@
-"""The unified rerank answer: a ranking as the bytes that callers get."""
+"""The unified dialect's answer: from a ranking to the bytes that callers get."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class EchoedDocument(Struct, omit_defaults=True):
-    """The caller's own document, as it was ranked."""
+    """The caller's document as it was ranked, with the caller's own id and meta."""
 
     id: Any = None
     text: str | None = None
@@ -26,7 +26,7 @@ class EchoedDocument(Struct, omit_defaults=True):
 
 
 class Result(Struct, omit_defaults=True):
-    """A result, with its document when asked for."""
+    """A result, with its document if the request asks for it."""
 
     index: int
     relevance_score: float
@@ -52,13 +52,13 @@ class Attempt(Struct, frozen=True, omit_defaults=True):
 
 
 class ExtraFields(Struct, omit_defaults=True, kw_only=True):
-    """How the answer came about.
+    """Who served the request, how long it took, and what it cost.
 
     Attributes:
-        provider: the configured name of the provider that served; absent when none did.
-        latency: whole milliseconds from reading the request to here.
-        attempts: every attempt, when more than one was needed.
-        cost: US dollars by the price table; absent when unknown.
+        provider: the configured name of the provider that served; absent if none did.
+        latency: milliseconds from decoding the request to encoding the answer.
+        attempts: every attempt, if more than one was needed.
+        cost: US dollars by the price table; absent if unknown.
     """
 
     request_type: str = msgspec.field(default_factory=lambda: "rerank")
@@ -74,8 +74,8 @@ class Answer(Struct, omit_defaults=True, kw_only=True):
     """The body of a 200.
 
     Attributes:
-        data: the results once more, as Voyage's clients read them; only for those.
-        meta: what Cohere's v2 clients read; only for those.
+        data: the results again, in Voyage's form; only for Voyage's clients.
+        meta: in Cohere's form; only for Cohere's clients.
     """
 
     id: str
@@ -90,23 +90,23 @@ class Answer(Struct, omit_defaults=True, kw_only=True):
 def encode(
     ranking: Ranking, request: RerankRequest, documents: list[WireDocument], latency: int, more: Mapping[str, Any] = {}
 ) -> bytes:
-    """The bytes of the answer. Arguments as in `build`."""
+    """Build the answer and encode it. Arguments as in `build`."""
     return _encode(build(ranking, request, documents, latency, more))
 
 
 def build(
     ranking: Ranking, request: RerankRequest, documents: list[WireDocument], latency: int, more: Mapping[str, Any] = {}
 ) -> Answer:
-    """The answer.
+    """Build the answer.
 
     Args:
-        ranking: verified, sorted and cut.
-        request: what was asked.
-        documents: the caller's own documents, to echo when asked for.
-        latency: milliseconds.
-        more: other fields of Answer, which replace those of the ranking.
+        ranking: verified, sorted and cut to `top_n`.
+        request: the canonical request.
+        documents: as the caller wrote them, to return with the results if the request asks for it.
+        latency: in milliseconds.
+        more: other fields of Answer; they replace those made from the ranking.
     """
-    # A Ranked encodes to the same bytes as a Result without a document.
+    # A Ranked encodes to the same bytes as a Result without a document, so the usual case needs no copies.
     results: Any = ranking.results
     if request.return_documents:
         results = [
@@ -125,7 +125,7 @@ def build(
 
 
 def echoed(document: WireDocument, ranked: TextOrParts) -> EchoedDocument:
-    """The document to give back: the caller's id and meta with the text that was ranked."""
+    """The document to return: the text or parts that were ranked, with the caller's id and meta."""
     origin = document if isinstance(document, dict) and "text" in document else {}
     if isinstance(ranked, str):
         return EchoedDocument(text=ranked, id=origin.get("id"), meta=origin.get("meta"))

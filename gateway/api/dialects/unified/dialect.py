@@ -1,12 +1,12 @@
-"""POST /v1/rerank and its other spellings: the unified dialect, which one body makes readable to all rerank clients.
+"""The unified dialect: POST /v1/rerank and other paths, with one body that all known rerank clients can read.
 
-The answer is the plain one (see `answer` beside this) plus no more than what the request shows to be needed:
+The answer is that of `answer`, plus what the request shows its client to need:
 
-- `data`, the rows as Voyage's clients read them, for a request with `top_k` or `truncation`, and for one without
-  `top_n` whose `User-Agent` is a client that reads `data` (voyageai for JavaScript, LiteLLM) and says nothing else;
-- `meta` under `/v2`, where the Vercel AI SDK refuses an answer without it and Cohere's own clients look for costs, and
-  for a request with `max_chunks_per_doc`, null or not, as Cohere's Python client 4 sends it, which fails without;
-- for a body with `texts` in place of `documents` the bare list of text-embeddings-inference.
+- `data`, the results in Voyage's form, for a request with `top_k` or `truncation`, and for one without `top_n` whose
+  `User-Agent` is voyageai for JavaScript or LiteLLM, which read `data` and send neither field;
+- `meta` at `/v2`, where the Vercel AI SDK refuses an answer without it and Cohere's clients look for costs, and for a
+  request with `max_chunks_per_doc`, null or not: Cohere's Python client 4 sends it, and fails without `meta`;
+- the bare list of text-embeddings-inference, for a body with `texts` in place of `documents`.
 """
 
 from __future__ import annotations
@@ -16,79 +16,89 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest
+from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest, WireDocument
 from gateway.api.dialects import cohere, tei, voyage
 from gateway.api.dialects.unified import answer
-from gateway.api.dialects.unified.refusal import error_body
-from gateway.api.dialects.unified.request import Body, canonical, decoder
+from gateway.api.dialects.unified.error_body import ErrorBody, error_body
+from gateway.api.dialects.unified.request import Body, build_decoder, to_request
 from providers import registry
 from providers.types import Ranking, Usage
 
 PATHS = ["/v1/rerank", "/v2/rerank", "/rerank", "/v1/reranker"]
 
 READERS_OF_DATA = (b"voyageai", b"litellm")
-"""How the `User-Agent` of clients begins that read `data` and may send nothing that tells so."""
+"""How the `User-Agent` begins of clients that read `data` and may send no field that shows it."""
 
 
 class Form(msgspec.Struct):
-    """What the answer needs beside the plain one."""
+    """What the answer must hold for this client.
 
+    Attributes:
+        documents: as the caller wrote them, to return with the results.
+        texts: the request was one to text-embeddings-inference, and so is the answer.
+        data: add the results in Voyage's form.
+        meta: add Cohere's `meta`, of this API version.
+    """
+
+    documents: list[WireDocument] = []
     texts: bool = False
     data: bool = False
     meta: str | None = None
 
 
-PLAIN = Form()
-
-
-def dialect(default_model: DefaultModel) -> Dialect:
-    """The unified dialect. Its decoder keeps the extra fields that any adapter declares.
+def dialect(default_model: DefaultModel) -> Dialect[Form]:
+    """The unified dialect. Its decoder keeps the vendor fields that any adapter declares.
 
     Args:
-        default_model: serves requests with `texts`, which have no model.
+        default_model: for requests with `texts`, which name no model.
     """
-    decode_body = decoder(field for name in registry.names() for field in registry.find(name).fields)
-    decode_texts = tei.decoder(default_model)
+    decode_body = build_decoder(field for name in registry.names() for field in registry.find(name).fields)
+    decode_texts = tei.request_decoder(default_model)
 
-    def decode(incoming: IncomingRequest) -> DecodedRequest:
+    def decode(incoming: IncomingRequest) -> DecodedRequest[Form]:
         body = decode_body(incoming.body)
         if body.texts is not None and body.documents is None:
-            asked = decode_texts(incoming)
-            asked.form = Form(texts=True)
-            return asked
-        request = canonical(body, incoming.call, incoming.is_alias)
-        return DecodedRequest(request, body.documents or [], body.fallbacks, form(body, incoming))
+            return DecodedRequest(decode_texts(incoming), Form(texts=True))
+        request = to_request(body, incoming.call, incoming.is_alias)
+        return DecodedRequest(request, _form(body, incoming), body.fallbacks)
 
-    return Dialect(name="unified", paths=PATHS, decode=decode, encode=encode, encode_error=encode_error)
+    return Dialect(
+        name="unified",
+        paths=PATHS,
+        decode=decode,
+        encode=encode,
+        encode_error=encode_error,
+        request_type=Body,
+        answer_type=answer.Answer,
+        error_types=(ErrorBody,),
+    )
 
 
-def form(body: Body, incoming: IncomingRequest) -> Form:
-    """What this request shows of its client."""
+def encode(decoded: DecodedRequest[Form], ranking: Ranking, latency: int) -> bytes:
+    """The body of a 200."""
+    request, form = decoded.request, decoded.form
+    if form.texts:
+        return tei.encode_rows(request, ranking)
+    more: dict[str, Any] = {}
+    if form.data:
+        more["data"] = voyage.rows(request, ranking)
+        more["usage"] = _with_total(ranking.usage)
+    if form.meta:
+        more["meta"] = cohere.meta(ranking.usage, form.meta)
+    return answer.encode(ranking, request, form.documents, latency, more)
+
+
+def encode_error(reply: ErrorReply) -> bytes:
+    """The body of any other answer."""
+    return error_body(reply.message, reply.code, reply.call, reply.model)
+
+
+def _form(body: Body, incoming: IncomingRequest) -> Form:
+    # `truncation` is a field of Body only if some adapter declares it.
     data = body.top_k is not UNSET or getattr(body, "truncation", UNSET) is not UNSET
     data = data or (body.top_n is None and _reads_data(incoming))
     version = "2" if incoming.path == "/v2/rerank" else "1" if body.max_chunks_per_doc is not UNSET else None
-    return Form(data=data, meta=version) if data or version else PLAIN
-
-
-def encode(asked: DecodedRequest, ranking: Ranking, latency: int) -> bytes:
-    """The body of a 200."""
-    if asked.form is PLAIN:
-        return answer.encode(ranking, asked.request, asked.documents, latency)
-    needed: Any = asked.form
-    if needed.texts:
-        return tei.encode(asked, ranking, latency)
-    more: dict[str, Any] = {}
-    if needed.data:
-        more["data"] = voyage.rows(asked, ranking)
-        more["usage"] = _with_total(ranking.usage)
-    if needed.meta:
-        more["meta"] = cohere.meta(ranking.usage, needed.meta)
-    return answer.encode(ranking, asked.request, asked.documents, latency, more)
-
-
-def encode_error(refusal: ErrorReply) -> bytes:
-    """The body of any other answer."""
-    return error_body(refusal.message, refusal.code, refusal.call, refusal.model)
+    return Form(body.documents or [], data=data, meta=version)
 
 
 def _reads_data(incoming: IncomingRequest) -> bool:
@@ -99,7 +109,7 @@ def _reads_data(incoming: IncomingRequest) -> bool:
 
 
 def _with_total(usage: Usage | None) -> Usage:
-    """Voyage's clients demand the total: 0 stands for a target that does not count."""
+    """The usage with the total that Voyage's clients require: 0 if the target does not report it."""
     if usage is None or usage.total_tokens is None:
         known = usage or Usage()
         return msgspec.structs.replace(known, total_tokens=voyage.total_tokens(usage))

@@ -1,13 +1,13 @@
-"""The unified rerank request: decode, validate, and turn into the canonical one.
+"""The unified dialect's request: decode it, check it, and make the canonical request.
 
 The order of the checks and their messages are a contract (https://docs.getbifrost.ai/quickstart/gateway/reranking):
-the first failure wins, each is HTTP 400.
+the first check that fails decides the message, and each is HTTP 400.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import msgspec
 import yaml
@@ -17,19 +17,23 @@ from gateway.api.dialect import WireDocument
 from providers.errors import InvalidRequest
 from providers.types import Call, ContentParts, RerankRequest, TextOrParts
 
-Truth = Literal["true", "True", "TRUE", "false", "False", "FALSE"]
+BooleanText = Literal["true", "True", "TRUE", "false", "False", "FALSE"]
 TRUE = ("true", "True", "TRUE")
 
-
-_TEXT_ONLY = {str}
+_ONLY_STRINGS = {str}
 
 
 class Body(Struct, kw_only=True):
-    """The request body. null means absent; fields that nobody knows are ignored; `top_k` is accepted for `top_n`.
+    """The request body. A null means absent, unknown fields are ignored, and `top_k` is another name for `top_n`.
 
-    `return_documents` may come as "true" or "false", as RAGFlow sends it. `texts` in place of `documents` is a
-    request to text-embeddings-inference, and read as that.
+    `return_documents` may be the text "true" or "false", which RAGFlow sends. A body with `texts` in place of
+    `documents` is one for text-embeddings-inference, and its dialect reads it.
+
+    Attributes:
+        vendor_fields: names of the further fields that a subclass of `build_decoder` has.
     """
+
+    vendor_fields: ClassVar[tuple[str, ...]] = ()
 
     model: str | None = None
     query: str | dict[str, Any] | None = None
@@ -40,54 +44,57 @@ class Body(Struct, kw_only=True):
     max_tokens_per_doc: int | None = None
     max_chunks_per_doc: Any = UNSET
     priority: int | None = None
-    return_documents: bool | Truth | None = None
+    return_documents: bool | BooleanText | None = None
     fallbacks: list[str] | None = None
 
 
-_KNOWN = len(Body.__struct_fields__)
-
-
-def decoder(extras: Iterable[str]) -> Callable[[bytes], Body]:
-    """A decoder for bodies that also keeps the extra fields which some configured adapter declares.
+def build_decoder(vendor_fields: Iterable[str]) -> Callable[[bytes], Body]:
+    """Make a decoder of bodies that also keeps these fields, which adapters declare.
 
     Raises (when called): InvalidRequest for anything that is not JSON of the right types.
     """
-    names = sorted(set(extras) - set(Body.__struct_fields__))
-    fields = [(name, Any, UNSET) for name in names]
-    extended: type[Body] = msgspec.defstruct("Body", fields, bases=(Body,), kw_only=True)  # type: ignore[assignment]
-    decode = msgspec.json.Decoder(extended).decode
+    decode_json = msgspec.json.Decoder(_body_with(vendor_fields)).decode
 
-    def checked(body: bytes) -> Body:
+    def decode(raw: bytes) -> Body:
         try:
-            return decode(body)
+            return decode_json(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidRequest(f"invalid request format: {error}") from None
         except RecursionError:
             raise InvalidRequest("invalid request format: the JSON is nested too deeply") from None
 
-    return checked
+    return decode
 
 
-def canonical(body: Body, call: Call, is_alias: Callable[[str], bool]) -> RerankRequest:
-    """The body as a canonical request.
+def _body_with(vendor_fields: Iterable[str]) -> type[Body]:
+    names = tuple(sorted(set(vendor_fields) - set(Body.__struct_fields__)))
+    fields = [(name, Any, UNSET) for name in names]
+    extended: type[Body] = msgspec.defstruct(  # type: ignore[assignment]  # it is one, by its bases
+        "Body", fields, bases=(Body,), namespace={"vendor_fields": names}, kw_only=True
+    )
+    return extended
+
+
+def to_request(body: Body, call: Call, is_alias: Callable[[str], bool]) -> RerankRequest:
+    """Check the body, and make the canonical request.
 
     Args:
         body: as decoded.
-        call: what all attempts will share.
+        call: shared by all attempts for this request.
         is_alias: whether a fallback without a slash is a configured name.
 
     Raises:
-        InvalidRequest: with the contract's message for the first thing that is wrong.
+        InvalidRequest: with the contract's message for the first check that fails.
     """
-    if _blank(body.model):
+    if _is_blank(body.model):
         raise InvalidRequest("model is required")
     query = _query(body.query)
-    documents = texts(body.documents)
+    documents = to_texts(body.documents)
     top_n = body.top_n if body.top_n is not None or body.top_k is UNSET else body.top_k
     if top_n is not None and top_n < 1:
         raise InvalidRequest("top_n must be at least 1")
     for entry in body.fallbacks or ():
-        if not (is_alias(entry) or _has_form(entry)):
+        if not (is_alias(entry) or _is_provider_and_model(entry)):
             raise InvalidRequest(f'invalid fallback "{entry[:200]}": expected provider/model')
     return RerankRequest(
         model=body.model or "",
@@ -97,28 +104,28 @@ def canonical(body: Body, call: Call, is_alias: Callable[[str], bool]) -> Rerank
         max_tokens_per_doc=body.max_tokens_per_doc,
         priority=body.priority,
         return_documents=body.return_documents in (True, *TRUE),
-        extra=_extra(body),
+        extra=_vendor_fields(body),
         call=call,
     )
 
 
-def texts(documents: list[WireDocument] | None) -> list[TextOrParts]:
-    """Each document as it will be ranked. Raises InvalidRequest if there are none or one is blank."""
+def to_texts(documents: list[WireDocument] | None) -> list[TextOrParts]:
+    """The documents in the form in which they are ranked. Raises InvalidRequest if there are none or one is blank."""
     if not documents:
         raise InvalidRequest("documents are required for rerank")
-    if set(map(type, documents)) == _TEXT_ONLY and all(map(str.strip, documents)):  # type: ignore[arg-type]
+    if set(map(type, documents)) == _ONLY_STRINGS and all(map(str.strip, documents)):  # type: ignore[arg-type]
         return documents  # type: ignore[return-value]  # all text, none blank: the usual case, without a copy
     ranked: list[TextOrParts] = []
     for index, document in enumerate(documents):
-        text = document if type(document) is str else _ranked_form(document, index)
+        text = document if type(document) is str else _to_input(document, index)
         if type(text) is str and (not text or text.isspace()):
             raise InvalidRequest(f"document text is required for rerank at index {index}")
         ranked.append(text)
     return ranked
 
 
-def _ranked_form(document: Any, index: int) -> TextOrParts:
-    """The text of an object, its content parts, or all of it as YAML with the keys in the caller's order."""
+def _to_input(document: Any, index: int) -> TextOrParts:
+    """A document's `text`, its content parts, or else the whole of it as YAML, with the keys in the caller's order."""
     if not document:
         return ""
     if "text" in document:
@@ -132,7 +139,7 @@ def _ranked_form(document: Any, index: int) -> TextOrParts:
 
 
 def _yaml(document: Any) -> str:
-    """libyaml is eight times as fast, but escapes what lies beyond the Basic Multilingual Plane, such as emoji."""
+    """libyaml is eight times as fast, but it escapes characters beyond the Basic Multilingual Plane, such as emoji."""
     text: str = yaml.dump(document, Dumper=_FastDumper, **_YAML)
     return yaml.dump(document, Dumper=yaml.SafeDumper, **_YAML) if "\\U" in text else text
 
@@ -142,25 +149,25 @@ def _query(query: str | dict[str, Any] | None) -> TextOrParts:
         if not isinstance(query.get("content"), list):
             raise InvalidRequest("invalid request format: Expected `str` or content parts - at `$.query`")
         return ContentParts(query["content"])
-    if query is None or _blank(query):
+    if query is None or _is_blank(query):
         raise InvalidRequest("query is required for rerank")
     return query
 
 
-def _extra(body: Body) -> dict[str, Any]:
-    names = body.__struct_fields__[_KNOWN:]
-    values = [getattr(body, name) for name in names]
+def _vendor_fields(body: Body) -> dict[str, Any]:
+    values = [getattr(body, name) for name in body.vendor_fields]
     if values.count(UNSET) == len(values):
         return {}
-    return {name: value for name, value in zip(names, values, strict=True) if value is not UNSET and value is not None}
+    named = zip(body.vendor_fields, values, strict=True)
+    return {name: value for name, value in named if value is not UNSET and value is not None}
 
 
-def _has_form(entry: str) -> bool:
+def _is_provider_and_model(entry: str) -> bool:
     provider, _, model = entry.partition("/")
-    return not _blank(provider) and not _blank(model)
+    return not _is_blank(provider) and not _is_blank(model)
 
 
-def _blank(text: str | None) -> bool:
+def _is_blank(text: str | None) -> bool:
     return not text or text.isspace()
 
 

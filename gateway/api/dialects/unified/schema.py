@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.api.dialects.unified.answer import Answer
-from gateway.api.dialects.unified.refusal import ErrorBody
+from gateway.api.dialects.unified.error_body import ErrorBody
 from providers import registry
 
 PREFIX = "#/components/schemas/"

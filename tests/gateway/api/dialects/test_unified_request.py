@@ -8,17 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.api.dialects.unified.request import canonical, decoder
+from gateway.api.dialects.unified.request import build_decoder, to_request
 from providers.errors import InvalidRequest
 from providers.types import Call, ContentParts, RerankRequest
 
-DECODE = decoder({"truncation", "instruction", "rank_fields"})
+DECODE = build_decoder({"truncation", "instruction", "rank_fields"})
 VALID: dict[str, Any] = {"model": "cohere/rerank-v3.5", "query": "q", "documents": ["a", "b"]}
 
 
 def asked(body: Any, names: tuple[str, ...] = ()) -> RerankRequest:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return canonical(DECODE(raw), Call(id="i"), names.__contains__)
+    return to_request(DECODE(raw), Call(id="i"), names.__contains__)
 
 
 def without(*names: str, **changes: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The unified dialect's error body, which every known client can read."""
+"""The error body of the unified dialect, with the message under every name that known clients read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ErrorBody(Struct, kw_only=True):
-    """The body of every answer that is not a 2xx."""
+    """The body of every answer other than 2xx."""
 
     message: str
     detail: str
@@ -23,7 +23,14 @@ class ErrorBody(Struct, kw_only=True):
 
 
 def error_body(message: str, error_type: str, call: Call, model: str | None = None) -> bytes:
-    """The bytes of an error answer."""
+    """Encode an error.
+
+    Args:
+        message: one sentence, for people.
+        error_type: stable, for programs.
+        call: its id and attempts are shown.
+        model: as the caller named it, if known.
+    """
     attempts = attempts_to_show(call, least=1)
     fields = ExtraFields(
         provider=(attempts[0].provider or None) if attempts else None, original_model_requested=model, attempts=attempts
