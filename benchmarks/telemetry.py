@@ -16,7 +16,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from gateway.telemetry.attributes import Peer
+from gateway.telemetry.attributes import ProviderAddress
 from gateway.telemetry.observer import Telemetry
 from gateway.telemetry.settings import TelemetrySettings
 from providers.types import Ranked, Ranking, RerankRequest, Usage
@@ -69,7 +69,7 @@ _USAGE = Usage(search_units=1.0)
 
 async def measured(settings: dict[str, Any], headers: list[tuple[bytes, bytes]]) -> float:
     """CPU-µs per request, the sending of what was recorded included."""
-    peers = {"cohere": Peer("cohere", "127.0.0.1", 80)}
+    peers = {"cohere": ProviderAddress("cohere", "127.0.0.1", 80)}
     telemetry = Telemetry(TelemetrySettings.model_validate(settings), peers, ["cohere/m", "m"])
     telemetry.open()
     for _ in range(200):

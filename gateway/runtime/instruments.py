@@ -15,7 +15,7 @@ from gateway.policy.key_pool import KeyState
 from gateway.routing.endpoints import url_of
 from gateway.routing.routes import Routes
 from gateway.telemetry import metrics
-from gateway.telemetry.attributes import Peer
+from gateway.telemetry.attributes import ProviderAddress
 from gateway.telemetry.observer import Reading, Telemetry
 from gateway.telemetry.request_observer import NullObserver, RequestObserver
 from providers.spec import HttpProvider
@@ -59,7 +59,7 @@ def engine_instruments(config: Config, routes: Callable[[], Routes]) -> Instrume
     return Instruments(telemetry, NullObserver())
 
 
-def server_addresses(config: Config) -> dict[str, Peer]:
+def server_addresses(config: Config) -> dict[str, ProviderAddress]:
     """Every configured provider as spans name it."""
     return {name: _peer(config, name) for name in config.providers}
 
@@ -115,9 +115,9 @@ def _key_state(key: KeyState, now: float) -> str:
     return "cooling" if key.cooldown.left(now) else "ok"
 
 
-def _peer(config: Config, name: str) -> Peer:
+def _peer(config: Config, name: str) -> ProviderAddress:
     provider = config.adapter(name)
     if not isinstance(provider, HttpProvider):
-        return Peer(provider.name)
+        return ProviderAddress(provider.name)
     url = urlsplit(url_of(provider, config.providers[name]))
-    return Peer(provider.name, url.hostname, url.port or (443 if url.scheme == "https" else 80))
+    return ProviderAddress(provider.name, url.hostname, url.port or (443 if url.scheme == "https" else 80))

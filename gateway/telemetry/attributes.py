@@ -1,4 +1,4 @@
-"""What each span says, in the convention that was chosen."""
+"""The attributes of each span, in the naming convention that was chosen."""
 
 from __future__ import annotations
 
@@ -13,21 +13,35 @@ from gateway.telemetry.names import Convention
 from providers.attempts import AttemptRecord
 from providers.types import Ranking, RerankRequest, TextOrParts
 
-Found = dict[str, Any]
+AttributeValues = dict[str, Any]
 
-_LONGEST_NAME = 256
+MAX_NAME_CHARACTERS = 256
+"""Model names and response ids longer than this are cut, in spans and in the log."""
 
 
-class Peer(Struct, frozen=True):
-    """A provider as spans name it: its adapter, and the server behind it (address None for the local engine)."""
+class ProviderAddress(Struct, frozen=True):
+    """A provider as spans name it.
+
+    Attributes:
+        adapter: the adapter's name, as in `cohere`.
+        address: the host of its server; None if there is none, as for the local engine.
+        port: None where it is not known.
+    """
 
     adapter: str
     address: str | None = None
     port: int | None = None
 
 
-class Content(Struct, frozen=True):
-    """How much of queries and documents may be recorded."""
+class ContentLimits(Struct, frozen=True):
+    """How much of queries and documents may be recorded.
+
+    Attributes:
+        inputs: whether the query and the documents may be.
+        outputs: whether the results may be.
+        documents: how many, at most.
+        characters: of each text, at most.
+    """
 
     inputs: bool = False
     outputs: bool = False
@@ -36,102 +50,108 @@ class Content(Struct, frozen=True):
 
 
 class SpanAttributes:
-    """A convention, the configured providers, and what may be recorded."""
+    """Makes the attributes of the rerank span and its attempts.
 
-    def __init__(self, convention: Convention, peers: Mapping[str, Peer], content: Content) -> None:
+    Args:
+        convention: how attributes are named.
+        peers: the configured providers, by their names.
+        content: how much of queries and documents may be recorded.
+    """
+
+    def __init__(self, convention: Convention, peers: Mapping[str, ProviderAddress], content: ContentLimits) -> None:
         self._convention, self.peers, self._content = convention, peers, content
 
-    def of_rerank(self, exchange: Exchange) -> Found:
-        """Attributes of the logical call."""
-        request, ranking, words = exchange.request, exchange.ranking, self._convention
+    def rerank_attributes(self, exchange: Exchange) -> AttributeValues:
+        """The attributes of the logical call. The exchange must have a request."""
+        request, ranking, convention = exchange.request, exchange.ranking, self._convention
         assert request is not None  # noqa: S101  # there is no such span without one
-        found: Found = {
-            **words.fixed,
-            words.model: short(request.model),
-            words.documents: len(request.documents),
+        values: AttributeValues = {
+            **convention.fixed,
+            convention.model: shorten(request.model),
+            convention.documents: len(request.documents),
             names.ATTEMPTS.name: len(exchange.call.recorder.attempts),
         }
         if request.top_n is not None:
-            found[words.top_n] = request.top_n
+            values[convention.top_n] = request.top_n
         if exchange.error_type:
-            found[names.ERROR_TYPE.name] = exchange.error_type
+            values[names.ERROR_TYPE.name] = exchange.error_type
         if ranking is not None:
-            self._served(found, ranking, exchange)
+            self._add_ranking(values, ranking, exchange)
         if self._content.inputs:
-            found.update(self._inputs(request))
+            values.update(self._input_content(request))
         if self._content.outputs and ranking is not None:
-            found.update(self._outputs(request, ranking))
-        return found
+            values.update(self._output_content(request, ranking))
+        return values
 
-    def of_attempt(self, attempt: AttemptRecord, place: AttemptPosition) -> Found:
-        """Attributes of one attempt."""
-        found: Found = {
+    def attempt_attributes(self, attempt: AttemptRecord, place: AttemptPosition) -> AttributeValues:
+        """The attributes of one attempt, which stands at `place` in its request."""
+        values: AttributeValues = {
             names.PROVIDER.name: attempt.provider,
             names.RETRY.name: place.retry,
             names.FALLBACK.name: place.fallback,
             names.HEDGED.name: place.hedged,
         }
         if self._convention.attempt_model is not None:
-            found[self._convention.attempt_model] = short(attempt.model)
+            values[self._convention.attempt_model] = shorten(attempt.model)
         peer = self.peers.get(attempt.provider)
         if peer is not None:
-            found[self._convention.provider] = peer.adapter
+            values[self._convention.provider] = peer.adapter
         if peer is not None and peer.address is not None:
-            found[names.ADDRESS.name] = peer.address
+            values[names.ADDRESS.name] = peer.address
             if peer.port is not None:
-                found[names.PORT.name] = peer.port
+                values[names.PORT.name] = peer.port
             if attempt.status is not None:
-                found[names.STATUS.name] = attempt.status
+                values[names.STATUS.name] = attempt.status
         if attempt.key:
-            found[names.KEY.name] = attempt.key
+            values[names.KEY.name] = attempt.key
         if attempt.error_type:
-            found[names.ERROR_TYPE.name] = attempt.error_type
-        return found
+            values[names.ERROR_TYPE.name] = attempt.error_type
+        return values
 
-    def _served(self, found: Found, ranking: Ranking, exchange: Exchange) -> None:
-        words, usage = self._convention, ranking.usage
-        found[names.SERVED_BY.name] = ranking.provider
+    def _add_ranking(self, values: AttributeValues, ranking: Ranking, exchange: Exchange) -> None:
+        convention, usage = self._convention, ranking.usage
+        values[names.SERVED_BY.name] = ranking.provider
         if peer := self.peers.get(ranking.provider):
-            found[words.provider] = peer.adapter
-        if words.response_model:
-            found[words.response_model] = short(ranking.model)
-        if words.response_id and ranking.id:
-            found[words.response_id] = short(ranking.id)
+            values[convention.provider] = peer.adapter
+        if convention.response_model:
+            values[convention.response_model] = shorten(ranking.model)
+        if convention.response_id and ranking.id:
+            values[convention.response_id] = shorten(ranking.id)
         if usage is not None and usage.prompt_tokens is not None:
-            found[words.input_tokens] = usage.prompt_tokens
-        if usage is not None and usage.search_units is not None and words.search_units:
-            found[words.search_units] = usage.search_units
+            values[convention.input_tokens] = usage.prompt_tokens
+        if usage is not None and usage.search_units is not None and convention.search_units:
+            values[convention.search_units] = usage.search_units
         if exchange.degraded:
-            found[names.DEGRADED.name] = True
+            values[names.DEGRADED.name] = True
         if ranking.details and (truncated := ranking.details.get("truncated_documents")):
-            found[names.TRUNCATED.name] = truncated
+            values[names.TRUNCATED.name] = truncated
 
-    def _inputs(self, request: RerankRequest) -> Found:
+    def _input_content(self, request: RerankRequest) -> AttributeValues:
         content = self._content
-        query = text_of(request.query, content.characters)
-        documents = [text_of(document, content.characters) for document in request.documents[: content.documents]]
+        query = content_text(request.query, content.characters)
+        documents = [content_text(document, content.characters) for document in request.documents[: content.documents]]
         left_out = {names.LEFT_OUT.name: len(request.documents) - len(documents)}
-        if not self._convention.prefixed:
+        if not self._convention.indexed_content:
             return {names.QUERY.name: query, names.DOCUMENTS.name: tuple(documents), **left_out}
         numbered = {names.OPENINFERENCE_DOCUMENT.format(i): text for i, text in enumerate(documents)}
         return {names.OPENINFERENCE_QUERY: query, names.OPENINFERENCE_INPUT: query, **numbered, **left_out}
 
-    def _outputs(self, request: RerankRequest, ranking: Ranking) -> Found:
+    def _output_content(self, request: RerankRequest, ranking: Ranking) -> AttributeValues:
         results = ranking.results[: self._content.documents]
-        if not self._convention.prefixed:
+        if not self._convention.indexed_content:
             return {names.SCORES.name: tuple(result.relevance_score for result in results)}
-        found: Found = {}
+        values: AttributeValues = {}
         for place, result in enumerate(results):
-            found[names.OPENINFERENCE_SCORE.format(place)] = result.relevance_score
+            values[names.OPENINFERENCE_SCORE.format(place)] = result.relevance_score
             if self._content.inputs:
-                text = text_of(request.documents[result.index], self._content.characters)
-                found[names.OPENINFERENCE_RESULT.format(place)] = text
-        return found
+                text = content_text(request.documents[result.index], self._content.characters)
+                values[names.OPENINFERENCE_RESULT.format(place)] = text
+        return values
 
 
-def of_server(exchange: Exchange) -> Found:
-    """Attributes of the HTTP request."""
-    found: Found = {
+def server_attributes(exchange: Exchange) -> AttributeValues:
+    """The attributes of the HTTP request's span."""
+    values: AttributeValues = {
         names.METHOD.name: "POST",
         names.ROUTE.name: exchange.route,
         names.REQUEST_ID.name: exchange.call.id,
@@ -140,22 +160,22 @@ def of_server(exchange: Exchange) -> Found:
         names.OVERHEAD.name: exchange.overhead,
     }
     if exchange.status:
-        found[names.STATUS.name] = exchange.status
-        found[names.BYTES_OUT.name] = exchange.bytes_out
+        values[names.STATUS.name] = exchange.status
+        values[names.BYTES_OUT.name] = exchange.bytes_out
     if exchange.error_type:
-        found[names.ERROR_TYPE.name] = exchange.error_type
+        values[names.ERROR_TYPE.name] = exchange.error_type
     if exchange.caller:
-        found[names.CALLER.name] = exchange.caller
-    return found
+        values[names.CALLER.name] = exchange.caller
+    return values
 
 
-def text_of(part: TextOrParts, characters: int) -> str:
-    """The text of a query or document, cut; content parts are told by their number only."""
+def content_text(part: TextOrParts, characters: int) -> str:
+    """The text of a query or document, cut. Of content parts only the number is told: they may be images."""
     if not isinstance(part, str):
         return f"[{len(part.content)} content parts]"
     return part if len(part) <= characters else part[: characters - 1] + "…"
 
 
-def short(name: str) -> str:
-    """A name that a caller or a provider wrote, at a sane length."""
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+def shorten(name: str) -> str:
+    """A name that a caller or a provider wrote, cut at MAX_NAME_CHARACTERS."""
+    return name if len(name) <= MAX_NAME_CHARACTERS else name[: MAX_NAME_CHARACTERS - 1] + "…"

@@ -1,7 +1,7 @@
 """Logs: one line per request, and the process's own messages, as JSON or for a terminal.
 
-The request's line is written here and not through `logging`, whose records cost more than the whole line. Neither
-holds query or document text, keys or upstream bodies, unless the configuration asks for content.
+The request's line is written here and not through `logging`, because a `LogRecord` costs more than the whole line.
+Neither holds keys or upstream bodies, nor query or document text unless `telemetry.content` asks for it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from gateway.telemetry.attributes import short, text_of
+from gateway.telemetry.attributes import content_text, shorten
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.settings import ContentSettings, LogSettings
 
@@ -24,7 +24,13 @@ _encode = msgspec.json.Encoder().encode
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 """Control characters, and those that reorder or hide text on a terminal."""
 
-_DETAILS = ("queue_ms", "tokenize_ms", "compute_ms", "truncated_documents")
+_ENGINE_DETAILS = ("queue_ms", "tokenize_ms", "compute_ms", "truncated_documents")
+
+_IN_HEAD = frozenset({
+    "time", "level", "event", "status", "outcome", "model", "provider", "served_model", "documents", "duration_ms",
+    "overhead_ms", "dialect",
+})  # fmt: skip
+"""Fields of a text line that are shown in its first part, or not at all."""
 
 Line = dict[str, Any]
 
@@ -42,14 +48,14 @@ class RequestLog:
         self._stream = sys.stderr if stream is None else stream
         self._content = content if content.in_logs else None
         self._format: Callable[[Line], str] = _json if wants_json(settings, self._stream) else _text
-        self._least = logging.getLevelNamesMapping()[settings.level.upper()]
+        self._min_level = logging.getLevelNamesMapping()[settings.level.upper()]
 
-    def ended(self, exchange: Exchange) -> None:
-        """Write the line of a request that is over."""
+    def write(self, exchange: Exchange) -> None:
+        """Log a request that is over. A stream that cannot be written to is ignored."""
         failed = exchange.status >= 500
-        if self._least > (logging.WARNING if failed else logging.INFO):
+        if self._min_level > (logging.WARNING if failed else logging.INFO):
             return
-        line = self._format(line_of(exchange, "warning" if failed else "info", self._content))
+        line = self._format(build_line(exchange, "warning" if failed else "info", self._content))
         try:
             self._stream.write(line + "\n")
         except (OSError, ValueError):
@@ -57,8 +63,14 @@ class RequestLog:
             return
 
 
-def line_of(exchange: Exchange, level: str, content: ContentSettings | None) -> Line:
-    """What the line says; what is not known is left out."""
+def build_line(exchange: Exchange, level: str, content: ContentSettings | None) -> Line:
+    """The fields of a request's line; what is not known is left out.
+
+    Args:
+        exchange: the finished request.
+        level: in lower case.
+        content: how much of the query and the documents is logged; None logs nothing of them.
+    """
     line: Line = {
         "time": _now(),
         "level": level,
@@ -80,7 +92,7 @@ def line_of(exchange: Exchange, level: str, content: ContentSettings | None) -> 
     if exchange.error_type:
         line["error_type"] = exchange.error_type
     if exchange.request is not None:
-        line["model"] = printable(short(exchange.request.model))
+        line["model"] = printable(shorten(exchange.request.model))
         line["documents"] = len(exchange.request.documents)
     if exchange.ranking is not None:
         _add_ranking(line, exchange)
@@ -90,29 +102,34 @@ def line_of(exchange: Exchange, level: str, content: ContentSettings | None) -> 
 
 
 def printable(text: str) -> str:
-    """The text without what could forge a line, move a cursor or hide."""
+    """The text with spaces for all characters that could forge a line, move a terminal's cursor or hide text."""
     return text if text.isascii() and text.isprintable() else _UNPRINTABLE.sub(" ", text)
 
 
 def configure(settings: LogSettings) -> None:
-    """Let the process's own messages go to the standard error stream in the chosen format. For `serve` only."""
-    target = logging.StreamHandler(sys.stderr)
-    target.setFormatter(Formatter(wants_json(settings, sys.stderr), settings.exception_messages))
+    """Send the process's own messages to the standard error stream in the chosen format.
+
+    It replaces the handlers of the root logger, so only a process of our own may call it.
+    """
+    stderr = logging.StreamHandler(sys.stderr)
+    stderr.setFormatter(Formatter(wants_json(settings, sys.stderr), settings.exception_messages))
     root = logging.getLogger()
-    root.handlers[:] = [target]
+    root.handlers[:] = [stderr]
     root.setLevel(settings.level.upper())
 
 
 def wants_json(settings: LogSettings, stream: TextIO) -> bool:
-    """Whether lines are JSON: by the settings, else unless somebody watches."""
+    """Whether lines are JSON: as configured; `auto` means unless the stream is a terminal."""
     return settings.format == "json" or (settings.format == "auto" and not stream.isatty())
 
 
 class Formatter(logging.Formatter):
-    """A message as one line of JSON, or as text with the traceback below it.
+    """Formats a message as one line of JSON, or as text with the traceback below it.
 
-    The message of an exception may quote the request that caused it, so only its type and place are shown unless
-    `exception_messages` is set.
+    Args:
+        as_json: whether it is JSON.
+        exception_messages: whether the messages of exceptions are shown. They may quote the request that caused them;
+            without, only types and tracebacks are.
     """
 
     def __init__(self, as_json: bool, exception_messages: bool) -> None:
@@ -148,9 +165,9 @@ class Formatter(logging.Formatter):
 
 def _add_ranking(line: Line, exchange: Exchange) -> None:
     ranking = exchange.ranking
-    assert ranking is not None  # noqa: S101  # asked by the caller
+    assert ranking is not None  # noqa: S101  # the caller has checked
     line["provider"] = ranking.provider
-    line["served_model"] = printable(short(ranking.model))
+    line["served_model"] = printable(shorten(ranking.model))
     if exchange.degraded:
         line["degraded"] = True
     if ranking.usage is not None:
@@ -162,7 +179,7 @@ def _add_ranking(line: Line, exchange: Exchange) -> None:
     if exchange.cost is not None:
         line["cost_usd"] = exchange.cost
     if ranking.details is not None:
-        line.update({name: ranking.details[name] for name in _DETAILS if name in ranking.details})
+        line.update({name: ranking.details[name] for name in _ENGINE_DETAILS if name in ranking.details})
 
 
 def _add_content(line: Line, exchange: Exchange, content: ContentSettings) -> None:
@@ -170,8 +187,8 @@ def _add_content(line: Line, exchange: Exchange, content: ContentSettings) -> No
     if request is None:
         return
     shown = request.documents[: content.documents]
-    line["query"] = printable(text_of(request.query, content.characters))
-    line["document_texts"] = [printable(text_of(document, content.characters)) for document in shown]
+    line["query"] = printable(content_text(request.query, content.characters))
+    line["document_texts"] = [printable(content_text(document, content.characters)) for document in shown]
     line["documents_left_out"] = len(request.documents) - len(shown)
 
 
@@ -180,31 +197,13 @@ def _json(line: Line) -> str:
 
 
 def _text(line: Line) -> str:
-    """For people: the moment, the status, who served what, and the rest as name=value."""
+    """For people: time, level, status and who served what; then all other fields as name=value."""
     served = f" → {line['provider']}/{line['served_model']}" if "provider" in line else ""
     first = (
         f"{line['time'][11:23]} {line['level'].upper():7} {line['status'] or '---'} {line.get('model', '-')}{served}"
         f" {line.get('documents', 0)} documents {line['duration_ms']:.1f} ms (own {line['overhead_ms']:.2f})"
     )
-    return f"{first} {' '.join(f'{name}={line[name]}' for name in line if name not in _SHOWN)}"
-
-
-_SHOWN = frozenset(
-    [
-        "time",
-        "level",
-        "event",
-        "status",
-        "outcome",
-        "model",
-        "provider",
-        "served_model",
-        "documents",
-        "duration_ms",
-        "overhead_ms",
-        "dialect",
-    ]
-)
+    return f"{first} {' '.join(f'{name}={line[name]}' for name in line if name not in _IN_HEAD)}"
 
 
 def _ms(seconds: float) -> float:

@@ -1,8 +1,9 @@
-"""Numbers that one process adds up and all can read: float64 cells in a memory map.
+"""The values of all metrics: every process writes its own, and every process can read those of all.
 
-An addition is one memory access, without a lock: each process writes its own file only, from its event loop's thread,
-and an aligned float64 is read whole. A process takes over the file of one that has ended, so counters never go back
-and the folder holds no more files than there were processes at once. See docs/decisions/0021-metrics.md.
+Values are float64 cells in a memory-mapped file per process. An addition is one memory access, without a lock: a
+process writes its own file only, from its event loop's thread, and an aligned float64 is read whole. A journal beside
+it lists which series begins at which cell. A process takes over the files of one that has ended, so counters never go
+back and the folder holds no more files than there were processes at once. See docs/decisions/0021-metrics.md.
 """
 
 from __future__ import annotations
@@ -23,13 +24,16 @@ from gateway.telemetry.metric import Metric
 FOLDER_VARIABLE = "RERANK_GATEWAY_METRICS_FOLDER"
 """The environment variable by which the workers of one gateway know their common folder."""
 
-_SIZE = 1 << 20
-_CELLS = _SIZE // 8
-_SPARE = 64
-"""Cells at the start that take what does not fit anywhere."""
+_FILE_BYTES = 1 << 20
+_CELLS = _FILE_BYTES // 8
+_SPARE_CELLS = 64
+"""Cells at the start that nobody reads. A series that no longer fits anywhere is written there."""
 
 Labels = tuple[str, ...]
+"""The values of a metric's labels, in the order of `Metric.labels`."""
+
 Key = tuple[str, Labels]
+"""One series: a metric's name, and its label values."""
 
 
 class MetricStore:
@@ -47,10 +51,10 @@ class MetricStore:
         self.metrics = metrics
         self._folder = folder
         self._index: dict[str, dict[Labels, int]] = {name: {} for name in metrics}
-        self._next = _SPARE
+        self._next = _SPARE_CELLS
         self._lock: BinaryIO | None = None
         self._journal: BinaryIO | None = None
-        self._map = mmap(-1, _SIZE) if folder is None else self._take_slot(folder)
+        self._map = mmap(-1, _FILE_BYTES) if folder is None else self._take_slot(folder)
         self._values: Any = memoryview(self._map).cast("d")
         self._clear_gauges()
 
@@ -90,7 +94,7 @@ class MetricStore:
     def read_own(self) -> dict[Key, list[float]]:
         """Every series of this process alone, in the form of `read`. Any thread may ask."""
         return {
-            (name, labels): self._values[index : index + width_of(self.metrics[name])].tolist()
+            (name, labels): self._values[index : index + cell_count(self.metrics[name])].tolist()
             for name, series in self._index.items()
             for labels, index in list(series.items())
         }
@@ -105,7 +109,7 @@ class MetricStore:
 
     def _allocate(self, metric: Metric, labels: Labels) -> int:
         """The index of the first cell of a new series. What no longer fits shares spare cells that nobody reads."""
-        width, index = width_of(metric), self._next
+        width, index = cell_count(metric), self._next
         if index + width > _CELLS:
             return 0
         self._index[metric.name][labels] = index
@@ -124,30 +128,30 @@ class MetricStore:
         """The first file that no living process holds, with the series that its last owner left in it."""
         for slot in range(1 << 16):
             lock = (folder / f"{slot}.cells").open("a+b")
-            if _locked(lock):
+            if _try_lock(lock):
                 break
             lock.close()
         self._lock = lock
         name = f"{slot}.series"
-        lock.truncate(_SIZE)
+        lock.truncate(_FILE_BYTES)
         for (metric, labels), index in self._read_journal(folder / name):
             self._index[metric][labels] = index
-            self._next = max(self._next, index + width_of(self.metrics[metric]))
+            self._next = max(self._next, index + cell_count(self.metrics[metric]))
         self._journal = (folder / name).open("ab", buffering=0)
         # The last owner may have been killed within a line: what follows must not be read as its end.
         self._journal.write(b"\n")
-        return mmap(lock.fileno(), _SIZE)
+        return mmap(lock.fileno(), _FILE_BYTES)
 
     def _read_file(self, journal: Path) -> Iterator[tuple[Key, list[float]]]:
         with journal.with_suffix(".cells").open("r+b") as file:
             # A lock that can be had means that the process has ended: its gauges no longer stand for anything.
-            ended = _locked(file)
+            ended = _try_lock(file)
             values: Any
-            with mmap(file.fileno(), _SIZE) as memory, memoryview(memory) as raw, raw.cast("d") as values:
+            with mmap(file.fileno(), _FILE_BYTES) as memory, memoryview(memory) as raw, raw.cast("d") as values:
                 for key, index in self._read_journal(journal):
                     metric = self.metrics[key[0]]
                     if not (ended and metric.kind == "gauge"):
-                        yield key, values[index : index + width_of(metric)].tolist()
+                        yield key, values[index : index + cell_count(metric)].tolist()
 
     def _read_journal(self, path: Path) -> Iterator[tuple[Key, int]]:
         if not path.exists():
@@ -159,12 +163,12 @@ class MetricStore:
                     yield (name, labels), index
 
 
-def width_of(metric: Metric) -> int:
-    """Cells of one series: a histogram has one per bucket, one for what is above, one for the sum."""
+def cell_count(metric: Metric) -> int:
+    """Cells of one series: a histogram has one per bucket, one for what lies above all bounds, and one for the sum."""
     return len(metric.buckets) + 2 if metric.kind == "histogram" else 1
 
 
-def _locked(file: BinaryIO) -> bool:
+def _try_lock(file: BinaryIO) -> bool:
     import fcntl
 
     try:
@@ -191,7 +195,7 @@ def shared_folder() -> Iterator[None]:
             del os.environ[FOLDER_VARIABLE]
 
 
-def folder_of(environ: Mapping[str, str]) -> Path | None:
+def find_shared_folder(environ: Mapping[str, str]) -> Path | None:
     """The folder that the workers share; None for a gateway of one process."""
     name = environ.get(FOLDER_VARIABLE)
     return Path(name) if name else None

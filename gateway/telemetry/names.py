@@ -12,15 +12,16 @@ from __future__ import annotations
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 SCOPE = "rerank_gateway"
 OPERATION = "rerank"
 OTHER = "_other"
-"""The label of whatever is not in a bounded set."""
+"""The label value of every name outside of the bounded set of those that may be label values."""
 
 
 class SpanName(Struct, frozen=True):
-    """A span: `name` with its variable parts in braces."""
+    """A span: its name with the variable parts in braces, its OpenTelemetry kind, and the name of its parent."""
 
     name: str
     kind: Literal["SERVER", "CLIENT", "INTERNAL"]
@@ -47,14 +48,20 @@ TOKENIZE_SPAN = SpanName("tokenize", "INTERNAL", ATTEMPT_SPAN.name, "Local engin
 QUEUE_SPAN = SpanName("queue", "INTERNAL", ATTEMPT_SPAN.name, "Local engine: waiting for a batch.")
 COMPUTE_SPAN = SpanName("compute", "INTERNAL", ATTEMPT_SPAN.name, "Local engine: batches that held these documents.")
 
-SPANS = (SERVER_SPAN, RERANK_SPAN, ATTEMPT_SPAN, TOKENIZE_SPAN, QUEUE_SPAN, COMPUTE_SPAN)
+SPANS = tuple(value for value in list(globals().values()) if isinstance(value, SpanName))
+"""Every span declared above."""
 
 LOCAL_PHASES = ((TOKENIZE_SPAN, "tokenize_ms"), (QUEUE_SPAN, "queue_ms"), (COMPUTE_SPAN, "compute_ms"))
 """The local engine's spans in the order in which they happen, with the detail that holds each one's length."""
 
 
 class Attribute(Struct, frozen=True):
-    """An attribute and the spans it is on (`server`, `rerank`, `attempt`); `content` marks those off by default."""
+    """A span attribute.
+
+    Attributes:
+        on: the spans that have it: `server`, `rerank`, `attempt`.
+        content: whether it holds text of a query or document, and so is left out unless content is switched on.
+    """
 
     name: str
     on: str
@@ -96,19 +103,17 @@ LEFT_OUT = Attribute(
 )
 SCORES = Attribute("gen_ai.rerank.scores", "rerank", "Scores of the first results, highest first.", content=True)
 
-ATTRIBUTES = (
-    METHOD, ROUTE, STATUS, BYTES_IN, BYTES_OUT, ERROR_TYPE, REQUEST_ID, DIALECT, CALLER, OVERHEAD, ATTEMPTS, DEGRADED,
-    SERVED_BY, TRUNCATED, PROVIDER, KEY, RETRY, FALLBACK, HEDGED, ADDRESS, PORT, QUERY, DOCUMENTS, LEFT_OUT, SCORES,
-)  # fmt: skip
-"""The attributes that are the same in every convention, but for content in OpenInference."""
+ATTRIBUTES = tuple(value for value in list(globals().values()) if isinstance(value, Attribute))
+"""Every attribute declared above: those with the same name in every convention, but for content in OpenInference."""
 
 
 class Convention(Struct, frozen=True, kw_only=True):
-    """What one convention calls the facts of a rerank call; None where it has no word.
+    """The names that one convention has for the facts of a rerank call; None where it has none.
 
     Attributes:
-        fixed: attributes that never vary.
-        prefixed: whether content is given as `reranker.input_documents.<i>.document.content` and so on.
+        fixed: attributes with the same value on every rerank span.
+        attempt_model: for the model on an attempt's span; the other names are for the rerank span.
+        indexed_content: whether every document is an attribute of its own, with its index in the name.
     """
 
     fixed: dict[str, str]
@@ -121,34 +126,25 @@ class Convention(Struct, frozen=True, kw_only=True):
     top_n: str
     input_tokens: str
     search_units: str | None
-    prefixed: bool = False
+    indexed_content: bool = False
 
+
+_GEN_AI = Convention(
+    fixed={"gen_ai.operation.name": OPERATION},
+    provider="gen_ai.provider.name",
+    model="gen_ai.request.model",
+    attempt_model="gen_ai.request.model",
+    response_model="gen_ai.response.model",
+    response_id="gen_ai.response.id",
+    documents="gen_ai.rerank.candidate.count",
+    top_n="gen_ai.rerank.top_n",
+    input_tokens="gen_ai.usage.input_tokens",
+    search_units="gen_ai.usage.search_units",
+)
 
 CONVENTIONS: dict[str, Convention] = {
-    "gen_ai": Convention(
-        fixed={"gen_ai.operation.name": OPERATION},
-        provider="gen_ai.provider.name",
-        model="gen_ai.request.model",
-        attempt_model="gen_ai.request.model",
-        response_model="gen_ai.response.model",
-        response_id="gen_ai.response.id",
-        documents="gen_ai.rerank.candidate.count",
-        top_n="gen_ai.rerank.top_n",
-        input_tokens="gen_ai.usage.input_tokens",
-        search_units="gen_ai.usage.search_units",
-    ),
-    "gen_ai_v1_36": Convention(
-        fixed={"gen_ai.operation.name": OPERATION},
-        provider="gen_ai.system",
-        model="gen_ai.request.model",
-        attempt_model="gen_ai.request.model",
-        response_model="gen_ai.response.model",
-        response_id="gen_ai.response.id",
-        documents="gen_ai.rerank.candidate.count",
-        top_n="gen_ai.rerank.top_n",
-        input_tokens="gen_ai.usage.input_tokens",
-        search_units="gen_ai.usage.search_units",
-    ),
+    "gen_ai": _GEN_AI,
+    "gen_ai_v1_36": replace(_GEN_AI, provider="gen_ai.system"),
     "openinference": Convention(
         fixed={"openinference.span.kind": "RERANKER"},
         provider="llm.provider",
@@ -160,7 +156,7 @@ CONVENTIONS: dict[str, Convention] = {
         top_n="reranker.top_k",
         input_tokens="llm.token_count.prompt",
         search_units=None,
-        prefixed=True,
+        indexed_content=True,
     ),
 }
 """By the value of `telemetry.traces.conventions`. `gen_ai_v1_36` is for backends without `gen_ai.provider.name`."""

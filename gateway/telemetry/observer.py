@@ -9,18 +9,18 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from gateway.telemetry import context, setup
-from gateway.telemetry.attributes import Peer
+from gateway.telemetry.attributes import ProviderAddress
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.logs import RequestLog
 from gateway.telemetry.metric import Metric
-from gateway.telemetry.metric_store import Key, Labels, MetricStore, folder_of
+from gateway.telemetry.metric_store import Key, Labels, MetricStore, find_shared_folder
 from gateway.telemetry.metrics import METRICS, LabelAllowlist, Metrics
 from gateway.telemetry.recorder import RequestRecorder
 from gateway.telemetry.settings import TelemetrySettings, resolve
 from providers.types import Call
 
 if TYPE_CHECKING:
-    from gateway.telemetry.push import Push
+    from gateway.telemetry.otlp_metrics import PeriodicExporter
     from gateway.telemetry.traces import Traces
 
 
@@ -44,17 +44,22 @@ class Telemetry:
     """
 
     def __init__(
-        self, settings: TelemetrySettings, peers: Mapping[str, Peer], models: Iterable[str], *, is_worker: bool = True
+        self,
+        settings: TelemetrySettings,
+        peers: Mapping[str, ProviderAddress],
+        models: Iterable[str],
+        *,
+        is_worker: bool = True,
     ) -> None:
         self._is_worker = is_worker
-        self._choices = resolve(settings, os.environ)
+        self._settings = resolve(settings, os.environ)
         self._peers = dict(peers)
-        self.metric_store = MetricStore(METRICS, folder_of(os.environ))
+        self.metric_store = MetricStore(METRICS, find_shared_folder(os.environ))
         self.label_allowlist = LabelAllowlist(models)
         self.metrics = Metrics(self.metric_store, self.label_allowlist)
         self.log = RequestLog(settings.logs, settings.content) if settings.logs.requests else None
         self.traces: Traces | None = None
-        self._push: Push | None = None
+        self._push: PeriodicExporter | None = None
         self._sources: list[Callable[[], Iterable[Reading]]] = []
         self._shown: dict[Key, float] = {}
         self._refreshing: asyncio.Task[None] | None = None
@@ -66,8 +71,8 @@ class Telemetry:
     def open(self) -> None:
         """Start the exporters. Needs the running event loop."""
         self.metrics.set_worker_info(running=self._is_worker)
-        self.traces = setup.open_traces(self._choices, self._peers)
-        self._push = setup.open_push(self._choices, self.metric_store)
+        self.traces = setup.open_traces(self._settings, self._peers)
+        self._push = setup.open_metric_exporter(self._settings, self.metric_store)
         self._refreshing = asyncio.create_task(self._keep_fresh())
 
     async def aclose(self) -> None:
@@ -111,9 +116,9 @@ class Telemetry:
         if self.traces is not None:
             self.traces.ended(exchange)
         if self.log is not None:
-            self.log.ended(exchange)
+            self.log.write(exchange)
 
-    def configure(self, peers: Mapping[str, Peer], models: Iterable[str]) -> None:
+    def configure(self, peers: Mapping[str, ProviderAddress], models: Iterable[str]) -> None:
         """Another configuration is in force, with these providers and model names."""
         self.label_allowlist.configure(models)
         self._peers.clear()

@@ -103,13 +103,17 @@ class TelemetrySettings(Settings):
     content: ContentSettings = ContentSettings()
 
 
-class Resolved(Struct, frozen=True, kw_only=True):
-    """The settings with the environment applied: what is written in the file wins, then the variable, then the default.
+class ResolvedSettings(Struct, frozen=True, kw_only=True):
+    """The settings with the environment applied: a value in the file wins, then the variable, then the default.
 
     Attributes:
-        traces, metrics: the exporters.
+        settings: as they are in the file.
+        traces, metrics: the exporters: `otlp`, `console` or `none`.
+        traces_protocol, metrics_protocol: of OTLP: `http/protobuf` or `grpc`.
         interval: seconds between two exports of the metrics.
+        conventions: how attributes of spans are named: a key of `names.CONVENTIONS`.
         content_in_spans: whether queries and documents are recorded on spans.
+        hide_inputs, hide_outputs: OpenInference's own switches, which win over `content_in_spans`.
     """
 
     settings: TelemetrySettings
@@ -124,18 +128,18 @@ class Resolved(Struct, frozen=True, kw_only=True):
     hide_outputs: bool
 
 
-def resolve(settings: TelemetrySettings, environ: Mapping[str, str]) -> Resolved:
-    """Apply the environment. Raises ValueError for a variable with a value that means nothing."""
+def resolve(settings: TelemetrySettings, environ: Mapping[str, str]) -> ResolvedSettings:
+    """Apply the environment variables. Raises ValueError, naming the variable, for a value that is not allowed."""
     disabled = _flag(environ, "OTEL_SDK_DISABLED")
     content = settings.content.in_spans
-    return Resolved(
+    return ResolvedSettings(
         settings=settings,
         traces="none" if disabled else _exporter(settings, environ, "TRACES", settings.traces.exporter),
         traces_protocol=_protocol(settings, environ, "TRACES"),
         metrics="none" if disabled else _exporter(settings, environ, "METRICS", settings.metrics.exporter),
         metrics_protocol=_protocol(settings, environ, "METRICS"),
         interval=settings.metrics.interval or _milliseconds(environ, "OTEL_METRIC_EXPORT_INTERVAL", 60_000) / 1000,
-        conventions=settings.traces.conventions or _conventions(environ),
+        conventions=settings.traces.conventions or _convention_from(environ),
         content_in_spans=_flag(environ, "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT")
         if content is None
         else content,
@@ -166,9 +170,9 @@ def _protocol(settings: TelemetrySettings, environ: Mapping[str, str], signal: s
     return settings.otlp.protocol or "http/protobuf"
 
 
-def _conventions(environ: Mapping[str, str]) -> str:
-    asked = [OPT_IN[item] for item in _items(environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", "")) if item in OPT_IN]
-    return asked[-1] if asked else "gen_ai"
+def _convention_from(environ: Mapping[str, str]) -> str:
+    opted_in = [OPT_IN[item] for item in _items(environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", "")) if item in OPT_IN]
+    return opted_in[-1] if opted_in else "gen_ai"
 
 
 def _items(text: str) -> list[str]:

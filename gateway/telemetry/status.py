@@ -1,4 +1,4 @@
-"""The state of the gateway in one answer, over all workers: read from the same numbers as the metrics."""
+"""The state of the gateway for `GET /v1/status`: over all workers, and read from the same numbers as /metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Series = Mapping[Key, list[float]]
 
 
 class Percentiles(Struct, omit_defaults=True):
-    """Milliseconds, interpolated within the histogram's buckets. Since the start; absent without a measurement."""
+    """Percentiles since the start, in milliseconds; absent where nothing was measured."""
 
     p50: float | None = None
     p95: float | None = None
@@ -76,10 +76,10 @@ _WORST_FIRST = ("open", "half_open", "closed", "rejected", "cooling", "ok")
 def take_snapshot(store: MetricStore) -> Snapshot:
     """Read every worker's metrics now."""
     series = store.read()
-    keys = sorted(_states(metrics.KEY_STATE, series).items())
-    queues = sorted(_of(metrics.QUEUE_TOKENS, series))
+    keys = sorted(_worst_states(metrics.KEY_STATE, series).items())
+    queues = sorted(_series_of(metrics.QUEUE_TOKENS, series))
     requests = {"ok": 0, "error": 0, "cancelled": 0}
-    for labels, values in _of(metrics.REQUESTS, series):
+    for labels, values in _series_of(metrics.REQUESTS, series):
         requests[labels[3]] += int(values[0])
     overhead = series.get((metrics.OVERHEAD.name, ()))
     return Snapshot(
@@ -93,12 +93,15 @@ def take_snapshot(store: MetricStore) -> Snapshot:
 
 
 def percentiles(metric: Metric, values: list[float]) -> Percentiles:
-    """The percentiles of one histogram's series."""
+    """The percentiles of one series of a histogram of seconds, as `MetricStore.read` gives it."""
     return Percentiles(*(_percentile(metric.buckets, values[:-1], share) for share in (0.5, 0.95, 0.99)))
 
 
 def _percentile(bounds: tuple[float, ...], counts: list[float], share: float) -> float | None:
-    """As Prometheus' histogram_quantile: linear within a bucket, the last bound for what is above all."""
+    """Milliseconds below which `share` of the values lie; None without a value.
+
+    As Prometheus' histogram_quantile does: linear within a bucket, and the last bound for what lies above it.
+    """
     wanted = share * sum(counts)
     if not wanted:
         return None
@@ -113,23 +116,23 @@ def _percentile(bounds: tuple[float, ...], counts: list[float], share: float) ->
 
 def _targets(series: Series) -> list[TargetStatus]:
     found: dict[Labels, TargetStatus] = {}
-    for (provider, model, outcome, _), values in _of(metrics.ATTEMPTS, series):
+    for (provider, model, outcome, _), values in _series_of(metrics.ATTEMPTS, series):
         if outcome in ("ok", "error"):
             target = found.setdefault((provider, model), TargetStatus(provider, model))
             target.attempts += int(values[0])
             target.errors += int(values[0]) if outcome == "error" else 0
-    for labels, values in _of(metrics.ATTEMPT_DURATION, series):
+    for labels, values in _series_of(metrics.ATTEMPT_DURATION, series):
         if labels in found:
             found[labels].latency_ms = percentiles(metrics.ATTEMPT_DURATION, values)
-    for labels, state in _states(metrics.TARGET_STATE, series).items():
+    for labels, state in _worst_states(metrics.TARGET_STATE, series).items():
         found.setdefault(labels, TargetStatus(labels[0], labels[1])).state = state
     return [found[labels] for labels in sorted(found)]
 
 
-def _states(metric: Metric, series: Series) -> dict[Labels, str]:
+def _worst_states(metric: Metric, series: Series) -> dict[Labels, str]:
     """The worst state that any worker has, by the labels before the state."""
     found: dict[Labels, str] = {}
-    for labels, values in _of(metric, series):
+    for labels, values in _series_of(metric, series):
         *subject, state = labels
         known = found.get(tuple(subject))
         if values[0] > 0 and (known is None or _WORST_FIRST.index(state) < _WORST_FIRST.index(known)):
@@ -137,5 +140,5 @@ def _states(metric: Metric, series: Series) -> dict[Labels, str]:
     return found
 
 
-def _of(metric: Metric, series: Series) -> list[tuple[Labels, list[float]]]:
+def _series_of(metric: Metric, series: Series) -> list[tuple[Labels, list[float]]]:
     return [(labels, values) for (name, labels), values in series.items() if name == metric.name]

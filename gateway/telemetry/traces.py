@@ -88,7 +88,7 @@ class Traces:
         failed = exchange.status >= 500 or exchange.outcome == "cancelled"
         server = tree.span(
             f"POST {exchange.route}", names.SERVER_SPAN, trace.server_span, None, exchange.start, exchange.end,
-            attributes.of_server(exchange), failed,
+            attributes.server_attributes(exchange), failed,
         )  # fmt: skip
         if exchange.request is not None:
             self._rerank(tree, exchange, server)
@@ -96,8 +96,8 @@ class Traces:
     def _rerank(self, tree: _Tree, exchange: Exchange, server: SpanContext) -> None:
         assert exchange.trace is not None  # noqa: S101  # `ended` saw both
         assert exchange.request is not None  # noqa: S101
-        found = self._wording.of_rerank(exchange)
-        name = f"rerank {attributes.short(exchange.request.model)}"
+        found = self._wording.rerank_attributes(exchange)
+        name = f"rerank {attributes.shorten(exchange.request.model)}"
         ids = exchange.trace.rerank_span
         rerank = tree.span(
             name, names.RERANK_SPAN, ids, server, exchange.read, exchange.end, found, exchange.outcome != "ok"
@@ -106,7 +106,7 @@ class Traces:
             self._attempt(tree, attempt, place, rerank)
 
     def _attempt(self, tree: _Tree, record: AttemptRecord, place: AttemptPosition, rerank: SpanContext) -> None:
-        found = self._wording.of_attempt(record, place)
+        found = self._wording.attempt_attributes(record, place)
         kind = names.ATTEMPT_SPAN if names.ADDRESS.name in found else _INSIDE
         name, failed = f"attempt {record.provider}", bool(record.error_type)
         attempt = tree.span(name, kind, record.span_id, rerank, record.start, record.end, found, failed)

@@ -76,10 +76,10 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spans]:
     """Gateways opened in this test put their spans here, at once."""
     found = Spans()
 
-    def open_traces(choices: Any, peers: Any) -> Traces:
-        ratio = choices.settings.traces.sample_ratio
+    def open_traces(settings: Any, peers: Any) -> Traces:
+        ratio = settings.settings.traces.sample_ratio
         return Traces(
-            SimpleSpanProcessor(found.exporter), setup.resource(choices), setup.wording(choices, peers), ratio
+            SimpleSpanProcessor(found.exporter), setup.resource(settings), setup.span_attributes(settings, peers), ratio
         )
 
     monkeypatch.setattr(setup, "open_traces", open_traces)

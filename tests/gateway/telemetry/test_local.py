@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from gateway.config.loader import EMBEDDED_PATH
 from gateway.telemetry import names
-from gateway.telemetry.attributes import Content, Peer, SpanAttributes
+from gateway.telemetry.attributes import ContentLimits, ProviderAddress, SpanAttributes
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.recorder import RequestRecorder
 from gateway.telemetry.traces import Traces
@@ -26,7 +26,7 @@ __all__ = ["collector"]
 
 def test_spans_of_the_phases_lie_one_after_the_other() -> None:
     spans = Spans()
-    wording = SpanAttributes(names.CONVENTIONS["gen_ai"], {"local": Peer("local")}, Content())
+    wording = SpanAttributes(names.CONVENTIONS["gen_ai"], {"local": ProviderAddress("local")}, ContentLimits())
     traces = Traces(SimpleSpanProcessor(spans.exporter), Resource({}), wording, 1.0)
     call = Call(id="x", recorder=RequestRecorder())
     exchange = Exchange("unified", call, 10.0, "/v1/rerank")

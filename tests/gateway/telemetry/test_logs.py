@@ -37,7 +37,7 @@ def finished(model: str = "cohere/m", status: int = 200, error: str = "") -> Exc
 
 def written(exchange: Exchange, content: ContentSettings | None = None, **settings: Any) -> str:
     stream = io.StringIO()
-    RequestLog(LogSettings(**settings), content or ContentSettings(), stream).ended(exchange)
+    RequestLog(LogSettings(**settings), content or ContentSettings(), stream).write(exchange)
     return stream.getvalue()
 
 
@@ -111,7 +111,7 @@ def test_a_broken_stream_costs_no_request() -> None:
     stream = io.StringIO()
     log = RequestLog(LogSettings(), ContentSettings(), stream)
     stream.close()
-    log.ended(finished())
+    log.write(finished())
 
 
 class _Quoting(Exception):

@@ -1,4 +1,4 @@
-"""Sends this process's metrics by OTLP. Every worker sends its own, told apart by `service.instance.id`.
+"""Exports this process's metrics by OTLP. Every worker exports its own, told apart by `service.instance.id`.
 
 OpenTelemetry's own instruments cost about 34 CPU-µs per request for three histograms and a counter, so the
 numbers are read from the metric store once per interval, and given to the SDK's exporter in the SDK's data types.
@@ -34,33 +34,33 @@ CLOSE_SECONDS = 2.0
 """How long a closing gateway waits for its last export, and again for the exporter to give it up."""
 
 
-class Push:
-    """A thread that exports every `interval` seconds, and once more at the end."""
+class PeriodicExporter:
+    """Exports the metrics in a thread, every `interval` seconds and once more at the end."""
 
     def __init__(self, exporter: MetricExporter, resource: Resource, store: MetricStore, interval: float) -> None:
         self._exporter, self._resource, self._store, self._interval = exporter, resource, store, interval
         self._start = time.time_ns()
-        self._over = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metrics-push", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Export once more, for at most CLOSE_SECONDS. Blocks."""
-        self._over.set()
+        self._stopping.set()
         self._thread.join(CLOSE_SECONDS)
         self._exporter.shutdown(timeout_millis=0)
         self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
-        while not self._over.wait(self._interval):
+        while not self._stopping.wait(self._interval):
             self._export()
         self._export()
 
     def _export(self) -> None:
-        self._exporter.export(snapshot(self._store, self._resource, self._start))
+        self._exporter.export(metrics_data(self._store, self._resource, self._start))
 
 
-def snapshot(store: MetricStore, resource: Resource, start: int) -> MetricsData:
+def metrics_data(store: MetricStore, resource: Resource, start: int) -> MetricsData:
     """All series of this process, cumulative since `start` (nanoseconds since 1970)."""
     grouped: dict[str, list[tuple[Labels, list[float]]]] = {}
     for (name, labels), values in store.read_own().items():
@@ -74,24 +74,24 @@ def snapshot(store: MetricStore, resource: Resource, start: int) -> MetricsData:
 def _metric(metric: declared.Metric, series: list[tuple[Labels, list[float]]], start: int, now: int) -> Metric:
     points: Any
     if metric.kind == "histogram":
-        points = [_distribution(metric, labels, values, start, now) for labels, values in series]
+        points = [_histogram_point(metric, labels, values, start, now) for labels, values in series]
         data: Any = Histogram(points, AggregationTemporality.CUMULATIVE)
     else:
-        points = [NumberDataPoint(_labelled(metric, labels), start, now, values[0]) for labels, values in series]
+        points = [NumberDataPoint(_attributes(metric, labels), start, now, values[0]) for labels, values in series]
         counts = metric.kind == "counter"
         data = Sum(points, AggregationTemporality.CUMULATIVE, is_monotonic=True) if counts else Gauge(points)
     return Metric(metric.name, metric.help, metric.unit, data)
 
 
-def _distribution(
+def _histogram_point(
     metric: declared.Metric, labels: Labels, values: list[float], start: int, now: int
 ) -> HistogramDataPoint:
     counts = [int(value) for value in values[:-1]]
-    nothing: Any = None  # The exporter leaves out a least and greatest value that is not known.
+    unknown: Any = None  # The exporter leaves out minimum and maximum where they are None.
     return HistogramDataPoint(
-        _labelled(metric, labels), start, now, sum(counts), values[-1], counts, metric.buckets, nothing, nothing
+        _attributes(metric, labels), start, now, sum(counts), values[-1], counts, metric.buckets, unknown, unknown
     )
 
 
-def _labelled(metric: declared.Metric, labels: Labels) -> dict[str, str]:
+def _attributes(metric: declared.Metric, labels: Labels) -> dict[str, str]:
     return {name: value for name, value in zip(metric.labels, labels, strict=True) if value}
