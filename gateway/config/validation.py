@@ -1,12 +1,11 @@
-"""Whether a configuration is right: every value of its kind, and all of them together. Every problem at once."""
+"""Validate a configuration: each value by itself, then what they mean together."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
-
 from gateway.config.models import ModelSettings
+from gateway.config.parsing import parse
 from gateway.config.providers import ProviderSettings, local_model
 from gateway.config.root import Config
 from gateway.errors import ConfigError, Problem
@@ -14,111 +13,35 @@ from gateway.suggestions import did_you_mean
 from gateway.transport.network import tls_context
 from providers.spec import HttpProvider, LocalProvider
 
-_KINDS = {
-    "model_type": "must be a mapping",
-    "dict_type": "must be a mapping",
-    "list_type": "must be a list",
-    "string_type": "must be text; put it in quotes",
-    "invalid_key": "a key must be text; put it in quotes",
-}
-"""Our words for pydantic's types of problem, where its own speak of Python."""
 
-
-def checked(tree: Any, problems: list[Problem]) -> Config:
-    """The tree as a Config. What is wrong is noted, cut out, and the rest checked on, so that all is told at once.
+def validate(tree: Any, problems: list[Problem]) -> Config:
+    """The tree as a configuration.
 
     Args:
-        tree: plain values, as they stand in the YAML.
-        problems: what was found while reading it.
+        tree: plain values, as in the YAML file.
+        problems: those found while reading the file.
 
     Raises:
-        ConfigError: with every problem.
+        ConfigError: with all problems, sorted by their place.
     """
-    found: list[Problem] = []
-    config = _validated(tree, found)
-    unset = {problem.path for problem in problems}
-    problems = problems + [problem for problem in found if problem.path not in unset]
-    broken = {_section(problem) for problem in problems}
-    gone = {problem.path for problem in problems}
-    problems += [problem for problem in _semantic(config, gone) if _section(problem) not in broken]
+    config, invalid = parse(tree)
+    already = {problem.path for problem in problems}
+    problems = problems + [problem for problem in invalid if problem.path not in already]
+    # A section with an invalid value was not read whole, so what its values mean together cannot be judged.
+    sections = {_section(problem) for problem in problems}
+    removed = {problem.path for problem in problems}
+    problems += [problem for problem in _inconsistencies(config, removed) if _section(problem) not in sections]
     if problems:
         raise ConfigError(sorted(problems))
     return config
-
-
-def _validated(tree: Any, problems: list[Problem]) -> Config:
-    while True:
-        try:
-            return Config.model_validate(tree)
-        except ValidationError as error:
-            items = error.errors(include_input=False, include_url=False)
-            problems += [_problem(item) for item in items]
-            pruned = tree
-            for item in items:
-                pruned = _without(pruned, _culprit(item))
-            tree = pruned if pruned != tree else {}
-
-
-def _culprit(item: Any) -> tuple[int | str, ...]:
-    """What must go for the rest to be checked: the entry that is wrong, or the one that lacks something."""
-    location = tuple(part for part in item["loc"] if part != "[key]")
-    return location[:-1] if item["type"] == "missing" else location
-
-
-def _without(tree: Any, location: tuple[int | str, ...]) -> Any:
-    """A copy of the tree without the deepest mapping entry on the way to the location; as it is if that is gone."""
-    if not location or location[0] not in tree:
-        return tree
-    key, rest = location[0], location[1:]
-    if isinstance(tree[key], dict) and rest:
-        return {**tree, key: _without(tree[key], rest)}
-    return {name: value for name, value in tree.items() if name != key}
-
-
-def _problem(item: Any) -> Problem:
-    location = tuple(part for part in item["loc"] if part != "[key]")
-    path = ".".join(str(part) for part in location)
-    key_at_fault = location != item["loc"]
-    match item["type"]:
-        case "extra_forbidden":
-            message = "unknown key" + did_you_mean(str(location[-1]), _keys_at(location[:-1]))
-        case "missing":
-            message = "is required"
-        case "value_error":
-            message = str(item["ctx"]["error"])
-        case kind if key_at_fault and kind == "string_type":
-            message = _KINDS["invalid_key"]
-        case kind:
-            message = _KINDS.get(kind) or item["msg"][0].lower() + item["msg"][1:]
-    return Problem(path, message)
-
-
-def _keys_at(location: tuple[Any, ...]) -> list[str]:
-    """The keys that the schema knows at a place in the tree."""
-    schema = Config.model_json_schema()
-    node: dict[str, Any] = schema
-    for part in location:
-        node = _resolved(node, schema)
-        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
-    return list(_resolved(node, schema).get("properties", {}))
-
-
-def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    for option in [node, *node.get("anyOf", []), *node.get("allOf", [])]:
-        if "$ref" in option:
-            found: dict[str, Any] = schema["$defs"][option["$ref"].rsplit("/", 1)[1]]
-            return found
-        if "additionalProperties" in option and isinstance(option["additionalProperties"], dict):
-            return dict(option)
-    return node
 
 
 def _section(problem: Problem) -> str:
     return ".".join(problem.path.split(".")[:2])
 
 
-def _semantic(config: Config, gone: set[str]) -> list[Problem]:
-    """What is wrong although every value is of the right kind; `gone` are the paths that were cut out."""
+def _inconsistencies(config: Config, removed: set[str]) -> list[Problem]:
+    """What is wrong although each value is valid; `removed` are the paths of values that were not."""
     problems: list[Problem] = []
     for name, settings in config.providers.items():
         problems += [
@@ -127,7 +50,7 @@ def _semantic(config: Config, gone: set[str]) -> list[Problem]:
     problems += config.auth.problems() if config.auth else []
     for name, model in config.models.items():
         for path, target, alias_allowed in _targets(model):
-            if gone & {"providers", f"providers.{target.partition('/')[0]}"}:
+            if removed & {"providers", f"providers.{target.partition('/')[0]}"}:
                 continue
             if message := _target_problem(config, target, alias_allowed=alias_allowed):
                 problems.append(Problem(f"models.{name}.{path}", message))
@@ -137,7 +60,7 @@ def _semantic(config: Config, gone: set[str]) -> list[Problem]:
 
 
 def _targets(model: ModelSettings) -> list[tuple[str, str, bool]]:
-    """Where each target of a model is written, what it is, and whether it may be another model's name."""
+    """Each target of a model: its path, the target, and whether it may be the name of another model."""
     several = [(f"targets.{index}.target", entry.target, False) for index, entry in enumerate(model.targets)]
     single = [("target", model.target, False)] if model.target is not None else []
     return [*single, *several, *((f"fallbacks.{index}", name, True) for index, name in enumerate(model.fallbacks))]
@@ -201,7 +124,9 @@ def _target_problem(config: Config, target: str, *, alias_allowed: bool) -> str 
         return None
     provider, slash, model = target.partition("/")
     if alias_allowed and not slash:
-        return f'"{target}" is neither a name of models nor provider/model' + did_you_mean(target, list(config.models))
+        return f'"{target}" is neither a name under models nor of the form provider/model' + did_you_mean(
+            target, list(config.models)
+        )
     if not slash or not provider or not model:
         return f'"{target}" must have the form provider/model'
     if provider not in config.providers:

@@ -1,4 +1,4 @@
-"""A YAML file as a plain tree, with environment variables put in and every problem of the text itself named."""
+"""Read a YAML file as a tree of plain values, and replace `${VARIABLE}` in them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VARIABLE = re.compile(
 
 
 class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]  # chosen at run time
-    """YAML as everybody writes it, but a key given twice is an error instead of a silent loss."""
+    """Standard YAML, except that a duplicate key is an error; PyYAML would silently keep the last value."""
 
 
 def _unique_mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -38,20 +38,20 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_
 
 
 def read(path: Path, environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
-    """The file's tree and the variables that are missing. Raises ConfigError if it cannot be read as a mapping."""
+    """The file's tree, and the problems with its variables. Raises ConfigError unless it can be read as a mapping."""
     return parse(_text(path), environ, str(path))
 
 
 def parse(text: str, environ: Mapping[str, str], name: str) -> tuple[dict[str, Any], list[Problem]]:
-    """As `read`, from text; `name` is what problems of the text call it."""
+    """As `read`, but from text; `name` stands for the file in problems."""
     try:
         tree = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader, with one more check
     except yaml.YAMLError as error:
         raise ConfigError([Problem("", f"{name} is not valid YAML: {_one_line(error)}")]) from None
     if not isinstance(tree, dict | None):
-        raise ConfigError([Problem("", f"{name} must hold a mapping, not {_kind(tree)}")])
+        raise ConfigError([Problem("", f"{name} must be a mapping, not {_kind(tree)}")])
     problems: list[Problem] = []
-    return {key: _substituted(value, str(key), environ, problems) for key, value in (tree or {}).items()}, problems
+    return {key: _substitute(value, str(key), environ, problems) for key, value in (tree or {}).items()}, problems
 
 
 def _text(path: Path) -> str:
@@ -70,15 +70,15 @@ def _one_line(error: yaml.YAMLError) -> str:
 
 
 def _kind(tree: Any) -> str:
-    return "a list" if isinstance(tree, list) else f"a single {type(tree).__name__}"
+    return "a list" if isinstance(tree, list) else "a single value"
 
 
-def _substituted(node: Any, path: str, environ: Mapping[str, str], problems: list[Problem]) -> Any:
-    """The tree with `${VAR}` replaced in string values only, so that a secret cannot change the document."""
+def _substitute(node: Any, path: str, environ: Mapping[str, str], problems: list[Problem]) -> Any:
+    """Replace `${VAR}` in string values after parsing, so that a secret cannot change the document's structure."""
     if isinstance(node, dict):
-        return {key: _substituted(value, f"{path}.{key}", environ, problems) for key, value in node.items()}
+        return {key: _substitute(value, f"{path}.{key}", environ, problems) for key, value in node.items()}
     if isinstance(node, list):
-        return [_substituted(value, f"{path}.{index}", environ, problems) for index, value in enumerate(node)]
+        return [_substitute(value, f"{path}.{index}", environ, problems) for index, value in enumerate(node)]
     if isinstance(node, str) and "$" in node:
         return "".join(_pieces(node, path, environ, problems))
     return node
@@ -88,12 +88,12 @@ def _pieces(text: str, path: str, environ: Mapping[str, str], problems: list[Pro
     position = 0
     for match in _VARIABLE.finditer(text):
         yield text[position : match.start()]
-        yield _value(match, path, environ, problems)
+        yield _value_of(match, path, environ, problems)
         position = match.end()
     yield text[position:]
 
 
-def _value(match: re.Match[str], path: str, environ: Mapping[str, str], problems: list[Problem]) -> str:
+def _value_of(match: re.Match[str], path: str, environ: Mapping[str, str], problems: list[Problem]) -> str:
     if match["escaped"]:
         return "$"
     if match["bad"] is not None:

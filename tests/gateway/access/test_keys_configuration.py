@@ -69,7 +69,7 @@ FILES = {
     "absent": (None, "auth.file: cannot read"),
     "not YAML": ("keys: [", "auth.file"),
     "a list": ("- name: x", "auth.file"),
-    "something else too": ("keys: []\nmore: 1", "auth.file: keys.yaml must hold one key"),
+    "something else too": ("keys: []\nmore: 1", "auth.file: keys.yaml must be a mapping with one key"),
     "a variable that is not set": ("keys: [{name: t, hash: '${NOT_SET}'}]", "NOT_SET is not set"),
     "a bad entry": ("keys: [{name: t, hash: x}]", "auth.keys.0.hash"),
 }

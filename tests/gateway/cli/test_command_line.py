@@ -137,7 +137,7 @@ class TestCheck:
             pytest.param(None, "cannot read gateway.yaml: No such file or directory", id="no file"),
             pytest.param(b"a: [", "gateway.yaml is not valid YAML", id="no YAML"),
             pytest.param(b"\xff\xfe", "gateway.yaml is not UTF-8 text", id="no text"),
-            pytest.param(b"- a", "gateway.yaml must hold a mapping, not a list", id="no mapping"),
+            pytest.param(b"- a", "gateway.yaml must be a mapping, not a list", id="no mapping"),
         ],
     )
     def test_a_file_that_is_no_configuration(self, said, tmp_path, content, message) -> None:

@@ -85,6 +85,18 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"providers": {"local": {"models": {"m": {**EMBEDDED, "dvice": "cpu"}}}}},
         ['providers.local.models.m.dvice: unknown key; did you mean "device"?'],
     ),
+    "unknown key of an entry of a list": (
+        {"auth": {"keys": [{"name": "team", "hash": f"sha256:{'0' * 64}", "model": ["*"]}]}},
+        ['auth.keys.0.model: unknown key; did you mean "models"?'],
+    ),
+    "unknown key of an optional section": (
+        {"server": {"tls": {"cert": "cert.pem", "clientca": "ca.pem"}}},
+        ['server.tls.clientca: unknown key; did you mean "client_ca"?'],
+    ),
+    "unknown key of a section in an entry of a mapping": (
+        {"providers": {"cohere": {"api_key": "k", "retry": {"retrys": 1}}}},
+        ['providers.cohere.retry.retrys: unknown key; did you mean "retries"?'],
+    ),
     "unknown key like nothing": ({"server": {"zzz": 1}}, ["server.zzz: unknown key"]),
     "a section of the wrong kind": ({"providers": ["cohere"]}, ["providers: must be a mapping"]),
     "a provider of the wrong kind": ({"providers": {"cohere": "key"}}, ["providers.cohere: must be a mapping"]),
@@ -386,8 +398,8 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
         b"providers:\n  vllm: {}\n  vllm: {}\n",
         'FILE is not valid YAML: key "vllm" is given twice (line 3, column 3)',
     ),
-    "a list": (b"- a", "FILE must hold a mapping, not a list"),
-    "a word": (b"hello", "FILE must hold a mapping, not a single str"),
+    "a list": (b"- a", "FILE must be a mapping, not a list"),
+    "a word": (b"hello", "FILE must be a mapping, not a single value"),
     "an alias of itself": (
         b"a: &a [*a]",
         "FILE is not valid YAML: found unconstructable recursive node (line 1, column 4)",
