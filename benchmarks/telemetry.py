@@ -60,7 +60,7 @@ def one(telemetry: Telemetry, headers: list[tuple[bytes, bytes]]) -> None:
     exchange.ranking = Ranking(results=_RESULTS, usage=_USAGE, id="id", provider="cohere", model=request.model)
     exchange.finish(200, b"x" * 900)
     exchange.headers()
-    telemetry.ended(exchange)
+    telemetry.end(exchange)
 
 
 _RESULTS = [Ranked(index, 0.5) for index in range(10)]

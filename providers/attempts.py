@@ -1,4 +1,4 @@
-"""What is known of each call of a target, while it runs and when it is over, and to whom it is reported."""
+"""Attempts: one call of one target, while it runs and once it is over, and the recorder that it is reported to."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from providers.errors import RerankError
 
 
 class AttemptRecord(Struct, frozen=True):
-    """One call of a target that is over, or that was not made. Never changes.
+    """A finished attempt, or one that was skipped. Immutable.
 
     Attributes:
         provider: the configured name of the provider; "" for a name without one.
         model: the provider's name of the model.
         start, end: seconds of `time.monotonic()`.
         status: the HTTP status that the target answered with; None if it gave none.
-        error: what went wrong, as a caller may read it; None on success.
+        error: what went wrong, in words that a caller may read; None on success.
         error_type: the error's `code`, `internal_error`, or `cancelled`; "" on success.
         key: the configured name of the provider's key that was used.
-        span_id: of its span; 0 where the request is not traced.
-        details: the ranking's.
-        has_target: False where the name leads to no target. Callers are told of it; it has no span and no metric.
+        span_id: id of its span; 0 if the trace is not recorded.
+        details: those of the ranking.
+        has_target: False if the name leads to no target. Callers see such an attempt; spans and metrics leave it out.
     """
 
     provider: str
@@ -41,47 +41,47 @@ class AttemptRecord(Struct, frozen=True):
 
     @property
     def latency(self) -> int:
-        """Whole milliseconds."""
+        """How long it took, in whole milliseconds."""
         return round((self.end - self.start) * 1000)
 
 
 class Recorder(Struct, frozen=True, eq=False):
-    """To whom policies and backends report what they do for one request. This one keeps nothing.
+    """Receives what policies and backends report about one request. This one, the default, keeps nothing.
 
-    Calls of one request that run at the same time share its recorder: nothing here depends on which of them reports
-    first. Who must not be seen in the request's own record, as a copy of it would, is given a recorder of its own.
+    Concurrent calls of one request share its recorder. Each begins attempts of its own, so none writes into another's.
+    A copy of a request that is to leave no trace in the original's record needs a recorder of its own.
 
     Attributes:
-        attempts: every attempt that is over, in the order of their ends.
-        waits: when the gateway waited for somebody else: (start, end) in seconds of `time.monotonic()`.
+        attempts: finished and skipped attempts, in the order in which they ended.
+        waits: periods in which the gateway waited for others, as (start, end) in seconds of `time.monotonic()`.
     """
 
     attempts: Sequence[AttemptRecord] = ()
     waits: Sequence[tuple[float, float]] = ()
 
     def begin_attempt(self, provider: str, model: str) -> RunningAttempt:
-        """An attempt that begins now. Whoever begins it calls `finish_all`, however it ends."""
+        """Start an attempt. The caller must call its `finish_all`, whatever happens."""
         return RunningAttempt(self, provider, model, monotonic())
 
     def add_attempt(self, record: AttemptRecord) -> None:
-        """A call of a target is over."""
+        """Add a finished attempt."""
 
     def add_skip(self, provider: str, model: str, error: RerankError, *, has_target: bool = True) -> None:
-        """A target was not called, for the reason that the error gives."""
+        """Add an attempt that was not made: the target was not called, for the reason that the error gives."""
 
     def add_wait(self, start: float, end: float) -> None:
-        """The gateway waited for somebody else, from `start` to `end`."""
+        """Add a period in which the gateway waited for others, in seconds of `time.monotonic()`."""
 
 
 class RunningAttempt(Struct, eq=False):
-    """One call of a target while it runs.
+    """An attempt in progress. Only the call that began it may write to it.
 
     Attributes:
-        recorder: is told when it is over.
+        recorder: receives the record when the attempt is over.
         provider, model, start, key, span_id: as in AttemptRecord.
-        headers: sent with this attempt, beside and in place of the call's; None where there are none.
-        siblings: attempts that the same call of the target made beside this one, or after it.
-        is_over: it has been recorded.
+        headers: headers of this attempt alone, which replace the call's of the same name; None if there are none.
+        siblings: further attempts that the same call of the target made, with other keys or at the same time.
+        is_over: whether it has been recorded.
     """
 
     recorder: Recorder
@@ -95,9 +95,9 @@ class RunningAttempt(Struct, eq=False):
     is_over: bool = False
 
     def with_key(self, key: str) -> RunningAttempt:
-        """The attempt that uses this key: this one if it has none yet, else a sibling that begins now.
+        """The attempt to make with this key: this one if it has no key yet, else a sibling that starts now.
 
-        So neither the next key of a pool nor a call made at the same time writes into what another one left here.
+        The next key of a pool, or a concurrent call, thus never overwrites what an earlier one has noted.
         """
         if not self.key:
             self.key = key
@@ -110,9 +110,9 @@ class RunningAttempt(Struct, eq=False):
     def finish(
         self, status: int | None, error: str | None = None, error_type: str = "", details: dict[str, Any] | None = None
     ) -> None:
-        """Record it. Called once."""
+        """Record this attempt. Call it once."""
         self.is_over = True
-        # By position: names would cost as much again, on every request.
+        # Positional, because keywords would cost as much again on every request.
         self.recorder.add_attempt(
             AttemptRecord(
                 self.provider, self.model, self.start, monotonic(), status, error, error_type, self.key, self.span_id,
@@ -123,7 +123,7 @@ class RunningAttempt(Struct, eq=False):
     def finish_all(
         self, status: int | None, error: str | None = None, error_type: str = "", details: dict[str, Any] | None = None
     ) -> None:
-        """Record this attempt and its siblings, those that still run."""
+        """Record this attempt and its siblings, except those that are recorded already."""
         if not self.is_over:
             self.finish(status, error, error_type, details)
         for sibling in self.siblings:

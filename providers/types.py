@@ -24,14 +24,14 @@ TextOrParts = str | ContentParts
 
 
 class Call(Struct, frozen=True, eq=False):
-    """What all attempts of one logical request share. Never changes: who gives a part of it less time makes a copy.
+    """What all attempts of one logical request share. Immutable: a policy that changes something makes a copy.
 
     Attributes:
         id: the `x-request-id`, taken from the caller or made.
         deadline: when the whole call must be over, in seconds of `time.monotonic()`; None is no limit.
         headers: headers that travel to every upstream (`x-request-id`, trace context).
-        recorder: told of every attempt and of every wait. The default keeps nothing.
-        bypass_breaker: nothing else is left for this call: an open breaker lets it through.
+        recorder: receives every attempt and every wait. The default keeps nothing.
+        bypass_breaker: let the call through an open breaker, because no other target is left.
     """
 
     id: str
@@ -56,7 +56,7 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
             document is then to be scored.
         extra: fields outside this contract, of which a target takes only those that its adapter declares.
         call: what all attempts share.
-        attempt: the attempt that this call is; None outside of one.
+        attempt: the attempt in progress; None until a target is called.
     """
 
     model: str

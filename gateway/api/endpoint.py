@@ -49,7 +49,7 @@ class Endpoint:
         try:
             await self._serve(exchange, scope, receive, send)
         finally:
-            self._observer.ended(exchange)
+            self._observer.end(exchange)
 
     async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         call = exchange.call

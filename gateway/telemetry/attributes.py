@@ -83,13 +83,13 @@ class SpanAttributes:
             values.update(self._output_content(request, ranking))
         return values
 
-    def attempt_attributes(self, attempt: AttemptRecord, place: AttemptPosition) -> AttributeValues:
-        """The attributes of one attempt, which stands at `place` in its request."""
+    def attempt_attributes(self, attempt: AttemptRecord, position: AttemptPosition) -> AttributeValues:
+        """The attributes of one attempt, which stands at `position` in its request."""
         values: AttributeValues = {
             names.PROVIDER.name: attempt.provider,
-            names.RETRY.name: place.retry,
-            names.FALLBACK.name: place.fallback,
-            names.HEDGED.name: place.hedged,
+            names.RETRY.name: position.retry,
+            names.FALLBACK.name: position.fallback,
+            names.HEDGED.name: position.hedged,
         }
         if self._convention.attempt_model is not None:
             values[self._convention.attempt_model] = shorten(attempt.model)

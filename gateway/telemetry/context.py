@@ -1,4 +1,4 @@
-"""W3C trace context: in from the caller, out to every upstream; baggage is passed on untouched.
+"""W3C trace context: read from the caller, sent to every upstream; baggage is forwarded unchanged.
 
 Source: https://www.w3.org/TR/trace-context/ , https://www.w3.org/TR/baggage/
 """
@@ -12,8 +12,10 @@ from random import getrandbits
 from msgspec import Struct
 
 _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
-_LONGEST = 8192
-_PASSED = frozenset({b"traceparent", b"tracestate", b"baggage", b"x-gateway-traceparent"})
+MAX_HEADER_LENGTH = 8192
+"""Characters of a trace header; a longer one is ignored, as if the caller had not sent it."""
+
+_CONTEXT_HEADERS = frozenset({b"traceparent", b"tracestate", b"baggage", b"x-gateway-traceparent"})
 
 
 class Parent(Struct, frozen=True):
@@ -24,15 +26,15 @@ class Parent(Struct, frozen=True):
     sampled: bool
 
 
-class Trace(Struct):
-    """Where a request belongs.
+class Trace(Struct, frozen=True):
+    """The trace that a request is part of, with the ids of the spans that the gateway makes for it.
 
     Attributes:
         trace_id: 128 bits.
-        parent: the caller's span; None for a trace that begins here.
-        server_span, rerank_span: our spans' ids.
-        sampled: whether our spans are recorded.
-        state: the `tracestate`.
+        parent: the caller's span; None if the trace starts here.
+        server_span, rerank_span: ids of the span for the HTTP request, and of the one for the logical rerank call.
+        sampled: whether spans are recorded.
+        state: the `tracestate` header.
     """
 
     trace_id: int
@@ -43,23 +45,23 @@ class Trace(Struct):
     state: str = ""
 
     def traceparent(self, span: int) -> str:
-        """The header that names that span as the parent."""
+        """The `traceparent` header that names that span as the parent."""
         return f"00-{self.trace_id:032x}-{span:016x}-{self.sampled:02x}"
 
 
-def sent_by_caller(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """The trace context and baggage among these ASGI headers; repeated ones are joined as the standard says."""
+def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The trace context and baggage among these ASGI headers. Repeated headers are joined, as the standard says."""
     found: dict[str, str] = {}
     for name, value in headers:
-        if name in _PASSED:
+        if name in _CONTEXT_HEADERS:
             key, text = name.decode("ascii"), value.decode("latin-1")
-            if text.isascii() and text.isprintable() and len(text) <= _LONGEST:
+            if text.isascii() and text.isprintable() and len(text) <= MAX_HEADER_LENGTH:
                 found[key] = f"{found[key]},{text}" if key in found else text
     return found
 
 
 def parse(traceparent: str | None) -> Parent | None:
-    """The caller's span; None if the header is absent or malformed, which by the standard begins a new trace."""
+    """The caller's span; None if the header is absent or malformed; the standard then says to start a new trace."""
     match = _PARENT.fullmatch(traceparent or "")
     if match is None or ((traceparent or "").startswith("00") and len(traceparent or "") != 55):
         return None

@@ -1,4 +1,4 @@
-"""One request from its headers to its answer: the record that every observer reads when it is over."""
+"""The record of one request, from its headers to its answer. Metrics, spans and the log are made from it."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from providers.types import Call, Ranking, RerankRequest
 
 
 class Exchange(Struct, eq=False):
-    """What the endpoint learns, as it learns it.
+    """One request, filled in by the endpoint as it is served.
 
     Attributes:
-        dialect: the wire format's name.
-        call: what all attempts share.
-        start: seconds of `time.monotonic()`.
-        route: the path as it is served.
-        trace: where it belongs; None while nothing traces.
-        trace_id: for the log; 0 without a trace here or at the caller.
-        answer_trace: whether the caller wants a `traceparent` back.
-        caller: the name of the caller's key.
-        request: canonical; None if it could not be read.
-        read: when it had been read and decoded, like `start`.
+        dialect: name of the wire format.
+        call: what all attempts share; its recorder has the attempts.
+        start: when the headers had arrived, in seconds of `time.monotonic()`.
+        route: path of the route, without anything that the caller put into it.
+        trace: the trace that it is part of; None while tracing is off.
+        trace_id: for the log; 0 if neither the gateway nor the caller traces it.
+        answer_trace: whether the caller wants a `traceparent` header in the answer.
+        caller: name of the caller's key.
+        request: the canonical request; None if it could not be decoded.
+        read: when it had been read and decoded, in seconds of `time.monotonic()`.
         ranking: what was served; None if nothing was.
-        status: of the answer; 0 while there is none.
-        error_type: the error's code; "" on success.
+        status: HTTP status of the answer; 0 while there is none.
+        error_type: code of the error; "" on success.
         bytes_in, bytes_out: lengths of the bodies.
-        end: when the answer was complete; 0 until then.
-        overhead: seconds of the gateway's own.
-        cost: US dollars, if the price is known.
+        end: when the answer was complete, in seconds of `time.monotonic()`; 0 until then.
+        overhead: seconds that the gateway itself took, without waiting for others.
+        cost: US dollars; None if the price is unknown.
     """
 
     dialect: str
@@ -57,7 +57,7 @@ class Exchange(Struct, eq=False):
 
     @property
     def attempts(self) -> Sequence[AttemptRecord]:
-        """The attempts on targets, in the order of their ends."""
+        """Attempts on targets, in the order in which they ended. Names that lead to no target are left out."""
         attempts = self.call.recorder.attempts
         if len(attempts) == 1 and attempts[0].has_target:
             return attempts
@@ -77,41 +77,46 @@ class Exchange(Struct, eq=False):
         return ranking is not None and ranking.details is not None and bool(ranking.details.get("degraded"))
 
     def finish(self, status: int, body: bytes) -> None:
-        """The answer is made."""
+        """Note the answer, which is complete."""
         self.status = status
         self.bytes_out = len(body)
         self.close()
 
     def close(self) -> None:
-        """Nothing more will be done for the caller."""
+        """Note the end of all work for the caller."""
         self.end = monotonic()
-        self.overhead = self.end - self.start - covered(self.call.recorder.waits)
+        self.overhead = self.end - self.start - covered_seconds(self.call.recorder.waits)
 
     def headers(self) -> dict[str, str]:
-        """What the answer's headers tell of how it came about. Needs `finish`."""
+        """Headers that tell the caller how the answer was made. Call `finish` before."""
         headers = {
             "x-gateway-attempts": str(len(self.call.recorder.attempts)),
             "x-gateway-overhead-ms": "%.3f" % (self.overhead * 1000),
         }
         if self.ranking is not None:
-            headers["x-gateway-provider"] = visible(self.ranking.provider)
-            headers["x-gateway-model"] = visible(self.ranking.model)
+            headers["x-gateway-provider"] = header_text(self.ranking.provider)
+            headers["x-gateway-model"] = header_text(self.ranking.model)
         if self.answer_trace and self.trace is not None:
             headers["traceparent"] = self.trace.traceparent(self.trace.server_span)
         return headers
 
 
 class AttemptPosition(Struct, frozen=True):
-    """Where an attempt stands in its request: the count of earlier attempts on its target, of earlier targets, and
-    whether it began while another was still running."""
+    """Where an attempt stands among those of its request.
+
+    Attributes:
+        retry: how many earlier attempts there were on the same target.
+        fallback: how many other targets were tried before this one.
+        hedged: whether it began while another attempt was still running.
+    """
 
     retry: int
     fallback: int
     hedged: bool
 
 
-def places(attempts: Sequence[AttemptRecord]) -> list[tuple[AttemptRecord, AttemptPosition]]:
-    """Every attempt in the order of their starts, with its position."""
+def positions(attempts: Sequence[AttemptRecord]) -> list[tuple[AttemptRecord, AttemptPosition]]:
+    """Every attempt, in the order in which they started, with its position."""
     seen: dict[tuple[str, str], int] = {}
     placed = []
     busy_until = 0.0
@@ -125,8 +130,8 @@ def places(attempts: Sequence[AttemptRecord]) -> list[tuple[AttemptRecord, Attem
     return placed
 
 
-def covered(intervals: Sequence[tuple[float, float]]) -> float:
-    """The seconds that lie in at least one of the intervals."""
+def covered_seconds(intervals: Sequence[tuple[float, float]]) -> float:
+    """Length of the union of the intervals."""
     if len(intervals) == 1:
         return intervals[0][1] - intervals[0][0]
     total, until = 0.0, float("-inf")
@@ -136,8 +141,8 @@ def covered(intervals: Sequence[tuple[float, float]]) -> float:
     return total
 
 
-def visible(text: str) -> str:
-    """The text as a header may carry it: printable ASCII, the rest percent-encoded."""
+def header_text(text: str) -> str:
+    """The text as a header value: printable ASCII unchanged, anything else percent-encoded."""
     return text if text.isascii() and text.isprintable() else quote(text, safe=" /:@+,;=~")
 
 

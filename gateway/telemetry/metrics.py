@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
-from gateway.telemetry.exchange import AttemptPosition, Exchange, places
+from gateway.telemetry.exchange import AttemptPosition, Exchange, positions
 from gateway.telemetry.metric import Metric, counter, gauge, histogram
 from gateway.telemetry.metric_store import Labels, MetricStore
 from gateway.telemetry.names import OTHER
@@ -215,7 +215,7 @@ class Metrics:
         if len(attempts) == 1:
             self._count_attempt(attempts[0], _ONLY_ATTEMPT)
             return
-        for attempt, position in places(attempts):
+        for attempt, position in positions(attempts):
             self._count_attempt(attempt, position)
             if position.retry and not position.hedged:
                 self._store.add(RETRIES, (attempt.provider,))

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 REFRESH_SECONDS = 1.0
-"""How old the state gauges of another worker may be."""
+"""Seconds between two refreshes of the state gauges: how old those of another worker may be."""
 
-_SENT_ON = ("traceparent", "tracestate", "baggage")
+_FORWARDED = ("traceparent", "tracestate", "baggage")
 
 Reading = tuple[Metric, Labels, float]
-"""A metric, its labels, and the value that it has now."""
+"""A metric, its labels, and its current value."""
 
 
 class Telemetry:
@@ -38,8 +38,8 @@ class Telemetry:
 
     Args:
         settings: the configuration's `telemetry` section.
-        peers: the configured providers.
-        models: every model name that the configuration mentions; only these, and a few that were served, are labels.
+        peers: the configured providers, by name.
+        models: every model name in the configuration. Only these, and a few that a target has served, become labels.
         is_worker: whether this process answers callers; the workers are counted.
     """
 
@@ -65,7 +65,7 @@ class Telemetry:
         self._refreshing: asyncio.Task[None] | None = None
 
     def watch(self, source: Callable[[], Iterable[Reading]]) -> None:
-        """Ask for the state of something (breakers, keys, queues) whenever gauges are read. It must be cheap."""
+        """Call `source` for its current readings (breakers, keys, queues) at every refresh. It must be cheap."""
         self._sources.append(source)
 
     def open(self) -> None:
@@ -76,7 +76,7 @@ class Telemetry:
         self._refreshing = asyncio.create_task(self._keep_fresh())
 
     async def aclose(self) -> None:
-        """Send what is left, for a bounded time, and stop."""
+        """Export what is left, within a time limit, and stop."""
         if self._refreshing is not None:
             self._refreshing.cancel()
         closing = [opened.close for opened in (self.traces, self._push) if opened is not None]
@@ -84,21 +84,21 @@ class Telemetry:
         self.metric_store.close()
 
     def begin(self, dialect: str, route: str, request_id: str, headers: Iterable[tuple[bytes, bytes]]) -> Exchange:
-        """A request's headers are there: join the caller's trace, and say what the upstreams will be told of it.
+        """Start the record of a request whose headers have arrived, and join the caller's trace. `end` must follow.
 
         Args:
-            dialect: the wire format's name.
-            route: the path as it is served.
+            dialect: name of the wire format.
+            route: path of the route, without anything that the caller put into it.
             request_id: the `x-request-id`.
             headers: the caller's, as ASGI gives them.
         """
         start = monotonic()
         self.metrics.request_started()
-        sent = context.sent_by_caller(headers)
+        sent = context.read_headers(headers)
         parent = context.parse(sent["traceparent"]) if "traceparent" in sent else None
         upstream = {"x-request-id": request_id}
         if sent:
-            upstream |= {name: sent[name] for name in _SENT_ON if name in sent}
+            upstream |= {name: sent[name] for name in _FORWARDED if name in sent}
         trace = None if self.traces is None else _join(self.traces, parent, upstream)
         recorder = RequestRecorder(trace=trace if trace is not None and trace.sampled else None)
         exchange = Exchange(dialect, Call(request_id, headers=upstream, recorder=recorder), start, route, trace)
@@ -107,36 +107,36 @@ class Telemetry:
             exchange.trace_id = known.trace_id
         return exchange
 
-    def ended(self, exchange: Exchange) -> None:
-        """The request is over, answered or not."""
+    def end(self, exchange: Exchange) -> None:
+        """Count, trace and log a request that is over, answered or not."""
         if exchange.end == 0.0:
             exchange.close()
             exchange.error_type = exchange.error_type or "cancelled"
         self.metrics.request_ended(exchange)
         if self.traces is not None:
-            self.traces.ended(exchange)
+            self.traces.make_spans(exchange)
         if self.log is not None:
             self.log.write(exchange)
 
     def configure(self, peers: Mapping[str, ProviderAddress], models: Iterable[str]) -> None:
-        """Another configuration is in force, with these providers and model names."""
+        """Use the providers and model names of a new configuration from now on."""
         self.label_allowlist.configure(models)
         self._peers.clear()
         self._peers.update(peers)
 
     def reloaded(self, outcome: str) -> None:
-        """A configuration was read again: `ok` if it was taken over, else `rejected`."""
+        """Count a reload of the configuration: `ok` if it took effect, else `rejected`."""
         self.metrics.count_reload(outcome)
 
     def refresh(self) -> None:
-        """Read every watched state into its metric. A gauge that nothing shows any more goes to 0."""
+        """Copy every watched reading into its metric. A gauge that nothing reports any more is set to 0."""
         now = {(metric.name, labels): value for source in self._sources for metric, labels, value in source()}
         for name, labels in {**self._shown, **now}:
             value, metric = now.get((name, labels), 0.0), METRICS[name]
             if metric.kind == "gauge":
                 self.metric_store.set(metric, labels, value)
             else:
-                # What is counted elsewhere begins at 0 in a new process, the stored numbers do not.
+                # A source counts from 0 in each new process, the stored counter goes on: add only the growth.
                 grown = max(0.0, value - self._shown.get((name, labels), 0.0))
                 self.metric_store.add(metric, labels, grown)
         self._shown = now
@@ -148,9 +148,9 @@ class Telemetry:
 
 
 def _join(traces: Traces, parent: context.Parent | None, upstream: dict[str, str]) -> context.Trace:
-    """The request's trace, which begins here without a parent; its headers are put among those for the upstreams."""
+    """Continue the caller's trace, or start one if there is no parent; its headers are added to `upstream`."""
     if parent is None:
-        # Without a valid traceparent a tracestate means nothing.
+        # A tracestate has no meaning without a valid traceparent.
         upstream.pop("tracestate", None)
     trace = traces.begin(parent, upstream.get("tracestate", ""))
     upstream["traceparent"] = trace.traceparent(trace.rerank_span)

@@ -1,4 +1,4 @@
-"""The record of one request's attempts, which metrics, spans, the log and the caller's answer are made from."""
+"""Keeps the attempts of one request, from which metrics, spans, the log and the caller's `attempts` are made."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from providers.errors import RerankError
 
 
 class RequestRecorder(Recorder, frozen=True):
-    """Keeps what it is told.
+    """Keeps every report.
 
     Attributes:
-        trace: the request's, if it is recorded: every attempt then has a span, and names it to the upstream.
+        trace: the request's trace if it is recorded: each attempt then gets a span, and tells the upstream its id.
     """
 
     attempts: list[AttemptRecord] = field(default_factory=list)

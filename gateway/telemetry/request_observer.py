@@ -18,7 +18,7 @@ class RequestObserver(Protocol):
         """A request's headers are there. Arguments as in `Telemetry.begin`."""
         ...
 
-    def ended(self, exchange: Exchange) -> None:
+    def end(self, exchange: Exchange) -> None:
         """The request is over, answered or not."""
         ...
 
@@ -35,7 +35,7 @@ class NullObserver:
         call = Call(request_id, headers={"x-request-id": request_id}, recorder=RequestRecorder())
         return Exchange(dialect, call, monotonic(), route)
 
-    def ended(self, exchange: Exchange) -> None:
+    def end(self, exchange: Exchange) -> None:
         """Report nothing."""
 
     def reloaded(self, outcome: str) -> None:

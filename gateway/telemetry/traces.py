@@ -1,8 +1,8 @@
-"""Sampling when a request begins, its spans when it is over.
+"""Traces: the sampling decision when a request starts, and all its spans when it is over.
 
-Spans are made from the finished record with explicit times, so a request that is not sampled pays for one sampling
-decision only. Span ids are drawn beforehand, because upstreams are told of them while the attempts run. For both
-reasons a span is made as the SDK's `ReadableSpan` that exporters read, not by a tracer, which costs ten times as much:
+Spans are made from the finished record, with the times noted in it, so a request that is not sampled costs only the
+sampling decision. Their ids are drawn earlier, because an attempt sends its span's id to the upstream. For both reasons
+a span is built as the SDK's `ReadableSpan`, which exporters read, and not with a tracer, which costs ten times as much:
 docs/decisions/0022-traces.md.
 """
 
@@ -32,7 +32,7 @@ from opentelemetry.trace import (
 from gateway.telemetry import attributes, names
 from gateway.telemetry.attributes import SpanAttributes
 from gateway.telemetry.context import Parent, Trace, new_span_id, new_trace_id
-from gateway.telemetry.exchange import AttemptPosition, Exchange, places
+from gateway.telemetry.exchange import AttemptPosition, Exchange, positions
 from gateway.telemetry.names import SpanName
 from providers.attempts import AttemptRecord
 
@@ -43,17 +43,17 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _SCOPE = InstrumentationScope(names.SCOPE)
 _OPERATION = {"gen_ai.operation.name": names.OPERATION}
 CLOSE_SECONDS = 2.0
-"""How long a closing gateway waits for its last spans to leave."""
+"""How long a gateway that stops waits for its last spans to be exported."""
 
 
 class Traces:
-    """Makes and hands on spans.
+    """Makes the spans of finished requests and passes them to the exporter.
 
     Args:
-        processor: where finished spans go.
-        resource: what every span says of this process.
-        wording: the attributes' names, and what may be recorded.
-        ratio: share of traces that begin here and are recorded; None is OTEL_TRACES_SAMPLER's choice.
+        processor: receives finished spans.
+        resource: describes this process in every span.
+        wording: names of the attributes, and what may be recorded.
+        ratio: share of the traces starting here that is recorded; None leaves it to OTEL_TRACES_SAMPLER.
     """
 
     def __init__(
@@ -66,21 +66,21 @@ class Traces:
         self._bound = None if ratio is None else TraceIdRatioBased(ratio).bound
 
     def begin(self, parent: Parent | None, state: str) -> Trace:
-        """Where a new request belongs, and whether it is recorded."""
+        """Start a trace, or join the caller's, and decide whether it is recorded."""
         trace_id = new_trace_id() if parent is None else parent.trace_id
         return Trace(trace_id, parent, new_span_id(), new_span_id(), self._is_sampled(trace_id, parent, state), state)
 
     def _is_sampled(self, trace_id: int, parent: Parent | None, state: str) -> bool:
         if parent is None and self._bound is not None:
-            # The SDK's own decision for the usual case, without the objects that it makes for it: 3 CPU-µs.
+            # The usual case: the SDK's own rule without the objects that it makes to apply it, which cost 3 CPU-µs.
             return trace_id & TraceIdRatioBased.TRACE_ID_LIMIT < self._bound
         context = _EMPTY if parent is None else _above(parent, state)
         name = names.SERVER_SPAN.name
         result = self._sampler.should_sample(context, trace_id, name, SpanKind.SERVER, _OPERATION)
         return result.decision.is_sampled()  # type: ignore[no-any-return, no-untyped-call]  # not annotated by the SDK
 
-    def ended(self, exchange: Exchange) -> None:
-        """Make the spans of a request that is over."""
+    def make_spans(self, exchange: Exchange) -> None:
+        """Make the spans of a finished request, if its trace is recorded."""
         trace = exchange.trace
         if trace is None or not trace.sampled:
             return
@@ -102,11 +102,11 @@ class Traces:
         rerank = tree.span(
             name, names.RERANK_SPAN, ids, server, exchange.read, exchange.end, found, exchange.outcome != "ok"
         )
-        for attempt, place in places(exchange.attempts):
-            self._attempt(tree, attempt, place, rerank)
+        for attempt, position in positions(exchange.attempts):
+            self._attempt(tree, attempt, position, rerank)
 
-    def _attempt(self, tree: _Tree, record: AttemptRecord, place: AttemptPosition, rerank: SpanContext) -> None:
-        found = self._wording.attempt_attributes(record, place)
+    def _attempt(self, tree: _Tree, record: AttemptRecord, position: AttemptPosition, rerank: SpanContext) -> None:
+        found = self._wording.attempt_attributes(record, position)
         kind = names.ATTEMPT_SPAN if names.ADDRESS.name in found else _INSIDE
         name, failed = f"attempt {record.provider}", bool(record.error_type)
         attempt = tree.span(name, kind, record.span_id, rerank, record.start, record.end, found, failed)
@@ -118,8 +118,8 @@ class Traces:
                 start = end
 
     def close(self) -> None:
-        """Send what is left, for at most CLOSE_SECONDS. Blocks."""
-        # The processor itself would wait for up to half a minute for a collector that is down.
+        """Export what is left, for at most CLOSE_SECONDS. Blocks."""
+        # The processor's own shutdown would wait up to half a minute for a collector that is down.
         last = threading.Thread(target=self._processor.shutdown, name="traces-close", daemon=True)
         last.start()
         last.join(CLOSE_SECONDS)
@@ -129,7 +129,7 @@ _INSIDE = SpanName(names.ATTEMPT_SPAN.name, "INTERNAL", names.ATTEMPT_SPAN.paren
 
 
 class _Hashed(Resource):
-    """The exporter hashes the resource of every span, and the SDK's serialises it each time: 14 CPU-µs per span."""
+    """A resource that computes its hash once: the exporter asks for it with every span, at 14 CPU-µs each time."""
 
     def __init__(self, found: Resource) -> None:
         super().__init__(found.attributes, found.schema_url)
@@ -145,7 +145,7 @@ class _Tree:
     def __init__(self, processor: SpanProcessor, resource: Resource, trace: Trace) -> None:
         self._processor, self._resource, self._trace = processor, resource, trace
         self._state = _state(trace.state)
-        # Records carry monotonic times, spans carry times of day.
+        # Records have monotonic times, spans need the time of day.
         self._epoch = time.time_ns() - time.monotonic_ns()
 
     def span(
@@ -159,7 +159,7 @@ class _Tree:
         found: Mapping[str, Any],
         failed: bool,
     ) -> SpanContext:
-        """Make a span that is over, below `parent` or the caller's span. Returns the context for its children."""
+        """Export a finished span under `parent`, or under the caller's span. Returns the context for its children."""
         own = SpanContext(self._trace.trace_id, span_id, False, _SAMPLED, self._state)
         span = ReadableSpan(
             name,
@@ -200,5 +200,5 @@ def _state(header: str) -> TraceState | None:
 def _sampler(ratio: float | None) -> Sampler:
     if ratio is not None:
         return ParentBased(TraceIdRatioBased(ratio))
-    # Only a provider reads OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG.
+    # OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG are read by the SDK's provider only.
     return TracerProvider(resource=Resource({}), shutdown_on_exit=False).sampler

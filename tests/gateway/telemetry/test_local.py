@@ -39,7 +39,7 @@ def test_spans_of_the_phases_lie_one_after_the_other() -> None:
     )
     ranking = Ranking(results=[Ranked(0, 1.0)], provider="local", model="m", details=details)
     exchange.ranking, exchange.status, exchange.end = ranking, 200, 10.2
-    traces.ended(exchange)
+    traces.make_spans(exchange)
     phases = [["tokenize"], ["queue"], ["compute"]]
     assert spans.tree() == ["POST /v1/rerank", [["rerank local/m", [["attempt local", phases]]]]]
     found = {span.name: span for span in spans.all()}
