@@ -1,4 +1,4 @@
-"""The least that a Python gateway can do: an ASGI application that passes the bytes on with aiohttp. For comparison."""
+"""For comparison, the least that a Python gateway does: an ASGI application that passes bytes on with aiohttp."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _session: aiohttp.ClientSession | None = None
 async def app(
     scope: dict[str, Any], receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
 ) -> None:
-    """ASGI."""
+    """Send the body of each request to BENCHMARK_UPSTREAM, and return its response."""
     global _session
     if scope["type"] != "http":
         return

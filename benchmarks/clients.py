@@ -1,4 +1,4 @@
-"""What each HTTP client costs, plain and over TLS: the measurement behind docs/decisions/0006-upstream-client.md.
+"""Measure the CPU cost of each HTTP client, plain and over TLS; the figures of docs/decisions/0006-upstream-client.md.
 
     python -m benchmarks.clients
 
@@ -137,8 +137,8 @@ HEADERS = {
 }
 
 
-class Seam:
-    """One of the gateway's own clients, as the gateway calls it."""
+class GatewayClient:
+    """One of the gateway's clients, called as the gateway calls it."""
 
     client: Literal["default", "aiohttp", "httpx"] = "default"
 
@@ -164,24 +164,24 @@ class Seam:
         await self._opened.aclose()
 
 
-class Direct(Seam):
-    """The default."""
+class Direct(GatewayClient):
+    """The default client."""
 
 
-class Aiohttp(Seam):
-    """What goes through proxies."""
+class Aiohttp(GatewayClient):
+    """The client for requests through a proxy."""
 
     client = "aiohttp"
 
 
-class Httpx(Seam):
-    """The second."""
+class Httpx(GatewayClient):
+    """The alternative client."""
 
     client = "httpx"
 
 
 class Pyreqwest:
-    """pyreqwest with the same duties: total, read, connect and pool timeouts, no redirect, bounded body."""
+    """pyreqwest with the same features: total, read, connect and pool timeouts, no redirects, a bounded body."""
 
     def __init__(self, url: str, body: bytes, authority: str, concurrency: int) -> None:
         from pyreqwest.client import ClientBuilder

@@ -1,4 +1,4 @@
-"""A soak: upstreams that fail at random, a healthy last target, reloads and at the end SIGTERM, all under load.
+"""Soak test under load: upstreams that fail at random, a healthy last target, reloads, and SIGTERM at the end.
 
     python -m benchmarks.faults --seconds 180
 
@@ -29,9 +29,9 @@ from tests.faults.server import ACTIONS, ANSWERS, FaultServer
 
 FLAPPING = ("one", "two", "three")
 HARMLESS = {"good", "too few results", "another model's name", "wrong content type"}
-RESTING = {"401", "402", "403", "429 seconds", "429 milliseconds", "429 date", "503 retry-after"}
-"""After these a target rests for so long that the soak would hardly touch it again."""
-FAULTS = [mode for mode in [*ANSWERS, *ACTIONS] if mode not in HARMLESS | RESTING]
+COOLDOWNS = {"401", "402", "403", "429 seconds", "429 milliseconds", "429 date", "503 retry-after"}
+"""After these a target is not called for so long that it would hardly take part in the test."""
+FAULTS = [mode for mode in [*ANSWERS, *ACTIONS] if mode not in HARMLESS | COOLDOWNS]
 CALLERS = 16
 PAUSE = 0.05
 TIMEOUT_MS = 4000
@@ -61,7 +61,7 @@ def _provider(url: str) -> dict[str, Any]:
 
 
 class Soak:
-    """Counts what callers saw, and what the process used."""
+    """Counts the outcomes that callers see, and samples the memory and open files of the process."""
 
     def __init__(self, url: str, pid: int) -> None:
         self.url = url

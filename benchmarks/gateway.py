@@ -1,4 +1,4 @@
-"""What the gateway costs per request, beside nginx (the floor), a bare pass-through and the LiteLLM proxy.
+"""Measure the cost of a request to the gateway, to nginx (the floor), to a bare pass-through and to LiteLLM's proxy.
 
     python -m benchmarks.gateway                      every stack that is installed, the standard cases
     python -m benchmarks.gateway --stacks gateway nginx --documents 10 --concurrency 32 --rounds 1

@@ -1,4 +1,4 @@
-"""How long /livez of a running gateway takes while its local engine is saturated: a part of benchmarks/local.py."""
+"""Measure how long GET /livez takes while the local engine is saturated; a part of benchmarks/local.py."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SATURATED = 30.0
 
 
 def saturated(model: dict[str, Any], content: list[list[bytes]]) -> dict[str, Any]:
-    """Seconds of GET /livez, every 5 ms, of a gateway whose engine callers keep busy.
+    """Latencies of GET /livez, called every 5 ms, while callers keep the engine busy.
 
     Args:
         model: the settings of the local model that the requests call `local/m`.
@@ -57,7 +57,7 @@ def running(command: list[str]) -> Iterator[None]:
 
 
 def probed(port: int, content: list[list[bytes]]) -> dict[str, Any]:
-    """/livez before and under load, and the pauses that the machine itself made meanwhile."""
+    """Latencies of /livez when idle and under load, and how late the machine alone made a sleeping process."""
     while not ready(port):
         time.sleep(0.1)
     idle, end = probes(port, time.monotonic() + 5), time.monotonic() + SATURATED
@@ -74,7 +74,7 @@ def probed(port: int, content: list[list[bytes]]) -> dict[str, Any]:
 
 
 def pauses(end: float) -> list[float]:
-    """How much longer than asked sleeps of 5 ms take in a process that does little else: the machine's own doing."""
+    """Seconds by which sleeps of 5 ms are late in a process that does nothing else, which is the machine's share."""
     return [float(line) for line in subprocess.check_output([sys.executable, "-c", SLEEPER, str(end)]).split()]
 
 
@@ -104,7 +104,7 @@ def probes(port: int, end: float) -> list[float]:
 
 
 def saturating(port: int, content: list[bytes], end: float) -> int:
-    """Ask again and again until `end`; how many were answered."""
+    """Send requests one after the other until `end`. Returns how many were answered."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     count = 0
     while time.monotonic() < end:

@@ -1,4 +1,4 @@
-"""Load on one server, and what it cost."""
+"""Put load on one server, and measure rate, latency, CPU time and memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Figures(msgspec.Struct):
 
 
 def closed(server: Server | None, port: int, body: Path, concurrency: int, seconds: float) -> Figures:
-    """wrk: so many connections, each sends the next request when the answer has come.
+    """Closed-loop load by wrk: each of `concurrency` connections sends its next request after the last response.
 
     A slow server is measured for longer, up to half a minute, so that the requests still in flight at the end, which
     cost CPU time but are not counted, are few among all.
@@ -33,12 +33,12 @@ def closed(server: Server | None, port: int, body: Path, concurrency: int, secon
     warm = _wrk(port, body, concurrency, 1)
     seconds = max(seconds, min(30.0, 10 * concurrency * warm["seconds"] / max(warm["requests"], 1)))
     before = server.cpu_seconds() if server else 0.0
-    told = _wrk(port, body, concurrency, seconds)
-    return _figures(told, server, before)
+    result = _wrk(port, body, concurrency, seconds)
+    return _figures(result, server, before)
 
 
 def opened(program: str, server: Server | None, port: int, request: Path, rate: float, seconds: float) -> Figures:
-    """Requests due at random moments, `rate` per second, whatever happens to earlier ones."""
+    """Open-loop load: requests are due at random moments, `rate` per second, however long earlier ones take."""
     before = server.cpu_seconds() if server else 0.0
     command = ["taskset", "-c", str(LOAD_CORE), program, str(port), f"{rate:.1f}", str(seconds), "128", str(request)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=True)
@@ -56,7 +56,7 @@ def body(folder: Path, documents: int, characters: int | None) -> Path:
 
 
 def request(folder: Path, content: Path) -> Path:
-    """The same as a whole HTTP request."""
+    """A file with the complete HTTP request for a body."""
     path = folder / f"{content.stem}.http"
     data = content.read_bytes()
     head = (
@@ -80,13 +80,13 @@ def _wrk(port: int, body: Path, concurrency: int, seconds: float) -> dict[str, f
     command += ["--timeout", "30s", "-s", str(HERE / "wrk.lua"), f"http://127.0.0.1:{port}/v1/rerank"]
     variables = os.environ | {"BENCHMARK_BODY": str(body), "BENCHMARK_KEY": KEY}
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=True, env=variables)
-    told: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return told
+    result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
 
 
-def _figures(told: dict[str, float], server: Server | None, before: float) -> Figures:
-    figures = Figures(told["requests"] / told["seconds"], told["p50"], told["p99"], int(told["errors"]))
+def _figures(result: dict[str, float], server: Server | None, before: float) -> Figures:
+    figures = Figures(result["requests"] / result["seconds"], result["p50"], result["p99"], int(result["errors"]))
     if server is not None:
-        figures.cpu = (server.cpu_seconds() - before) / max(told["requests"], 1) * 1e6
+        figures.cpu = (server.cpu_seconds() - before) / max(result["requests"], 1) * 1e6
         figures.megabytes = server.megabytes()
     return figures

@@ -1,4 +1,4 @@
-"""The one plot: CPU time per request of each stack."""
+"""Plot the CPU time per request of each server."""
 
 from __future__ import annotations
 

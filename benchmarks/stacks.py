@@ -1,4 +1,4 @@
-"""The servers that are measured, and the upstream behind them. All on loopback, all ended with the benchmark."""
+"""Start and stop the servers that are compared, and the upstream behind them; all on loopback."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Server:
         return sum(_pss(int(stat[-1])) for stat in self._stats()) / 1024
 
     def stop(self) -> None:
-        """End it and its children."""
+        """Stop the process and its children."""
         os.killpg(self._process.pid, signal.SIGTERM)
         try:
             self._process.wait(5)
@@ -58,16 +58,16 @@ class Server:
             self._process.wait()
 
     def _stats(self) -> list[list[str]]:
-        """The fields of /proc/PID/stat behind the name, and the PID, of all processes of this session."""
-        found = []
+        """The fields of /proc/PID/stat after the name, and the PID, of all processes of this session."""
+        stats = []
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = path.read_text().rpartition(")")[2].split()
             except OSError:
                 continue
             if int(fields[3]) == self._process.pid:
-                found.append([*fields, path.parent.name])
-        return found
+                stats.append([*fields, path.parent.name])
+        return stats
 
     def _wait(self, path: str) -> None:
         for _ in range(6000):
@@ -81,7 +81,7 @@ class Server:
 
 
 class Upstream:
-    """The C upstream, with one answer and one delay at a time."""
+    """The upstream, a C program (upstream.c), with one response and one delay at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._program = compiled(folder, "upstream")
@@ -99,19 +99,19 @@ class Upstream:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
 
 def upstream_url() -> str:
-    """Where the upstream listens."""
+    """The URL of the upstream."""
     return f"http://127.0.0.1:{UPSTREAM_PORT}"
 
 
 def compiled(folder: Path, name: str) -> str:
-    """Compile benchmarks/NAME.c."""
+    """Compile benchmarks/NAME.c; returns the path of the program."""
     program = folder / name
     subprocess.run(["cc", "-O2", "-o", str(program), str(HERE / f"{name}.c"), "-lm"], check=True)
     return str(program)
@@ -169,7 +169,7 @@ STACKS: Mapping[str, Callable[[Path], Server]] = {
 
 
 def missing(names: list[str]) -> list[str]:
-    """What must be installed first, as sentences."""
+    """Sentences that say what must be installed first."""
     needed = {
         "taskset": "taskset is missing: install util-linux",
         "wrk": "wrk is missing: install your system's wrk package",
