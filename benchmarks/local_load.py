@@ -74,7 +74,7 @@ async def fair(options: argparse.Namespace, model: Path) -> dict[str, Any]:
 
 
 async def lag(options: argparse.Namespace, model: Path) -> dict[str, Any]:
-    """How late the event loop is while the engine is saturated: the least delay of any other request to this process."""
+    """How late the event loop is while the engine is saturated: the least delay of any other request here."""
     backend = open_backend(options, model)
     await rank(backend, documents(options, 5))
     running = asyncio.gather(*(rank(backend, documents(options, 200, seed=n), f"{QUERY} {n}") for n in range(4)))
