@@ -101,6 +101,24 @@ async def test_a_refusal_says_what_the_limit_is_and_when_to_come_back(
     assert refused.headers["x-ratelimit-limit-requests"] == "1"
 
 
+WORDS: dict[str, tuple[dict[str, Any], str]] = {
+    "one request": ({"requests": "1/second"}, "1 request per second"),
+    "requests": ({"requests": "600/minute"}, "600 requests per minute"),
+    "one document": ({"documents": "1 / hour"}, "1 document per hour"),
+    "tokens": ({"tokens": "21/day"}, "21 tokens per day"),
+    "one token": ({"tokens": "1/day"}, "1 token per day"),
+    "one at once": ({"concurrency": 1}, "1 request at the same time"),
+    "several at once": ({"concurrency": 11}, "11 requests at the same time"),
+}
+
+
+@pytest.mark.parametrize(("settings", "words"), WORDS.values(), ids=WORDS.keys())
+def test_a_limit_is_said_in_plain_english_and_its_counter_keeps_its_name(settings: dict[str, Any], words: str) -> None:
+    [limit] = limits.key_limits("team", limits.KeyLimitSettings(**settings), None)
+    assert (limit.owner, limit.words) == ('key "team"', words)
+    assert limit.key.endswith(":key team"), "counters in a store outlive an update of the gateway"
+
+
 async def test_the_tightest_limit_of_each_unit_is_shown(serve: Any, upstream: Upstream) -> None:
     sections = {"rate_limits": {"requests": "3/hour", "documents": "100/hour"}}
     caller = await team(serve, sections, limits={"requests": "1000/minute", "documents": "10/minute"})
