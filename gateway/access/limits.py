@@ -75,7 +75,7 @@ class Limit(Struct, frozen=True):
     Attributes:
         owner: whose, for messages: `key "team"`, `the gateway`.
         unit: what is counted; `usd` in nano-dollars, `concurrency` in requests.
-        most: the limit.
+        maximum: of the unit, in the window or the period or at a time.
         seconds: of the window; 0 where there is none.
         words: the limit for messages: `1 request per minute`.
         key: of the counter; a budget's has the period's label behind it.
@@ -85,7 +85,7 @@ class Limit(Struct, frozen=True):
 
     owner: str
     unit: AnyUnit
-    most: int
+    maximum: int
     seconds: int
     words: str
     key: str = ""
@@ -97,12 +97,12 @@ class Limit(Struct, frozen=True):
         """What to reserve for so much of the unit."""
         if self.unit == "usd":
             label, end = period(self.period, now)
-            return Charge("budget", f"{self.key}:{label}", self.most, amount, keep_seconds=_until(end, now))
+            return Charge("budget", f"{self.key}:{label}", self.maximum, amount, keep_seconds=_until(end, now))
         if self.unit == "concurrency":
-            return Charge("concurrency", self.key, self.most, 1, hold_seconds=HOLD_SECONDS)
+            return Charge("concurrency", self.key, self.maximum, 1, hold_seconds=HOLD_SECONDS)
         if self.unit == "tokens":
-            amount = min(amount, self.most)
-        return Charge("window", self.key, self.most, amount, window_seconds=self.seconds)
+            amount = min(amount, self.maximum)
+        return Charge("window", self.key, self.maximum, amount, window_seconds=self.seconds)
 
     def refusal(self, charge: Charge, reserved: ReserveResult, now: datetime) -> Limited:
         """The error for a caller whose request does not fit."""
@@ -111,7 +111,7 @@ class Limit(Struct, frozen=True):
         limited = f"{self.owner} is limited to {self.words}"
         if self.unit == "concurrency":
             return LimitReached(f"{limited}; wait for one to end", retry_after=1)
-        if charge.amount > self.most:
+        if charge.amount > self.maximum:
             amount = counted(charge.amount, self.unit)
             return TooMuch(f"{limited}, and this request has {amount}; send fewer at once")
         return LimitReached(limited, retry_after=reserved.wait)
@@ -129,7 +129,7 @@ def limits_of(owner: str, settings: RateSettings | None) -> tuple[Limit, ...]:
     """The limits of an owner, who is named so in messages and in the keys of the counters."""
     limits = list(_rates(owner, settings)) if settings else []
     if isinstance(settings, KeyLimitSettings) and settings.concurrency:
-        words = f"{counted(settings.concurrency, 'requests')} at the same time"
+        words = f"{counted(settings.concurrency, 'requests')} at a time"
         limits.append(_limit(owner, "concurrency", settings.concurrency, 0, words))
     return tuple(limits)
 
@@ -160,13 +160,13 @@ def _rates(owner: str, settings: RateSettings) -> Iterable[Limit]:
     units: Sequence[Unit] = ("requests", "documents", "tokens")
     for unit in units:
         if match := _RATE.fullmatch(getattr(settings, unit) or ""):
-            most, window = int(match[1]), match[2]
-            yield _limit(owner, unit, most, _SECONDS[window], f"{counted(most, unit)} per {window}")
+            maximum, window = int(match[1]), match[2]
+            yield _limit(owner, unit, maximum, _SECONDS[window], f"{counted(maximum, unit)} per {window}")
 
 
-def _limit(owner: str, unit: AnyUnit, most: int, seconds: int, words: str) -> Limit:
+def _limit(owner: str, unit: AnyUnit, maximum: int, seconds: int, words: str) -> Limit:
     headers = (f"x-ratelimit-limit-{unit}", f"x-ratelimit-remaining-{unit}", f"x-ratelimit-reset-{unit}")
-    return Limit(owner, unit, most, seconds, words, f"{unit}:{seconds}:{owner}", headers)
+    return Limit(owner, unit, maximum, seconds, words, f"{unit}:{seconds}:{owner}", headers)
 
 
 def counted(number: int, unit: str) -> str:

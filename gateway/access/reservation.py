@@ -51,7 +51,7 @@ class Reservation(Struct, frozen=True):
         for limit, left in zip(self.limits, self.reserved.left, strict=False):
             if limit.unit == "usd":
                 headers.update(_budget_headers(limit, left))
-            elif left < tightest.get(limit.unit, limit.most + 1):
+            elif left < tightest.get(limit.unit, limit.maximum + 1):
                 tightest[limit.unit] = left
                 headers.update(_limit_headers(limit, left))
         return headers
@@ -73,7 +73,7 @@ async def reserve(store: Store, limits: tuple[Limit, ...], request: RerankReques
         store: where they are counted.
         limits: at least one.
         request: what is asked.
-        cost: nano-dollars that it can cost at most.
+        cost: the most that it can cost, in nano-dollars.
 
     Raises:
         Limited: for the first limit that does not allow it.
@@ -134,15 +134,15 @@ def _limit_headers(limit: Limit, left: int) -> Headers:
     """The three headers of one limit: what it is, what is left, and after how many seconds all of it is."""
     if limit.unit == "usd":
         return _budget_headers(limit, left)
-    most, remaining, reset = limit.headers
-    headers = {most: str(limit.most), remaining: str(left)}
+    name, remaining, reset = limit.headers
+    headers = {name: str(limit.maximum), remaining: str(left)}
     if limit.seconds:
         headers[reset] = str(limit.seconds)
     return headers
 
 
 def _budget_headers(limit: Limit, left: int) -> Headers:
-    spent = 1 - left / limit.most
+    spent = 1 - left / limit.maximum
     if spent < limit.warn_at:
         return {}
     return {"x-budget-warning": f"{100 * spent:.1f}% of {limit.words} is spent"}

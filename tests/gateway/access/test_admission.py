@@ -264,7 +264,7 @@ async def test_one_more_than_at_once_is_refused_in_plain_words(live: Live) -> No
     running = [live.ask(), live.ask()]
     await inside.acquire()
     await _held(live, 2)
-    with pytest.raises(LimitReached, match='key "team" is limited to 2 requests at the same time; wait for one'):
+    with pytest.raises(LimitReached, match='key "team" is limited to 2 requests at a time; wait for one'):
         await live.ask()
     leave.set()
     await asyncio.gather(*running)

@@ -107,8 +107,8 @@ WORDS: dict[str, tuple[dict[str, Any], str]] = {
     "one document": ({"documents": "1 / hour"}, "1 document per hour"),
     "tokens": ({"tokens": "21/day"}, "21 tokens per day"),
     "one token": ({"tokens": "1/day"}, "1 token per day"),
-    "one at once": ({"concurrency": 1}, "1 request at the same time"),
-    "several at once": ({"concurrency": 11}, "11 requests at the same time"),
+    "one at once": ({"concurrency": 1}, "1 request at a time"),
+    "several at once": ({"concurrency": 11}, "11 requests at a time"),
 }
 
 
