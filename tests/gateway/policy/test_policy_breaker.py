@@ -76,13 +76,13 @@ async def test_open_is_told_recorded_and_not_asked(time: Any, scripted: Any, req
     assert len(backend.requests) == 5
 
 
-async def test_an_insisting_call_goes_through_and_can_bring_it_back(
+async def test_a_call_that_bypasses_the_breaker_can_close_it(
     time: Any, scripted: Any, request_with: Any, caplog: Any
 ) -> None:
     guard = breaker(time, scripted([FAILED] * 5 + [scripted().script[0]]))
     await fail(guard, request_with(), 5)
-    insisting = request_with()
-    await guard.rerank(replace(insisting, call=replace(insisting.call, bypass_breaker=True)))
+    bypassing = request_with()
+    await guard.rerank(replace(bypassing, call=replace(bypassing.call, bypass_breaker=True)))
     assert not guard.state.ejected
     assert [record.message for record in caplog.records] == [
         "target jina/m is ejected for 30 s (last: 500)",
@@ -90,12 +90,14 @@ async def test_an_insisting_call_goes_through_and_can_bring_it_back(
     ]
 
 
-async def test_an_insisting_call_that_fails_makes_nothing_worse(time: Any, scripted: Any, request_with: Any) -> None:
+async def test_a_call_that_bypasses_the_breaker_and_fails_changes_nothing(
+    time: Any, scripted: Any, request_with: Any
+) -> None:
     guard = breaker(time, scripted([FAILED]))
     await fail(guard, request_with(), 5)
     until = guard.state.cooldown.until
-    insisting = request_with()
-    await fail(guard, replace(insisting, call=replace(insisting.call, bypass_breaker=True)), 20)
+    bypassing = request_with()
+    await fail(guard, replace(bypassing, call=replace(bypassing.call, bypass_breaker=True)), 20)
     assert guard.state.cooldown.until == until
 
 

@@ -58,7 +58,7 @@ async def test_who_is_asked(time: Any, scripted: Any, request_with: Any, scripts
         pytest.param([[OPEN, Rejected("other", status=400)], [BAD]], "bad", id="of those asked the first"),
         pytest.param([[FULL], [BAD]], "bad", id="not the full queue"),
         pytest.param([[FULL], [FULL]], "full", id="nothing but full queues"),
-        pytest.param([[OPEN, BAD], [OPEN]], "bad", id="what the insisting call found"),
+        pytest.param([[OPEN, BAD], [OPEN]], "bad", id="what the call past the breaker found"),
     ],
 )
 async def test_whose_error_the_caller_gets(
@@ -78,7 +78,7 @@ async def test_a_request_that_a_target_refused_goes_through_no_open_breaker(
     assert len(opened.requests) == 1
 
 
-async def test_past_the_deadline_nobody_insists(time: Any, scripted: Any, request_with: Any) -> None:
+async def test_past_the_deadline_no_breaker_is_bypassed(time: Any, scripted: Any, request_with: Any) -> None:
     opened, slow = scripted([OPEN]), scripted([BAD], takes=5.0, time=time)
     request = request_with(left=4.0, time=time)
     request.call.recorder.add_attempt(attempt("a", "m", "slow", 4.0))
