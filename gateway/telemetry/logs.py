@@ -154,13 +154,13 @@ class Formatter(logging.Formatter):
     def _traceback(self, error: BaseException) -> str:
         if self._messages:
             return "".join(traceback.format_exception(error)).rstrip()
-        shown = []
-        seen: BaseException | None = error
-        while seen is not None:
-            places = "".join(traceback.format_tb(seen.__traceback__))
-            shown.append(f"{places}{type(seen).__module__}.{type(seen).__qualname__}")
-            seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
-        return "\nwhile handling:\n".join(shown)
+        blocks = []
+        current: BaseException | None = error
+        while current is not None:
+            places = "".join(traceback.format_tb(current.__traceback__))
+            blocks.append(f"{places}{type(current).__module__}.{type(current).__qualname__}")
+            current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+        return "\nwhile handling:\n".join(blocks)
 
 
 def _add_ranking(line: Line, exchange: Exchange) -> None:
@@ -186,10 +186,10 @@ def _add_content(line: Line, exchange: Exchange, content: ContentSettings) -> No
     request = exchange.request
     if request is None:
         return
-    shown = request.documents[: content.documents]
+    documents = request.documents[: content.documents]
     line["query"] = printable(content_text(request.query, content.characters))
-    line["document_texts"] = [printable(content_text(document, content.characters)) for document in shown]
-    line["documents_left_out"] = len(request.documents) - len(shown)
+    line["document_texts"] = [printable(content_text(document, content.characters)) for document in documents]
+    line["documents_left_out"] = len(request.documents) - len(documents)
 
 
 def _json(line: Line) -> str:

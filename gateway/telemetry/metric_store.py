@@ -26,6 +26,8 @@ FOLDER_VARIABLE = "RERANK_GATEWAY_METRICS_FOLDER"
 
 _FILE_BYTES = 1 << 20
 _CELLS = _FILE_BYTES // 8
+"""Enough for about 7,000 series of a histogram."""
+
 _SPARE_CELLS = 64
 """Cells at the start that nobody reads. A series that no longer fits anywhere is written there."""
 
@@ -87,8 +89,8 @@ class MetricStore:
         total: dict[Key, list[float]] = {}
         for journal in sorted(self._folder.glob("*.series")):
             for key, values in self._read_file(journal):
-                known = total.get(key)
-                total[key] = values if known is None else [a + b for a, b in zip(known, values, strict=True)]
+                sum_so_far = total.get(key)
+                total[key] = values if sum_so_far is None else [a + b for a, b in zip(sum_so_far, values, strict=True)]
         return total
 
     def read_own(self) -> dict[Key, list[float]]:

@@ -209,6 +209,7 @@ class Metrics:
         if exchange.request is None:
             return ""
         name = exchange.request.model
+        # What a fallback served says nothing about the name that the caller wrote: it may be an invented one.
         return self._models.learn(name) if _first_served(exchange) else self._models.label(name)
 
     def _count_attempts(self, attempts: Sequence[AttemptRecord]) -> None:

@@ -48,6 +48,7 @@ class PeriodicExporter:
         """Export once more, for at most CLOSE_SECONDS. Blocks."""
         self._stopping.set()
         self._thread.join(CLOSE_SECONDS)
+        # An export to a collector that is down retries for longer than that; shutting down ends it.
         self._exporter.shutdown(timeout_millis=0)
         self._thread.join(CLOSE_SECONDS)
 

@@ -17,6 +17,7 @@ def exposition(store: MetricStore, accept: str) -> tuple[bytes, str]:
     from prometheus_client import CollectorRegistry
     from prometheus_client.exposition import choose_encoder
 
+    # To describe itself the registry would collect everything once more.
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(store))
     encode, content_type = choose_encoder(accept)

@@ -151,14 +151,14 @@ def resolve(settings: TelemetrySettings, environ: Mapping[str, str]) -> Resolved
 def _exporter(settings: TelemetrySettings, environ: Mapping[str, str], signal: str, chosen: str | None) -> str:
     if chosen is not None:
         return chosen
-    named = environ.get(f"OTEL_{signal}_EXPORTER", "").strip()
-    if named in ("otlp", "console", "none"):
-        return named
-    if named:
-        raise ValueError(f'OTEL_{signal}_EXPORTER is "{named}"; it may be otlp, console or none')
+    by_variable = environ.get(f"OTEL_{signal}_EXPORTER", "").strip()
+    if by_variable in ("otlp", "console", "none"):
+        return by_variable
+    if by_variable:
+        raise ValueError(f'OTEL_{signal}_EXPORTER is "{by_variable}"; it may be otlp, console or none')
     endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
-    known = settings.otlp.endpoint or any(environ.get(name) for name in endpoints)
-    return "otlp" if known else "none"
+    has_endpoint = settings.otlp.endpoint or any(environ.get(name) for name in endpoints)
+    return "otlp" if has_endpoint else "none"
 
 
 def _protocol(settings: TelemetrySettings, environ: Mapping[str, str], signal: str) -> str:

@@ -65,12 +65,14 @@ def resource(resolved: ResolvedSettings) -> Resource:
     from opentelemetry.sdk.resources import Resource
 
     settings = resolved.settings
-    named = settings.service_name or os.environ.get("OTEL_SERVICE_NAME")
+    service_name = settings.service_name or os.environ.get("OTEL_SERVICE_NAME")
     own: dict[str, Any] = {"service.version": version("rerank-gateway"), "service.instance.id": str(uuid4())}
-    found = Resource(own).merge(Resource.create({}))
-    if named is None and "service.name=" not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
-        named = "rerank-gateway"
-    return found.merge(Resource({**settings.resource, **({"service.name": named} if named else {})}))
+    by_variables = Resource(own).merge(Resource.create({}))
+    # Without a name from anywhere the SDK would say "unknown_service".
+    if service_name is None and "service.name=" not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
+        service_name = "rerank-gateway"
+    by_file = {**settings.resource, **({"service.name": service_name} if service_name else {})}
+    return by_variables.merge(Resource(by_file))
 
 
 def _exporter(resolved: ResolvedSettings, signal: str) -> Any:
@@ -78,9 +80,11 @@ def _exporter(resolved: ResolvedSettings, signal: str) -> Any:
     grpc = (resolved.traces_protocol if signal == "traces" else resolved.metrics_protocol) == "grpc"
     arguments: dict[str, Any] = {}
     if otlp.endpoint:
+        # Given as an argument, the SDK takes the URL as it is, so the signal's path over HTTP must be added here.
         base = otlp.endpoint.rstrip("/")
         arguments["endpoint"] = base if grpc else f"{base}/v1/{signal}"
     if otlp.headers:
+        # gRPC refuses metadata keys that are not in lower case.
         arguments["headers"] = {name.lower(): value.get_secret_value() for name, value in otlp.headers.items()}
     if grpc and otlp.endpoint:
         arguments["insecure"] = otlp.endpoint.startswith("http://")

@@ -102,42 +102,42 @@ def _percentile(bounds: tuple[float, ...], counts: list[float], share: float) ->
 
     As Prometheus' histogram_quantile does: linear within a bucket, and the last bound for what lies above it.
     """
-    wanted = share * sum(counts)
-    if not wanted:
+    rank = share * sum(counts)
+    if not rank:
         return None
     below = 0.0
     for bucket, count in enumerate(counts[:-1]):
-        if below + count >= wanted:
+        if below + count >= rank:
             low = bounds[bucket - 1] if bucket else 0.0
-            return round((low + (bounds[bucket] - low) * (wanted - below) / count) * 1000, 3)
+            return round((low + (bounds[bucket] - low) * (rank - below) / count) * 1000, 3)
         below += count
     return round(bounds[-1] * 1000, 3)
 
 
 def _targets(series: Series) -> list[TargetStatus]:
-    found: dict[Labels, TargetStatus] = {}
+    targets: dict[Labels, TargetStatus] = {}
     for (provider, model, outcome, _), values in _series_of(metrics.ATTEMPTS, series):
         if outcome in ("ok", "error"):
-            target = found.setdefault((provider, model), TargetStatus(provider, model))
+            target = targets.setdefault((provider, model), TargetStatus(provider, model))
             target.attempts += int(values[0])
             target.errors += int(values[0]) if outcome == "error" else 0
     for labels, values in _series_of(metrics.ATTEMPT_DURATION, series):
-        if labels in found:
-            found[labels].latency_ms = percentiles(metrics.ATTEMPT_DURATION, values)
+        if labels in targets:
+            targets[labels].latency_ms = percentiles(metrics.ATTEMPT_DURATION, values)
     for labels, state in _worst_states(metrics.TARGET_STATE, series).items():
-        found.setdefault(labels, TargetStatus(labels[0], labels[1])).state = state
-    return [found[labels] for labels in sorted(found)]
+        targets.setdefault(labels, TargetStatus(labels[0], labels[1])).state = state
+    return [targets[labels] for labels in sorted(targets)]
 
 
 def _worst_states(metric: Metric, series: Series) -> dict[Labels, str]:
     """The worst state that any worker has, by the labels before the state."""
-    found: dict[Labels, str] = {}
+    worst: dict[Labels, str] = {}
     for labels, values in _series_of(metric, series):
         *subject, state = labels
-        known = found.get(tuple(subject))
-        if values[0] > 0 and (known is None or _WORST_FIRST.index(state) < _WORST_FIRST.index(known)):
-            found[tuple(subject)] = state
-    return found
+        so_far = worst.get(tuple(subject))
+        if values[0] > 0 and (so_far is None or _WORST_FIRST.index(state) < _WORST_FIRST.index(so_far)):
+            worst[tuple(subject)] = state
+    return worst
 
 
 def _series_of(metric: Metric, series: Series) -> list[tuple[Labels, list[float]]]:

@@ -120,6 +120,7 @@ class Engine:
         """Raises Overloaded if so many tokens would not fit into the queue."""
         self._check_open()
         waiting, speed = self._waiting_tokens(), self._batcher.stats.tokens_per_second
+        # A request larger than the whole queue is admitted when nothing waits: else it never would be.
         if waiting and waiting + size > self._max_queued_tokens:
             seconds = math.ceil(waiting / speed) if speed else 1
             raise Overloaded("the local model's queue is full; try again later", retry_after=float(max(1, seconds)))

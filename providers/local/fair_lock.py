@@ -15,6 +15,7 @@ class FairLock:
         self._waiting: deque[threading.Event] = deque()
 
     def __enter__(self) -> None:
+        # An event for each who waits: a release wakes the next in line, and nobody else.
         turn = threading.Event()
         with self._mutex:
             self._waiting.append(turn)

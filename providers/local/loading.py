@@ -63,6 +63,7 @@ def load(settings: LocalModel) -> CrossEncoderModel | EmbeddingModel:
     options: dict[str, Any] = {
         "device": str(device),
         "trust_remote_code": settings.trust_remote_code,
+        # What was fetched is verified; the libraries must not fetch more.
         "local_files_only": True,
         "model_kwargs": {"dtype": dtype},
     }
@@ -81,9 +82,9 @@ def silence_progress_bars() -> None:
 
     transformers switches off huggingface_hub's bars too, and another model may be downloading, so these go on again.
     """
-    shown = not are_progress_bars_disabled()
+    were_enabled = not are_progress_bars_disabled()
     progress.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-    if shown:
+    if were_enabled:
         enable_progress_bars()
     logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
 
@@ -134,12 +135,12 @@ def prune_output_head(net: CrossEncoder) -> None:
     if score is None or model is None:
         return
     head = model.get_output_embeddings()
-    wanted = [token for token in (score.true_token_id, score.false_token_id) if token is not None]
-    slim = nn.Linear(head.in_features, len(wanted), bias=head.bias is not None, device=net.device)
+    answers = [token for token in (score.true_token_id, score.false_token_id) if token is not None]
+    slim = nn.Linear(head.in_features, len(answers), bias=head.bias is not None, device=net.device)
     with torch.no_grad():
-        slim.weight.copy_(head.weight[wanted])
+        slim.weight.copy_(head.weight[answers])
         if head.bias is not None:
-            slim.bias.copy_(head.bias[wanted])
+            slim.bias.copy_(head.bias[answers])
     model.set_output_embeddings(slim.eval())
     score.true_token_id, score.false_token_id = 0, 1 if score.false_token_id is not None else None
     net.set_keep_in_fp32_modules([name for name, module in net.named_modules() if module is slim])

@@ -201,6 +201,7 @@ class EmbeddingModel(LoadedModel):
 
     def scores(self, rows: list[Any], encoded: EncodedRequest) -> list[float]:
         vectors = np.stack(rows).astype(np.float64)
+        # A vector of zeros has no direction: its cosine is 0, and nothing is divided by 0.
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         cosines = vectors @ vectors[encoded.query_input]
         return [float(cosines[own.start : own.stop].max()) for own in encoded.document_inputs]
@@ -227,12 +228,12 @@ def round_up(size: int) -> int:
     return -(-size // step) * step
 
 
-def resolve_window(net: BaseModel, wanted: int | None) -> int:
+def resolve_window(net: BaseModel, configured: int | None) -> int:
     """How many tokens are read at once: what is configured, else what the model can. Raises NotReady if it cannot."""
     window = min(int(net.max_seq_length or 512), max_positions(net))
-    if wanted is not None and wanted > window:
-        raise NotReady(f"`max_length` is {wanted}, but the model reads {window} tokens at most")
-    return wanted or window
+    if configured is not None and configured > window:
+        raise NotReady(f"`max_length` is {configured}, but the model reads {window} tokens at most")
+    return configured or window
 
 
 def max_positions(net: BaseModel) -> int:

@@ -31,15 +31,17 @@ class QueuedInput:
         key: equal for inputs that the model cannot tell apart.
         size: tokens, padding left out.
         service_tag: the virtual time at which it should be finished; infinite until it is queued.
+        in_batch: whether it has left the queue for a batch.
     """
 
-    __slots__ = ("jobs", "key", "service_tag", "size", "tokens")
+    __slots__ = ("in_batch", "jobs", "key", "service_tag", "size", "tokens")
 
     def __init__(self, tokens: Tokens, key: bytes) -> None:
         self.tokens = tokens
         self.key = key
         self.size = len(tokens.ids)
         self.service_tag = math.inf
+        self.in_batch = False
         self.jobs: list[Job] = []
 
 
@@ -164,8 +166,8 @@ class FairQueue:
                 return
             self._jobs.add(job)
             job.submitted_at, job.positions, job.rows = self._clock(), positions, [None] * len(keys)
-            wanted = [self._join(job, inputs[own[0]], key) for key, own in positions.items()]
-            self._tag(wanted, 1 + priority / PRIORITY_UNIT)
+            distinct = [self._join(job, inputs[places[0]], key) for key, places in positions.items()]
+            self._tag(distinct, 1 + priority / PRIORITY_UNIT)
             self._changed.notify()
 
     def cancel(self, job: Job) -> None:
@@ -187,9 +189,10 @@ class FairQueue:
             if batch:
                 # The time is that of the first input, not of the batch's last: who comes now is not put behind a batch.
                 self._virtual_time = max(self._virtual_time, self._waiting[0].service_tag)
-            chosen = set(batch)
-            self.tokens -= sum(queued.size for queued in batch)
-            self._waiting = [queued for queued in self._waiting if queued not in chosen]
+            for queued in batch:
+                queued.in_batch = True
+                self.tokens -= queued.size
+            self._waiting = [queued for queued in self._waiting if not queued.in_batch]
             return batch
 
     def deliver(self, rows: Mapping[QueuedInput, Any], seconds: float) -> set[Job]:
@@ -237,10 +240,10 @@ class FairQueue:
         job.tokens += queued.size
         return queued
 
-    def _tag(self, wanted: list[QueuedInput], charge: float) -> None:
+    def _tag(self, inputs: list[QueuedInput], charge: float) -> None:
         """Queue what is new, the longest first. An input that two jobs want is served when the earlier tag is due."""
         tag = self._virtual_time
-        for queued in sorted(wanted, key=lambda queued: -queued.size):
+        for queued in sorted(inputs, key=lambda queued: -queued.size):
             tag += queued.size * charge
             if queued.service_tag == math.inf:
                 self._waiting.append(queued)

@@ -50,10 +50,11 @@ def local_folder(path: str) -> Path | None:
 
 def _folder_in_package(place: str) -> Path:
     name, _, inside = place.partition("/")
-    found = importlib.util.find_spec(name) if name.isidentifier() else None
-    if found is None or not found.submodule_search_locations:
+    # Unlike an import this runs no code of the package.
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
         raise NotReady(f'the package "{name}" is not installed; install it into the gateway\'s environment')
-    folder = Path(found.submodule_search_locations[0], inside)
+    folder = Path(spec.submodule_search_locations[0], inside)
     if not folder.is_dir():
         raise NotReady(f'the package "{name}" holds no folder "{inside}"')
     return folder
@@ -66,10 +67,10 @@ def check_hash(folder: Path, expected: str | None) -> None:
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise NotReady(f"sha256 is configured, but the model holds no {WEIGHTS}")
-    found = sha256_of(weights)
-    if found != expected.lower():
+    actual = sha256_of(weights)
+    if actual != expected.lower():
         raise NotReady(
-            f"{WEIGHTS} has the SHA-256 {found}, not the configured {expected}: it is not the file you trust"
+            f"{WEIGHTS} has the SHA-256 {actual}, not the configured {expected}: it is not the file you trust"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,21 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.telemetry.exchange import Exchange
-from gateway.telemetry.metric_store import MetricStore
+from gateway.telemetry.metric_store import MetricStore, find_shared_folder, shared_folder
 from gateway.telemetry.metrics import (
     ATTEMPT_DURATION,
     DEGRADED_ANSWERS,
     FALLBACKS,
     HEDGES,
     IN_FLIGHT,
+    INFO,
     MAX_LEARNED_NAMES,
     METRICS,
     OVERHEAD,
+    RELOADS,
     REQUESTS,
     RETRIES,
+    STORE_FAILURES,
     TRUNCATED_DOCUMENTS,
     LabelAllowlist,
     Metrics,
@@ -35,6 +39,8 @@ from gateway.telemetry.status import percentiles
 from providers.attempts import AttemptRecord
 from providers.types import Call, Ranked, Ranking, RerankRequest, Usage
 from tests.gateway.telemetry.conftest import BODY
+
+VERSION = (version("rerank-gateway"),)
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -193,6 +199,40 @@ def test_what_a_finished_request_adds(told, metric, labels, expected) -> None:
     Metrics(store, LabelAllowlist({"alias"})).request_ended(told)
     found = store.read().get((metric.name, labels))
     assert found == (None if expected is None else [expected])
+
+
+@pytest.mark.parametrize(
+    ("count", "metric", "labels", "expected"),
+    [
+        pytest.param(lambda metrics: metrics.count_store_failure(), STORE_FAILURES, (), 2, id="store failure"),
+        pytest.param(lambda metrics: metrics.count_reload("ok"), RELOADS, ("ok",), 2, id="reload"),
+        pytest.param(lambda metrics: metrics.request_started(), IN_FLIGHT, (), 2, id="request started"),
+        pytest.param(lambda metrics: metrics.set_worker_info(running=True), INFO, VERSION, 1, id="worker"),
+        pytest.param(lambda metrics: metrics.set_worker_info(running=False), INFO, VERSION, 0, id="no worker"),
+    ],
+)
+def test_what_is_counted_outside_of_a_request(count, metric, labels, expected) -> None:
+    store = MetricStore(METRICS)
+    metrics = Metrics(store, LabelAllowlist())
+    for _ in range(2):
+        count(metrics)
+    assert store.read() == {(metric.name, labels): [expected]}
+
+
+def test_the_shared_folder_is_forgotten_even_on_an_error() -> None:
+    folder = Path()
+
+    def start_workers() -> None:
+        nonlocal folder
+        with shared_folder():
+            folder = find_shared_folder(os.environ) or folder
+            assert list(folder.iterdir()) == []
+            raise ValueError("a worker cannot be started")
+
+    with pytest.raises(ValueError, match="a worker"):
+        start_workers()
+    assert find_shared_folder(os.environ) is None
+    assert not folder.exists()
 
 
 def test_both_text_formats_parse(settings) -> None:

@@ -1,7 +1,12 @@
-"""The queue: fairness, similar lengths, cancellation, failures, memory. A fake model, a fake clock, no threads."""
+"""The queue and its batcher: fairness, similar lengths, cancellation, failures, memory.
+
+A fake model, a fake clock, and but for the last tests no threads.
+"""
 
 from __future__ import annotations
 
+import math
+import queue
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +17,7 @@ from hypothesis import strategies as st
 from providers.errors import NotReady, RerankError, TargetFailed
 from providers.local.batcher import Batcher
 from providers.local.queue import MAX_PADDING_SHARE, FairQueue, Job, QueuedInput, next_batch
+from providers.local.stats import BatchStats
 from providers.local.tokens import Tokens
 
 
@@ -382,3 +388,39 @@ def test_closing_fails_who_still_waits_and_refuses_who_comes() -> None:
     assert isinstance(bench.ended[0][1], NotReady)
     with pytest.raises(NotReady):
         bench.submit(2, [10])
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["one at a time", "one ahead"])
+def test_the_thread_serves_what_is_queued_until_it_is_closed(ahead: bool) -> None:
+    bench = Bench(budget=10, ahead=ahead)
+    ended: queue.SimpleQueue[tuple[Job, RerankError | None]] = queue.SimpleQueue()
+    bench.batcher.start()
+    for name in (1, 2, 3):  # each wakes a thread that waits, or finds one at work
+        job = Job(lambda job, error: ended.put((job, error)))
+        bench.queue.append(job, [Tokens([name, number]) for number in range(20)])
+        assert ended.get(timeout=30) == (job, None)
+        assert job.rows == [name] * 20
+    assert bench.batcher.alive
+    bench.batcher.close()
+    assert not bench.batcher.alive
+    assert bench.queue.wait() is False
+
+
+def test_a_batch_in_flight_when_the_batcher_closes_fails_like_all_that_waits() -> None:
+    bench = Bench(budget=10, ahead=True)
+    bench.submit(1, [10, 10])
+    assert bench.batcher.step(), "one batch is in flight, the other waits"
+    bench.batcher.close()
+    assert [type(error) for _, error in bench.ended] == [NotReady]
+
+
+def test_statistics_add_up() -> None:
+    stats = BatchStats()
+    stats.record([10, 6], width=10, seconds=0.5)
+    assert (stats.batches, stats.texts, stats.tokens, stats.padding) == (1, 2, 16, 4)
+    assert stats.tokens_per_second == 32
+    stats.record([8], width=16, seconds=1)
+    assert (stats.batches, stats.texts, stats.tokens, stats.padding) == (2, 3, 24, 12)
+    assert stats.tokens_per_second == pytest.approx(0.9 * 32 + 0.1 * 8)
+    stats.record([8], width=8, seconds=0)
+    assert math.isfinite(stats.tokens_per_second)
