@@ -1,8 +1,8 @@
 """Keys: their settings, and the table that turns a presented key into a principal.
 
-A key is looked up by its SHA-256 digest in memory and nothing else is done with it: no I/O, no parsing, no database
-(https://github.com/advisories/GHSA-r75f-5x8p-qvmc is what happens otherwise). A plain hash is enough, since a key made
-here holds 256 random bits. What is compared is the digest, in constant time: the time taken tells nothing of it.
+A key is looked up in memory by its SHA-256 digest, and used for nothing else: no I/O, no parsing, no database query
+(https://github.com/advisories/GHSA-r75f-5x8p-qvmc shows why). A plain hash is enough, since a key made here holds 256
+random bits. Digests are compared in constant time, so that the time taken tells nothing about a key.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gateway.errors import ModelNotAllowed, Problem, Unauthorized
 from gateway.settings import Settings
 
 PREFIX = "rgw_"
-"""What every key that is made here begins with, so that secret scanners can know it."""
+"""The beginning of every key that is made here, by which secret scanners recognize it."""
 
 _NO_DIGEST = bytes(32)
 _ALGORITHM = "sha256:"
@@ -102,10 +102,10 @@ AuthSection = Annotated[
 
 
 class Principal(Struct, frozen=True, eq=False):
-    """Who calls.
+    """A caller, and what it may do.
 
     Attributes:
-        name: the key's name; "" where no key is asked for.
+        name: the key's name; "" where callers need no key.
         digest: of the key.
         expires: seconds since the epoch.
         admin: may see everybody's usage.
@@ -132,7 +132,7 @@ class Principal(Struct, frozen=True, eq=False):
 
 
 ANYONE = Principal()
-"""Who calls where no key is asked for. Sees no usage: that takes a key."""
+"""The caller where none needs a key. It cannot see any usage: that takes a key."""
 
 
 class KeyTable:
@@ -142,7 +142,7 @@ class KeyTable:
         self._principals = {principal.digest: principal for principal in map(principal_of, keys)}
 
     def find(self, key: str | None) -> Principal:
-        """Whose key that is. Raises Unauthorized, with the same sentence whatever is wrong with the key."""
+        """The owner of that key. Raises Unauthorized, with one message for unknown and expired keys."""
         if key is None:
             raise Unauthorized("a key is required: send it as `Authorization: Bearer <key>`")
         digest = sha256(key.encode("utf-8", "surrogatepass")).digest()
@@ -164,11 +164,11 @@ def principal_of(key: CallerKeySettings) -> Principal:
 
 
 def matcher(patterns: Iterable[str]) -> Callable[[str], object] | None:
-    """A test whether a name matches one of the patterns; None if all names do."""
-    chosen = list(patterns)
-    if "*" in chosen:
+    """A function that tells whether a name matches one of the patterns; None if all names do."""
+    globs = list(patterns)
+    if "*" in globs:
         return None
-    return re.compile("|".join(map(translate, chosen)) or "(?!)").fullmatch
+    return re.compile("|".join(map(translate, globs)) or "(?!)").fullmatch
 
 
 def new_key() -> tuple[str, str]:

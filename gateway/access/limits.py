@@ -1,4 +1,4 @@
-"""What a key, a model or the whole gateway may take: rates, requests at once, and money."""
+"""Limits of a key, a model or the whole gateway: rates, concurrent requests, and money."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Limit(Struct, frozen=True):
 
 
 def limits_of(owner: str, settings: RateSettings | None) -> tuple[Limit, ...]:
-    """The limits of an owner, who is named so in messages and in the keys of the counters."""
+    """The limits in these settings. `owner` stands in messages, and in the keys of the counters."""
     limits = list(_rates(owner, settings)) if settings else []
     if isinstance(settings, KeyLimitSettings) and settings.concurrency:
         words = f"{counted(settings.concurrency, 'requests')} at a time"
@@ -175,7 +175,7 @@ def counted(number: int, unit: str) -> str:
 
 
 def period(name: str, now: datetime) -> tuple[str, datetime]:
-    """The label of the period that holds this moment, and when it ends. Weeks begin on Monday."""
+    """The label of the calendar period (UTC) that contains this moment, and its end. Weeks begin on Monday."""
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     if name == "day":
         return f"{day:%Y-%m-%d}", day + timedelta(days=1)
