@@ -122,9 +122,11 @@ class Process:
     Attributes:
         url: where it listens; known once it said that it is ready.
         output: what it printed so far.
+        config_file: where its configuration is, if it has a file.
     """
 
     def __init__(self, arguments: list[str], environ: dict[str, str], cwd: Path) -> None:
+        self.config_file = cwd / "gateway.yaml"
         self.output = ""
         self.url = ""
         self.popen = subprocess.Popen(

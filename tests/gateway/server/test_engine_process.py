@@ -350,10 +350,9 @@ def asked_on_new_connections(url: str, times: int) -> list[Any]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
-def test_one_copy_for_all_workers_that_falls_back_and_returns_when_killed(start_gateway: Callable[..., Any]) -> None:
+def test_one_copy_for_all_workers_that_falls_back_and_returns_when_killed(start_ready: Callable[..., Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        process = start_gateway(EMBEDDED, "--workers", "2", environ={"TMPDIR": folder})
-        process.wait_until_ready()
+        process = start_ready(EMBEDDED, "--workers", "2", environ={"TMPDIR": folder})
         replies = asked_on_new_connections(process.url, 12)
         assert {reply["extra_fields"]["provider"] for reply in replies} == {"local"}
         assert all(reply["results"] == replies[0]["results"] for reply in replies)

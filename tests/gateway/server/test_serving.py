@@ -18,18 +18,16 @@ BROKEN: dict[str, Any] = {
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
-def test_says_ready_once_serves_and_stops_with_success(start_gateway, workers, sign) -> None:
-    process = start_gateway(VENDOR, "--workers", workers)
-    process.wait_until_ready()
+def test_says_ready_once_serves_and_stops_with_success(start_ready, workers, sign) -> None:
+    process = start_ready(VENDOR, "--workers", workers)
     assert httpx.get(f"{process.url}/readyz").status_code == 200
     assert process.stop(sign) == 0
     assert process.output.count("is ready on") == 1
     assert "Traceback" not in process.output
 
 
-def test_stops_while_a_connection_is_open(start_gateway) -> None:
-    process = start_gateway(VENDOR)
-    process.wait_until_ready()
+def test_stops_while_a_connection_is_open(start_ready) -> None:
+    process = start_ready(VENDOR)
     with httpx.Client(base_url=process.url) as client:
         assert client.get("/livez").status_code == 200
         assert process.stop() == 0
@@ -90,8 +88,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_gateway(start_gateway: Callable[
         ),
     ],
 )
-def test_the_banner_names_what_can_be_asked_for(start_gateway, settings, environ, expected) -> None:
-    process = start_gateway(settings, environ=environ)
-    process.wait_until_ready()
+def test_the_banner_names_what_can_be_asked_for(start_ready, settings, environ, expected) -> None:
+    process = start_ready(settings, environ=environ)
     assert process.stop() == 0
     assert all(text in process.output for text in expected), process.output

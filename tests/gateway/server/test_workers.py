@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
-import threading
-import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,49 +12,10 @@ import httpx
 import pytest
 import yaml
 
+from tests.gateway.server.callers import NewConnectionCallers, wait_until
+
 ASK = {"model": "passthrough/order", "query": "q", "documents": ["a", "b"]}
-BODY = json.dumps(ASK).encode()
-REQUEST = b"POST /v1/rerank HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY
 SETTINGS: dict[str, Any] = {"server": {"drain": 0.2, "shutdown_timeout": 5.0}, "providers": {"passthrough": {}}}
-
-
-class Newcomers:
-    """Callers of which each opens a new connection for every request, until nobody listens any more."""
-
-    def __init__(self, url: str, callers: int = 4) -> None:
-        host, port = url.removeprefix("http://").split(":")
-        self.seen: Counter[str] = Counter()
-        self._address = (host, int(port))
-        self._stop = False
-        self._threads = [threading.Thread(target=self._call) for _ in range(callers)]
-        for thread in self._threads:
-            thread.start()
-
-    def wait_for(self, count: int) -> None:
-        wanted = self.seen.total() + count
-        while self.seen.total() < wanted:
-            time.sleep(0.01)
-
-    def stop(self) -> Counter[str]:
-        self._stop = True
-        for thread in self._threads:
-            thread.join()
-        return self.seen
-
-    def _call(self) -> None:
-        while not self._stop and self.seen["refused"] < len(self._threads):
-            try:
-                with socket.create_connection(self._address, timeout=10) as connection:
-                    connection.sendall(REQUEST)
-                    self.seen[connection.recv(4096)[9:12].decode() or "closed without an answer"] += 1
-            except ConnectionRefusedError:
-                self.seen["refused"] += 1
-            except OSError as error:
-                self.seen[repr(error)] += 1
-
-
-def file_of(gateway: Any) -> Path:
-    return Path(f"/proc/{gateway.popen.pid}/cwd").resolve() / "gateway.yaml"
 
 
 def workers_of(gateway: Any) -> list[int]:
@@ -69,11 +25,10 @@ def workers_of(gateway: Any) -> list[int]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_connection_that_was_let_in_is_served_though_the_gateway_stops(
-    start_gateway: Callable[..., Any], workers: int
+    start_ready: Callable[..., Any], workers: int
 ) -> None:
-    gateway = start_gateway(SETTINGS, "--workers", str(workers))
-    gateway.wait_until_ready()
-    callers = Newcomers(gateway.url, callers=8)
+    gateway = start_ready(SETTINGS, "--workers", str(workers))
+    callers = NewConnectionCallers(gateway.url, ASK, callers=8)
     callers.wait_for(50)
     gateway.popen.send_signal(signal.SIGTERM)
     assert gateway.wait() == 0
@@ -84,12 +39,11 @@ def test_a_connection_that_was_let_in_is_served_though_the_gateway_stops(
     assert sum(lost.values()) <= 2, lost
 
 
-def test_all_workers_reload_and_lose_nothing(start_gateway: Callable[..., Any]) -> None:
-    gateway = start_gateway(SETTINGS, "--workers", "2")
-    gateway.wait_until_ready()
-    callers = Newcomers(gateway.url)
+def test_all_workers_reload_and_lose_nothing(start_ready: Callable[..., Any]) -> None:
+    gateway = start_ready(SETTINGS, "--workers", "2")
+    callers = NewConnectionCallers(gateway.url, ASK)
     callers.wait_for(50)
-    file_of(gateway).write_text(yaml.safe_dump({**SETTINGS, "models": {"new": {"target": "passthrough/order"}}}))
+    gateway.config_file.write_text(yaml.safe_dump({**SETTINGS, "models": {"new": {"target": "passthrough/order"}}}))
     gateway.popen.send_signal(signal.SIGHUP)
     for _ in range(2):
         gateway.wait_for("was reloaded")
@@ -98,10 +52,9 @@ def test_all_workers_reload_and_lose_nothing(start_gateway: Callable[..., Any]) 
     assert _statuses(gateway, "new") == {200}
 
 
-def test_a_worker_that_replaces_a_dead_one_has_the_newest_configuration(start_gateway: Callable[..., Any]) -> None:
-    gateway = start_gateway(SETTINGS, "--workers", "2")
-    gateway.wait_until_ready()
-    file_of(gateway).write_text(yaml.safe_dump({**SETTINGS, "models": {"new": {"target": "passthrough/order"}}}))
+def test_a_worker_that_replaces_a_dead_one_has_the_newest_configuration(start_ready: Callable[..., Any]) -> None:
+    gateway = start_ready(SETTINGS, "--workers", "2")
+    gateway.config_file.write_text(yaml.safe_dump({**SETTINGS, "models": {"new": {"target": "passthrough/order"}}}))
     for _ in range(2):
         gateway.wait_for("was reloaded")
     for pid in workers_of(gateway):
@@ -113,9 +66,8 @@ def test_a_worker_that_replaces_a_dead_one_has_the_newest_configuration(start_ga
 
 def test_sighup_before_the_workers_listen_to_it_ends_none(start_gateway: Callable[..., Any]) -> None:
     gateway = start_gateway(SETTINGS, "--workers", "2")
-    end = time.monotonic() + 20
-    while not (pids := workers_of(gateway)):
-        assert time.monotonic() < end
+    wait_until(lambda: workers_of(gateway))
+    pids = workers_of(gateway)
     os.kill(pids[0], signal.SIGHUP)
     gateway.wait_until_ready()
     assert pids[0] in workers_of(gateway)
