@@ -32,7 +32,10 @@ HEAD = """\
 """
 EXAMPLE: dict[str, Any] = {
     "providers": {
-        "cohere": {"api_key": "${COHERE_API_KEY}"},
+        "cohere": {
+            "api_key": "${COHERE_API_KEY}",
+            "capabilities": {"rerank-v3.5": {"limits": {"documents": 1000}}},
+        },
         "jina": {"api_key": "${JINA_API_KEY}"},
         "voyage": {"api_key": "${VOYAGE_API_KEY}"},
         "vllm": {"base_url": "http://localhost:8000"},

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from importlib.metadata import EntryPoint, entry_points
+from typing import get_args
 
 from providers import adapters
-from providers.spec import HttpProvider, LocalProvider, Provider, PureProvider
+from providers.spec import Provider
 
 GROUP = "rerank_gateway.providers"
 """The entry-point group through which a package offers an adapter: `name = "module:PROVIDER"`."""
+
+_KINDS = get_args(Provider)
 
 
 def names() -> list[str]:
@@ -24,8 +27,8 @@ def find(name: str) -> Provider:
     if name not in names():
         raise LookupError(f'unknown adapter "{name}"; known are {", ".join(names())}')
     provider = _ours(name) or _loaded(name)
-    if not isinstance(provider, HttpProvider | LocalProvider | PureProvider):
-        raise LookupError(f'adapter "{name}" does not offer an HttpProvider or a LocalProvider')
+    if not isinstance(provider, Provider) or type(provider) not in _KINDS:
+        raise LookupError(f'adapter "{name}" does not offer one of {", ".join(kind.__name__ for kind in _KINDS)}')
     return provider
 
 

@@ -7,11 +7,33 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from providers.capabilities import Declared
 from providers.types import ClosableBackend, Ranking, RerankRequest
 
 JSON = dict[str, Any]
 
 Field = Literal["top_n", "max_tokens_per_doc", "priority", "return_documents"]
+
+
+Path = str | Callable[[str], str]
+"""Where an endpoint is below the base URL; a function of the model where the path names it (see wire/paths.py)."""
+
+
+class Bearer(Struct, frozen=True):
+    """The key is sent as `authorization: Bearer …`."""
+
+
+class Header(Struct, frozen=True):
+    """The key is sent as it is, in a header of the vendor's own, such as `api-key`."""
+
+    name: str
+
+
+class NoAuth(Struct, frozen=True):
+    """No key is sent."""
+
+
+Auth = Bearer | Header | NoAuth
 
 
 class ScoreApi(Struct, frozen=True, kw_only=True):
@@ -23,44 +45,76 @@ class ScoreApi(Struct, frozen=True, kw_only=True):
     """
 
     path: str
-    encode: Callable[[RerankRequest], JSON]
+    encode: Callable[[RerankRequest], JSON | bytes]
     decode: Callable[[bytes, RerankRequest], Ranking]
 
 
-class HttpProvider(Struct, frozen=True, kw_only=True):
-    """A reranker behind HTTP, said as data.
+def _nothing_missing() -> str:
+    return ""
+
+
+class Adapter(Struct, frozen=True, kw_only=True):
+    """What an adapter of any kind declares.
 
     Attributes:
         name: the adapter's name, and the default name of the provider.
-        base_url: where the vendor serves it; None when the operator must say.
-        path: the endpoint below the base, for example `/v2/rerank`.
-        encode: request to JSON body. Pure: a retry may call it again.
-        decode: body of a 200 to ranking. Pure; neither sorts, cuts nor checks indices: the gateway does, once. Raises
-            ValueError (msgspec's errors are) or BadAnswer for a body that is not the documented shape.
-        error_message: body of an error answer to the vendor's own sentence; "" when there is none.
-        fields: the optional request fields that change the body, the vendor's own extras among them. A promise that
-            the conformance test checks: a field changes the body if and only if it is named here.
-        max_documents: how many documents one call may carry; None is no documented limit.
-        multimodal: whether content parts may be sent.
-        score: its score API, if it has one; without it only one query for all documents can be scored.
-        api_key_env: the environment variable that vendor's users set; None if there is no usual one.
-        key_required: whether the target refuses calls without a key.
-        headers: constant headers that the vendor demands.
+        fields: the optional request fields that it honours, the vendor's own extras among them. A promise that the
+            conformance test checks: over HTTP a field changes the body if and only if it is named here.
+        capabilities: what is known of the models, by name or pattern; every adapter has an entry for `*`, all of them.
+        api_key_env: the environment variable that the vendor's users set; None if there is no usual one.
+        missing: what must be installed first, as a command to run; "" when all is there. Imports nothing heavy.
     """
 
     name: str
+    fields: frozenset[str]
+    capabilities: Declared = {}
+    api_key_env: str | None = None
+    missing: Callable[[], str] = _nothing_missing
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """Settings of an adapter's own, which operators write under `options` of a provider.
+
+    Attributes:
+        shape: the Struct whose fields they are. What does not fit is told when the configuration is checked.
+        apply: gives the adapter as it is with these options (an instance of `shape`): its path, body and the rest may
+            depend on them. Pure. Raises ValueError, saying what is wrong, for options that fit and still cannot be.
+    """
+
+    shape: type[Struct]
+    apply: Callable[[Any], HttpProvider]
+
+
+class HttpProvider(Adapter, frozen=True, kw_only=True):
+    """A reranker behind HTTP, said as data.
+
+    Attributes:
+        base_url: where the vendor serves it; None when the operator must say.
+        path: the endpoint below the base, for example `/v2/rerank`; a pure function of the model where it names it.
+        encode: request to the body: JSON, or its bytes where the adapter encodes it itself. Pure: a retry may call it
+            again.
+        decode: body of a 200 to ranking. Pure; neither sorts, cuts nor checks indices: the gateway does, once. Raises
+            ValueError (msgspec's errors are) or BadAnswer for a body that is not the documented shape.
+        error_message: body of an error answer to the vendor's own sentence; "" when there is none.
+        multimodal: whether content parts may be sent.
+        score: its score API, if it has one; without it only one query for all documents can be scored.
+        key_required: whether the target refuses calls without a key.
+        auth: how the key is sent.
+        headers: constant headers that the vendor demands.
+        options: settings of its own; None if it has none.
+    """
+
     base_url: str | None
-    path: str
-    encode: Callable[[RerankRequest], JSON]
+    path: Path
+    encode: Callable[[RerankRequest], JSON | bytes]
     decode: Callable[[bytes, RerankRequest], Ranking]
     error_message: Callable[[bytes], str]
-    fields: frozenset[str]
-    max_documents: int | None = None
     multimodal: bool = False
     score: ScoreApi | None = None
-    api_key_env: str | None = None
     key_required: bool = True
+    auth: Auth = Bearer()
     headers: Mapping[str, str] = {}
+    options: Options | None = None
 
 
 class LocalModel(Struct, frozen=True, kw_only=True):
@@ -88,37 +142,28 @@ class LocalModel(Struct, frozen=True, kw_only=True):
     queue_tokens: int | None = None
 
 
-class LocalProvider(Struct, frozen=True, kw_only=True):
+class LocalProvider(Adapter, frozen=True, kw_only=True):
     """Rerankers inside the gateway's own process.
 
     Attributes:
-        name: the adapter's name, and the default name of the provider.
-        fields: as in HttpProvider.
-        missing: what must be installed first, as a command to run; "" when all is there. Imports nothing heavy.
         problems: what is wrong with one model's settings before anything is loaded (path not found, …), as sentences.
         open: load the model and give a backend, which the caller closes. Raises RerankError. Blocks for seconds: the
             gateway calls it in a thread.
     """
 
-    name: str
-    fields: frozenset[str]
-    missing: Callable[[], str]
     problems: Callable[[LocalModel], list[str]]
     open: Callable[[LocalModel], ClosableBackend]
 
 
-class PureProvider(Struct, frozen=True, kw_only=True):
+class PureProvider(Adapter, frozen=True, kw_only=True):
     """What ranks by a pure function, without network or model.
 
     Attributes:
-        name: the adapter's name, and the default name of the provider.
-        fields: as in HttpProvider.
         rank: request to ranking, in no time worth counting.
     """
 
-    name: str
-    fields: frozenset[str]
     rank: Callable[[RerankRequest], Ranking]
 
 
 Provider = HttpProvider | LocalProvider | PureProvider
+"""The kinds of adapter there are. How each is opened is in the gateway, one file per kind."""

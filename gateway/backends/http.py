@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
+from gateway.backends.auth import Signer
 from gateway.backends.http_errors import refusal, sanitize
 from gateway.backends.redaction import redact
 from gateway.headers import REQUEST_TIMEOUT
 from gateway.transport.base import Client, Response, Timeouts
 from gateway.transport.network import host_of
+from providers.capabilities import Declared, Limits, resolve
 from providers.errors import BadAnswer, Rejected, RerankError, TargetTimeout, Unsupported
 from providers.spec import HttpProvider, ScoreApi
 from providers.types import ContentParts, Ranking, RerankRequest
@@ -20,53 +24,67 @@ from providers.types import ContentParts, Ranking, RerankRequest
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class HttpBackend:
-    """One provider at one URL. Whoever opened the client closes it.
+MAX_MODELS = 1024
+"""Models whose URL and limits are remembered: callers may invent names, and must not fill the memory with them."""
 
-    Args:
+Url = str | Callable[[str], str]
+"""A complete URL; a function of the model where the URL names it."""
+
+
+class HttpEndpoint(Struct, frozen=True, kw_only=True):
+    """One configured provider: what is called, where, and within which bounds.
+
+    Attributes:
+        name: the configured name of the provider, for messages.
         provider: the adapter.
         url: the complete endpoint.
-        key: sent as a bearer token; None sends none.
-        client: what carries the requests.
+        score_url: that of the adapter's score API; None if it has none.
         timeouts: of one call; a deadline of the request that comes sooner shortens `total`.
         headers: the operator's own constant headers.
-        name: the configured name of the provider, for messages; the adapter's if absent.
-        score_url: the complete endpoint of the adapter's score API, if it has one.
+        capabilities: the operator's corrections of what the adapter declares.
     """
 
-    def __init__(
-        self,
-        provider: HttpProvider,
-        url: str,
-        key: str | None,
-        client: Client,
-        timeouts: Timeouts,
-        headers: Mapping[str, str] | None = None,
-        name: str | None = None,
-        score_url: str | None = None,
-    ) -> None:
-        self._provider = provider
-        self._url = url
-        self._key = key
+    name: str
+    provider: HttpProvider
+    url: Url
+    score_url: Url | None = None
+    timeouts: Timeouts = Timeouts()
+    headers: Mapping[str, str] = {}
+    capabilities: Declared = {}
+
+
+class HttpBackend:
+    """One provider, called with one credential. Whoever opened the client closes it.
+
+    Args:
+        endpoint: what is called.
+        client: what carries the requests.
+        signer: what puts the credential on them.
+    """
+
+    def __init__(self, endpoint: HttpEndpoint, client: Client, signer: Signer) -> None:
+        self._endpoint = endpoint
+        self._provider = endpoint.provider
+        self._name = endpoint.name
         self._client = client
-        self._timeouts = timeouts
-        self._headers = _constant_headers(provider, key, headers or {})
-        self._secrets = [secret for secret in (key, *(headers or {}).values()) if secret]
-        self._name = name or provider.name
-        self._score_url = score_url or url
+        self._signer = signer
+        self._headers = _constant_headers(endpoint)
+        self._limits = _limits(endpoint)
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """Rank by one call of the provider. Raises RerankError."""
-        self._check(request)
-        timeouts = self._within(request.call.deadline)
+        limits = self._limits(request.model)
+        self._check(request, limits)
+        api, url = self._api(request)
+        timeouts = self._within(request.call.deadline, url)
         own = request.attempt.headers or {} if request.attempt is not None else {}
         headers = {**request.call.headers, **own, **self._headers}
         if request.call.deadline is not None:
             headers[REQUEST_TIMEOUT] = str(int(timeouts.total * 1000) or 1)
-        api, url = self._api(request)
-        body = _encode(api.encode(request))
+        body = self._body(api, request, limits)
         start = time.monotonic()
         try:
+            headers.update(await self._signer.sign("POST", url, headers, body))
             response = await self._client.send("POST", url, headers, body, timeouts)
         finally:
             request.call.recorder.add_wait(start, time.monotonic())
@@ -80,43 +98,60 @@ class HttpBackend:
 
     def _api(self, request: RerankRequest) -> tuple[HttpProvider | ScoreApi, str]:
         """What the request is put to: the score API where it carries pairs and there is one."""
-        if request.queries is None:
-            return self._provider, self._url
-        if self._provider.score is not None:
-            return self._provider.score, self._score_url
-        if len(request.queries) > 1:
-            raise Unsupported(
-                f'provider "{self._name}" scores one query at a time; send one query with its documents per request'
-            )
-        return self._provider, self._url
+        endpoint = self._endpoint
+        score = endpoint.provider.score
+        if request.queries is not None:
+            if score is not None and endpoint.score_url is not None:
+                return score, at(endpoint.score_url, request.model)
+            if len(request.queries) > 1:
+                raise Unsupported(
+                    f'provider "{self._name}" scores one query at a time; send one query with its documents per request'
+                )
+        return endpoint.provider, at(endpoint.url, request.model)
 
-    def _check(self, request: RerankRequest) -> None:
-        provider, documents = self._provider, request.documents
-        if provider.max_documents is not None and len(documents) > provider.max_documents:
+    def _check(self, request: RerankRequest, limits: Limits) -> None:
+        documents = len(request.documents)
+        if limits.documents is not None and documents > limits.documents:
             raise Rejected(
-                f'provider "{self._name}" takes at most {provider.max_documents} documents per call, '
-                f"this one has {len(documents)}; send fewer",
+                f'provider "{self._name}" takes at most {limits.documents} documents per call, '
+                f"this one has {documents}; send fewer",
                 status=413,
             )
-        if not provider.multimodal and _has_parts(request):
+        if not self._provider.multimodal and _has_parts(request):
             raise Unsupported(f'provider "{self._name}" ranks text only; send the query and documents as text')
 
-    def _within(self, deadline: float | None) -> Timeouts:
-        timeouts = self._timeouts
+    def _body(self, api: HttpProvider | ScoreApi, request: RerankRequest, limits: Limits) -> bytes:
+        encoded = api.encode(request)
+        body = encoded if isinstance(encoded, bytes) else _encode(encoded)
+        if limits.body_bytes is not None and len(body) > limits.body_bytes:
+            raise Rejected(
+                f'provider "{self._name}" takes at most {limits.body_bytes} bytes per call, '
+                f"this one has {len(body)}; send fewer or shorter documents",
+                status=413,
+            )
+        return body
+
+    def _within(self, deadline: float | None, url: str) -> Timeouts:
+        timeouts = self._endpoint.timeouts
         if deadline is None:
             return timeouts
         left = deadline - time.monotonic()
         if left <= 0:
-            raise TargetTimeout(f"no time was left to ask {host_of(self._url)}")
+            raise TargetTimeout(f"no time was left to ask {host_of(url)}")
         if left >= timeouts.total:
             return timeouts
         return Timeouts(timeouts.connect, timeouts.read, timeouts.pool, left)
 
     def _refused(self, response: Response, request: RerankRequest) -> RerankError:
-        error = refusal(self._provider, self._name, response, self._key)
-        error.message = redact(error.message, self._secrets, request)
+        secrets = self._secrets()
+        error = refusal(self._provider, self._name, response, secrets)
+        error.message = redact(error.message, secrets, request)
         error.args = (error.message,)
         return error
+
+    def _secrets(self) -> list[str]:
+        """What no message may show: the credential as it is now, and the operator's headers."""
+        return [secret for secret in (*self._signer.secrets, *self._endpoint.headers.values()) if secret]
 
     def _decode(self, api: HttpProvider | ScoreApi, body: bytes, request: RerankRequest) -> Ranking:
         try:
@@ -127,7 +162,7 @@ class HttpBackend:
             # Its messages tell the place and the expected type.
             raise BadAnswer(
                 f'provider "{self._name}" gave an unusable answer: '
-                f"{redact(sanitize(str(error), self._key), self._secrets, request)}"
+                f"{redact(sanitize(str(error), self._secrets()), self._secrets(), request)}"
             ) from error
         except Exception as error:  # An adapter may be anybody's, and a backend raises nothing but RerankError.
             raise BadAnswer(f'provider "{self._name}" gave an unusable answer ({type(error).__name__})') from error
@@ -139,15 +174,27 @@ def _has_parts(request: RerankRequest) -> bool:
     return request.queries is not None and ContentParts in set(map(type, request.queries))
 
 
-def _constant_headers(provider: HttpProvider, key: str | None, extra: Mapping[str, str]) -> dict[str, str]:
-    headers = {
+def at(url: Url, model: str) -> str:
+    """The URL for that model."""
+    return url if isinstance(url, str) else url(model)
+
+
+def _limits(endpoint: HttpEndpoint) -> Callable[[str], Limits]:
+    """The limits of each model. Asked for with every request, so what was found is remembered."""
+
+    @lru_cache(maxsize=MAX_MODELS)
+    def limits(model: str) -> Limits:
+        return resolve(model, endpoint.provider.capabilities, endpoint.capabilities).limits
+
+    return limits
+
+
+def _constant_headers(endpoint: HttpEndpoint) -> dict[str, str]:
+    return {
         "content-type": "application/json",
         "accept": "application/json",
         "accept-encoding": "gzip",
         "user-agent": "rerank-gateway",
-        **{name.lower(): value for name, value in provider.headers.items()},
-        **{name.lower(): value for name, value in extra.items()},
+        **{name.lower(): value for name, value in endpoint.provider.headers.items()},
+        **{name.lower(): value for name, value in endpoint.headers.items()},
     }
-    if key is not None:
-        headers["authorization"] = f"Bearer {key}"
-    return headers

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-from gateway.backends.redaction import one_line
+from gateway.backends.redaction import MASK, one_line
 from gateway.transport.base import Response
 from providers.errors import CredentialsRejected, RateLimited, Rejected, TargetError, TargetFailed
 from providers.spec import HttpProvider
@@ -22,14 +22,14 @@ _EPOCH = 1e9
 """`x-ratelimit-reset` has no standard. A larger value is Unix time, a smaller one seconds from now."""
 
 
-def refusal(provider: HttpProvider, name: str, response: Response, key: str | None) -> TargetError:
+def refusal(provider: HttpProvider, name: str, response: Response, secrets: Iterable[str]) -> TargetError:
     """The error that a status other than 2xx stands for.
 
     Args:
         provider: the adapter, which knows where the vendor puts its text.
         name: the configured name of the provider.
         response: the answer.
-        key: our key, which is masked in whatever the vendor wrote.
+        secrets: what is masked in whatever the vendor wrote.
     """
     status = response.status
     if status in _CREDENTIALS:
@@ -45,7 +45,7 @@ def refusal(provider: HttpProvider, name: str, response: Response, key: str | No
             "configure the final address as base_url",
             status=status,
         )
-    text = sanitize(provider.error_message(response.body), key)
+    text = sanitize(provider.error_message(response.body), secrets)
     wait = retry_after(response.headers)
     if status in _REJECTED:
         return Rejected(text or f'provider "{name}" answered {_named(status)}', status=status)
@@ -55,10 +55,10 @@ def refusal(provider: HttpProvider, name: str, response: Response, key: str | No
     return TargetFailed(f'provider "{name}" failed with status {_named(status)}{told}', status=status, retry_after=wait)
 
 
-def sanitize(text: str, key: str | None) -> str:
-    """A vendor's text as one printable line of sane length, our key masked."""
-    if key:
-        text = text.replace(key, "***")
+def sanitize(text: str, secrets: Iterable[str]) -> str:
+    """A vendor's text as one printable line of sane length, our secrets masked."""
+    for secret in secrets:
+        text = text.replace(secret, MASK)
     text = one_line(text)
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
+from gateway.cli import capabilities
 from gateway.cli.table import table
 from gateway.config import exposure
 from gateway.config.loader import read_config
-from gateway.config.providers import ProviderSettings
+from gateway.config.providers import declared_capabilities
 from gateway.config.root import Config
-from gateway.routing.endpoints import url_of
+from gateway.routing import kinds
 from gateway.runtime import accounting
-from providers.spec import HttpProvider, PureProvider
+from providers.capabilities import resolve
 
 
 def add_to(commands: Any, path: str | None) -> None:
@@ -33,6 +34,8 @@ def run(chosen: Namespace) -> int:
     exposure.check_listeners(config.server, config.auth)
     print(f"{chosen.file or 'the default configuration'} is valid\n")
     print(_providers(config))
+    if config.providers:
+        print("\n" + _capabilities(config))
     if config.models:
         print("\n" + _models(config))
     server = config.server
@@ -43,20 +46,28 @@ def run(chosen: Namespace) -> int:
 
 
 def _providers(config: Config) -> str:
-    rows = [_provider(config, name, settings) for name, settings in config.providers.items()]
-    return table(["PROVIDER", "ADAPTER", "URL OR MODELS", "KEY", "MAX DOCUMENTS", "TIMEOUT"], rows)
+    rows = [_provider(config, name) for name in config.providers]
+    return table(["PROVIDER", "ADAPTER", "URL OR MODELS", "KEY", "TIMEOUT"], rows)
 
 
-def _provider(config: Config, name: str, settings: ProviderSettings) -> list[str]:
-    provider = config.adapter(name)
-    key = "***" if settings.api_key or settings.api_keys else "none"
-    if isinstance(provider, PureProvider):
-        return [name, provider.name, "the caller's order", "none", "no limit", "none"]
-    if not isinstance(provider, HttpProvider):
-        models = ", ".join(f"{model} ({chosen.path})" for model, chosen in (settings.models or {}).items())
-        return [name, provider.name, models, "none", "no limit", "none"]
-    limit = "no limit" if provider.max_documents is None else str(provider.max_documents)
-    return [name, provider.name, url_of(provider, settings), key, limit, f"{settings.timeout:g} s"]
+def _provider(config: Config, name: str) -> list[str]:
+    kind = kinds.configured(config, name)
+    shown = kind.describe()
+    return [name, kind.provider.name, shown.where, shown.key, shown.timeout]
+
+
+def _capabilities(config: Config) -> str:
+    """What is known of each provider's models in general, and of each model that the configuration names."""
+    targets = [entry.target for model in config.models.values() for entry in model.all_targets]
+    local = [f"{name}/{model}" for name, settings in config.providers.items() for model in settings.models or {}]
+    paths = sorted({*targets, *local, *(f"{name}/*" for name in config.providers)})
+    return table(["TARGET", *capabilities.TITLES], [[path, *_known(config, path)] for path in paths])
+
+
+def _known(config: Config, path: str) -> list[str]:
+    name, _, model = path.partition("/")
+    adapter = kinds.configured(config, name).provider
+    return capabilities.cells(resolve(model, adapter.capabilities, declared_capabilities(config.providers[name])))
 
 
 def _models(config: Config) -> str:

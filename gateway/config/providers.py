@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -14,6 +14,7 @@ from gateway.policy.health_check import HealthCheckSettings
 from gateway.policy.key_pool import Key, ProviderKeySettings
 from gateway.policy.retry import RetrySettings
 from gateway.settings import Settings
+from providers.capabilities import Capabilities, Limits, ScoreSpace, Scoring
 from providers.spec import LocalModel
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -56,6 +57,36 @@ class LocalModelSettings(Settings):
     batch_tokens: int | None = Field(default=None, ge=16, description="Tokens per forward pass, padding included.")
     queue_tokens: int | None = Field(
         default=None, ge=16, description="Tokens that may wait in the queue; further requests get 429."
+    )
+
+
+Limit = Annotated[int, Field(ge=1)]
+
+
+class CallLimitsSettings(Settings):
+    """Limits of one call to the provider; those left out are the adapter's."""
+
+    documents: Limit | None = Field(default=None, description="Documents in one call; more get 413.")
+    body_bytes: Limit | None = Field(default=None, description="Bytes of the request body; more get 413.")
+    tokens_per_query: Limit | None = Field(default=None, description="Tokens of the query.")
+    tokens_per_document: Limit | None = Field(default=None, description="Tokens of each document.")
+    tokens_per_pair: Limit | None = Field(default=None, description="Tokens of the query and one document together.")
+    tokens_per_call: Limit | None = Field(default=None, description="Tokens of the query and all documents together.")
+
+
+class CapabilitiesSettings(Settings):
+    """What a model accepts and what its scores mean; what is left out is as the adapter declares it."""
+
+    limits: CallLimitsSettings = CallLimitsSettings()
+    scoring: Scoring = Field(
+        default="unknown",
+        description="Whether a score depends only on the query and its own document (`pointwise`), "
+        "or also on the other documents (`listwise`).",
+    )
+    score_space: ScoreSpace = Field(
+        default="unknown",
+        description="Meaning of a score: `probability` from 0 to 1, `calibrated` if also comparable between queries, "
+        "`logit` for any real number, `cosine` from -1 to 1.",
     )
 
 
@@ -102,6 +133,15 @@ class ProviderSettings(Settings):
         default=None, description="For the adapter `local`: the models to load, by name."
     )
 
+    options: dict[str, Any] = Field(
+        default={}, repr=False, description="Settings that only this adapter has; `check` names those that are wrong."
+    )
+    capabilities: dict[Annotated[str, Field(min_length=1)], CapabilitiesSettings] = Field(
+        default={},
+        description="Corrections of what the adapter declares, by model; `*` stands for any characters, "
+        "and the more specific pattern wins.",
+    )
+
     @model_validator(mode="after")
     def _has_one_kind_of_keys(self) -> Self:
         if self.api_key is not None and self.api_keys:
@@ -143,6 +183,16 @@ class ProviderSettings(Settings):
 def local_model(name: str, settings: LocalModelSettings) -> LocalModel:
     """One model's settings as the adapter `local` takes them."""
     return LocalModel(name=name, **settings.model_dump())
+
+
+def declared_capabilities(settings: ProviderSettings) -> dict[str, Capabilities]:
+    """The operator's corrections in the form in which adapters declare capabilities."""
+    return {
+        pattern: Capabilities(
+            limits=Limits(**chosen.limits.model_dump()), scoring=chosen.scoring, score_space=chosen.score_space
+        )
+        for pattern, chosen in settings.capabilities.items()
+    }
 
 
 def _check_host(url: str) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.config import kinds
 from gateway.config.models import ModelSettings
 from gateway.config.parsing import parse
-from gateway.config.providers import ProviderSettings, local_model
+from gateway.config.providers import ProviderSettings
 from gateway.config.root import Config
 from gateway.errors import ConfigError, Problem
 from gateway.suggestions import did_you_mean
-from gateway.transport.network import tls_context
-from providers.spec import HttpProvider, LocalProvider
 
 
 def validate(tree: Any, problems: list[Problem]) -> Config:
@@ -74,49 +73,7 @@ def _provider_problems(config: Config, name: str, settings: ProviderSettings) ->
     except LookupError as error:
         hint = "" if settings.adapter else "; set `adapter:` to say which one speaks to it"
         return [(".adapter", f"{error}{hint}")]
-    if isinstance(provider, LocalProvider):
-        return _local_problems(provider, settings)
-    return _http_problems(provider, settings) if isinstance(provider, HttpProvider) else []
-
-
-def _http_problems(provider: HttpProvider, settings: ProviderSettings) -> list[tuple[str, str]]:
-    problems = []
-    if settings.models is not None:
-        problems.append((".models", f"only a local provider has models to load; {provider.name} takes any model name"))
-    if not settings.base_url and not provider.base_url:
-        problems.append((".base_url", "is required: this adapter has no default address"))
-    if provider.key_required and not (settings.api_key or settings.api_keys or settings.base_url):
-        variable = provider.api_key_env or "A_VARIABLE"
-        problems.append((".api_key", f'is required, for example "${{{variable}}}"'))
-    return problems + _certificate_problems(settings)
-
-
-def _certificate_problems(settings: ProviderSettings) -> list[tuple[str, str]]:
-    if settings.client_key and not settings.client_cert:
-        return [(".client_key", "needs client_cert, the certificate that it is the key of")]
-    try:
-        if settings.ca_file:
-            tls_context(settings.ca_file, None, None)
-    except OSError as error:
-        return [(".ca_file", f"cannot be used: {error.strerror or error}")]
-    try:
-        if settings.client_cert:
-            tls_context(settings.ca_file, settings.client_cert, settings.client_key)
-    except OSError as error:
-        return [(".client_cert", f"cannot be used, or its key cannot: {error.strerror or error}")]
-    return []
-
-
-def _local_problems(provider: LocalProvider, settings: ProviderSettings) -> list[tuple[str, str]]:
-    if not settings.models:
-        return [(".models", "is required: name at least one model to load")]
-    if command := provider.missing():
-        return [(".models", f"the local engine is not installed; run: {command}")]
-    return [
-        (f".models.{name}", problem)
-        for name, model in settings.models.items()
-        for problem in provider.problems(local_model(name, model))
-    ]
+    return kinds.problems(provider, settings)
 
 
 def _target_problem(config: Config, target: str, *, alias_allowed: bool) -> str | None:

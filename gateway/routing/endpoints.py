@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
+from gateway.backends.http import MAX_MODELS, Url, at
 from gateway.config.providers import ProviderSettings
 from gateway.transport.base import ClientSettings, Timeouts
 from providers.spec import HttpProvider
@@ -24,16 +26,32 @@ def endpoint(base_url: str, path: str) -> str:
     return base + (below_version if _VERSION_AT_END.search(base) else path)
 
 
-def url_of(provider: HttpProvider, settings: ProviderSettings) -> str:
+def url_of(provider: HttpProvider, settings: ProviderSettings) -> Url:
     """Where that provider's requests go."""
-    return endpoint(settings.base_url or provider.base_url or "", provider.path)
+    base, path = settings.base_url or provider.base_url or "", provider.path
+    if isinstance(path, str):
+        return endpoint(base, path)
+
+    @lru_cache(maxsize=MAX_MODELS)
+    def url(model: str) -> str:
+        return endpoint(base, path(model))
+
+    return url
 
 
-def score_url_of(provider: HttpProvider, settings: ProviderSettings) -> str | None:
+def score_url_of(provider: HttpProvider, settings: ProviderSettings) -> Url | None:
     """Where that provider's score requests go: beside its rerank endpoint. None if it has no score API."""
     if provider.score is None:
         return None
-    return url_of(provider, settings).removesuffix(_last(provider.path)) + _last(provider.score.path)
+    url, path, last = url_of(provider, settings), provider.path, _last(provider.score.path)
+    if isinstance(url, str) and isinstance(path, str):
+        return url.removesuffix(_last(path)) + last
+    return lambda model: at(url, model).removesuffix(_last(at(path, model))) + last
+
+
+def shown_url(provider: HttpProvider, settings: ProviderSettings) -> str:
+    """For people: where that provider's requests go, `MODEL` standing for the model where the URL names it."""
+    return at(url_of(provider, settings), "MODEL")
 
 
 def client_settings(settings: ProviderSettings, answer_bytes: int) -> ClientSettings:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from gateway.access.counters import Store
 from gateway.access.limits import Limit, model_limits
-from gateway.access.prices import FREE, Price, PriceTable, cost_of
+from gateway.access.prices import Price, PriceTable, cost_of
 from gateway.config.root import Config
 from gateway.policy.target import Cost
 from gateway.policy.target_id import TargetId
-from providers.spec import PureProvider
+from gateway.routing import kinds
 
 
 class TargetPricing:
@@ -25,8 +25,8 @@ class TargetPricing:
         self._config = config
         self.store = store
         # Found once: looking an adapter up takes milliseconds, and prices are asked for with every request.
-        self._adapters = {name: config.adapter(name) for name in config.providers}
-        self._prices = PriceTable(config.prices, lambda name: self._adapters[name].name)
+        self._kinds = {name: kinds.configured(config, name) for name in config.providers}
+        self._prices = PriceTable(config.prices, lambda name: self._kinds[name].provider.name)
 
     def cost(self, target: TargetId) -> Cost:
         """What answers of that target cost."""
@@ -42,8 +42,5 @@ class TargetPricing:
 
     def _price(self, path: str) -> Price | None:
         provider, _, model = path.partition("/")
-        if provider not in self._adapters:
-            return None
-        if isinstance(self._adapters[provider], PureProvider):
-            return FREE
-        return self._prices.find(provider, model)
+        kind = self._kinds.get(provider)
+        return None if kind is None else kind.price or self._prices.find(provider, model)

@@ -18,8 +18,9 @@ from gateway.policy.breaker import BreakerState
 from gateway.policy.fallback import Step
 from gateway.policy.health_check import HealthCheck
 from gateway.policy.key_pool import KeyState
+from gateway.routing.live_provider import LiveProvider
 from gateway.routing.pricing import TargetPricing
-from gateway.routing.providers import LiveProvider, open_providers
+from gateway.routing.providers import open_providers
 from gateway.routing.route import Route
 from gateway.routing.targets import Targets
 from providers.types import Resource

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gateway.backends.local import LocalBackend
 from gateway.config.providers import ProviderSettings
 from gateway.policy.breaker import Breaker, BreakerState
 from gateway.policy.bulkhead import Bulkhead, BulkheadState
@@ -40,6 +39,7 @@ def stack(
     *,
     shown_as: str | None = None,
     measure_latency: bool = False,
+    in_process: bool = False,
 ) -> Backend:
     """One target with its policies, innermost first: a request meets the last line first.
 
@@ -50,9 +50,10 @@ def stack(
         pricing: what its answers cost, and its rate limits.
         shown_as: the model's name in answers; None shows the provider's own name of it.
         measure_latency: whether the route compares its targets by latency, or hedges.
+        in_process: whether the backend works inside the gateway.
     """
     served = backend
-    if isinstance(backend, LocalBackend):
+    if in_process:
         # An HTTP client ends calls at the deadline, and its adapter knows about pairs; a local model does neither.
         served = Deadline(PairwiseFanOut(served), target.provider)
     # Inside the retries, so that a call gives its slot back while it pauses between two attempts.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from gateway.backends.pure import Passthrough
 from gateway.errors import UnknownModel
 from gateway.policy.breaker import BreakerState
 from gateway.policy.fallback import Step, UnknownTarget
@@ -12,8 +11,8 @@ from gateway.policy.latency import LatencyStats
 from gateway.policy.strategy import Candidate
 from gateway.policy.target import Target
 from gateway.policy.target_id import TargetId
+from gateway.routing.live_provider import LiveProvider
 from gateway.routing.pricing import TargetPricing
-from gateway.routing.providers import LiveProvider
 from gateway.routing.route import Route
 from gateway.routing.stack import TargetState, stack
 from gateway.suggestions import MAX_NAME_LENGTH, clause, near
@@ -78,12 +77,21 @@ class Targets:
         backend = self._backend(target)
         if backend is None:
             return Candidate(Step(self._unknown(path), time_shares=0), weight, LatencyStats())
-        if isinstance(backend, Passthrough):
+        provider = self._providers[target.provider]
+        if provider.is_instant:
             # A pure function takes no time and cannot fail: there is nothing that a policy could do for it.
             pure = Target(backend, target, shown_as, self._pricing.cost(target))
             return Candidate(Step(pure, time_shares=0), weight, LatencyStats())
         state = self._state(path, target)
-        served = stack(backend, target, state, self._pricing, shown_as=shown_as, measure_latency=measure_latency)
+        served = stack(
+            backend,
+            target,
+            state,
+            self._pricing,
+            shown_as=shown_as,
+            measure_latency=measure_latency,
+            in_process=provider.is_in_process,
+        )
         return Candidate(Step(served), weight, state.latency)
 
     def exists(self, path: str) -> bool:

@@ -6,19 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from gateway.config.root import Config
 from gateway.errors import ConfigError, Problem
 from gateway.policy.breaker import BreakerState
 from gateway.policy.key_pool import KeyState
-from gateway.routing.endpoints import url_of
+from gateway.routing import kinds
 from gateway.routing.routes import Routes
 from gateway.telemetry import metrics
 from gateway.telemetry.attributes import ProviderAddress
 from gateway.telemetry.observer import Reading, Telemetry
 from gateway.telemetry.request_observer import NullObserver, RequestObserver
-from providers.spec import HttpProvider
 
 
 class Instruments(NamedTuple):
@@ -116,8 +114,5 @@ def _key_state(key: KeyState, now: float) -> str:
 
 
 def _peer(config: Config, name: str) -> ProviderAddress:
-    provider = config.adapter(name)
-    if not isinstance(provider, HttpProvider):
-        return ProviderAddress(provider.name)
-    url = urlsplit(url_of(provider, config.providers[name]))
-    return ProviderAddress(provider.name, url.hostname, url.port or (443 if url.scheme == "https" else 80))
+    kind = kinds.configured(config, name)
+    return ProviderAddress(kind.provider.name, *kind.server())

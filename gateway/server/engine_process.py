@@ -30,6 +30,7 @@ from gateway.config.root import Config
 from gateway.errors import ConfigError
 from gateway.policy.bulkhead import BulkheadSettings
 from gateway.policy.deadline import DeadlineSettings
+from gateway.routing.kinds import kind_of
 from gateway.runtime.instruments import engine_instruments
 from gateway.runtime.reload import Reloader
 from gateway.runtime.service import Service
@@ -39,7 +40,6 @@ from gateway.settings import UNLIMITED
 from gateway.telemetry import logs
 from gateway.telemetry.settings import TraceSettings
 from providers.errors import RerankError
-from providers.spec import LocalProvider
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +182,7 @@ def local_part(config: Config) -> Config:
         providers={
             name: ProviderSettings(adapter=settings.adapter, models=settings.models, bulkhead=unlimited)
             for name, settings in config.providers.items()
-            if isinstance(config.adapter(name), LocalProvider)
+            if kind_of(config.adapter(name)).loads_models
         },
         request_limits=NO_REQUEST_LIMITS,
         deadline=DeadlineSettings(default=MAX_CALL_SECONDS, max=MAX_CALL_SECONDS),

@@ -2,6 +2,9 @@
 
 Source: https://docs.cohere.com/reference/rerank (2026-11)
 
+Limits of the models: `fern/pages/models/rerank-2.mdx` of cohere-ai/cohere-developer-experience (2026-08). Of a longer
+document the best piece counts, and a longer query is cut; only too many documents are refused.
+
 `relevant_spans` is not passed on: a ranking has no place for spans, so they would be computed and dropped. Structured
 documents arrive here as text already; v2 takes nothing else.
 """
@@ -11,6 +14,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.json import Decoder
 
+from providers.capabilities import Capabilities, Limits
 from providers.spec import JSON, HttpProvider
 from providers.types import Ranked, Ranking, RerankRequest, Usage
 from providers.wire.errors import error_message
@@ -73,6 +77,15 @@ def _whole(count: float | None) -> int | None:
     return None if count is None else int(count)
 
 
+CAPABILITIES = {
+    "*": Capabilities(limits=Limits(documents=10_000), score_space="probability"),
+    # "Calibrated relevance scores": https://docs.cohere.com/changelog/rerank-v5 (2026-11)
+    "rerank-v5*": Capabilities(limits=Limits(tokens_per_pair=32_768), score_space="calibrated"),
+    "rerank-v4*": Capabilities(limits=Limits(tokens_per_pair=32_768, tokens_per_query=16_384)),
+    "rerank-v3.5": Capabilities(limits=Limits(tokens_per_pair=4_096, tokens_per_query=2_048)),
+    "rerank-*-v3.0": Capabilities(limits=Limits(tokens_per_pair=4_096)),
+}
+
 PROVIDER = HttpProvider(
     name="cohere",
     base_url="https://api.cohere.com",
@@ -81,6 +94,6 @@ PROVIDER = HttpProvider(
     decode=decode,
     error_message=error_message,
     fields=frozenset({"top_n", "max_tokens_per_doc", "priority"}),
-    max_documents=10_000,
+    capabilities=CAPABILITIES,
     api_key_env="COHERE_API_KEY",
 )

@@ -12,6 +12,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.json import Decoder
 
+from providers.capabilities import Capabilities, Limits
 from providers.spec import JSON, HttpProvider
 from providers.types import Ranked, Ranking, RerankRequest, Usage
 from providers.wire.errors import error_message
@@ -54,6 +55,14 @@ def decode(body: bytes, request: RerankRequest) -> Ranking:
     return Ranking(results=answer.results, usage=known_usage(answer.usage), id=answer.id)
 
 
+CAPABILITIES = {
+    "*": Capabilities(),
+    # Both read the whole list at once, and score by cosine: https://jina.ai/models/jina-reranker-v3.5 (2026-11)
+    "jina-reranker-v3*": Capabilities(limits=Limits(tokens_per_call=131_000), scoring="listwise", score_space="cosine"),
+    "jina-reranker-v3": Capabilities(limits=Limits(tokens_per_document=_LONGEST_DOCUMENT)),
+    "jina-reranker-m0": Capabilities(limits=Limits(tokens_per_pair=10_000)),
+}
+
 PROVIDER = HttpProvider(
     name="jina",
     base_url="https://api.jina.ai",
@@ -62,5 +71,6 @@ PROVIDER = HttpProvider(
     decode=decode,
     error_message=error_message,
     fields=frozenset({"top_n", "max_tokens_per_doc", *_EXTRAS}),
+    capabilities=CAPABILITIES,
     api_key_env="JINA_API_KEY",
 )

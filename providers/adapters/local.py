@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from providers.capabilities import Capabilities
 from providers.local.source import problems
 from providers.spec import LocalModel, LocalProvider
 from providers.types import ClosableBackend
@@ -33,4 +34,6 @@ PROVIDER = LocalProvider(
     missing=missing,
     problems=problems,
     open=load,
+    # What a score is depends on the model and on its `activation`.
+    capabilities={"*": Capabilities(scoring="pointwise")},
 )

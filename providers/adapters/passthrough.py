@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from providers.capabilities import Capabilities
 from providers.spec import PureProvider
 from providers.types import Ranked, Ranking, RerankRequest
 
@@ -14,4 +15,9 @@ def rank(request: RerankRequest) -> Ranking:
     )
 
 
-PROVIDER = PureProvider(name="passthrough", fields=frozenset({"top_n"}), rank=rank)
+PROVIDER = PureProvider(
+    name="passthrough",
+    fields=frozenset({"top_n"}),
+    rank=rank,
+    capabilities={"*": Capabilities(scoring="pointwise")},
+)

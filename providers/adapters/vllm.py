@@ -11,6 +11,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.json import Decoder
 
+from providers.capabilities import Capabilities
 from providers.spec import JSON, HttpProvider, ScoreApi
 from providers.types import Ranked, Ranking, RerankRequest, Usage
 from providers.wire.errors import error_message
@@ -87,6 +88,24 @@ def decode(body: bytes, request: RerankRequest) -> Ranking:
     return Ranking(results=answer.results, usage=known_usage(answer.usage), id=answer.id)
 
 
+# A cross-encoder reads each pair by itself; its scores are behind a sigmoid, unless the caller sends
+# `use_activation: false`. What else may be served (bi-encoders, late interaction) scores in spaces of its own.
+_CROSS_ENCODER = Capabilities(scoring="pointwise", score_space="probability")
+_CROSS_ENCODERS = (
+    "*bge-reranker-*",
+    "*gte-multilingual-reranker-*",
+    "*mxbai-rerank-*-v2",
+    "*Qwen3-Reranker-*",
+    "*Qwen3-VL-Reranker-*",
+    "*nemotron-rerank-*",
+    "*jina-reranker-m0",
+)
+CAPABILITIES = {
+    "*": Capabilities(),
+    **dict.fromkeys(_CROSS_ENCODERS, _CROSS_ENCODER),
+    "*jina-reranker-v3*": Capabilities(scoring="listwise", score_space="cosine"),
+}
+
 PROVIDER = HttpProvider(
     name="vllm",
     base_url=None,
@@ -95,6 +114,7 @@ PROVIDER = HttpProvider(
     decode=decode,
     error_message=error_message,
     fields=frozenset({"top_n", "max_tokens_per_doc", "priority", *_EXTRAS}),
+    capabilities=CAPABILITIES,
     multimodal=True,
     score=ScoreApi(path="/v1/score", encode=encode_score, decode=decode_score),
     key_required=False,

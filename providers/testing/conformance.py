@@ -8,12 +8,15 @@ import math
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
+from msgspec.structs import asdict
 
 from providers import registry
-from providers.errors import BadAnswer
+from providers.capabilities import resolve
+from providers.errors import BadAnswer, InvalidRequest
 from providers.spec import HttpProvider
 from providers.types import Ranking, RerankRequest
 
@@ -21,6 +24,11 @@ CANONICAL = {"top_n": 1, "max_tokens_per_doc": 64, "priority": 7, "return_docume
 NEVER_SENT = {"return_embeddings": True, "relevant_spans": {"mode": "enabled"}, "stream": True, "made_up": 1}
 """What a caller may send and no adapter passes on: a ranking cannot carry it, or nobody knows it."""
 RANDOM_BODIES = 300
+HOSTILE_NAMES = (
+    *("", ".", "..", "../x", "a/../b", "/a", "a//b"),
+    *("a b", "a?b=c", "a#b", "a\\b", "a\r\nb", "%2e%2e", "ä", "\ud800"),
+)
+"""Names of models that callers may write, and that must not lead to another endpoint where a path holds them."""
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -55,6 +63,11 @@ class Subject(msgspec.Struct, frozen=True):
 
     def encode(self, **fields: Any) -> Any:
         return self.provider.encode(self.request(**fields))
+
+    def sent(self, **fields: Any) -> bytes:
+        """The body as it is sent."""
+        body = self.encode(**fields)
+        return body if isinstance(body, bytes) else msgspec.json.encode(body)
 
     def decode(self, body: bytes) -> Ranking:
         return self.provider.decode(body, self.request())
@@ -109,15 +122,41 @@ def is_found_by_its_name(subject: Subject) -> None:
 @_promise
 def says_where_to_send(subject: Subject) -> None:
     path, base_url = subject.provider.path, subject.provider.base_url
-    _require(re.fullmatch(r"(/[a-z0-9_-]+)+", path) is not None, f"the path {path!r} is not /one or /more/segments")
+    below = path if isinstance(path, str) else path(subject.model)
+    _require(_is_path(below), f"the path {below!r} is not /one or /more/segments")
     valid = base_url is None or re.fullmatch(r"https://[a-z0-9.-]+", base_url) is not None
     _require(valid, f"the base URL {base_url!r} is not https://host")
 
 
 @_promise
-def declares_a_possible_limit(subject: Subject) -> None:
-    most = subject.provider.max_documents
-    _require(most is None or most > 0, f"max_documents is {most}")
+def keeps_the_name_of_a_model_within_its_path(subject: Subject) -> None:
+    path = subject.provider.path
+    if isinstance(path, str):
+        return
+    for name in HOSTILE_NAMES:
+        with suppress(InvalidRequest):
+            below = path(name)
+            _require(_is_path(below), f"the model {name!r} makes the path {below!r}: use wire.paths.quote_segment")
+
+
+def _is_path(below: str) -> bool:
+    """Segments of what RFC 3986 section 3.3 allows, none of them a step (`.` and `..`)."""
+    found = re.fullmatch(r"(/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-F]{2})+)+", below)
+    return found is not None and not {".", ".."} & set(below.split("/"))
+
+
+@_promise
+def declares_what_is_known_of_its_models(subject: Subject) -> None:
+    declared = subject.provider.capabilities
+    _require("*" in declared, 'capabilities has no entry "*", for all models: without facts it is Capabilities()')
+    for pattern in declared:
+        limits = {name: most for name, most in asdict(resolve(pattern, declared).limits).items() if most is not None}
+        for name, most in limits.items():
+            _require(most > 0, f"{name} of {pattern} is {most}")
+        whole = limits.get("tokens_per_call", limits.get("tokens_per_pair"))
+        for name in ("tokens_per_query", "tokens_per_document", "tokens_per_pair"):
+            part = limits.get(name)
+            _require(not (part and whole) or part <= whole, f"{name} of {pattern} is above the limit of what holds it")
 
 
 @_promise
@@ -139,7 +178,7 @@ def treats_a_null_as_absent(subject: Subject) -> None:
 @_promise
 def never_sends_a_null(subject: Subject) -> None:
     for fields in ({}, subject.optional):
-        sent = json.loads(msgspec.json.encode(subject.encode(**fields)))
+        sent = json.loads(subject.sent(**fields))
         _require(not (names := list(_nulls(sent))), f"null is sent as {', '.join(names)}")
 
 
@@ -159,16 +198,22 @@ def never_asks_for_more_than_there_is(subject: Subject) -> None:
 @_promise
 def encodes_purely_and_repeatably(subject: Subject) -> None:
     request = subject.request(**subject.optional)
-    before = msgspec.json.encode(request)
+    before = _copy(request)
     first, again = subject.provider.encode(request), subject.provider.encode(request)
     _require(first == again, "encoding the same request twice gives two bodies")
-    _require(first is not again, "two encodings share one body: a change to one would be a change to the other")
-    _require(msgspec.json.encode(request) == before, "encoding changes the request")
+    shared = first is again and not isinstance(first, bytes)
+    _require(not shared, "two encodings share one body: a change to one would be a change to the other")
+    _require(_copy(request) == before, "encoding changes the request")
+
+
+def _copy(request: RerankRequest) -> bytes:
+    """What the caller wrote, to be compared."""
+    return msgspec.json.encode({name: value for name, value in asdict(request).items() if name != "call"})
 
 
 @_promise
 def sends_every_text_in_its_order(subject: Subject) -> None:
-    sent = msgspec.json.encode(subject.encode(query='a "quoted" ☃ query')).decode()
+    sent = subject.sent(query='a "quoted" ☃ query').decode()
     _require(json.dumps('a "quoted" ☃ query', ensure_ascii=False) in sent, "the query is not sent as it is")
     places = [sent.find(json.dumps(text)) for text in ("tubes", "helmets", "sealant")]
     _require(-1 not in places and places == sorted(places), "the documents are not sent as they are, in their order")

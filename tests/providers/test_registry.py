@@ -86,7 +86,7 @@ def test_a_package_may_use_the_name_of_a_module_that_is_no_adapter() -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        pytest.param("wrong", "does not offer an HttpProvider or a LocalProvider", id="not a provider"),
+        pytest.param("wrong", "does not offer one of HttpProvider, LocalProvider, PureProvider", id="not a provider"),
         pytest.param("nameless", "installed but cannot be loaded", id="attribute missing"),
         pytest.param("gone", "installed but cannot be loaded", id="module missing"),
     ],

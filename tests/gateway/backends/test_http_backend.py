@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -12,22 +12,27 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.backends.http import HttpBackend
+from gateway.backends.auth import open_signer
+from gateway.backends.http import HttpBackend, HttpEndpoint, Url
 from gateway.backends.http_errors import retry_after
 from gateway.transport import open_client
-from gateway.transport.base import Client, ClientSettings, Timeouts
+from gateway.transport.base import Client, ClientSettings
+from providers.capabilities import Capabilities, Limits
 from providers.errors import (
     BadAnswer,
     CredentialsRejected,
+    InvalidRequest,
     RateLimited,
     Rejected,
     RerankError,
     TargetFailed,
     TargetTimeout,
+    Unreachable,
     Unsupported,
 )
-from providers.spec import HttpProvider
+from providers.spec import Auth, Bearer, Header, HttpProvider, NoAuth
 from providers.types import Call, ContentParts, Ranked, Ranking, RerankRequest
+from providers.wire.paths import quote_path
 from tests.gateway.loopback import Answer, Loopback, hang, loopback, reply
 
 KEY = "key-0123456789"
@@ -60,7 +65,7 @@ PROVIDER = HttpProvider(
     decode=decode,
     error_message=error_message,
     fields=frozenset(),
-    max_documents=3,
+    capabilities={"*": Capabilities(limits=Limits(documents=3)), "small": Capabilities(limits=Limits(documents=1))},
     headers={"X-Version": "2"},
 )
 RANKING = reply(body=b'{"results": [{"index": 1, "relevance_score": 0.5}]}')
@@ -77,10 +82,11 @@ def ask(*documents: Any, **fields: Any) -> RerankRequest:
     return RerankRequest(model="m", query="confidential", documents=list(documents or ("a", "b")), **fields)
 
 
-def backend(client: Client, server: Loopback | str, **changes: Any) -> HttpBackend:
-    url = server if isinstance(server, str) else server.url
+def backend(client: Client, server: Loopback | Url, **changes: Any) -> HttpBackend:
+    url = server.url if isinstance(server, Loopback) else server
     provider = msgspec.structs.replace(PROVIDER, **changes)
-    return HttpBackend(provider, url, KEY, client, Timeouts(), {"X-Team": "search"}, name="team-b")
+    endpoint = HttpEndpoint(name="team-b", provider=provider, url=url, headers={"X-Team": "search"})
+    return HttpBackend(endpoint, client, open_signer(provider.auth, KEY))
 
 
 async def failure(client: Client, answer: Answer) -> RerankError:
@@ -110,7 +116,8 @@ async def test_a_ranking(client: Client) -> None:
 
 async def test_no_key_sends_none(client: Client) -> None:
     async with loopback(RANKING) as server:
-        await HttpBackend(PROVIDER, server.url, None, client, Timeouts()).rerank(ask())
+        endpoint = HttpEndpoint(name="acme", provider=PROVIDER, url=server.url)
+        await HttpBackend(endpoint, client, open_signer(PROVIDER.auth, None)).rerank(ask())
         assert server.exchanges[0].header("authorization") is None
 
 
@@ -229,6 +236,89 @@ async def test_too_many_documents_are_refused_here(client: Client) -> None:
     with pytest.raises(Rejected, match="at most 3 documents per call, this one has 4") as raised:
         await backend(client, "http://127.0.0.1:1").rerank(ask(*"abcd"))
     assert raised.value.status == 413
+
+
+async def test_a_model_has_limits_of_its_own(client: Client) -> None:
+    with pytest.raises(Rejected, match="at most 1 documents per call, this one has 2"):
+        await backend(client, "http://127.0.0.1:1").rerank(msgspec.structs.replace(ask(), model="small"))
+
+
+async def test_a_body_over_the_limit_is_refused_here(client: Client) -> None:
+    known = {"*": Capabilities(limits=Limits(body_bytes=30))}
+    with pytest.raises(Rejected, match="at most 30 bytes per call, this one has 58") as raised:
+        await backend(client, "http://127.0.0.1:1", capabilities=known).rerank(ask())
+    assert raised.value.status == 413
+
+
+async def test_a_body_may_be_bytes_and_a_path_may_name_the_model(client: Client) -> None:
+    async with loopback(RANKING, RANKING) as server:
+        live = backend(
+            client,
+            lambda model: f"http://localhost:{server.port}/models/{quote_path(model)}/rerank",
+            encode=lambda request: b"<body/>",
+        )
+        await live.rerank(msgspec.structs.replace(ask(), model="a b/c"))
+        with pytest.raises(InvalidRequest, match="cannot be part of a URL"):
+            await live.rerank(msgspec.structs.replace(ask(), model="a/../b"))
+    assert [(sent.line, sent.body) for sent in server.exchanges] == [
+        ("POST /models/a%20b/c/rerank HTTP/1.1", b"<body/>")
+    ]
+
+
+CREDENTIALS: dict[str, tuple[Auth, dict[str, str | None]]] = {
+    "bearer": (Bearer(), {"authorization": f"Bearer {KEY}", "api-key": None}),
+    "a header": (Header("Api-Key"), {"authorization": None, "api-key": KEY}),
+    "none": (NoAuth(), {"authorization": None, "api-key": None}),
+}
+
+
+@pytest.mark.parametrize(("auth", "sent"), CREDENTIALS.values(), ids=CREDENTIALS)
+async def test_how_the_key_is_sent(client: Client, auth: Auth, sent: dict[str, str | None]) -> None:
+    async with loopback(RANKING) as server:
+        await backend(client, server, auth=auth).rerank(ask())
+    assert {name: server.exchanges[0].header(name) for name in sent} == sent
+
+
+class Rotating:
+    """A credential that is another one for each call, and signs what is sent."""
+
+    def __init__(self) -> None:
+        self.secrets = ["token-0"]
+
+    async def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
+        self.secrets = [f"token-{int(self.secrets[0][-1]) + 1}"]
+        return {"x-signature": f"{method} {len(body)} {headers['x-team']} {self.secrets[0]}"}
+
+
+async def test_a_signer_sees_the_request_and_its_secrets_are_masked(client: Client) -> None:
+    async with loopback(RANKING, reply(400, b'{"message": "bad token-2, not token-1"}')) as server:
+        endpoint = HttpEndpoint(name="acme", provider=PROVIDER, url=server.url, headers={"X-Team": "search"})
+        live = HttpBackend(endpoint, client, Rotating())
+        await live.rerank(ask())
+        with pytest.raises(Rejected) as raised:
+            await live.rerank(ask())
+    assert raised.value.message == "bad ***, not token-1"
+    assert [sent.header("x-signature") for sent in server.exchanges] == [
+        f"POST {len(sent.body)} search token-{number}" for number, sent in enumerate(server.exchanges, 1)
+    ]
+
+
+class Unsigned:
+    """A credential that cannot be had."""
+
+    secrets = ()
+
+    async def sign(self, *_: Any) -> dict[str, str]:
+        raise Unreachable("the token service does not answer")
+
+
+async def test_a_request_that_cannot_be_signed_is_not_sent(client: Client) -> None:
+    async with loopback(RANKING) as server:
+        with pytest.raises(Unreachable, match="token service"):
+            await HttpBackend(HttpEndpoint(name="a", provider=PROVIDER, url=server.url), client, Unsigned()).rerank(
+                ask()
+            )
+        assert not server.exchanges
 
 
 CONTENT = {"document": ask("a", ContentParts([])), "query": msgspec.structs.replace(ask(), query=ContentParts([]))}

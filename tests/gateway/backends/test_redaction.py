@@ -30,7 +30,7 @@ def test_a_quoted_text_is_masked(place: str, text: str, message: str, shown: str
         "second query": {"query": "q", "queries": ["q", text], "documents": ["d", "e"]},
     }
     request = RerankRequest(model="m", **fields[place])  # type: ignore[arg-type]  # a table of fields
-    assert redact(sanitize(message, None), [], request) == shown
+    assert redact(sanitize(message, []), [], request) == shown
 
 
 def test_a_secret_is_masked_before_anything_is_cut() -> None:

@@ -114,7 +114,8 @@ class TestCheck:
         assert status == 0
         assert out.splitlines()[0] == "gateway.yaml is valid"
         rows = [line.split() for line in out.splitlines()]
-        assert ["cohere", "cohere", "https://proxy.example/cohere/v2/rerank", "***", "10000", "30", "s"] in rows
+        assert ["cohere", "cohere", "https://proxy.example/cohere/v2/rerank", "***", "30", "s"] in rows
+        assert "cohere/m  unknown  probability  10,000 documents" in out
         assert ["best", "cohere/m", "none"] in rows
         assert "listens on 127.0.0.1:9000 with 2 workers" in out
 
@@ -163,8 +164,11 @@ class TestCheck:
 def test_providers_is_a_table_of_all_adapters_and_their_fields(said) -> None:
     status, out, _ = said("providers")
     assert status == 0
-    rows = {line.split()[0]: line for line in out.splitlines()}
+    adapters, models = out.split("\n\n")
+    rows = {line.split()[0]: line for line in adapters.splitlines()}
     assert set(rows) == {"ADAPTER", *registry.names()}
+    declared = {f"{name}/{pattern}" for name in registry.names() for pattern in registry.find(name).capabilities}
+    assert {line.split()[0] for line in models.splitlines()} == {"MODELS", *declared}
     for name in registry.names():
         assert all(field in rows[name] for field in registry.find(name).fields)
 

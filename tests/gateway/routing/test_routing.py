@@ -129,7 +129,7 @@ class CountingClient:
 async def test_each_client_is_closed_once_by_the_routes_that_are_the_last_to_use_it(monkeypatch) -> None:
     clients: list[CountingClient] = []
     monkeypatch.setattr(
-        "gateway.routing.providers.open_client", lambda _: clients.append(CountingClient()) or clients[-1]
+        "gateway.routing.kinds.http.open_client", lambda _: clients.append(CountingClient()) or clients[-1]
     )
     keys = [{"name": name, "key": name} for name in "ab"]
     several = {"adapter": "cohere", "base_url": "http://127.0.0.1:9", "api_keys": keys}

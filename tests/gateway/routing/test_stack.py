@@ -56,7 +56,8 @@ def asked(model: str = "one/m") -> RerankRequest:
 def stacked(backend: Backend, tree: dict[str, Any] | None = None, **provider: Any) -> Backend:
     config = from_tree({"providers": {"one": {**PROVIDER, **provider}}, **(tree or {})})
     state = TargetState(config.providers["one"])
-    return stack(backend, TARGET, state, TargetPricing(config, MemoryStore()), measure_latency=True)
+    pricing, in_process = TargetPricing(config, MemoryStore()), isinstance(backend, LocalBackend)
+    return stack(backend, TARGET, state, pricing, measure_latency=True, in_process=in_process)
 
 
 def layers(backend: Any) -> list[str]:

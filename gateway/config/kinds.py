@@ -1,0 +1,93 @@
+"""What each kind of provider demands of its settings.
+
+How a kind is opened is in gateway/routing/kinds/, one file each. This half is here because a configuration is checked
+while it is read, and what reads it stands below what makes live routes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway.config import options
+from gateway.config.providers import ProviderSettings, local_model
+from gateway.transport.network import tls_context
+from providers.spec import HttpProvider, LocalProvider, NoAuth, Provider, PureProvider
+
+Problems = list[tuple[str, str]]
+"""What is wrong: where, from the provider's section on (`.api_key`), and a sentence."""
+
+
+def problems(provider: Provider, settings: ProviderSettings) -> Problems:
+    """What is wrong with the settings of a provider with that adapter."""
+    return _PROBLEMS[type(provider)](provider, settings)
+
+
+def _http(provider: HttpProvider, settings: ProviderSettings) -> Problems:
+    found = []
+    if command := provider.missing():
+        found.append((".adapter", f'"{provider.name}" needs packages that are not installed; run: {command}'))
+    if settings.models is not None:
+        found.append((".models", f"only a local provider has models to load; {provider.name} takes any model name"))
+    if not settings.base_url and not provider.base_url:
+        found.append((".base_url", "is required: this adapter has no default address"))
+    return found + _credential(provider, settings) + options.problems(provider, settings) + _certificates(settings)
+
+
+def _credential(provider: HttpProvider, settings: ProviderSettings) -> Problems:
+    has_key = bool(settings.api_key or settings.api_keys)
+    if provider.key_required and not (has_key or settings.base_url):
+        return [(".api_key", f'is required, for example "${{{provider.api_key_env or "A_VARIABLE"}}}"')]
+    if has_key and isinstance(provider.auth, NoAuth):
+        return [(".api_key" if settings.api_key else ".api_keys", f"{provider.name} takes no key")]
+    return []
+
+
+def _certificates(settings: ProviderSettings) -> Problems:
+    if settings.client_key and not settings.client_cert:
+        return [(".client_key", "needs client_cert, the certificate that it is the key of")]
+    try:
+        if settings.ca_file:
+            tls_context(settings.ca_file, None, None)
+    except OSError as error:
+        return [(".ca_file", f"cannot be used: {error.strerror or error}")]
+    try:
+        if settings.client_cert:
+            tls_context(settings.ca_file, settings.client_cert, settings.client_key)
+    except OSError as error:
+        return [(".client_cert", f"cannot be used, or its key cannot: {error.strerror or error}")]
+    return []
+
+
+def _local(provider: LocalProvider, settings: ProviderSettings) -> Problems:
+    if not settings.models:
+        return [(".models", "is required: name at least one model to load")]
+    if command := provider.missing():
+        return [(".models", f"the local engine is not installed; run: {command}")]
+    return _only_over_http(settings) + [
+        (f".models.{name}", problem)
+        for name, model in settings.models.items()
+        for problem in provider.problems(local_model(name, model))
+    ]
+
+
+def _pure(provider: PureProvider, settings: ProviderSettings) -> Problems:
+    return _only_over_http(settings)
+
+
+def _only_over_http(settings: ProviderSettings) -> Problems:
+    limited = [
+        pattern for pattern, chosen in settings.capabilities.items() if chosen.limits.model_dump(exclude_none=True)
+    ]
+    found = [
+        (f".capabilities.{pattern}.limits", "only a provider behind HTTP has limits; see request_limits")
+        for pattern in limited
+    ]
+    return found + ([(".options", "only a provider behind HTTP has options")] if settings.options else [])
+
+
+_PROBLEMS: Mapping[type[Provider], Callable[[Any, ProviderSettings], Problems]] = {
+    HttpProvider: _http,
+    LocalProvider: _local,
+    PureProvider: _pure,
+}

@@ -1,0 +1,73 @@
+"""Providers behind HTTP: one client, and one backend for each key."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from gateway.access.prices import Price
+from gateway.backends.auth import open_signer
+from gateway.backends.http import HttpBackend, HttpEndpoint
+from gateway.config import options
+from gateway.config.providers import ProviderSettings, declared_capabilities
+from gateway.config.root import Config
+from gateway.policy.key_pool import KeyedBackend, KeyPool, KeyState
+from gateway.routing.endpoints import client_settings, score_url_of, shown_url, timeouts_of, url_of
+from gateway.routing.kinds.kind import Description
+from gateway.routing.live_provider import LiveProvider
+from gateway.transport import open_client
+from providers.spec import HttpProvider
+
+
+class HttpKind:
+    """See Kind."""
+
+    price: ClassVar[Price | None] = None
+    loads_models: ClassVar[bool] = False
+
+    def __init__(self, config: Config, name: str, provider: HttpProvider) -> None:
+        self._name = name
+        self._settings = config.providers[name]
+        self._answer_bytes = config.request_limits.answer_bytes
+        self.provider = options.apply(provider, self._settings.options)
+
+    def open(self, previous: LiveProvider | None) -> LiveProvider:
+        client = open_client(client_settings(self._settings, self._answer_bytes))
+        endpoint, auth = self._endpoint(), self.provider.auth
+        keys = [
+            KeyedBackend(HttpBackend(endpoint, client, open_signer(auth, key)), state)
+            for key, state in _keys(self._settings)
+        ]
+        return LiveProvider(self._settings, self._answer_bytes, KeyPool(keys, self._name), client=client)
+
+    def server(self) -> tuple[str | None, int | None]:
+        url = urlsplit(shown_url(self.provider, self._settings))
+        return url.hostname, url.port or (443 if url.scheme == "https" else 80)
+
+    def describe(self) -> Description:
+        settings = self._settings
+        key = "***" if settings.api_key or settings.api_keys else "none"
+        return Description(shown_url(self.provider, settings), key, f"{settings.timeout:g} s")
+
+    @staticmethod
+    def default_address(provider: HttpProvider) -> str:
+        return provider.base_url or "set base_url"
+
+    def _endpoint(self) -> HttpEndpoint:
+        settings, provider = self._settings, self.provider
+        return HttpEndpoint(
+            name=self._name,
+            provider=provider,
+            url=url_of(provider, settings),
+            score_url=score_url_of(provider, settings),
+            timeouts=timeouts_of(settings),
+            headers={header: value.get_secret_value() for header, value in settings.headers.items()},
+            capabilities=declared_capabilities(settings),
+        )
+
+
+def _keys(settings: ProviderSettings) -> list[tuple[str | None, KeyState]]:
+    if settings.api_keys:
+        return [(key.key.get_secret_value(), KeyState(key.name, key.weight)) for key in settings.api_keys]
+    key = settings.api_key.get_secret_value() if settings.api_key else None
+    return [(key, KeyState("api_key", 1.0))]

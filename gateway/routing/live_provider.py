@@ -1,0 +1,59 @@
+"""A provider of the configuration, opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from gateway.backends.local import LocalBackend
+from gateway.config.providers import ProviderSettings
+from gateway.policy.key_pool import KeyPool, KeyState
+from gateway.transport.base import Client, Timeouts
+from providers.errors import RerankError
+from providers.types import Backend, Resource
+
+
+class LiveProvider(Struct, eq=False):
+    """One provider, opened.
+
+    Attributes:
+        settings: its section of the configuration.
+        answer_bytes: the limit its client was opened with.
+        backend: what takes any model name; None for a provider of local models.
+        models: the local models.
+        client: what carries its requests; None if it is not behind HTTP.
+        is_in_process: whether its backends work inside the gateway, so that it is the gateway that ends their calls at
+            the deadline and scores pairs by several calls.
+        is_instant: whether it takes no time and cannot fail, so that no policy could do anything for it.
+    """
+
+    settings: ProviderSettings
+    answer_bytes: int
+    backend: Backend | None = None
+    models: dict[str, LocalBackend] = {}
+    client: Client | None = None
+    is_in_process: bool = False
+    is_instant: bool = False
+
+    def resources(self) -> Iterator[Resource]:
+        """Everything that must be closed."""
+        yield from self.models.values()
+        if self.client is not None:
+            yield self.client
+
+    def key_states(self) -> list[KeyState]:
+        """What is known of each of its keys."""
+        return [key.state for key in self.backend.keys] if isinstance(self.backend, KeyPool) else []
+
+    async def is_well(self) -> bool:
+        """Whether the health check's address answers 2xx in time."""
+        check = self.settings.health_check
+        if check is None or self.client is None:
+            return True
+        limits = Timeouts(connect=check.timeout, read=check.timeout, pool=check.timeout, total=check.timeout)
+        try:
+            answer = await self.client.send("GET", check.url, {"accept": "*/*"}, b"", limits)
+        except RerankError:
+            return False
+        return 200 <= answer.status < 300

@@ -1,0 +1,84 @@
+"""What a model can take, and what its scores mean: facts that an adapter declares and an operator may correct.
+
+Both write them by model: the key is a name, or a pattern as fnmatch takes it (`*`, `?`, `[…]`). Every pattern that fits
+counts; where two say something of the same fact, the more specific one holds. A fact that no source states is left out:
+the gateway guesses nothing, and treats what is unknown with care.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+Scoring = Literal["pointwise", "listwise", "unknown"]
+"""Whether a document's score depends on it and the query alone (pointwise), or also on the other documents of the call
+(listwise): only a pointwise model gives the same scores when a request is split."""
+
+ScoreSpace = Literal["probability", "calibrated", "logit", "cosine", "unknown"]
+"""What a score is. probability: from 0 to 1, comparable within one query; calibrated: from 0 to 1, and comparable from
+query to query; logit: any real number, of which a sigmoid makes a probability; cosine: from -1 to 1."""
+
+_WILDCARDS = re.compile(r"[*?]|\[[^]]*\]")
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What one call may carry; None where no limit is known. Beyond the first two the gateway refuses a call (413).
+
+    Attributes:
+        documents: documents in one call.
+        body_bytes: bytes of the body as it is sent.
+        tokens_per_query: tokens of the query.
+        tokens_per_document: tokens of each document.
+        tokens_per_pair: tokens of the query and one document.
+        tokens_per_call: tokens of the query and all documents; where the vendor counts the query once per document, the
+            same is meant here.
+    """
+
+    documents: int | None = None
+    body_bytes: int | None = None
+    tokens_per_query: int | None = None
+    tokens_per_document: int | None = None
+    tokens_per_pair: int | None = None
+    tokens_per_call: int | None = None
+
+
+class Capabilities(Struct, frozen=True, kw_only=True):
+    """What is known of a model, or of all models that a pattern fits. The defaults say nothing."""
+
+    limits: Limits = Limits()
+    scoring: Scoring = "unknown"
+    score_space: ScoreSpace = "unknown"
+
+
+Declared = Mapping[str, Capabilities]
+"""Capabilities by the model's name or pattern."""
+
+
+def resolve(model: str, *layers: Declared) -> Capabilities:
+    """What is known of that model. A later layer corrects the ones before it, fact by fact."""
+    found = Capabilities()
+    for declared in layers:
+        for pattern in sorted(declared, key=_specificity):
+            if pattern == model or fnmatchcase(model, pattern):
+                found = _corrected(found, declared[pattern])
+    return found
+
+
+def _specificity(pattern: str) -> tuple[bool, int]:
+    """A name is more specific than a pattern, and of two patterns the one with more fixed characters."""
+    fixed = _WILDCARDS.sub("", pattern)
+    return fixed == pattern, len(fixed)
+
+
+def _corrected(found: Capabilities, by: Capabilities) -> Capabilities:
+    limits = {name: value for name, value in asdict(by.limits).items() if value is not None}
+    return Capabilities(
+        limits=replace(found.limits, **limits),
+        scoring=found.scoring if by.scoring == "unknown" else by.scoring,
+        score_space=found.score_space if by.score_space == "unknown" else by.score_space,
+    )
