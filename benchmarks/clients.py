@@ -95,9 +95,9 @@ def _child(order: list[Any]) -> None:
 
 
 async def _load(
-    opened: Callable[..., Any], url: str, body: bytes, authority: str, concurrency: int, seconds: float
+    client_class: Callable[..., Any], url: str, body: bytes, authority: str, concurrency: int, seconds: float
 ) -> dict[str, float]:
-    async with opened(url, body, authority, concurrency) as send:
+    async with client_class(url, body, authority, concurrency) as send:
         await asyncio.gather(*(send() for _ in range(concurrency)))
         await _until(send, time.monotonic() + 0.3, concurrency)
         used, started = _cpu(), time.monotonic()
@@ -152,7 +152,7 @@ class GatewayClient:
     async def __aenter__(self) -> Send:
         from gateway.transport import open_client
 
-        self._opened = client = open_client(self._settings)
+        self._client = client = open_client(self._settings)
 
         async def send() -> bytes:
             answer = await client.send("POST", self._url, dict(HEADERS), self._content, self._timeouts)
@@ -161,7 +161,7 @@ class GatewayClient:
         return send
 
     async def __aexit__(self, *_: object) -> None:
-        await self._opened.aclose()
+        await self._client.aclose()
 
 
 class Direct(GatewayClient):

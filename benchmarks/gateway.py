@@ -60,16 +60,16 @@ def main() -> None:
     if problems := stacks.missing(arguments.stacks):
         sys.exit("\n".join(problems))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped then, too
-    with tempfile.TemporaryDirectory() as name, ExitStack() as opened:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as running:
         folder = Path(name)
         folder.chmod(0o755)
         upstream = Upstream(folder)
-        opened.callback(upstream.stop)
+        running.callback(upstream.stop)
         upstream.serve(10, 0)
         servers: dict[str, Server | None] = {DIRECT: None}
         for stack in arguments.stacks:
             server = servers[stack] = STACKS[stack](folder)
-            opened.callback(server.stop)
+            running.callback(server.stop)
         rows = list(_rows(arguments, folder, upstream, servers))
     report = {"start": _start(servers), "rows": msgspec.to_builtins(rows)}
     if arguments.json:
@@ -126,7 +126,7 @@ def _closed_round(
 ) -> None:
     for name, server in servers.items():
         port = server.port if server else UPSTREAM_PORT
-        measured[name].append(load.closed(server, port, content, case.concurrency, arguments.seconds))
+        measured[name].append(load.closed_loop(server, port, content, case.concurrency, arguments.seconds))
         baseline[name].append(measured[DIRECT][-1])
 
 
@@ -139,15 +139,15 @@ def _open_round(
     measured: dict[str, list[Figures]],
     baseline: dict[str, list[Figures]],
 ) -> None:
-    program = stacks.compiled(folder, "openloop")
+    program = stacks.compile_c(folder, "openloop")
     request = load.request(folder, content)
     for name, server in servers.items():
         if server is None:
             continue
-        saturation = load.closed(server, server.port, content, case.concurrency, 1).rate
+        saturation = load.closed_loop(server, server.port, content, case.concurrency, 1).rate
         rate, seconds = saturation / 2, arguments.seconds
-        measured[name].append(load.opened(program, server, server.port, request, rate, seconds))
-        baseline[name].append(load.opened(program, None, UPSTREAM_PORT, request, rate, seconds))
+        measured[name].append(load.open_loop(program, server, server.port, request, rate, seconds))
+        baseline[name].append(load.open_loop(program, None, UPSTREAM_PORT, request, rate, seconds))
 
 
 def _row(name: str, case: Case, measured: list[Figures], baseline: list[Figures]) -> Row:

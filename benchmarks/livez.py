@@ -22,11 +22,11 @@ while (start := time.monotonic()) < float(sys.argv[1]):
     time.sleep(0.005)
     print(time.monotonic() - start - 0.005)
 """
-SATURATED = 30.0
+LOAD_SECONDS = 30.0
 """Seconds of saturation under which /livez is measured."""
 
 
-def saturated(model: dict[str, Any], content: list[list[bytes]]) -> dict[str, Any]:
+def livez_under_load(model: dict[str, Any], content: list[list[bytes]]) -> dict[str, Any]:
     """Latencies of GET /livez, called every 5 ms, while callers keep the engine busy.
 
     Args:
@@ -37,8 +37,8 @@ def saturated(model: dict[str, Any], content: list[list[bytes]]) -> dict[str, An
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "gateway.yaml")
         config.write_text(json.dumps({"providers": {"local": {"models": {"m": model}}}}))
-        with running([sys.executable, "-m", "gateway", "serve", "--config", str(config), "--port", str(port)]):
-            return probed(port, content)
+        with running_process([sys.executable, "-m", "gateway", "serve", "--config", str(config), "--port", str(port)]):
+            return compare_idle_and_busy(port, content)
 
 
 def free_port() -> int:
@@ -47,7 +47,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(command: list[str]) -> Iterator[None]:
+def running_process(command: list[str]) -> Iterator[None]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield
@@ -56,13 +56,13 @@ def running(command: list[str]) -> Iterator[None]:
         process.wait()
 
 
-def probed(port: int, content: list[list[bytes]]) -> dict[str, Any]:
+def compare_idle_and_busy(port: int, content: list[list[bytes]]) -> dict[str, Any]:
     """Latencies of /livez when idle and under load, and how late the machine alone made a sleeping process."""
     while not ready(port):
         time.sleep(0.1)
-    idle, end = probes(port, time.monotonic() + 5), time.monotonic() + SATURATED
+    idle, end = probes(port, time.monotonic() + 5), time.monotonic() + LOAD_SECONDS
     with ThreadPoolExecutor(len(content) + 1) as pool:
-        answered = [pool.submit(saturating, port, own, end) for own in content]
+        answered = [pool.submit(send_load, port, own, end) for own in content]
         slept = pool.submit(pauses, end)
         busy = probes(port, end)
         requests = sum(future.result() for future in answered)
@@ -103,7 +103,7 @@ def probes(port: int, end: float) -> list[float]:
     return seconds
 
 
-def saturating(port: int, content: list[bytes], end: float) -> int:
+def send_load(port: int, content: list[bytes], end: float) -> int:
     """Send requests one after the other until `end`. Returns how many were answered."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     count = 0

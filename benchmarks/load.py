@@ -24,7 +24,7 @@ class Figures(msgspec.Struct):
     megabytes: float | None = None
 
 
-def closed(server: Server | None, port: int, body: Path, concurrency: int, seconds: float) -> Figures:
+def closed_loop(server: Server | None, port: int, body: Path, concurrency: int, seconds: float) -> Figures:
     """Closed-loop load by wrk: each of `concurrency` connections sends its next request after the last response.
 
     A slow server is measured for longer, up to half a minute, so that the requests still in flight at the end, which
@@ -37,7 +37,7 @@ def closed(server: Server | None, port: int, body: Path, concurrency: int, secon
     return _figures(result, server, before)
 
 
-def opened(program: str, server: Server | None, port: int, request: Path, rate: float, seconds: float) -> Figures:
+def open_loop(program: str, server: Server | None, port: int, request: Path, rate: float, seconds: float) -> Figures:
     """Open-loop load: requests are due at random moments, `rate` per second, however long earlier ones take."""
     before = server.cpu_seconds() if server else 0.0
     command = ["taskset", "-c", str(LOAD_CORE), program, str(port), f"{rate:.1f}", str(seconds), "128", str(request)]

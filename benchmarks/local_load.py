@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.livez import saturated, spread
+from benchmarks.livez import livez_under_load, spread
 from benchmarks.local_setup import QUERY, documents, interleaved, measure, median, open_backend, rank
 from providers.errors import Overloaded
 from providers.types import ClosableBackend
@@ -96,7 +96,7 @@ async def livez(options: argparse.Namespace, model: Path) -> dict[str, Any]:
         {"threads": options.threads} if options.threads else {}
     )
     content = [bodies(options, caller) for caller in range(4)]
-    return await asyncio.to_thread(saturated, settings, content)
+    return await asyncio.to_thread(livez_under_load, settings, content)
 
 
 def bodies(options: argparse.Namespace, caller: int) -> list[bytes]:

@@ -84,7 +84,7 @@ class Upstream:
     """The upstream, a C program (upstream.c), with one response and one delay at a time."""
 
     def __init__(self, folder: Path) -> None:
-        self._program = compiled(folder, "upstream")
+        self._program = compile_c(folder, "upstream")
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -110,7 +110,7 @@ def upstream_url() -> str:
     return f"http://127.0.0.1:{UPSTREAM_PORT}"
 
 
-def compiled(folder: Path, name: str) -> str:
+def compile_c(folder: Path, name: str) -> str:
     """Compile benchmarks/NAME.c; returns the path of the program."""
     program = folder / name
     subprocess.run(["cc", "-O2", "-o", str(program), str(HERE / f"{name}.c"), "-lm"], check=True)

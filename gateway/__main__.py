@@ -30,9 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: with 2 for unknown or invalid arguments, and with 0 for --help and --version.
     """
-    chosen = parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
-        status = int(chosen.run(chosen))
+        status = int(options.run(options))
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output, such as `head`, has closed it. Python would report that once more when it flushes

@@ -26,11 +26,11 @@ def add_to(commands: Any, path: str | None) -> None:
     new.set_defaults(run=run)
 
 
-def run(chosen: Namespace) -> int:
+def run(options: Namespace) -> int:
     """Print a new key, and the lines of YAML that accept it."""
     key, digest = new_key()
     print(f"{key}\n\nGive the key above to the caller; it cannot be shown again. Add this to the configuration:\n")
-    print(f"auth:\n  keys:\n    - name: {chosen.name}\n      hash: {digest}")
+    print(f"auth:\n  keys:\n    - name: {options.name}\n      hash: {digest}")
     return 0
 
 

@@ -27,23 +27,23 @@ def add_to(commands: Any, path: str | None) -> None:
     command.set_defaults(run=run)
 
 
-def run(chosen: Namespace) -> int:
+def run(options: Namespace) -> int:
     """Serve until a signal.
 
     Raises:
         ConfigError: the configuration cannot be used.
         OSError: an address cannot be listened on.
     """
-    config = _with_overrides(read_config(chosen.config), chosen)
+    config = _with_overrides(read_config(options.config), options)
     exposure.check_listeners(config.server, config.auth)
     if warning := accounting.multi_worker_warning(config):
         print(f"warning: {warning}", file=sys.stderr)
-    return server.serve(config, chosen.config)
+    return server.serve(config, options.config)
 
 
-def _with_overrides(config: Config, chosen: Namespace) -> Config:
+def _with_overrides(config: Config, options: Namespace) -> Config:
     overrides = {
-        name: getattr(chosen, name) for name in ("host", "port", "workers") if getattr(chosen, name) is not None
+        name: getattr(options, name) for name in ("host", "port", "workers") if getattr(options, name) is not None
     }
     return config.model_copy(update={"server": config.server.model_copy(update=overrides)})
 
