@@ -1,4 +1,4 @@
-"""The first step of every request: who calls."""
+"""Authentication: who calls, and what only operators may reach."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 def principal(service: Service, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
-    """Whose request this is. Raises Unauthorized unless its key is known, where keys are asked for."""
+    """Whose request this is: ANYONE if the gateway has no keys. Raises Unauthorized for a missing or unknown key."""
     keys = service.keys
     return ANYONE if keys is None else keys.find(presented_key(headers))
 
 
 def operators_only(service: Service) -> Callable[[Connection, BaseRouteHandler], None]:
-    """For a route that only the operators' address serves, where there is one; elsewhere it does not exist."""
+    """A Litestar guard: 404 unless the request came in at the operators' address, if one is configured."""
 
     def check(connection: Connection, handler: BaseRouteHandler) -> None:
         if not is_operators_address(service, connection.scope):
@@ -33,7 +33,7 @@ def operators_only(service: Service) -> Callable[[Connection, BaseRouteHandler],
 
 
 def scrapers_only(service: Service) -> Callable[[Connection, BaseRouteHandler], None]:
-    """For what scrapers read: at the operators' own address without a key, elsewhere with one, where there are keys."""
+    """A Litestar guard for /metrics: like `operators_only`, but without an operators' address a key is required."""
 
     def check(connection: Connection, handler: BaseRouteHandler) -> None:
         if not is_operators_address(service, connection.scope):
@@ -45,9 +45,9 @@ def scrapers_only(service: Service) -> Callable[[Connection, BaseRouteHandler], 
 
 
 def is_operators_address(service: Service, scope: Scope) -> bool:
-    """Whether the request came in where operators ask; everywhere, if the configuration knows no such address.
+    """Whether the request came in at the operators' address; True if none is configured.
 
-    What counts is the socket that took the connection, which no header can change.
+    The port is that of the socket that accepted the connection, which no header can change.
     """
     admin = service.config.server.admin
     server = scope.get("server")
@@ -55,7 +55,7 @@ def is_operators_address(service: Service, scope: Scope) -> bool:
 
 
 def guard(service: Service) -> Callable[[Connection, BaseRouteHandler], None]:
-    """The same for an ordinary route, as a Litestar guard."""
+    """A Litestar guard: 401 unless the request has a known key, or the gateway has no keys."""
 
     def check(connection: Connection, handler: BaseRouteHandler) -> None:
         principal(service, connection.scope["headers"])
@@ -63,24 +63,25 @@ def guard(service: Service) -> Callable[[Connection, BaseRouteHandler], None]:
     return check
 
 
-_OTHERS = (b"x-api-key", b"api-key")
+_KEY_HEADERS = (b"x-api-key", b"api-key")
+"""Where a key may be besides `Authorization`, in order of precedence."""
 
 
 def presented_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The key in these ASGI headers, None if there is none.
+    """The key in these ASGI headers; None if there is none.
 
-    `Authorization` wins: a bearer token, in whatever letter case the scheme is written, or the bare key, as some
-    clients of text-embeddings-inference send it. Then `X-Api-Key`, then `Api-Key`. Any other scheme is no key of ours.
+    `Authorization` comes first: a bearer token, with the scheme in any letter case, or the bare key, which some clients
+    of text-embeddings-inference send. Then `X-Api-Key`, then `Api-Key`. Any other scheme is ignored.
     """
-    found: dict[bytes, bytes] = {}
+    keys: dict[bytes, bytes] = {}
     for name, value in headers:
         if name == b"authorization":
             key = _token(value)
             if key is not None:
                 return key
-        elif name in _OTHERS:
-            found.setdefault(name, value.strip())
-    return next((found[name].decode("latin-1") for name in _OTHERS if found.get(name)), None)
+        elif name in _KEY_HEADERS:
+            keys.setdefault(name, value.strip())
+    return next((keys[name].decode("latin-1") for name in _KEY_HEADERS if keys.get(name)), None)
 
 
 def _token(value: bytes) -> str | None:

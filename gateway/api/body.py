@@ -1,4 +1,4 @@
-"""Read a request's body: whole, decompressed, and never more of it than the limits allow."""
+"""Read a request body, decompress it, and stop at the limits of its size."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from providers.errors import InvalidRequest
 _GZIP = 16 + zlib.MAX_WBITS
 
 UPLOAD_TIMEOUT = 60.0
-"""Seconds that a body may take to arrive after its first piece: who stops in the middle holds nothing for longer."""
+"""Seconds for a body to arrive, counted from its first chunk, so that a stalled upload does not hold memory."""
 
 
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: RequestLimitSettings) -> bytes:
-    """The whole request body, decompressed.
+    """Read the whole body.
 
     Args:
         receive: ASGI's.
         headers: names in lower case.
-        limits: what is refused.
+        limits: on the size, before and after decompression, and on the nesting of the JSON.
 
     Raises:
         CallerGone: the caller hung up before the end.
-        TooLarge: the body, or what it decompresses to, is over the limit. No more than that was kept.
-        InvalidRequest: a compression we do not read, a broken one, JSON nested too deeply, or a body that never ends.
+        TooLarge: the body is over the limit, compressed or not. Reading stops there.
+        InvalidRequest: an unknown or broken compression, JSON nested too deeply, or UPLOAD_TIMEOUT has passed.
     """
-    announced = headers.get(b"content-length", b"0")
-    if announced.isdigit() and int(announced[:18]) > limits.body_bytes:
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length[:18]) > limits.body_bytes:
         raise body_too_large(limits)
-    body = await _received(receive, limits)
+    body = await _receive_body(receive, limits)
     encoding = headers.get(b"content-encoding")
     if encoding is not None:
-        body = _decompressed(body, encoding, limits)
+        body = _decompress(body, encoding, limits)
     check_depth(body, limits)
     return body
 
 
-async def _received(receive: Receive, limits: RequestLimitSettings) -> bytes:
+async def _receive_body(receive: Receive, limits: RequestLimitSettings) -> bytes:
     message = await receive()
     if message["type"] != "http.request":
         raise CallerGone
@@ -51,38 +51,38 @@ async def _received(receive: Receive, limits: RequestLimitSettings) -> bytes:
         return message["body"]
     try:
         async with asyncio.timeout(UPLOAD_TIMEOUT):
-            return await _rest(receive, message["body"], limits)
+            return await _receive_rest(receive, message["body"], limits)
     except TimeoutError:
-        raise InvalidRequest(f"the request's body did not arrive within {UPLOAD_TIMEOUT:g} s") from None
+        raise InvalidRequest(f"the request body did not arrive within {UPLOAD_TIMEOUT:g} s") from None
 
 
-async def _rest(receive: Receive, first: bytes, limits: RequestLimitSettings) -> bytes:
-    pieces, size, more = [first], len(first), True
+async def _receive_rest(receive: Receive, first: bytes, limits: RequestLimitSettings) -> bytes:
+    chunks, size, more = [first], len(first), True
     while more:
         message = await receive()
         if message["type"] != "http.request":
             raise CallerGone
-        pieces.append(message["body"])
+        chunks.append(message["body"])
         size += len(message["body"])
         if size > limits.body_bytes:
             raise body_too_large(limits)
         more = bool(message.get("more_body"))
-    return b"".join(pieces)
+    return b"".join(chunks)
 
 
-def _decompressed(body: bytes, encoding: bytes, limits: RequestLimitSettings) -> bytes:
+def _decompress(body: bytes, encoding: bytes, limits: RequestLimitSettings) -> bytes:
     name = encoding.strip().lower()
     if name in (b"", b"identity"):
         return body
     if name not in (b"gzip", b"x-gzip"):
-        raise InvalidRequest("content-encoding must be gzip or identity")
+        raise InvalidRequest("content-encoding must be gzip or identity; send the body in one of them")
     decompressor = zlib.decompressobj(_GZIP)
     try:
         plain = decompressor.decompress(body, limits.body_bytes + 1)
     except zlib.error:
-        raise InvalidRequest("the body is not the gzip that its content-encoding says") from None
+        raise InvalidRequest("content-encoding says gzip, but the body is not valid gzip") from None
     if len(plain) > limits.body_bytes:
         raise body_too_large(limits)
     if not decompressor.eof or decompressor.unused_data:
-        raise InvalidRequest("the body is not one complete gzip stream")
+        raise InvalidRequest("the body is not one complete gzip stream; it is cut short, or other data follows")
     return plain

@@ -1,4 +1,4 @@
-"""The HTTP status of every error class: one table."""
+"""The table from error class to HTTP status."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ STATUS: dict[type[RerankError], int] = {
     errors.NotReady: 503,
     errors.RerankError: 500,
 }
-"""The status of each error class; a class that is not here has its nearest ancestor's."""
+"""The status of each error class; a class that is absent has the status of its nearest base class."""
 
 PASSED_THROUGH: dict[type[RerankError], frozenset[int]] = {
     errors.Rejected: frozenset({400, 404, 413, 422, 498}),
@@ -51,7 +51,7 @@ PASSED_THROUGH: dict[type[RerankError], frozenset[int]] = {
 
 
 def status_of(error: RerankError) -> int:
-    """The HTTP status a caller gets for that error."""
+    """The HTTP status that a caller gets for an error."""
     for kind, statuses in PASSED_THROUGH.items():
         if isinstance(error, kind) and error.status in statuses:
             return error.status

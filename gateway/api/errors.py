@@ -1,6 +1,6 @@
-"""Errors as callers get them: one table from class to status, one body that every known client can read.
+"""Errors of ordinary routes as responses, with one body that every known client can read.
 
-The body's top-level strings are the union of what clients parse: `message` (Cohere, AI SDK), `detail` (Jina, Voyage,
+The body has the top-level strings that any client reads: `message` (Cohere, AI SDK), `detail` (Jina, Voyage,
 Xinference), `error` and `error_type` (TEI). `error` is never an object: voyageai 0.3 fails on one.
 """
 
@@ -16,10 +16,7 @@ from litestar.exceptions import HTTPException
 from gateway.api.dialects.unified.error_body import error_body
 from gateway.api.error_status import status_of
 from gateway.api.request_id import request_id
-from gateway.errors import (
-    Limited,
-    Unauthorized,
-)
+from gateway.errors import Limited, Unauthorized
 from providers.errors import RerankError
 from providers.types import Call
 
@@ -36,28 +33,28 @@ _HTTP_TYPES = {
 
 
 def headers(error: RerankError) -> dict[str, str]:
-    """The headers an error adds: `retry-after` in whole seconds where the wait is known, limits, how to log in."""
+    """The headers that go with an error: `retry-after` in whole seconds, the limits' state, `www-authenticate`."""
     if isinstance(error, Unauthorized):
         return {"www-authenticate": "Bearer"}
-    found = dict(error.headers) if isinstance(error, Limited) else {}
+    extra = dict(error.headers) if isinstance(error, Limited) else {}
     if error.retry_after is not None:
-        found["retry-after"] = str(max(1, ceil(error.retry_after)))
-    return found
+        extra["retry-after"] = str(max(1, ceil(error.retry_after)))
+    return extra
 
 
 def http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """Litestar's own errors in our shape."""
+    """Litestar's own errors, such as 404 for an unknown path, with our body."""
     kind = _HTTP_TYPES.get(error.status_code, "internal_error" if error.status_code >= 500 else "invalid_request")
     return response(error.status_code, error.detail or kind, kind, dict(error.headers or {}), _id(request))
 
 
 def rerank_error(request: Request[Any, Any, Any], error: RerankError) -> Response[bytes]:
-    """Our errors, raised in an ordinary route."""
+    """Our own errors, raised in an ordinary route."""
     return response(status_of(error), error.message, error.code, headers(error), _id(request))
 
 
 def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """A fault of ours: logged whole, shown as nothing but that."""
+    """An unexpected exception: logged with its traceback, answered without any detail."""
     logger.exception("internal error", exc_info=error)
     return response(500, "internal error", "internal_error", {}, _id(request))
 
@@ -65,7 +62,7 @@ def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[by
 def response(
     status: int, message: str, kind: str, extra: dict[str, str], call_id: str | None = None
 ) -> Response[bytes]:
-    """An error as an ordinary route answers it."""
+    """The response for an error; `kind` is its stable code."""
     call = Call(id=call_id or request_id([]))
     return Response(
         error_body(message, kind, call),

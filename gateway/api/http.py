@@ -1,4 +1,4 @@
-"""The little of ASGI that the hot route needs."""
+"""The few operations of ASGI that the hot route needs."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ async def respond(scope: Scope, send: Send, status: int, body: bytes, headers: M
 
 
 def method(scope: Scope) -> str:
-    """The HTTP method, upper case."""
+    """The HTTP method, in upper case."""
     return scope["method"]  # type: ignore[typeddict-item]  # a websocket scope never reaches an HTTP route

@@ -94,7 +94,7 @@ def check_documents(request: RerankRequest, body_bytes: int | None, settings: Re
     documents = request.documents
     if len(documents) > settings.documents:
         raise TooLarge(
-            f"there are {len(documents)} documents, more than the {settings.documents} of request_limits.documents; "
+            f"{len(documents)} documents are more than the limit of {settings.documents} (request_limits.documents); "
             "send them in several requests"
         )
     if body_bytes is not None and body_bytes <= settings.document_bytes:
@@ -103,5 +103,5 @@ def check_documents(request: RerankRequest, body_bytes: int | None, settings: Re
         if isinstance(document, str) and len(document.encode("utf-8", "surrogatepass")) > settings.document_bytes:
             raise TooLarge(
                 f"the document at index {index} has more than {settings.document_bytes} bytes, "
-                "the limit of request_limits.document_bytes"
+                "the limit (request_limits.document_bytes)"
             )

@@ -168,7 +168,8 @@ def encode(decoded: DecodedRequest[Form], ranking: Ranking, latency: int) -> byt
     """The body of a 200."""
     echo = decoded.form.documents if decoded.request.return_documents else None
     results = [
-        Result(row.index, row.relevance_score, _echoed(echo[row.index]) if echo else None) for row in ranking.results
+        Result(row.index, row.relevance_score, _to_document(echo[row.index]) if echo else None)
+        for row in ranking.results
     ]
     return _encode(Answer(decoded.request.call.id, results, meta(ranking.usage, decoded.form.version)))
 
@@ -222,7 +223,7 @@ def _text(document: dict[str, Any], fields: list[str], index: int) -> str:
     return "\n".join(value if isinstance(value, str) else _encode(value).decode() for value in values)
 
 
-def _echoed(document: Any) -> dict[str, Any]:
+def _to_document(document: Any) -> dict[str, Any]:
     return {"text": document} if isinstance(document, str) else document
 
 

@@ -135,7 +135,8 @@ def encode(decoded: DecodedRequest[Form], ranking: Ranking, latency: int) -> byt
     usage = ranking.usage
     tokens = usage.total_tokens or usage.prompt_tokens or 0 if usage else 0
     results = [
-        Result(row.index, row.relevance_score, _echoed(echo[row.index]) if echo else None) for row in ranking.results
+        Result(row.index, row.relevance_score, _to_document(echo[row.index]) if echo else None)
+        for row in ranking.results
     ]
     return _encode(Answer(ranking.model, "list", Tokens(tokens), results))
 
@@ -173,5 +174,5 @@ def _image_url(image: str) -> str:
     return image if image.startswith(("http://", "https://", "data:")) else f"data:image/png;base64,{image}"
 
 
-def _echoed(document: str | Document) -> Document:
+def _to_document(document: str | Document) -> Document:
     return Document(text=document) if isinstance(document, str) else document

@@ -165,7 +165,7 @@ def dialect(default_model: DefaultModel) -> Dialect[None]:
 def encode(decoded: DecodedRequest[None], ranking: Ranking, latency: int) -> bytes:
     """The body of a 200."""
     documents = decoded.request.documents
-    results = [Result(row.index, _echoed(documents[row.index]), row.relevance_score) for row in ranking.results]
+    results = [Result(row.index, _to_document(documents[row.index]), row.relevance_score) for row in ranking.results]
     return _encode(Answer(f"rerank-{decoded.request.call.id}", ranking.model, tokens(ranking.usage), results))
 
 
@@ -220,7 +220,7 @@ def tokens(usage: Usage | None) -> Tokens:
     return Tokens(prompt, reported.total_tokens or prompt)
 
 
-def _echoed(document: TextOrParts) -> Document:
+def _to_document(document: TextOrParts) -> Document:
     return Document(document, None) if isinstance(document, str) else Document(None, document.content)
 
 

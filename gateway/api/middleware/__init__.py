@@ -1,1 +1,1 @@
-"""ASGI middleware: what happens to every request, whatever its route."""
+"""ASGI middleware, which sees every request before its route does."""

@@ -1,4 +1,4 @@
-"""The Host header, where the configuration names those to answer to: against DNS rebinding and odd proxies."""
+"""Refuse requests whose Host header is not one of `server.allowed_hosts`: protection against DNS rebinding."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from gateway.api.http import respond
 from gateway.api.request_id import request_id
 from providers.types import Call
 
-PROBES = frozenset({"/livez", "/readyz", "/health"})
-"""Answered under any name: a probe asks by address."""
+PROBE_PATHS = frozenset({"/livez", "/readyz", "/health"})
+"""Served under any Host, since probes use the IP address."""
 
 
 class TrustedHostMiddleware:
-    """An application that answers only to some names.
+    """Answers 421 unless the Host header is allowed.
 
     Args:
-        app: what answers.
-        allowed: names in lower case; `*.` at the beginning stands for one or more parts.
+        app: the application behind it.
+        allowed: host names in lower case; `*.` at the beginning stands for one or more labels.
     """
 
     def __init__(self, app: ASGIApp, allowed: Iterable[str]) -> None:
@@ -29,10 +29,10 @@ class TrustedHostMiddleware:
         self._suffixes = tuple(name[1:] for name in self._exact if name.startswith("*."))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in PROBES or self._is_allowed(scope["headers"]):
+        if scope["path"] in PROBE_PATHS or self._is_allowed(scope["headers"]):
             return await self._app(scope, receive, send)
         call = Call(id=request_id(scope["headers"]))
-        body = error_body("this gateway does not answer to that Host", "unknown_host", call)
+        body = error_body("this Host is not one that the gateway serves (server.allowed_hosts)", "unknown_host", call)
         return await respond(scope, send, 421, body, {"x-request-id": call.id})
 
     def _is_allowed(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:

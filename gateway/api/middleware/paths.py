@@ -1,7 +1,7 @@
-"""Paths as users get them wrong: a base with a version too many, a doubled slash, a slash at the end.
+"""Correct the usual mistakes in paths: a repeated version, a doubled slash, a slash at the end.
 
-Clients append their own path to whatever base they are given, and several of them follow no redirect with a POST, so
-the path is put right in place.
+Clients append their own path to the base URL that the user gives, and several do not follow a redirect with a POST. So
+the path is corrected in place.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _VERSIONS = re.compile(r"(?:/v\d+)+(?=/v\d+/)")
 
 
 class PathNormalization:
-    """An application that also answers under misspelt paths.
+    """Routes a request by its corrected path.
 
     Args:
-        app: what answers.
-        direct: what answers on exactly these paths, past the routing, which costs CPU (docs/performance.md).
+        app: the application behind it.
+        direct: applications by their exact path, which skip Litestar's routing to save CPU (docs/performance.md).
     """
 
     def __init__(self, app: ASGIApp, direct: Mapping[str, ASGIApp]) -> None:

@@ -1,4 +1,4 @@
-"""Every answer names its request."""
+"""Add the request id to every answer."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from collections.abc import Iterable
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.api.request_id import NAME, request_id
+from gateway.api.request_id import HEADER, request_id
 
 
 class RequestIdMiddleware:
-    """An application whose every answer names its request. The hot routes do so themselves.
+    """Adds `x-request-id` to answers that lack it.
 
     Args:
-        app: what answers.
-        named: paths to leave alone.
+        app: the application behind it.
+        except_paths: routes that add it themselves, left alone to save CPU.
     """
 
-    def __init__(self, app: ASGIApp, named: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, except_paths: Iterable[str]) -> None:
         self._app = app
-        self._named = frozenset(named)
+        self._except_paths = frozenset(except_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in self._named:
+        if scope["path"] in self._except_paths:
             return await self._app(scope, receive, send)
-        asked = scope["headers"]
+        request_headers = scope["headers"]
 
-        async def sent(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message["headers"])
-                if not any(name == NAME for name, _ in headers):
-                    message["headers"] = [*headers, (NAME, request_id(asked).encode("ascii"))]
+                if not any(name == HEADER for name, _ in headers):
+                    message["headers"] = [*headers, (HEADER, request_id(request_headers).encode("ascii"))]
             await send(message)
 
-        return await self._app(scope, receive, sent)
+        return await self._app(scope, receive, send_with_id)

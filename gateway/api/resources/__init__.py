@@ -1,1 +1,1 @@
-"""Ordinary GET routes: health, models, metrics, status, usage."""
+"""Ordinary GET routes: health, models, metrics, status, usage, and what some clients ask before they rerank."""

@@ -1,4 +1,4 @@
-"""Liveness and readiness."""
+"""The probes: liveness and readiness."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gateway.runtime.service import Service
 from providers.errors import NotReady
 
 METHODS: list[HttpMethod | Method] = ["GET", "HEAD"]
-"""Some load balancers and `wget --spider` ask with HEAD."""
+"""HEAD too: some load balancers and `wget --spider` use it."""
 
 
 class Health(Struct):
-    """`ok` while the process lives, `ready` once every local model is loaded."""
+    """`ok` from /livez; `ready` from /readyz, once every local model is loaded."""
 
     status: str
 
@@ -38,8 +38,8 @@ def route(service: Service) -> list[HTTPRouteHandler]:
             if not await model.ready()
         ]
         if waiting and service.keys is not None:
-            # A probe brings no key, and who has none need not know what is served here.
-            raise NotReady("a local model is not ready; /v1/status tells which")
+            # Probes send no key, and whoever has none should not learn the names of models.
+            raise NotReady("a local model is not ready; see /v1/status for its name")
         if waiting:
             raise NotReady("; ".join(waiting))
         return Health("ready")

@@ -13,7 +13,7 @@ from gateway.telemetry import prometheus
 
 
 def route(service: Service) -> list[HTTPRouteHandler]:
-    """The exposition, unless it is switched off."""
+    """The route, unless `telemetry.metrics.prometheus` is false."""
     if not service.config.telemetry.metrics.prometheus:
         return []
 

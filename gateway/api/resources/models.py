@@ -1,4 +1,4 @@
-"""GET /v1/models: what can be asked for, in OpenAI's list shape."""
+"""GET /v1/models: the models known by name, in the form of OpenAI's list."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.runtime.service import Service
 
 
 class Model(Struct):
-    """One name that callers may send."""
+    """A name that callers may send as `model`."""
 
     id: str
     created: int
@@ -23,14 +23,14 @@ class Model(Struct):
 
 
 class ModelList(Struct):
-    """Names known here that the key allows; an upstream's own models can be asked for without being listed."""
+    """The configured names that the caller's key allows. An upstream's other models work too, but are not listed."""
 
     data: list[Model]
     object: str = "list"
 
 
 def route(service: Service) -> HTTPRouteHandler:
-    """The listing of one configuration."""
+    """The route."""
     created = int(time())
 
     @get(

@@ -1,4 +1,4 @@
-"""GET /v1/status: what an operator asks first when something is slow or fails."""
+"""GET /v1/status: where an operator looks first when something is slow or fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.telemetry.status import KeyStatus, Percentiles, TargetStatus, take_
 
 
 class LocalStatus(Struct, omit_defaults=True, kw_only=True):
-    """One local model: whether it can serve, why not, and the tokens that wait for it."""
+    """One local model: whether it can serve, why not, and the tokens in its queue."""
 
     provider: str
     model: str
@@ -25,12 +25,12 @@ class LocalStatus(Struct, omit_defaults=True, kw_only=True):
 
 
 class Status(Struct, kw_only=True):
-    """The state of the gateway. Counts and percentiles are since the start, over all workers.
+    """The state of the gateway. Counts and percentiles cover all workers since the start.
 
     Attributes:
-        requests: finished ones by outcome: ok, error, cancelled.
-        overhead_ms: the gateway's own time.
-        keys: the providers' keys by their configured names.
+        requests: number of finished requests by outcome: ok, error, cancelled.
+        overhead_ms: time spent in the gateway itself.
+        keys: the providers' keys, by their configured names.
     """
 
     version: str
@@ -44,7 +44,7 @@ class Status(Struct, kw_only=True):
 
 
 def route(service: Service) -> HTTPRouteHandler:
-    """The status of one gateway."""
+    """The route."""
     start = monotonic()
 
     @get(
@@ -76,10 +76,10 @@ async def _local(service: Service, queued: dict[tuple[str, str], int]) -> list[L
         LocalStatus(
             provider=provider,
             model=name,
-            ready=await loading.ready(),
-            failure=loading.failure,
+            ready=await backend.ready(),
+            failure=backend.failure,
             queued_tokens=queued.get((provider, name)),
         )
         for provider, models in service.routes.models.items()
-        for name, loading in models.items()
+        for name, backend in models.items()
     ]

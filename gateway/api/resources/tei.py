@@ -1,4 +1,4 @@
-"""A text-embeddings-inference server: its rerank endpoint for each model, `/info` and `/health`.
+"""The routes of a text-embeddings-inference server: rerank, `/info` and `/health`, for each model.
 
 Source: https://github.com/huggingface/text-embeddings-inference, version 1.9.3 (2026-11)
 
@@ -30,10 +30,10 @@ from gateway.runtime.service import Service
 from providers.errors import NotReady, RerankError
 
 MAX_INPUT_LENGTH = 512
-"""Tokens that `/info` tells where the window is not known: upstreams do not say theirs, and every reranker has this."""
+"""Tokens that `/info` gives if the model's own limit is unknown, as for upstreams; every reranker takes as many."""
 
 MAX_BATCH = 1000
-"""Texts in one request that `/info` tells. The gateway itself has no such limit."""
+"""Texts per request that `/info` gives. The gateway itself has no such limit."""
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -41,20 +41,20 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Labels(Struct):
-    """A classifier's labels: a reranker has one."""
+    """The labels of a classifier; a reranker has one."""
 
     id2label: dict[str, str] = msgspec.field(default_factory=lambda: {"0": "LABEL_0"})
     label2id: dict[str, int] = msgspec.field(default_factory=lambda: {"LABEL_0": 0})
 
 
 class ModelType(Struct):
-    """The model's kind is the name of the only key."""
+    """The kind of the model, as the name of the only key."""
 
     reranker: Labels = msgspec.field(default_factory=Labels)
 
 
 class Info(Struct):
-    """What the server tells of itself and its model."""
+    """The server and its model."""
 
     model_id: str
     max_input_length: int
@@ -73,15 +73,15 @@ class Info(Struct):
 
 
 def routes(service: Service) -> list[ASGIRouteHandler | HTTPRouteHandler]:
-    """`/tei/…` for every model, and `/info` for clients that know no path below the server."""
+    """`/tei/…` for every model, and `/info` for clients that cannot add a path to the server's address."""
     dialect = tei.dialect(lambda: service.routes.default_model())
     endpoint = Endpoint(service, dialect)
 
-    # Below `/` too: there the server itself reranks, if that is what its model does.
+    # POST to `/` too: there the real server runs whatever its model does, which here is to rerank.
     @asgi("/tei", is_mount=True, copy_scope=False, name=dialect.name)
     async def server(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
-        if not path.startswith("/"):  # Litestar takes /teifoo for a path below the mount.
+        if not path.startswith("/"):  # Litestar routes /teifoo to the mount, too.
             raise NotFoundException
         if method(scope) != "GET" and path.strip("/").rpartition("/")[2] in ("rerank", ""):
             return await endpoint(scope, receive, send)
@@ -101,42 +101,43 @@ def routes(service: Service) -> list[ASGIRouteHandler | HTTPRouteHandler]:
 
 
 async def answer(service: Service, path: str, headers: Headers) -> tuple[int, bytes]:
-    """A GET below the mount."""
-    what = path.strip("/").rpartition("/")[2]
+    """The status and the body for a GET relative to the mount."""
+    operation = path.strip("/").rpartition("/")[2]
     try:
         model = tei.model_in(path)
-        if what == "info":
+        if operation == "info":
             return 200, _encode(info(service, model, headers))
-        if what == "health":
+        if operation == "health":
             await check_health(service, model, headers)
             return 200, b"{}"
     except RerankError as error:
         return tei.status(error), _encode(
-            tei.ErrorBody(error.message, "Unhealthy" if what == "health" else "Validation")
+            tei.ErrorBody(error.message, "Unhealthy" if operation == "health" else "Validation")
         )
-    return 404, _encode(tei.ErrorBody("not found: POST /rerank, GET /info or GET /health", "Validation"))
+    return 404, _encode(tei.ErrorBody("not found; there are POST /rerank, GET /info and GET /health", "Validation"))
 
 
 def info(service: Service, model: str | None, headers: Headers) -> Info:
-    """About that model or the default one. Raises Unauthorized, ModelNotAllowed, UnknownModel."""
+    """Describe that model, or the default one if None. Raises Unauthorized, ModelNotAllowed, UnknownModel."""
     caller = auth.principal(service, headers)
-    name = _known(service, model, caller)
-    windows = [loading.window() for loading in service.routes.local_models(name)]
+    name = _allowed_model(service, model, caller)
+    windows = [backend.window() for backend in service.routes.local_models(name)]
     return Info(name, (windows[0] if windows else None) or MAX_INPUT_LENGTH, version("rerank-gateway"))
 
 
 async def check_health(service: Service, model: str | None, headers: Headers) -> None:
-    """Raises NotReady if that model or the default one cannot serve, UnknownModel if there is none.
+    """Raises NotReady if that model (or the default one, if None) cannot serve, UnknownModel if there is none.
 
-    Probes bring no key, so the default one's health takes none; any other would tell strangers which names there are.
+    Probes send no key, so the default model's health needs none. For other models a key is required, or strangers could
+    find out their names.
     """
     caller = ANYONE if model is None else auth.principal(service, headers)
-    name = _known(service, model, caller)
+    name = _allowed_model(service, model, caller)
     if not await service.routes.resolve(name).ready():
         raise NotReady(f'model "{name}" is not ready')
 
 
-def _known(service: Service, model: str | None, caller: Principal) -> str:
+def _allowed_model(service: Service, model: str | None, caller: Principal) -> str:
     name = model or service.routes.default_model()
     if name is None:
         raise UnknownModel(tei.MESSAGES.model)

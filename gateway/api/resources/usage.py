@@ -1,4 +1,4 @@
-"""GET /v1/usage: what a key used, and for an admin key what all did."""
+"""GET /v1/usage: the usage of the caller's key, and with an admin key that of all."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from gateway.runtime.service import Service
 from providers.errors import InvalidRequest
 
 MAX_DAYS = 400
+"""Days in one answer."""
 
-Day = Annotated[date | None, Parameter(description="A day, as 2026-11-20 (UTC). Default is today.")]
-Key = Annotated[str | None, Parameter(description="The name of another key, or `*` for all; takes an admin key.")]
+Day = Annotated[date | None, Parameter(description="A day (UTC), such as 2026-11-20; default is today.")]
+Key = Annotated[str | None, Parameter(description="The name of another key, or `*` for all; requires an admin key.")]
 
 
 class UsageList(Struct):
@@ -31,17 +32,17 @@ class UsageList(Struct):
 
 
 def route(service: Service) -> HTTPRouteHandler:
-    """The usage of a running gateway."""
+    """The route."""
 
     @get("/v1/usage", summary="What a key used, by day and model", tags=["usage"])
     async def usage(request: Request[Any, Any, Any], first: Day = None, last: Day = None, key: Key = None) -> UsageList:
         caller = auth.principal(service, request.scope["headers"])
         if caller is ANYONE:
-            raise Unauthorized("usage is counted by key, and this gateway asks for none")
+            raise Unauthorized("usage is counted by key, and this gateway has no keys")
         if key not in (None, caller.name) and not caller.admin:
-            raise NotAdmin("this key sees its own usage only; an admin key sees everybody's")
+            raise NotAdmin("this key may only see its own usage; use an admin key to see that of others")
         if key not in (None, caller.name) and not auth.is_operators_address(service, request.scope):
-            raise NotAdmin("others' usage is shown at the operators' address only")
+            raise NotAdmin("the usage of other keys is only shown at the operators' address (server.admin)")
         wanted = None if key == "*" else key or caller.name
         return UsageList(await service.accounts.ledger.read(_days(first, last), wanted))
 
@@ -55,5 +56,5 @@ def _days(first: date | None, last: date | None) -> list[str]:
     if first > last:
         raise InvalidRequest("`first` must not be after `last`")
     if (last - first).days >= MAX_DAYS:
-        raise InvalidRequest(f"at most {MAX_DAYS} days can be asked for at once")
+        raise InvalidRequest(f"`first` and `last` are more than {MAX_DAYS} days apart; ask for fewer")
     return days_between(first, last)

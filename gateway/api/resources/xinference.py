@@ -1,9 +1,9 @@
-"""What Xinference's clients ask before they rerank.
+"""The routes that Xinference's clients read before they rerank.
 
 Source: https://github.com/xorbitsai/inference, client and server 4.1.0 (2026-11)
 
-They ask whether a key is wanted, without sending theirs, and what kind of model it is; then they use `/v1/rerank`. The
-description of a model has OpenAI's fields too, since `/v1/models/{id}` is the address of both.
+They read whether a key is needed, without sending theirs, and the type of the model; then they use `/v1/rerank`. The
+description of a model has OpenAI's fields too, since OpenAI's clients use the same path, `/v1/models/{id}`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ClusterAuth(Struct):
 
 
 class Description(Struct):
-    """One model."""
+    """One model, for clients of Xinference and of OpenAI."""
 
     id: str
     model_name: str
@@ -43,7 +43,7 @@ class Description(Struct):
 
 
 def routes(service: Service) -> list[HTTPRouteHandler]:
-    """`/v1/cluster/auth` and `/v1/models/{id}`; the id may have slashes."""
+    """`/v1/cluster/auth` and `/v1/models/{id}`; the id may contain slashes."""
 
     started = int(time())
 

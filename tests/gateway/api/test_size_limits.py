@@ -58,7 +58,7 @@ def test_brackets_in_a_document_are_text() -> None:
 @pytest.mark.parametrize(
     ("documents", "told"),
     [
-        pytest.param(["a"] * 4, "there are 4 documents, more than the 3 of request_limits.documents", id="too many"),
+        pytest.param(["a"] * 4, "4 documents are more than the limit of 3", id="too many"),
         pytest.param(
             ["a", "b" * 9], "document at index 1 has more than 8 bytes.*request_limits.document_bytes", id="too large"
         ),

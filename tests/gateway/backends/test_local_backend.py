@@ -98,7 +98,7 @@ async def test_where_keys_are_asked_for_a_probe_tells_no_names(opened, upstream,
     waiting = await gateway.get("/readyz")
     assert (waiting.status_code, waiting.json()["message"]) == (
         503,
-        "a local model is not ready; /v1/status tells which",
+        "a local model is not ready; see /v1/status for its name",
     )
     shelf.release.set()
     await until_ready(gateway)

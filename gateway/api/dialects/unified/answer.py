@@ -111,7 +111,9 @@ def build(
     if request.return_documents:
         results = [
             Result(
-                result.index, result.relevance_score, echoed(documents[result.index], request.documents[result.index])
+                result.index,
+                result.relevance_score,
+                echo_document(documents[result.index], request.documents[result.index]),
             )
             for result in ranking.results
         ]
@@ -124,7 +126,7 @@ def build(
     )
 
 
-def echoed(document: WireDocument, ranked: TextOrParts) -> EchoedDocument:
+def echo_document(document: WireDocument, ranked: TextOrParts) -> EchoedDocument:
     """The document to return: the text or parts that were ranked, with the caller's id and meta."""
     origin = document if isinstance(document, dict) and "text" in document else {}
     if isinstance(ranked, str):
