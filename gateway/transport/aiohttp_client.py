@@ -6,6 +6,7 @@ import math
 import socket
 from collections.abc import Mapping
 from contextvars import ContextVar
+from functools import lru_cache
 from io import BytesIO
 from time import monotonic
 
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 
 from gateway.transport.base import ClientSettings, Response, Timeouts
 from gateway.transport.error_map import ErrorMap, translate
-from gateway.transport.network import host_of, proxy_of, system_reason, tls_context
+from gateway.transport.network import MAX_URLS, host_of, proxy_of, system_reason, tls_context
 from providers.errors import AnswerBroken, BadAnswer, TargetTimeout, Unreachable
 
 _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
@@ -51,7 +52,7 @@ class AiohttpClient:
         self._tls = tls_context(settings.ca_file, settings.client_cert, settings.client_key)
         self._pooled = self._open_session(force_close=False)
         self._unpooled_session: aiohttp.ClientSession | None = None
-        self._proxies: dict[str, str | None] = {}
+        self._proxy = lru_cache(maxsize=MAX_URLS)(self._find_proxy)
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
@@ -148,18 +149,14 @@ class AiohttpClient:
             socket_factory=_open_socket,
         )
 
-    def _proxy(self, url: str) -> str | None:
-        try:
-            return self._proxies[url]
-        except KeyError:
-            proxy = proxy_of(self._settings.proxy, url)
-            if proxy is not None and not proxy.startswith(("http://", "https://")):
-                raise Unreachable(
-                    f"the proxy on the way to {host_of(url)} does not speak HTTP; "
-                    "configure `client: httpx` for this provider"
-                ) from None
-            self._proxies[url] = proxy
-            return proxy
+    def _find_proxy(self, url: str) -> str | None:
+        proxy = proxy_of(self._settings.proxy, url)
+        if proxy is not None and not proxy.startswith(("http://", "https://")):
+            raise Unreachable(
+                f"the proxy on the way to {host_of(url)} does not speak HTTP; "
+                "configure `client: httpx` for this provider"
+            )
+        return proxy
 
 
 def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:

@@ -7,6 +7,7 @@ import socket
 import ssl
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 
 import httpx
 from msgspec import Struct
@@ -18,7 +19,7 @@ from gateway.http1.response_reader import BodyTooLarge, ProtocolError, RawRespon
 from gateway.transport.aiohttp_client import AiohttpClient
 from gateway.transport.base import ClientSettings, Response, Timeouts
 from gateway.transport.error_map import ErrorMap, translate
-from gateway.transport.network import host_of, proxy_of, system_reason, tls_context
+from gateway.transport.network import MAX_URLS, host_of, proxy_of, system_reason, tls_context
 from providers.errors import AnswerBroken, BadAnswer, TargetTimeout, Unreachable
 
 _ERROR_MAP: ErrorMap = (
@@ -55,7 +56,8 @@ class DirectClient:
         self._loop = asyncio.get_running_loop()
         self._tls = tls_context(settings.ca_file, settings.client_cert, settings.client_key)
         self._pool = Pool(settings.max_connections, settings.keepalive, settings.max_answer_bytes, settings.unix_socket)
-        self._endpoints: dict[str, _Endpoint | None] = {}
+        # So that a request does not parse its URL.
+        self._endpoint_of = lru_cache(maxsize=MAX_URLS)(self._resolve)
         self._proxied: AiohttpClient | None = None
 
     async def send(
@@ -63,7 +65,7 @@ class DirectClient:
     ) -> Response:
         """See Client."""
         try:
-            endpoint = self._endpoints[url] if url in self._endpoints else self._resolve(url)
+            endpoint = self._endpoint_of(url)
             if endpoint is None:
                 return await self._send_by_proxy(method, url, headers, body, timeouts)
             head = _encode_head(method, endpoint, headers, body)
@@ -116,11 +118,9 @@ class DirectClient:
         return body
 
     def _resolve(self, url: str) -> _Endpoint | None:
-        """The endpoint of a URL, or None if a proxy leads to it. Cached, so that no request parses its URL."""
+        """The endpoint of a URL, or None if a proxy leads to it."""
         by_network = self._settings.unix_socket is None
-        endpoint = None if by_network and proxy_of(self._settings.proxy, url) else self._parse(url)
-        self._endpoints[url] = endpoint
-        return endpoint
+        return None if by_network and proxy_of(self._settings.proxy, url) else self._parse(url)
 
     def _parse(self, url: str) -> _Endpoint:
         parsed = httpx.URL(url)

@@ -8,6 +8,10 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+MAX_URLS = 1024
+"""URLs that a client keeps in its cache. Some hold the name of a model, which callers write: without a bound, invented
+names would fill the memory."""
+
 
 class ResumingContext(ssl.SSLContext):
     """A client context that resumes the TLS session of an earlier connection to the same host.

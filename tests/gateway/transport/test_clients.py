@@ -424,3 +424,20 @@ MISSING = {"authorities": {"ca_file": "/nowhere.pem"}, "certificate": {"client_c
 async def test_missing_certificate_files_are_found_at_once(library: str, settings: dict[str, str]) -> None:
     with pytest.raises(OSError, match=r"(?i)no such file"):
         open_client(ClientSettings(client=library, **settings))  # type: ignore[arg-type]
+
+
+REMEMBERED = {"default": ("direct", "_endpoint_of"), "aiohttp": ("aiohttp_client", "_proxy")}
+
+
+@pytest.mark.parametrize("library", REMEMBERED)
+async def test_urls_that_callers_invent_do_not_fill_the_memory(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, name = REMEMBERED[library]
+    monkeypatch.setattr(f"gateway.transport.{module}.MAX_URLS", 3)
+    client = open_client(ClientSettings(client=library, proxy="none"))
+    async with loopback(reply(body=b"[1]")) as server:
+        for number in (*range(8), 7, 0):
+            assert await post(client, f"http://localhost:{server.port}/models/{number}") == (200, b"[1]")
+        await client.aclose()
+    assert [sent.line.split()[1] for sent in server.exchanges] == [f"/models/{number}" for number in (*range(8), 7, 0)]
+    remembered = getattr(client, name).cache_info()
+    assert (remembered.currsize, remembered.hits) == (3, 1)
