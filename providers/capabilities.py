@@ -55,30 +55,30 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     score_space: ScoreSpace = "unknown"
 
 
-Declared = Mapping[str, Capabilities]
+CapabilitiesByModel = Mapping[str, Capabilities]
 """Capabilities by the model's name or pattern."""
 
 
-def resolve(model: str, *layers: Declared) -> Capabilities:
+def resolve(model: str, *layers: CapabilitiesByModel) -> Capabilities:
     """What is known of that model. A later layer corrects the ones before it, fact by fact."""
-    found = Capabilities()
-    for declared in layers:
-        for pattern in sorted(declared, key=_specificity):
+    capabilities = Capabilities()
+    for layer in layers:
+        for pattern in sorted(layer, key=_specificity):
             if pattern == model or fnmatchcase(model, pattern):
-                found = _corrected(found, declared[pattern])
-    return found
+                capabilities = _merge(capabilities, layer[pattern])
+    return capabilities
 
 
 def _specificity(pattern: str) -> tuple[bool, int]:
     """A name is more specific than a pattern, and of two patterns the one with more fixed characters."""
-    fixed = _WILDCARDS.sub("", pattern)
-    return fixed == pattern, len(fixed)
+    literal = _WILDCARDS.sub("", pattern)
+    return literal == pattern, len(literal)
 
 
-def _corrected(found: Capabilities, by: Capabilities) -> Capabilities:
-    limits = {name: value for name, value in asdict(by.limits).items() if value is not None}
+def _merge(general: Capabilities, specific: Capabilities) -> Capabilities:
+    limits = {name: value for name, value in asdict(specific.limits).items() if value is not None}
     return Capabilities(
-        limits=replace(found.limits, **limits),
-        scoring=found.scoring if by.scoring == "unknown" else by.scoring,
-        score_space=found.score_space if by.score_space == "unknown" else by.score_space,
+        limits=replace(general.limits, **limits),
+        scoring=general.scoring if specific.scoring == "unknown" else specific.scoring,
+        score_space=general.score_space if specific.score_space == "unknown" else specific.score_space,
     )

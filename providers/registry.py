@@ -19,31 +19,31 @@ _KINDS = get_args(Provider)
 def names() -> list[str]:
     """All adapters that can be named in a configuration, ours first."""
     ours = sorted(module.name for module in pkgutil.iter_modules(adapters.__path__))
-    return ours + sorted({point.name for point in _offered()} - set(ours))
+    return ours + sorted({point.name for point in _entry_points()} - set(ours))
 
 
 def find(name: str) -> Provider:
     """The adapter of that name. Raises LookupError, saying which names exist, if there is none."""
     if name not in names():
         raise LookupError(f'unknown adapter "{name}"; known are {", ".join(names())}')
-    provider = _ours(name) or _loaded(name)
+    provider = _built_in(name) or _from_package(name)
     if not isinstance(provider, Provider) or type(provider) not in _KINDS:
         raise LookupError(f'adapter "{name}" does not offer one of {", ".join(kind.__name__ for kind in _KINDS)}')
     return provider
 
 
-def _ours(name: str) -> object | None:
+def _built_in(name: str) -> object | None:
     if name not in {module.name for module in pkgutil.iter_modules(adapters.__path__)}:
         return None
     return getattr(importlib.import_module(f"{adapters.__name__}.{name}"), "PROVIDER", None)
 
 
-def _loaded(name: str) -> object | None:
+def _from_package(name: str) -> object | None:
     try:
-        return next((point.load() for point in _offered() if point.name == name), None)
+        return next((point.load() for point in _entry_points() if point.name == name), None)
     except (ImportError, AttributeError) as failure:
         raise LookupError(f'adapter "{name}" is installed but cannot be loaded: {failure}') from failure
 
 
-def _offered() -> list[EntryPoint]:
+def _entry_points() -> list[EntryPoint]:
     return list(entry_points(group=GROUP))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from providers.capabilities import Declared
+from providers.capabilities import CapabilitiesByModel
 from providers.types import ClosableBackend, Ranking, RerankRequest
 
 JSON = dict[str, Any]
@@ -67,7 +67,7 @@ class Adapter(Struct, frozen=True, kw_only=True):
 
     name: str
     fields: frozenset[str]
-    capabilities: Declared = {}
+    capabilities: CapabilitiesByModel = {}
     api_key_env: str | None = None
     missing: Callable[[], str] = _nothing_missing
 

@@ -16,7 +16,7 @@ from gateway.backends.redaction import redact
 from gateway.headers import REQUEST_TIMEOUT
 from gateway.transport.base import Client, Response, Timeouts
 from gateway.transport.network import host_of
-from providers.capabilities import Declared, Limits, resolve
+from providers.capabilities import CapabilitiesByModel, Limits, resolve
 from providers.errors import BadAnswer, Rejected, RerankError, TargetTimeout, Unsupported
 from providers.spec import HttpProvider, ScoreApi
 from providers.types import ContentParts, Ranking, RerankRequest
@@ -50,7 +50,10 @@ class HttpEndpoint(Struct, frozen=True, kw_only=True):
     score_url: Url | None = None
     timeouts: Timeouts = Timeouts()
     headers: Mapping[str, str] = {}
-    capabilities: Declared = {}
+    capabilities: CapabilitiesByModel = {}
+
+    def __repr__(self) -> str:
+        return f"HttpEndpoint({self.name!r})"  # The headers may hold secrets.
 
 
 class HttpBackend:
@@ -68,7 +71,10 @@ class HttpBackend:
         self._name = endpoint.name
         self._client = client
         self._signer = signer
+        self._timeouts = endpoint.timeouts
         self._headers = _constant_headers(endpoint)
+        # Made once: nearly every request goes to the same URL.
+        self._rerank_api = (endpoint.provider, endpoint.url) if isinstance(endpoint.url, str) else None
         self._limits = _limits(endpoint)
 
     async def rerank(self, request: RerankRequest) -> Ranking:
@@ -99,15 +105,15 @@ class HttpBackend:
     def _api(self, request: RerankRequest) -> tuple[HttpProvider | ScoreApi, str]:
         """What the request is put to: the score API where it carries pairs and there is one."""
         endpoint = self._endpoint
-        score = endpoint.provider.score
         if request.queries is not None:
+            score = endpoint.provider.score
             if score is not None and endpoint.score_url is not None:
                 return score, at(endpoint.score_url, request.model)
             if len(request.queries) > 1:
                 raise Unsupported(
                     f'provider "{self._name}" scores one query at a time; send one query with its documents per request'
                 )
-        return endpoint.provider, at(endpoint.url, request.model)
+        return self._rerank_api or (endpoint.provider, at(endpoint.url, request.model))
 
     def _check(self, request: RerankRequest, limits: Limits) -> None:
         documents = len(request.documents)
@@ -132,7 +138,7 @@ class HttpBackend:
         return body
 
     def _within(self, deadline: float | None, url: str) -> Timeouts:
-        timeouts = self._endpoint.timeouts
+        timeouts = self._timeouts
         if deadline is None:
             return timeouts
         left = deadline - time.monotonic()

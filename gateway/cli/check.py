@@ -9,7 +9,7 @@ from gateway.cli import capabilities
 from gateway.cli.table import table
 from gateway.config import exposure
 from gateway.config.loader import read_config
-from gateway.config.providers import declared_capabilities
+from gateway.config.providers import capability_corrections
 from gateway.config.root import Config
 from gateway.routing import kinds
 from gateway.runtime import accounting
@@ -51,9 +51,9 @@ def _providers(config: Config) -> str:
 
 
 def _provider(config: Config, name: str) -> list[str]:
-    kind = kinds.configured(config, name)
-    shown = kind.describe()
-    return [name, kind.provider.name, shown.where, shown.key, shown.timeout]
+    kind = kinds.configure(config, name)
+    description = kind.describe()
+    return [name, kind.provider.name, description.where, description.key, description.timeout]
 
 
 def _capabilities(config: Config) -> str:
@@ -61,13 +61,13 @@ def _capabilities(config: Config) -> str:
     targets = [entry.target for model in config.models.values() for entry in model.all_targets]
     local = [f"{name}/{model}" for name, settings in config.providers.items() for model in settings.models or {}]
     paths = sorted({*targets, *local, *(f"{name}/*" for name in config.providers)})
-    return table(["TARGET", *capabilities.TITLES], [[path, *_known(config, path)] for path in paths])
+    return table(["TARGET", *capabilities.TITLES], [[path, *_capability_cells(config, path)] for path in paths])
 
 
-def _known(config: Config, path: str) -> list[str]:
+def _capability_cells(config: Config, path: str) -> list[str]:
     name, _, model = path.partition("/")
-    adapter = kinds.configured(config, name).provider
-    return capabilities.cells(resolve(model, adapter.capabilities, declared_capabilities(config.providers[name])))
+    adapter = kinds.configure(config, name).provider
+    return capabilities.cells(resolve(model, adapter.capabilities, capability_corrections(config.providers[name])))
 
 
 def _models(config: Config) -> str:

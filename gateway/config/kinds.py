@@ -18,20 +18,21 @@ Problems = list[tuple[str, str]]
 """What is wrong: where, from the provider's section on (`.api_key`), and a sentence."""
 
 
-def problems(provider: Provider, settings: ProviderSettings) -> Problems:
+def check(provider: Provider, settings: ProviderSettings) -> Problems:
     """What is wrong with the settings of a provider with that adapter."""
-    return _PROBLEMS[type(provider)](provider, settings)
+    return _CHECKS[type(provider)](provider, settings)
 
 
 def _http(provider: HttpProvider, settings: ProviderSettings) -> Problems:
-    found = []
+    problems = []
     if command := provider.missing():
-        found.append((".adapter", f'"{provider.name}" needs packages that are not installed; run: {command}'))
+        problems.append((".adapter", f'"{provider.name}" needs packages that are not installed; run: {command}'))
     if settings.models is not None:
-        found.append((".models", f"only a local provider has models to load; {provider.name} takes any model name"))
+        problems.append((".models", f"only a local provider has models to load; {provider.name} takes any model name"))
     if not settings.base_url and not provider.base_url:
-        found.append((".base_url", "is required: this adapter has no default address"))
-    return found + _credential(provider, settings) + options.problems(provider, settings) + _certificates(settings)
+        problems.append((".base_url", "is required: this adapter has no default address"))
+    problems += _credential(provider, settings) + options.check(provider, settings)
+    return problems + _certificates(settings)
 
 
 def _credential(provider: HttpProvider, settings: ProviderSettings) -> Problems:
@@ -76,17 +77,15 @@ def _pure(provider: PureProvider, settings: ProviderSettings) -> Problems:
 
 
 def _only_over_http(settings: ProviderSettings) -> Problems:
-    limited = [
-        pattern for pattern, chosen in settings.capabilities.items() if chosen.limits.model_dump(exclude_none=True)
-    ]
-    found = [
+    problems = [
         (f".capabilities.{pattern}.limits", "only a provider behind HTTP has limits; see request_limits")
-        for pattern in limited
+        for pattern, correction in settings.capabilities.items()
+        if correction.limits.model_dump(exclude_none=True)
     ]
-    return found + ([(".options", "only a provider behind HTTP has options")] if settings.options else [])
+    return problems + ([(".options", "only a provider behind HTTP has options")] if settings.options else [])
 
 
-_PROBLEMS: Mapping[type[Provider], Callable[[Any, ProviderSettings], Problems]] = {
+_CHECKS: Mapping[type[Provider], Callable[[Any, ProviderSettings], Problems]] = {
     HttpProvider: _http,
     LocalProvider: _local,
     PureProvider: _pure,

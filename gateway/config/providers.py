@@ -185,7 +185,7 @@ def local_model(name: str, settings: LocalModelSettings) -> LocalModel:
     return LocalModel(name=name, **settings.model_dump())
 
 
-def declared_capabilities(settings: ProviderSettings) -> dict[str, Capabilities]:
+def capability_corrections(settings: ProviderSettings) -> dict[str, Capabilities]:
     """The operator's corrections in the form in which adapters declare capabilities."""
     return {
         pattern: Capabilities(

@@ -73,7 +73,7 @@ def _provider_problems(config: Config, name: str, settings: ProviderSettings) ->
     except LookupError as error:
         hint = "" if settings.adapter else "; set `adapter:` to say which one speaks to it"
         return [(".adapter", f"{error}{hint}")]
-    return kinds.problems(provider, settings)
+    return kinds.check(provider, settings)
 
 
 def _target_problem(config: Config, target: str, *, alias_allowed: bool) -> str | None:

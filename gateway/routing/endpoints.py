@@ -49,7 +49,7 @@ def score_url_of(provider: HttpProvider, settings: ProviderSettings) -> Url | No
     return lambda model: at(url, model).removesuffix(_last(at(path, model))) + last
 
 
-def shown_url(provider: HttpProvider, settings: ProviderSettings) -> str:
+def display_url(provider: HttpProvider, settings: ProviderSettings) -> str:
     """For people: where that provider's requests go, `MODEL` standing for the model where the URL names it."""
     return at(url_of(provider, settings), "MODEL")
 

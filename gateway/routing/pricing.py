@@ -25,7 +25,7 @@ class TargetPricing:
         self._config = config
         self.store = store
         # Found once: looking an adapter up takes milliseconds, and prices are asked for with every request.
-        self._kinds = {name: kinds.configured(config, name) for name in config.providers}
+        self._kinds = {name: kinds.configure(config, name) for name in config.providers}
         self._prices = PriceTable(config.prices, lambda name: self._kinds[name].provider.name)
 
     def cost(self, target: TargetId) -> Cost:

@@ -18,4 +18,4 @@ def _opened(config: Config, name: str, previous: LiveProvider | None) -> LivePro
     settings, answer_bytes = config.providers[name], config.request_limits.answer_bytes
     if previous is not None and previous.settings == settings and previous.answer_bytes == answer_bytes:
         return previous
-    return kinds.configured(config, name).open(previous)
+    return kinds.configure(config, name).open(previous)

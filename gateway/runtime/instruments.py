@@ -114,5 +114,5 @@ def _key_state(key: KeyState, now: float) -> str:
 
 
 def _peer(config: Config, name: str) -> ProviderAddress:
-    kind = kinds.configured(config, name)
+    kind = kinds.configure(config, name)
     return ProviderAddress(kind.provider.name, *kind.server())

@@ -30,31 +30,31 @@ def error_message(body: bytes) -> str:
         return ""
 
 
-def _sentence(said: Any, depth: int) -> str:
-    if isinstance(said, str):
-        return said.strip()
-    if isinstance(said, list) and depth:
-        return "; ".join(filter(None, (_complaint(each, depth - 1) for each in said)))
-    if isinstance(said, Mapping) and depth:
-        return _with_complaints(_first(said, depth - 1), _sentence(said.get("errors"), depth - 1))
+def _sentence(value: Any, depth: int) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, list) and depth:
+        return "; ".join(filter(None, (_detail(each, depth - 1) for each in value)))
+    if isinstance(value, Mapping) and depth:
+        return _join(_first(value, depth - 1), _sentence(value.get("errors"), depth - 1))
     return ""
 
 
-def _first(said: Mapping[str, Any], depth: int) -> str:
-    return next(filter(None, (_sentence(said.get(name), depth) for name in _SENTENCE)), "")
+def _first(value: Mapping[str, Any], depth: int) -> str:
+    return next(filter(None, (_sentence(value.get(name), depth) for name in _SENTENCE)), "")
 
 
-def _with_complaints(sentence: str, complaints: str) -> str:
-    return f"{sentence} ({complaints})" if sentence and complaints else sentence or complaints
+def _join(sentence: str, details: str) -> str:
+    return f"{sentence} ({details})" if sentence and details else sentence or details
 
 
-def _complaint(said: Any, depth: int) -> str:
-    """One entry of a list of complaints, with the name of the field it is about."""
-    sentence = _sentence(said, depth)
-    place = _place(said) if isinstance(said, Mapping) else ""
-    return f"{place}: {sentence}" if place and sentence else sentence
+def _detail(value: Any, depth: int) -> str:
+    """One entry of a list of errors, with the name of the field it is about."""
+    sentence = _sentence(value, depth)
+    field = _field(value) if isinstance(value, Mapping) else ""
+    return f"{field}: {sentence}" if field and sentence else sentence
 
 
-def _place(said: Mapping[str, Any]) -> str:
-    place = said.get("loc") or said.get("field") or ""
+def _field(value: Mapping[str, Any]) -> str:
+    place = value.get("loc") or value.get("field") or ""
     return ".".join(map(str, place)) if isinstance(place, list) else str(place)

@@ -15,8 +15,8 @@ def without_nulls(**fields: Any) -> dict[str, Any]:
 
 def vendor_fields(request: RerankRequest, names: Iterable[str]) -> dict[str, Any]:
     """The vendor's own fields, as the caller wrote them; a null counts as absent."""
-    given = request.extra
-    return {name: given[name] for name in names if given.get(name) is not None} if given else {}
+    extra = request.extra
+    return {name: extra[name] for name in names if extra.get(name) is not None} if extra else {}
 
 
 def effective_top_n(request: RerankRequest) -> int | None:

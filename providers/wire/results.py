@@ -13,13 +13,13 @@ Answer = TypeVar("Answer")
 
 
 def decode_response(body: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answer:
-    """Decode a 200. The documented shape costs one pass; only a body that fails it is looked at again, for rows that
-    say `score` (as TEI-like servers behind a vendor's path do) where `relevance_score` is absent or null.
+    """Decode the body of a 200. The documented shape takes one pass; only a body that does not fit is read again, for
+    rows with `score` (as servers like TEI give behind a vendor's path) in place of `relevance_score`.
 
     Raises msgspec.MsgspecError (a ValueError) or BadAnswer.
     """
     try:
-        return _decoded(body, decoder)
+        return _decode(body, decoder)
     except RecursionError:
         raise BadAnswer("the answer is nested too deeply") from None
 
@@ -30,15 +30,15 @@ def known_usage(usage: Usage | None) -> Usage | None:
     return usage if usage and (usage.prompt_tokens or usage.total_tokens or usage.search_units) else None
 
 
-def _decoded(body: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answer:
+def _decode(body: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answer:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError:
         # Not strict: some servers count in floats (12.0).
-        return msgspec.convert(_scored(msgspec.json.decode(body)), decoder.type, strict=False)
+        return msgspec.convert(_with_relevance_scores(msgspec.json.decode(body)), decoder.type, strict=False)
 
 
-def _scored(answer: Any) -> Any:
+def _with_relevance_scores(answer: Any) -> Any:
     """The untyped answer with each row's `score` also under `relevance_score`, unless that has a value (0.0 is one)."""
     for name in ("results", "data"):
         rows = answer.get(name) if isinstance(answer, dict) else None

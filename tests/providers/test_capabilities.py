@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import asdict
 
 from providers import registry
-from providers.capabilities import Capabilities, Declared, Limits, ScoreSpace, Scoring, resolve
+from providers.capabilities import Capabilities, CapabilitiesByModel, Limits, ScoreSpace, Scoring, resolve
 from providers.spec import HttpProvider, Provider
 
 
@@ -17,7 +17,7 @@ def documents(count: int) -> Capabilities:
 
 
 LISTWISE = Capabilities(scoring="listwise")
-PATTERNS: dict[str, tuple[str, list[Declared], Capabilities]] = {
+PATTERNS: dict[str, tuple[str, list[CapabilitiesByModel], Capabilities]] = {
     "nothing declared": ("m", [{}], Capabilities()),
     "everything": ("m", [{"*": documents(5)}], documents(5)),
     "another model": ("m", [{"n": documents(5)}], Capabilities()),
@@ -51,7 +51,7 @@ PATTERNS: dict[str, tuple[str, list[Declared], Capabilities]] = {
 
 
 @pytest.mark.parametrize(("model", "layers", "known"), PATTERNS.values(), ids=PATTERNS)
-def test_which_declaration_holds(model: str, layers: list[Declared], known: Capabilities) -> None:
+def test_which_declaration_holds(model: str, layers: list[CapabilitiesByModel], known: Capabilities) -> None:
     assert resolve(model, *layers) == known
 
 

@@ -15,7 +15,7 @@ from gateway.routing.kinds.local import LocalKind
 from gateway.routing.kinds.pure import PureKind
 from providers.spec import HttpProvider, LocalProvider, Provider, PureProvider
 
-__all__ = ["Kind", "configured", "kind_of"]
+__all__ = ["Kind", "configure", "kind_of"]
 
 _KINDS: Mapping[type[Provider], type[Kind]] = {
     HttpProvider: HttpKind,
@@ -29,7 +29,7 @@ def kind_of(provider: Provider) -> type[Kind]:
     return _KINDS[type(provider)]
 
 
-def configured(config: Config, name: str) -> Kind:
+def configure(config: Config, name: str) -> Kind:
     """The provider of that name as it is configured; nothing is opened. The configuration is checked."""
     provider = config.adapter(name)
     return kind_of(provider)(config, name, provider)

@@ -9,10 +9,10 @@ from gateway.access.prices import Price
 from gateway.backends.auth import open_signer
 from gateway.backends.http import HttpBackend, HttpEndpoint
 from gateway.config import options
-from gateway.config.providers import ProviderSettings, declared_capabilities
+from gateway.config.providers import ProviderSettings, capability_corrections
 from gateway.config.root import Config
 from gateway.policy.key_pool import KeyedBackend, KeyPool, KeyState
-from gateway.routing.endpoints import client_settings, score_url_of, shown_url, timeouts_of, url_of
+from gateway.routing.endpoints import client_settings, display_url, score_url_of, timeouts_of, url_of
 from gateway.routing.kinds.kind import Description
 from gateway.routing.live_provider import LiveProvider
 from gateway.transport import open_client
@@ -41,13 +41,13 @@ class HttpKind:
         return LiveProvider(self._settings, self._answer_bytes, KeyPool(keys, self._name), client=client)
 
     def server(self) -> tuple[str | None, int | None]:
-        url = urlsplit(shown_url(self.provider, self._settings))
+        url = urlsplit(display_url(self.provider, self._settings))
         return url.hostname, url.port or (443 if url.scheme == "https" else 80)
 
     def describe(self) -> Description:
         settings = self._settings
         key = "***" if settings.api_key or settings.api_keys else "none"
-        return Description(shown_url(self.provider, settings), key, f"{settings.timeout:g} s")
+        return Description(display_url(self.provider, settings), key, f"{settings.timeout:g} s")
 
     @staticmethod
     def default_address(provider: HttpProvider) -> str:
@@ -62,7 +62,7 @@ class HttpKind:
             score_url=score_url_of(provider, settings),
             timeouts=timeouts_of(settings),
             headers={header: value.get_secret_value() for header, value in settings.headers.items()},
-            capabilities=declared_capabilities(settings),
+            capabilities=capability_corrections(settings),
         )
 
 

@@ -312,6 +312,10 @@ class Unsigned:
         raise Unreachable("the token service does not answer")
 
 
+def test_an_endpoint_shows_no_header() -> None:
+    assert "search" not in repr(HttpEndpoint(name="a", provider=PROVIDER, url="http://x", headers={"X-Team": "search"}))
+
+
 async def test_a_request_that_cannot_be_signed_is_not_sent(client: Client) -> None:
     async with loopback(RANKING) as server:
         with pytest.raises(Unreachable, match="token service"):

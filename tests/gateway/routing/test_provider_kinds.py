@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from gateway.access.prices import FREE
-from gateway.config.kinds import _PROBLEMS
+from gateway.config.kinds import _CHECKS
 from gateway.config.loader import from_tree
 from gateway.errors import ConfigError
 from gateway.routing import kinds
@@ -64,7 +64,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_kind_has_its_file_and_its_demands() -> None:
-    assert set(_KINDS) == set(_PROBLEMS) == set(get_args(Provider))
+    assert set(_KINDS) == set(_CHECKS) == set(get_args(Provider))
 
 
 REGIONAL = {"base_url": "http://127.0.0.1:9", "api_key": "k"}
@@ -121,7 +121,7 @@ def test_what_is_wrong_with_a_provider_is_named(providers: dict[str, Any], probl
 
 @pytest.mark.usefixtures("installed")
 async def test_an_adapter_with_options_is_called_by_model_with_its_own_header(opened, upstream) -> None:
-    settings = {"base_url": upstream.url, "api_key": "the-key", "options": {"region": "eu"}}
+    settings = {"base_url": upstream.url, "api_key": "the-key", "options": {"region": "eu", "retries": "2"}}
     gateway = await opened({"providers": {"regional": settings}})
     asked = {"query": "q", "documents": ["a", "b"]}
     for model in ("m 1", "a/b"):
@@ -138,7 +138,7 @@ async def test_an_adapter_with_options_is_called_by_model_with_its_own_header(op
 @pytest.mark.usefixtures("installed")
 def test_a_url_that_names_the_model_is_shown_with_a_stand_in() -> None:
     config = from_tree({"providers": {"regional": {**REGIONAL, "options": {"region": "eu"}}}})
-    kind = kinds.configured(config, "regional")
+    kind = kinds.configure(config, "regional")
     assert kind.describe().where == "http://127.0.0.1:9/eu/models/MODEL/rerank"
     assert kind.server() == ("127.0.0.1", 9)
 
@@ -161,7 +161,7 @@ KINDS: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
 
 @pytest.mark.parametrize(("name", "settings", "facts"), [(name, *case) for name, case in KINDS.items()], ids=KINDS)
 def test_what_each_kind_says_of_itself(name: str, settings: dict[str, Any], facts: tuple[Any, ...]) -> None:
-    kind = kinds.configured(from_tree({"providers": {name: settings}}), name)
+    kind = kinds.configure(from_tree({"providers": {name: settings}}), name)
     assert (kind.server(), kind.price, kind.loads_models) == facts
 
 
