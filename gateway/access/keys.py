@@ -86,7 +86,7 @@ class AuthSettings(Settings):
         """What is wrong with the section as a whole."""
         if self.keys or self.mode == "none":
             return []
-        return [Problem("auth.keys", "names no key; `rerank-gateway keys new NAME` makes one; or write `auth: none`")]
+        return [Problem("auth.keys", "is empty; make a key with `rerank-gateway keys new NAME`, or write `auth: none`")]
 
 
 def _spelled_out(value: Any) -> Any:

@@ -46,7 +46,7 @@ class Price(Settings):
     @model_validator(mode="after")
     def _says_something(self) -> Price:
         if self.per_search is None and self.per_million_tokens is None:
-            raise ValueError("needs per_search or per_million_tokens; 0 if it costs nothing")
+            raise ValueError("set per_search or per_million_tokens; to 0 if the model is free")
         return self
 
     def cost(self, ranking: Ranking, documents: int) -> int | None:

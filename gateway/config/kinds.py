@@ -30,7 +30,7 @@ def _http(provider: HttpProvider, settings: ProviderSettings) -> Problems:
     if settings.models is not None:
         problems.append((".models", f"only a local provider has models to load; {provider.name} takes any model name"))
     if not settings.base_url and not provider.base_url:
-        problems.append((".base_url", "is required: this adapter has no default address"))
+        problems.append((".base_url", "is required; this adapter has no default URL"))
     problems += _credential(provider, settings) + options.check(provider, settings)
     return problems + _certificates(settings)
 
@@ -46,7 +46,7 @@ def _credential(provider: HttpProvider, settings: ProviderSettings) -> Problems:
 
 def _certificates(settings: ProviderSettings) -> Problems:
     if settings.client_key and not settings.client_cert:
-        return [(".client_key", "needs client_cert, the certificate that it is the key of")]
+        return [(".client_key", "needs client_cert, the certificate of this key")]
     try:
         if settings.ca_file:
             tls_context(settings.ca_file, None, None)
@@ -56,13 +56,13 @@ def _certificates(settings: ProviderSettings) -> Problems:
         if settings.client_cert:
             tls_context(settings.ca_file, settings.client_cert, settings.client_key)
     except OSError as error:
-        return [(".client_cert", f"cannot be used, or its key cannot: {error.strerror or error}")]
+        return [(".client_cert", f"the certificate or its key cannot be used: {error.strerror or error}")]
     return []
 
 
 def _local(provider: LocalProvider, settings: ProviderSettings) -> Problems:
     if not settings.models:
-        return [(".models", "is required: name at least one model to load")]
+        return [(".models", "is required: add at least one model to load")]
     if command := provider.missing():
         return [(".models", f"the local engine is not installed; run: {command}")]
     return _only_over_http(settings) + [

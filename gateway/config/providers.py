@@ -133,12 +133,10 @@ class ProviderSettings(Settings):
         default=None, description="For the adapter `local`: the models to load, by name."
     )
 
-    options: dict[str, Any] = Field(
-        default={}, repr=False, description="Settings that only this adapter has; `check` names those that are wrong."
-    )
+    options: dict[str, Any] = Field(default={}, repr=False, description="Settings that only this adapter has.")
     capabilities: dict[Annotated[str, Field(min_length=1)], CapabilitiesSettings] = Field(
         default={},
-        description="Corrections of what the adapter declares, by model; `*` stands for any characters, "
+        description="Corrections of what the adapter declares, by model; `*` matches any characters, "
         "and the more specific pattern wins.",
     )
 

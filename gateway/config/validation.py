@@ -71,7 +71,7 @@ def _provider_problems(config: Config, name: str, settings: ProviderSettings) ->
     try:
         provider = config.adapter(name)
     except LookupError as error:
-        hint = "" if settings.adapter else "; set `adapter:` to say which one speaks to it"
+        hint = "" if settings.adapter else "; set `adapter:` to the one to use"
         return [(".adapter", f"{error}{hint}")]
     return kinds.check(provider, settings)
 

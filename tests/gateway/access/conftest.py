@@ -14,7 +14,7 @@ from litestar import Litestar
 from gateway.access.keys import new_key
 from gateway.config import loader as configuration
 from gateway.config.root import Config
-from gateway.routing import providers as opening
+from gateway.routing.kinds import http as http_kind
 from gateway.server import app as application
 from gateway.transport.base import Response
 
@@ -48,7 +48,7 @@ class Upstream:
 def upstream(monkeypatch: pytest.MonkeyPatch) -> Upstream:
     """The only upstream there is."""
     fake = Upstream()
-    monkeypatch.setattr(opening, "open_client", lambda settings: fake)
+    monkeypatch.setattr(http_kind, "open_client", lambda settings: fake)
     return fake
 
 

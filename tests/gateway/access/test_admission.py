@@ -239,7 +239,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[RerankError], str]] = {
         BudgetSpent,
         'key "team" has a budget of $0.02 per month, of which $0.020000 is left, and this request may cost $0.240000; ',
     ),
-    "too large for the gateway": ({"documents": ["a"] * 10_001}, TooLarge, "there are 10001 documents, more than"),
+    "too large for the gateway": ({"documents": ["a"] * 10_001}, TooLarge, "10001 documents are more than"),
 }
 
 

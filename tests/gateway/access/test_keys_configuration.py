@@ -19,8 +19,8 @@ ENTRY = {"name": "team", "hash": HASH}
 
 PROBLEMS: dict[str, tuple[Any, str]] = {
     "a word that is not none": ("off", "auth: must be the word `none`"),
-    "no keys": ({}, "auth.keys: names no key"),
-    "an empty list": ({"keys": []}, "auth.keys: names no key"),
+    "no keys": ({}, "auth.keys: is empty"),
+    "an empty list": ({"keys": []}, "auth.keys: is empty"),
     "a raw key for a hash": ({"keys": [{"name": "t", "hash": "rgw_secret"}]}, "auth.keys.0.hash: must be `sha256:`"),
     "no hash": ({"keys": [{"name": "t"}]}, "auth.keys.0.hash: is required"),
     "a name with a space": ({"keys": [{"name": "a b", "hash": HASH}]}, "auth.keys.0.name"),

@@ -511,7 +511,7 @@ PROBLEMS: dict[str, tuple[dict[str, Any], str]] = {
     "rate of zero": ({"rate_limits": {"requests": "0/minute"}}, "rate_limits.requests"),
     "window": ({"rate_limits": {"tokens": "5/year"}}, "rate_limits.tokens"),
     "concurrency of a model": ({"rate_limits": {"models": {"m": {"concurrency": 3}}}}, "unknown key"),
-    "price without a unit": ({"prices": {"a/b": {}}}, "prices.a/b: needs per_search or per_million_tokens"),
+    "price without a unit": ({"prices": {"a/b": {}}}, "prices.a/b: set per_search or per_million_tokens"),
     "negative price": ({"prices": {"a/b": {"per_search": -1}}}, "prices.a/b.per_search"),
     "store": ({"store": {"url": "http://x"}}, "store.url: must be a redis://"),
     "store's secret": ({"store": {"url": "mysql://u:hunter2@x"}}, "store.url"),

@@ -91,7 +91,7 @@ async def test_the_reply_is_the_whole_answer(fields: dict[str, Any], results: li
 REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown model": ({"model": "nope"}, 'unknown model "nope"'),
     "blank query": ({"query": " "}, "query is required for rerank"),
-    "many documents": ({"documents": ["a"] * 6}, "there are 6 documents, more than the 5 of request_limits.documents"),
+    "many documents": ({"documents": ["a"] * 6}, "6 documents are more than the limit of 5 (request_limits.documents)"),
     "a large document": ({"documents": ["é" * 51]}, "the document at index 0 has more than 100 bytes"),
     "a long name": ({"model": "own/" + "m" * 300}, "a model's name has at most 256 characters"),
 }

@@ -128,7 +128,7 @@ class TestCheck:
         assert err.splitlines() == [
             "error: the configuration has 3 problems:",
             "  providers.cohere.api_key: environment variable NO_SUCH_KEY is not set",
-            "  providers.vllm.base_url: is required: this adapter has no default address",
+            "  providers.vllm.base_url: is required; this adapter has no default URL",
             '  server.prot: unknown key; did you mean "port"?',
         ]
 

@@ -143,7 +143,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "no address": (
         {"providers": {"vllm": {}}},
-        ["providers.vllm.base_url: is required: this adapter has no default address"],
+        ["providers.vllm.base_url: is required; this adapter has no default URL"],
     ),
     "an address without scheme": (
         {"providers": {"vllm": {"base_url": "localhost:8000"}}},
@@ -186,18 +186,15 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a certificate that is not there": (
         {"providers": {"vllm": {"base_url": "http://x", "client_cert": "no/such.pem"}}},
-        ["providers.vllm.client_cert: cannot be used, or its key cannot: No such file or directory"],
+        ["providers.vllm.client_cert: the certificate or its key cannot be used: No such file or directory"],
     ),
     "a certificate's key alone": (
         {"providers": {"vllm": {"base_url": "http://x", "client_key": "no/such.pem"}}},
-        ["providers.vllm.client_key: needs client_cert, the certificate that it is the key of"],
+        ["providers.vllm.client_key: needs client_cert, the certificate of this key"],
     ),
     "unknown adapter by name": (
         {"providers": {"cohhere": {"api_key": "k"}}},
-        [
-            'providers.cohhere.adapter: unknown adapter "cohhere"; known are KNOWN; '
-            "set `adapter:` to say which one speaks to it"
-        ],
+        ['providers.cohhere.adapter: unknown adapter "cohhere"; known are KNOWN; set `adapter:` to the one to use'],
     ),
     "unknown adapter": (
         {"providers": {"team": {"adapter": "cohhere", "api_key": "k"}}},
@@ -213,7 +210,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a local provider without models": (
         {"providers": {"local": {}}},
-        ["providers.local.models: is required: name at least one model to load"],
+        ["providers.local.models: is required: add at least one model to load"],
     ),
     "a local model without a path": (
         {"providers": {"local": {"models": {"m": {}}}}},

@@ -1,6 +1,7 @@
-"""The unified dialect's JSON Schemas: the request in words, the answers out of the structs that are sent.
+"""The unified dialect's JSON Schemas: the request's is written here, those of the answers are made from their structs.
 
-A test holds the request's properties against the fields that are decoded, so neither can be forgotten.
+The request's is written by hand because its descriptions and conditions say more than the types can. A test checks that
+it has exactly the fields that are decoded.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from providers import registry
 PREFIX = "#/components/schemas/"
 
 _DOCUMENT: dict[str, Any] = {
-    "description": "What is ranked. Blank text is refused. An object without `text` is structured data, and is ranked "
-    "as a YAML string with its keys in order; `content` parts go to models that read images.",
+    "description": "A document to rank; it must not be blank. An object without `text` is structured data, ranked as "
+    "YAML with its keys in order. An object with `content` holds content parts, for models that read images.",
     "oneOf": [
         {"type": "string", "minLength": 1},
         {
@@ -26,8 +27,8 @@ _DOCUMENT: dict[str, Any] = {
             "required": ["text"],
             "properties": {
                 "text": {"type": "string", "minLength": 1},
-                "id": {"description": "Yours; comes back with the document."},
-                "meta": {"description": "Yours; comes back with the document."},
+                "id": {"description": "Your own; returned with the document."},
+                "meta": {"description": "Your own; returned with the document."},
             },
         },
         {"type": "object", "title": "Structured data", "not": {"required": ["text"]}, "minProperties": 1},
@@ -35,7 +36,7 @@ _DOCUMENT: dict[str, Any] = {
 }
 
 _QUERY: dict[str, Any] = {
-    "description": "What the documents are ranked by; content parts for models that read images.",
+    "description": "What to rank the documents by. Content parts are for models that read images.",
     "oneOf": [
         {"type": "string", "minLength": 1},
         {"type": "object", "required": ["content"], "properties": {"content": {"type": "array", "items": {}}}},
@@ -45,55 +46,58 @@ _QUERY: dict[str, Any] = {
 _MODEL = {
     "type": "string",
     "minLength": 1,
-    "description": "`provider/model`, split at the first slash, or a name of the configuration.",
+    "description": "`provider/model`, split at the first slash, or a configured name.",
 }
 
 _OPTIONAL: dict[str, Any] = {
     "top_n": {"type": "integer", "minimum": 1, "description": "How many results to return; all if absent."},
-    "top_k": {"type": "integer", "minimum": 1, "description": "Another spelling of `top_n`."},
+    "top_k": {"type": "integer", "minimum": 1, "description": "Another name for `top_n`."},
     "max_tokens_per_doc": {
         "type": "integer",
-        "description": "Cut each document after so many tokens, where the provider can.",
+        "description": "Truncate each document to this many tokens, if the provider supports it.",
     },
     "max_chunks_per_doc": {
         "type": "integer",
-        "description": "Of Cohere's v1 API, where it had an effect on old models; here it only asks for `meta`.",
+        "description": "From Cohere's v1 API. Here it only adds `meta` to the answer.",
     },
     "texts": {
         "type": "array",
         "items": {"type": "string"},
-        "description": "In place of `documents`: a request to text-embeddings-inference, answered with its bare list.",
+        "description": "In place of `documents`: read and answered as by text-embeddings-inference.",
     },
-    "priority": {"type": "integer", "description": "Lower is served earlier, where the provider can."},
+    "priority": {
+        "type": "integer",
+        "description": "Requests with a lower number are served first, if the provider supports it.",
+    },
     "return_documents": {"type": "boolean", "description": "Return your documents with the results."},
     "fallbacks": {
         "type": "array",
         "items": {"type": "string"},
-        "description": "What to try in turn when the model fails; an empty list is none. "
-        "If absent, those configured for the model.",
+        "description": "What to try, in order, if the model fails; an empty list means nothing. "
+        "Default: those configured for the model.",
     },
 }
 
 _DESCRIPTIONS: dict[str, dict[str, str]] = {
     "Answer": {
         "id": "The request's id, also in the header `x-request-id`.",
-        "results": "Best first: by falling score, then by index.",
-        "data": "The results as Voyage's clients read them; only for a request that shows such a client.",
+        "results": "Best first: by descending score, then by index.",
+        "data": "The results in Voyage's form; only if the request shows one of its clients.",
         "model": "The model that served, without its provider.",
-        "meta": "Cohere's account of the call; only under `/v2`, or for a request with `max_chunks_per_doc`.",
-        "usage": "What the provider counted; absent if it did not.",
-        "extra_fields": "How the answer came about.",
+        "meta": "Tokens and costs in Cohere's form; only at `/v2`, or for a request with `max_chunks_per_doc`.",
+        "usage": "Tokens and searches that the provider reported; absent if it reported none.",
+        "extra_fields": "Who served the request, how long it took, and what it cost.",
     },
     "Result": {
         "index": "The document's place in the request, from 0.",
-        "relevance_score": "Higher is more relevant; its scale is the model's own.",
+        "relevance_score": "Higher is more relevant; the scale depends on the model.",
         "document": "Your document, if `return_documents` is true.",
     },
     "ErrorBody": {
         "message": "One sentence: what happened, or what to change.",
         "detail": "The same sentence, where some clients look for it.",
         "error": "The same sentence, where other clients look for it.",
-        "error_type": "A stable word for programs.",
+        "error_type": "A stable code, for programs.",
         "id": "The request's id, also in the header `x-request-id`.",
         "extra_fields": "The provider that failed, and every attempt.",
     },
@@ -101,13 +105,13 @@ _DESCRIPTIONS: dict[str, dict[str, str]] = {
 
 
 def request() -> dict[str, Any]:
-    """The request, with what the adapters declare beyond the contract."""
+    """The schema of the request, with the vendor fields that adapters declare."""
     declared: dict[str, list[str]] = {}
     for name in registry.names():
         for field in registry.find(name).fields:
             declared.setdefault(field, []).append(name)
     extras = {
-        field: {"description": f"Passed on as it is to providers that speak {' or '.join(names)}."}
+        field: {"description": f"Passed on unchanged to providers with the adapter {' or '.join(names)}."}
         for field, names in sorted(declared.items())
         if field not in _OPTIONAL
     }
@@ -122,12 +126,12 @@ def request() -> dict[str, Any]:
 
 
 def answers() -> dict[str, Any]:
-    """The schemas of a ranking and of an error, and all that they refer to, by name."""
+    """The schemas of the answer and of an error, and those that they refer to, by name."""
     _, components = msgspec.json.schema_components([Answer, ErrorBody], ref_template=PREFIX + "{name}")
     for name, fields in _DESCRIPTIONS.items():
         properties = components[name]["properties"]
         for field, text in fields.items():
             properties[field] = {**properties[field], "description": text}
-    # Figures of the local engine stand there too.
+    # The local engine adds figures of its own.
     components["ExtraFields"]["additionalProperties"] = True
     return components
