@@ -7,6 +7,7 @@ CallerError
 ├── NotAdmin            403  the operation requires an admin key
 ├── PriceUnknown        403  the key has a budget, but the model has no price
 ├── TooLarge            413  the request is over one of the limits on sizes
+├── UnreadableBody      415  the request body has a content coding that is not read
 └── Limited                  a limit on the key, the model or the gateway forbids the request:
     ├── LimitReached    429  for now
     ├── TooMuch         413  at any time: it asks for more than the limit itself
@@ -104,6 +105,12 @@ class DeadlineExceeded(TargetTimeout):
 
     code = "deadline_exceeded"
     retryable = False
+
+
+class UnreadableBody(CallerError):
+    """The request body has a content coding that the gateway does not read."""
+
+    code = "unsupported_media_type"
 
 
 class CallerGone(Exception):

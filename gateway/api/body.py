@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Mapping
 
 from litestar.types import Receive
 
 from gateway.api.size_limits import body_too_large, check_depth
 from gateway.config.limits import RequestLimitSettings
-from gateway.errors import CallerGone
+from gateway.errors import CallerGone, UnreadableBody
+from gateway.http1 import content_coding
+from gateway.http1.content_coding import BrokenCoding, DecodedTooLarge, UnreadableCoding
 from providers.errors import InvalidRequest
-
-_GZIP = 16 + zlib.MAX_WBITS
 
 UPLOAD_TIMEOUT = 60.0
 """Seconds for a body to arrive, counted from its first chunk, so that a stalled upload does not hold memory."""
@@ -30,15 +29,16 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: Re
     Raises:
         CallerGone: the caller hung up before the end.
         TooLarge: the body is over the limit, compressed or not. Reading stops there.
-        InvalidRequest: an unknown or broken compression, JSON nested too deeply, or UPLOAD_TIMEOUT has passed.
+        UnreadableBody: a content coding other than gzip. Known before the body is read.
+        InvalidRequest: the body is not valid gzip, its JSON is nested too deeply, or UPLOAD_TIMEOUT has passed.
     """
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length[:18]) > limits.body_bytes:
         raise body_too_large(limits)
+    coding = _coding(headers)
     body = await _receive_body(receive, limits)
-    encoding = headers.get(b"content-encoding")
-    if encoding is not None:
-        body = _decompress(body, encoding, limits)
+    if coding:
+        body = await _decompress(body, coding, limits)
     check_depth(body, limits)
     return body
 
@@ -70,19 +70,26 @@ async def _receive_rest(receive: Receive, first: bytes, limits: RequestLimitSett
     return b"".join(chunks)
 
 
-def _decompress(body: bytes, encoding: bytes, limits: RequestLimitSettings) -> bytes:
-    name = encoding.strip().lower()
-    if name in (b"", b"identity"):
-        return body
-    if name not in (b"gzip", b"x-gzip"):
-        raise InvalidRequest("content-encoding must be gzip or identity; send the body in one of them")
-    decompressor = zlib.decompressobj(_GZIP)
+def _coding(headers: Mapping[bytes, bytes]) -> str | None:
+    """The value of Content-Encoding, if it names a coding. Raises UnreadableBody for one that is not read."""
+    header = headers.get(b"content-encoding")
+    if header is None:
+        return None
+    coding = header.decode("latin-1")
     try:
-        plain = decompressor.decompress(body, limits.body_bytes + 1)
-    except zlib.error:
-        raise InvalidRequest("content-encoding says gzip, but the body is not valid gzip") from None
-    if len(plain) > limits.body_bytes:
-        raise body_too_large(limits)
-    if not decompressor.eof or decompressor.unused_data:
-        raise InvalidRequest("the body is not one complete gzip stream; it is cut short, or other data follows")
-    return plain
+        return coding if content_coding.codings(coding) else None
+    except UnreadableCoding as error:
+        raise UnreadableBody(
+            f"content-encoding is {error.args[0]}, which is not read here; send the body as gzip or without a coding"
+        ) from None
+
+
+async def _decompress(body: bytes, coding: str, limits: RequestLimitSettings) -> bytes:
+    try:
+        return await content_coding.decode(body, coding, limits.body_bytes)
+    except DecodedTooLarge:
+        raise body_too_large(limits) from None
+    except BrokenCoding:
+        raise InvalidRequest(
+            "content-encoding says gzip, but the body is not valid gzip, or it is cut short; send it whole"
+        ) from None

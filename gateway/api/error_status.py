@@ -14,6 +14,7 @@ from gateway.errors import (
     TooMuch,
     Unauthorized,
     UnknownModel,
+    UnreadableBody,
 )
 from providers import errors
 from providers.errors import RerankError
@@ -21,6 +22,7 @@ from providers.errors import RerankError
 STATUS: dict[type[RerankError], int] = {
     UnknownModel: 404,
     TooLarge: 413,
+    UnreadableBody: 415,
     BreakerOpen: 503,
     Unauthorized: 401,
     ModelNotAllowed: 403,

@@ -16,7 +16,8 @@ from litestar.exceptions import HTTPException
 from gateway.api.dialects.unified.error_body import error_body
 from gateway.api.error_status import status_of
 from gateway.api.request_id import request_id
-from gateway.errors import Limited, Unauthorized
+from gateway.errors import Limited, Unauthorized, UnreadableBody
+from gateway.http1.content_coding import READABLE
 from providers.errors import RerankError
 from providers.types import Call
 
@@ -29,13 +30,17 @@ _HTTP_TYPES = {
     404: "not_found",
     405: "method_not_allowed",
     413: "too_large",
+    415: "unsupported_media_type",
 }
 
 
 def headers(error: RerankError) -> dict[str, str]:
-    """The headers that go with an error: `retry-after` in whole seconds, the limits' state, `www-authenticate`."""
+    """The headers that go with an error: `retry-after` in whole seconds, the limits' state, `www-authenticate`,
+    `accept-encoding` (RFC 9110 section 12.5.3)."""
     if isinstance(error, Unauthorized):
         return {"www-authenticate": "Bearer"}
+    if isinstance(error, UnreadableBody):
+        return {"accept-encoding": READABLE}
     extra = dict(error.headers) if isinstance(error, Limited) else {}
     if error.retry_after is not None:
         extra["retry-after"] = str(max(1, ceil(error.retry_after)))

@@ -32,6 +32,7 @@ _ERRORS = {
     "400": "The request is wrong; `message` says what to change.",
     "404": "The model is unknown.",
     "413": "The request is too large for the provider.",
+    "415": "The body has a content coding other than gzip.",
     "422": "The provider refused the request.",
     "429": "A rate limit is reached, or a queue is full; see `Retry-After`.",
     "502": "The provider could not be reached, refused the gateway's credentials, or gave an unusable answer.",

@@ -40,6 +40,7 @@ TYPES = {
     404: "NotFoundError",
     405: "Method Not Allowed",
     413: "RequestEntityTooLarge",
+    415: "Unsupported Media Type",
     422: "UnprocessableEntityError",
     429: "RateLimitError",
     503: "ServiceUnavailableError",

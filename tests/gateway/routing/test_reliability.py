@@ -131,9 +131,9 @@ async def test_hedging_serves_from_the_second_when_the_first_is_slow(opened: Ope
         ),
         pytest.param({}, b"no gzip", {"content_encoding": "gzip"}, 400, "not valid gzip", id="not gzip"),
         pytest.param(
-            {}, gzip.compress(b"{}" * 99)[:-9], {"content_encoding": "gzip"}, 400, "one complete gzip", id="cut gzip"
+            {}, gzip.compress(b"{}" * 99)[:-9], {"content_encoding": "gzip"}, 400, "it is cut short", id="cut gzip"
         ),
-        pytest.param({}, ASK, {"content_encoding": "br"}, 400, "must be gzip or identity", id="brotli"),
+        pytest.param({}, ASK, {"content_encoding": "br"}, 415, "content-encoding is br", id="brotli"),
         pytest.param({"body_bytes": 1024}, b" " * 1025, {}, 413, "request_limits.body_bytes", id="body"),
         pytest.param({"documents": 1}, ASK, {}, 413, "limit of 1 (request_limits.documents)", id="documents"),
         pytest.param(
