@@ -202,7 +202,7 @@ class Metrics:
             store.observe(OVERHEAD, exchange.overhead)
             self._count_attempts(attempts)
         if ranking is not None:
-            self._count_ranking(exchange, ranking, model)
+            self._count_ranking(exchange, ranking, attempts, model)
 
     def _model(self, exchange: Exchange) -> str:
         """The label of the model that the caller asked for: learned only if the first target served it."""
@@ -231,8 +231,10 @@ class Metrics:
         if error not in _NOT_TIMED:
             self._store.observe(ATTEMPT_DURATION, attempt.end - attempt.start, (attempt.provider, model))
 
-    def _count_ranking(self, exchange: Exchange, ranking: Ranking, model: str) -> None:
-        winners = (attempt.model for attempt in reversed(exchange.attempts) if not attempt.error_type)
+    def _count_ranking(
+        self, exchange: Exchange, ranking: Ranking, attempts: Sequence[AttemptRecord], model: str
+    ) -> None:
+        winners = (attempt.model for attempt in reversed(attempts) if not attempt.error_type)
         target = (ranking.provider, self._models.label(next(winners, ranking.model)))
         if ranking.usage is not None:
             self._count_usage(ranking.usage, target)
