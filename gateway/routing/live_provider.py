@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from gateway.backends.local import LocalBackend
 from gateway.config.providers import ProviderSettings
-from gateway.policy.key_pool import KeyPool, KeyState
+from gateway.policy.key_pool import KeyState
 from gateway.transport.base import Client, Timeouts
 from providers.errors import RerankError
 from providers.types import Backend, Resource
@@ -23,6 +23,7 @@ class LiveProvider(Struct, eq=False):
         backend: what takes any model name; None for a provider of local models.
         models: the local models.
         client: what carries its requests; None if it is not behind HTTP.
+        key_states: what is known of each of its keys.
         is_in_process: whether its backends work inside the gateway, so that it is the gateway that ends their calls at
             the deadline and scores pairs by several calls.
         is_instant: whether it takes no time and cannot fail, so that no policy could do anything for it.
@@ -33,6 +34,7 @@ class LiveProvider(Struct, eq=False):
     backend: Backend | None = None
     models: dict[str, LocalBackend] = {}
     client: Client | None = None
+    key_states: list[KeyState] = []
     is_in_process: bool = False
     is_instant: bool = False
 
@@ -41,10 +43,6 @@ class LiveProvider(Struct, eq=False):
         yield from self.models.values()
         if self.client is not None:
             yield self.client
-
-    def key_states(self) -> list[KeyState]:
-        """What is known of each of its keys."""
-        return [key.state for key in self.backend.keys] if isinstance(self.backend, KeyPool) else []
 
     async def is_well(self) -> bool:
         """Whether the health check's address answers 2xx in time."""

@@ -113,7 +113,7 @@ class Routes:
 
     def key_states(self) -> dict[tuple[str, str], KeyState]:
         """What is known of the providers' keys, by the provider and the key's name."""
-        return {(name, key.name): key for name, provider in self.providers.items() for key in provider.key_states()}
+        return {(name, key.name): key for name, provider in self.providers.items() for key in provider.key_states}
 
     def start(self) -> None:
         """Begin the active health checks. Needs the running event loop."""

@@ -38,7 +38,13 @@ class HttpKind:
             KeyedBackend(HttpBackend(endpoint, client, open_signer(auth, key)), state)
             for key, state in _keys(self._settings)
         ]
-        return LiveProvider(self._settings, self._answer_bytes, KeyPool(keys, self._name), client=client)
+        return LiveProvider(
+            self._settings,
+            self._answer_bytes,
+            KeyPool(keys, self._name),
+            client=client,
+            key_states=[key.state for key in keys],
+        )
 
     def server(self) -> tuple[str | None, int | None]:
         url = urlsplit(display_url(self.provider, self._settings))
