@@ -79,6 +79,8 @@ class Connection(asyncio.Protocol):
     async def exchange(self, head: bytes, body: bytes, deadline: float, read_timeout: float) -> RawResponse:
         """Send a request and wait for its response. After an error the connection is closed.
 
+        An error answer (status 300 and up) that cannot be had whole is returned without its body.
+
         Args:
             head: request line and headers, up to and including the empty line.
             body: the bytes after the head; may be empty.
@@ -88,7 +90,7 @@ class Connection(asyncio.Protocol):
         Raises:
             ConnectionClosed: it closed before the response began; on a reused connection the request can be sent again.
             IncompleteResponse: it closed in the middle of the response.
-            ProtocolError: the server sent something other than an HTTP response.
+            ProtocolError: the server sent something other than an HTTP response, or too much beside its body.
             BodyTooLarge: the response body is over the limit.
             ReadTimeout: no data arrived for `read_timeout` seconds.
             TimeoutError: the deadline has passed.
@@ -182,8 +184,13 @@ class Connection(asyncio.Protocol):
             self._set_timer()
 
     def _fail(self, error: Exception) -> None:
+        """End the request with an error; or with an error answer that had begun, whose status says more than ours."""
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(error)
+            answer = self._reader.error_without_body()
+            if answer is None:
+                self._waiter.set_exception(error)
+            else:
+                self._waiter.set_result(answer)
         self._end_drain()
 
     def _complete(self) -> None:

@@ -6,11 +6,22 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from msgspec import Struct
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Largest acceptable status line and headers together."""
+"""Most that may come without a byte of a body in it: status line and headers, interim responses, trailers."""
+
+MAX_FRAMING_BYTES = 256 * 1024
+"""Most that may come beside the body in all, plus a quarter of the body: a short body may come in chunks of any size, a
+long one in chunks of 24 bytes or more."""
+
+_LISTS = ("content-encoding", "transfer-encoding")
+"""Headers of which each value counts, in their order (RFC 9110 section 5.3)."""
 
 
 class ProtocolError(Exception):
     """The server sent something other than an HTTP response."""
+
+
+class FramingTooLarge(ProtocolError):
+    """More came beside the body than its frame can need: headers, chunk sizes and their extensions, trailers."""
 
 
 class BodyTooLarge(Exception):
@@ -18,8 +29,8 @@ class BodyTooLarge(Exception):
 
 
 class RawResponse(Struct):
-    """A complete response. Header names are in lower case; of repeated headers the first counts; the body is as sent,
-    possibly compressed."""
+    """A complete response. Header names are in lower case; of repeated headers the first counts, but all codings do;
+    the body is as sent, possibly compressed."""
 
     status: int
     headers: dict[str, str]
@@ -38,14 +49,15 @@ class ResponseReader:
     """
 
     __slots__ = (
+        "_body",
         "_body_too_large",
-        "_chunks",
         "_complete",
-        "_head_bytes",
+        "_framing",
         "_headers",
         "_in_head",
         "_max_body_bytes",
         "_parser",
+        "_silence",
         "_size",
         "_status",
         "has_started",
@@ -59,8 +71,8 @@ class ResponseReader:
 
     def _reset(self) -> None:
         self._headers: dict[str, str] = {}
-        self._chunks: list[bytes] = []
-        self._status = self._head_bytes = self._size = 0
+        self._body: bytes | bytearray = b""
+        self._status = self._framing = self._silence = self._size = 0
         self._in_head = True
         self._complete = self._body_too_large = self.has_started = self.reusable = False
 
@@ -68,10 +80,11 @@ class ResponseReader:
         """Parse received data. Returns whether the response is complete.
 
         Raises:
-            ProtocolError: the data is not an HTTP response, or its head is too long.
+            ProtocolError: the data is not an HTTP response.
+            FramingTooLarge: there is too much beside its body.
             BodyTooLarge: the body is over the limit.
         """
-        self.has_started = True
+        self.has_started, size = True, self._size
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
@@ -81,21 +94,32 @@ class ResponseReader:
                 raise ProtocolError from None
         if self._body_too_large:
             raise BodyTooLarge(self._status)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                raise ProtocolError
+        if not self._complete:
+            self._count_framing(len(data), self._size - size)
         return self._complete
+
+    def _count_framing(self, received: int, body: int) -> None:
+        self._framing += received - body
+        self._silence = 0 if body else self._silence + received
+        if self._silence > MAX_HEAD_BYTES or self._framing > MAX_FRAMING_BYTES + self._size // 4:
+            raise FramingTooLarge
 
     def ends_with_connection(self) -> bool:
         """Whether closing the connection completes the response: it declares no length (RFC 9112 section 6.3)."""
-        has_length = "content-length" in self._headers or "transfer-encoding" in self._headers
-        return not (self._in_head or has_length)
+        if self._in_head or "content-length" in self._headers:
+            return False
+        codings = self._headers.get("transfer-encoding", "")
+        return codings.rpartition(",")[2].strip().lower() != "chunked"
+
+    def error_without_body(self) -> RawResponse | None:
+        """What is known of an error answer whose body cannot be had; None if no such answer has begun."""
+        if self._in_head or self._status < 300:
+            return None
+        return RawResponse(self._status, self._headers, b"")
 
     def pop_response(self) -> RawResponse:
         """The complete response. Data fed from now on belongs to the next one."""
-        chunks = self._chunks
-        response = RawResponse(self._status, self._headers, chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        response = RawResponse(self._status, self._headers, bytes(self._body))
         self._reset()
         return response
 
@@ -113,7 +137,10 @@ class ResponseReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         # Trailers arrive after the head. RFC 9110 section 6.5.1 allows to drop them.
         if self._in_head:
-            self._headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+            # The parser leaves white space behind a value, which is no part of it (RFC 9112 section 5.1).
+            key, text = name.decode("latin-1").lower(), value.decode("latin-1").rstrip(" \t")
+            if self._headers.setdefault(key, text) is not text and key in _LISTS:
+                self._headers[key] += f", {text}"
 
     def on_headers_complete(self) -> None:
         self._status = self._parser.get_status_code()
@@ -123,8 +150,13 @@ class ResponseReader:
         self._size += len(chunk)
         if self._size > self._max_body_bytes:
             self._body_too_large = True
+        elif not self._body:
+            self._body = chunk
         else:
-            self._chunks.append(chunk)
+            # One buffer, however many chunks: each as an object of its own would take many times its size.
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += chunk
 
     def on_message_complete(self) -> None:
         if self._status < 200:

@@ -14,6 +14,7 @@ import aiohttp
 from msgspec.structs import replace
 
 from gateway.transport.base import ClientSettings, Response, Timeouts
+from gateway.transport.decoding import decode, is_error, join_codings, too_large, without_body
 from gateway.transport.error_map import ErrorMap, translate
 from gateway.transport.network import MAX_URLS, host_of, proxy_of, system_reason, tls_context
 from providers.errors import AnswerBroken, BadAnswer, TargetTimeout, Unreachable
@@ -101,22 +102,29 @@ class AiohttpClient:
             allow_redirects=False,
             proxy=self._proxy(url),
         ) as response:
+            headers = join_codings(response.headers, response.headers.getall("content-encoding", []))
             try:
-                return Response(response.status, response.headers, await self._read_body(response, url))
-            except _BROKEN as error:
-                raise aiohttp.ClientPayloadError from error
+                answer = Response(response.status, headers, await self._read_body(response, url))
+            except (aiohttp.ClientError, OSError, BadAnswer) as error:
+                if is_error(response.status):
+                    response.close()
+                    return without_body(Response(response.status, headers, b""))
+                if isinstance(error, _BROKEN):
+                    raise aiohttp.ClientPayloadError from error
+                raise
+        return await decode(answer, self._settings.max_answer_bytes, url)
 
     async def _read_body(self, response: aiohttp.ClientResponse, url: str) -> bytes:
         limit = self._settings.max_answer_bytes
         length = response.content_length
-        if length is not None and length <= limit and "Content-Encoding" not in response.headers:
+        if length is not None and length <= limit:
             return await response.read()
         body = bytearray()
         async for chunk in response.content.iter_any():
             body += chunk
             if len(body) > limit:
                 response.close()
-                raise BadAnswer(f"{host_of(url)} answered with more than {limit} bytes", status=response.status)
+                raise too_large(limit, url, response.status)
         return bytes(body)
 
     def _unpooled(self) -> aiohttp.ClientSession:
@@ -127,7 +135,10 @@ class AiohttpClient:
     def _open_session(self, *, force_close: bool) -> aiohttp.ClientSession:
         # With trust_env aiohttp would look for .netrc and a proxy in a thread, for each request. We look once per URL.
         return aiohttp.ClientSession(
-            connector=self._open_connector(force_close), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            connector=self._open_connector(force_close),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
         )
 
     def _open_connector(self, force_close: bool) -> aiohttp.BaseConnector:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import zlib
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -15,12 +14,13 @@ from msgspec import Struct
 from gateway.http1.connection import ConnectionClosed, IncompleteResponse, ReadTimeout
 from gateway.http1.head import encode_headers
 from gateway.http1.pool import ConnectTimeout, Origin, Pool, PoolTimeout
-from gateway.http1.response_reader import BodyTooLarge, ProtocolError, RawResponse
+from gateway.http1.response_reader import BodyTooLarge, FramingTooLarge, ProtocolError, RawResponse
 from gateway.transport.aiohttp_client import AiohttpClient
 from gateway.transport.base import ClientSettings, Response, Timeouts
+from gateway.transport.decoding import decode, too_large
 from gateway.transport.error_map import ErrorMap, translate
-from gateway.transport.network import MAX_URLS, host_of, proxy_of, system_reason, tls_context
-from providers.errors import AnswerBroken, BadAnswer, TargetTimeout, Unreachable
+from gateway.transport.network import MAX_URLS, proxy_of, system_reason, tls_context
+from providers.errors import AnswerBroken, TargetTimeout, Unreachable
 
 _ERROR_MAP: ErrorMap = (
     (PoolTimeout, TargetTimeout, "no free connection to {host} within {pool:g} s"),
@@ -32,12 +32,9 @@ _ERROR_MAP: ErrorMap = (
     (OSError, Unreachable, "could not connect to {host}: {reason}"),
     (ConnectionClosed, Unreachable, "{host} closed the connection without an answer"),
     (IncompleteResponse, AnswerBroken, "{host} broke off its answer"),
-    (zlib.error, AnswerBroken, "{host} broke off its answer"),
+    (FramingTooLarge, AnswerBroken, "{host} sent more headers, chunk sizes or trailers than an answer can need"),
     (ProtocolError, AnswerBroken, "{host} did not answer in HTTP"),
 )
-
-_GZIP = 16 + zlib.MAX_WBITS
-"""zlib's code for the gzip format."""
 
 
 class _Endpoint(Struct, frozen=True):
@@ -69,12 +66,12 @@ class DirectClient:
             if endpoint is None:
                 return await self._send_by_proxy(method, url, headers, body, timeouts)
             head = _encode_head(method, endpoint, headers, body)
-            response = await self._exchange(endpoint.origin, head, body, timeouts)
-            return Response(response.status, response.headers, self._decompress(response))
+            raw = await self._exchange(endpoint.origin, head, body, timeouts)
+            response = Response(raw.status, raw.headers, raw.body)
+            return await decode(response, self._settings.max_answer_bytes, url)
         except BodyTooLarge as error:
-            limit = self._settings.max_answer_bytes
-            raise BadAnswer(f"{host_of(url)} answered with more than {limit} bytes", status=error.args[0]) from None
-        except (OSError, ConnectionClosed, IncompleteResponse, ProtocolError, zlib.error) as error:
+            raise too_large(self._settings.max_answer_bytes, url, error.args[0]) from None
+        except (OSError, ConnectionClosed, IncompleteResponse, ProtocolError) as error:
             raise translate(error, _ERROR_MAP, url, timeouts, _reason(error)) from error
         except (ValueError, httpx.InvalidURL) as error:
             raise Unreachable("the provider's URL, or a header for it, cannot be sent") from error
@@ -101,21 +98,6 @@ class DirectClient:
             return await connection.exchange(head, body, deadline, timeouts.read)
         finally:
             pool.release()
-
-    def _decompress(self, response: RawResponse) -> bytes:
-        encoding = response.headers.get("content-encoding")
-        if not encoding or encoding.lower() == "identity" or not response.body:
-            return response.body
-        if encoding.lower() not in ("gzip", "x-gzip"):
-            raise ProtocolError  # Our Accept-Encoding names gzip only.
-        # One byte more than allowed shows that a body is too large, without inflating a "zip bomb" as a whole.
-        decompressor = zlib.decompressobj(_GZIP)
-        body = decompressor.decompress(response.body, self._settings.max_answer_bytes + 1)
-        if len(body) > self._settings.max_answer_bytes:
-            raise BodyTooLarge(response.status)
-        if not decompressor.eof or decompressor.unused_data:
-            raise zlib.error
-        return body
 
     def _resolve(self, url: str) -> _Endpoint | None:
         """The endpoint of a URL, or None if a proxy leads to it."""

@@ -9,13 +9,21 @@ from typing import Any
 
 import httpx
 
+from gateway.http1.response_reader import MAX_FRAMING_BYTES
 from gateway.transport.base import ClientSettings, Response, Timeouts
+from gateway.transport.decoding import decode, is_error, join_codings, too_large
 from gateway.transport.error_map import ErrorMap, translate
 from gateway.transport.network import host_of, system_reason, tls_context
-from providers.errors import AnswerBroken, BadAnswer, TargetTimeout, Unreachable
+from providers.errors import AnswerBroken, TargetError, TargetTimeout, Unreachable
 
 _BROKEN = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 """What httpx raises for a stale connection."""
+
+_CHUNKS_AT_ONCE = 128
+"""Read without letting the event loop run: each costs httpx some 30 microseconds, however small it is."""
+
+_CHUNK_FRAME_BYTES = 6
+"""The least that frames a chunk: a digit and two line breaks, with one more digit for all but the smallest."""
 
 _ERROR_MAP: ErrorMap = (
     (httpx.ConnectTimeout, TargetTimeout, "no connection to {host} within {connect:g} s"),
@@ -24,7 +32,6 @@ _ERROR_MAP: ErrorMap = (
     (TimeoutError, TargetTimeout, "no complete answer from {host} within {total:.3g} s"),
     (httpx.ProxyError, Unreachable, "the proxy on the way to {host} refused"),
     (httpx.ConnectError, Unreachable, "could not connect to {host}: {reason}"),
-    (httpx.DecodingError, Unreachable, "{host} broke off its answer"),
     (httpx.RemoteProtocolError, Unreachable, "{host} closed the connection before its answer was complete"),
     (httpx.NetworkError, Unreachable, "{host} closed the connection before its answer was complete"),
     (Exception, Unreachable, "no answer from {host}: {reason}"),
@@ -51,8 +58,13 @@ class HttpxClient:
         progress = _Progress()
         try:
             async with asyncio.timeout(timeouts.total):
-                return await self._send(method, url, headers, body, _client_timeout(timeouts), progress)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+                answer = await self._send(method, url, headers, body, _client_timeout(timeouts), progress)
+            return await decode(answer, self._settings.max_answer_bytes, url)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, TargetError) as error:
+            if progress.error_answer is not None:
+                return progress.error_answer
+            if isinstance(error, TargetError):
+                raise
             ours = translate(error, _ERROR_MAP, url, timeouts, _reason(error))
             if isinstance(ours, Unreachable) and (progress.response_started or _is_not_http(error)):
                 ours = AnswerBroken(ours.message)
@@ -76,28 +88,34 @@ class HttpxClient:
             method, url, headers=headers, content=body, timeout=limits, extensions={"trace": progress.on_event}
         )
         try:
-            return await self._send_once(self._pooled, request)
+            return await self._send_once(self._pooled, request, progress)
         except _BROKEN:
             if progress.connection_opened or progress.response_started:
                 raise
         # The pooled connection was stale (RFC 9112 section 9.3.1), and others may be: the second try opens a new one.
-        return await self._send_once(self._unpooled, request)
+        return await self._send_once(self._unpooled, request, progress)
 
-    async def _send_once(self, client: httpx.AsyncClient, request: httpx.Request) -> Response:
+    async def _send_once(self, client: httpx.AsyncClient, request: httpx.Request, progress: _Progress) -> Response:
         response = await client.send(request, stream=True)
         try:
-            return Response(response.status_code, dict(response.headers), await self._read_body(response))
+            headers = _headers(response)
+            if is_error(response.status_code):
+                progress.error_answer = Response(response.status_code, headers, b"")
+            return Response(response.status_code, headers, await self._read_body(response))
         finally:
             await response.aclose()
 
     async def _read_body(self, response: httpx.Response) -> bytes:
-        limit = self._settings.max_answer_bytes
-        body = bytearray()
-        async for chunk in response.aiter_bytes():
+        limit, url = self._settings.max_answer_bytes, str(response.request.url)
+        body, chunks = bytearray(), 0
+        async for chunk in response.aiter_raw():
             body += chunk
+            chunks += 1
             if len(body) > limit:
-                host = host_of(str(response.request.url))
-                raise BadAnswer(f"{host} answered with more than {limit} bytes", status=response.status_code)
+                raise too_large(limit, url, response.status_code)
+            if chunks % _CHUNKS_AT_ONCE == 0:
+                _check_chunks(response, chunks, len(body), url)
+                await asyncio.sleep(0)
         return bytes(body)
 
     def _open_client(self, keepalive_connections: int, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
@@ -122,12 +140,28 @@ class _Progress:
 
     connection_opened = False
     response_started = False
+    error_answer: Response | None = None
+    """What is known of an error answer while its body comes, and all that is if that breaks off."""
 
     async def on_event(self, name: str, _info: dict[str, Any]) -> None:
         if name.startswith("connection."):
             self.connection_opened = True
         elif name.endswith("receive_response_headers.complete"):
             self.response_started = True
+
+
+def _check_chunks(response: httpx.Response, chunks: int, size: int, url: str) -> None:
+    """Raises AnswerBroken for chunks whose frames outweigh what they hold, as the default client does."""
+    if "transfer-encoding" in response.headers and chunks * _CHUNK_FRAME_BYTES > MAX_FRAMING_BYTES + size // 4:
+        raise AnswerBroken(f"{host_of(url)} sent more chunk sizes than an answer can need")
+
+
+def _headers(response: httpx.Response) -> dict[str, str]:
+    """Of repeated headers the first counts, but all codings do."""
+    headers: dict[str, str] = {}
+    for name, value in response.headers.multi_items():
+        headers.setdefault(name, value)
+    return dict(join_codings(headers, response.headers.get_list("content-encoding")))
 
 
 def _client_timeout(timeouts: Timeouts) -> httpx.Timeout:

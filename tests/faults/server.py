@@ -42,6 +42,16 @@ def bomb() -> bytes:
 
 _BOMB = bomb()
 
+
+def in_members() -> bytes:
+    whole = json.dumps(GOOD).encode()
+    return gzip.compress(whole[:10]) + gzip.compress(whole[10:])
+
+
+def until_close(coding: str) -> bytes:
+    return f"HTTP/1.1 200 X\r\ntransfer-encoding: {coding}\r\n\r\n".encode() + json.dumps(GOOD).encode()
+
+
 ANSWERS: dict[str, Callable[[], bytes]] = {
     "good": lambda: of(GOOD),
     **{str(status): (lambda status=status: of({"detail": "no"}, status)) for status in STATUSES},  # type: ignore[misc]
@@ -61,6 +71,12 @@ ANSWERS: dict[str, Callable[[], bytes]] = {
     "redirect": lambda: of({}, 307, location="/good"),
     "gzip bomb": lambda: answer(_BOMB, content_encoding="gzip"),
     "broken gzip": lambda: answer(b"not gzip at all", content_encoding="gzip"),
+    "brotli": lambda: answer(b"\x0b\x00\x80{}\x03", content_encoding="br"),
+    "gzip in members, with a space": lambda: answer(in_members(), content_encoding="gzip "),
+    "429 in brotli": lambda: answer(b"\x0b\x00\x80{}\x03", 429, content_encoding="br", retry_after="7"),
+    "503 in broken gzip": lambda: answer(b"later", 503, content_encoding="gzip", retry_after="7"),
+    "503 that breaks off": lambda: answer(b"later", 503, content_length="500", retry_after="7"),
+    "identity until close": lambda: until_close("identity"),
     "index out of range": lambda: of(results((0, 0.5), (2, 0.4))),
     "index negative": lambda: of(results((0, 0.5), (-1, 0.4))),
     "index twice": lambda: of(results((0, 0.5), (0, 0.4))),
@@ -124,6 +140,31 @@ async def endless(writer: Writer) -> None:
         await writer.drain()
 
 
+async def repeat(writer: Writer, start: bytes, again: bytes) -> None:
+    writer.write(b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n" + start)
+    for _ in range(1000):
+        writer.write(again * (100_000 // len(again)))
+        await writer.drain()
+
+
+async def tiny_chunks(writer: Writer) -> None:
+    await repeat(writer, b"", b"2\r\n  \r\n")
+
+
+async def endless_trailer(writer: Writer) -> None:
+    await repeat(writer, b"2\r\n{}\r\n0\r\nx: ", b"y")
+
+
+async def endless_extension(writer: Writer) -> None:
+    await repeat(writer, b"2;", b"y")
+
+
+async def endless_interim(writer: Writer) -> None:
+    for _ in range(1000):
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" * 2000)
+        await writer.drain()
+
+
 ACTIONS: dict[str, Callable[[Writer], Awaitable[None]]] = {
     "accept and hang": hang,
     "reset": reset,
@@ -132,6 +173,10 @@ ACTIONS: dict[str, Callable[[Writer], Awaitable[None]]] = {
     "slow drip": drip,
     "100 MB answer": huge,
     "endless answer": endless,
+    "endless chunks of two bytes": tiny_chunks,
+    "endless trailer": endless_trailer,
+    "endless chunk extension": endless_extension,
+    "endless interim answers": endless_interim,
 }
 
 ELSEWHERE = ("connection refused", "dns failure")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -49,6 +50,14 @@ def packed(body: bytes) -> Answer:
     return reply(body=gzip.compress(body), content_encoding="gzip")
 
 
+def coded(coding: str, body: bytes, status: int = 200) -> Answer:
+    return raw(
+        f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\ncontent-encoding:{coding}\r\n"
+        "retry-after: 7 \r\n\r\n".encode()
+        + body
+    )
+
+
 def chunked(*chunks: bytes) -> Answer:
     framed = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
     return raw(HEAD + b"transfer-encoding: chunked\r\n\r\n" + framed + b"0\r\n\r\n")
@@ -61,10 +70,21 @@ ANSWERED = {
     "status nobody knows": (reply(599, b""), (599, b"")),
     "chunked": (chunked(b"[1", b"]"), (200, b"[1]")),
     "gzip": (packed(b"[1]" * 999), (200, b"[1]" * 999)),
+    "gzip and a space": (coded(" gzip \t", gzip.compress(b"[1]")), (200, b"[1]")),
+    "gzip in capitals": (coded("GZIP", gzip.compress(b"[1]")), (200, b"[1]")),
+    "gzip by its old name": (coded("x-gzip", gzip.compress(b"[1]")), (200, b"[1]")),
+    "gzip and identity": (coded("gzip, identity", gzip.compress(b"[1]")), (200, b"[1]")),
+    "gzip twice": (coded("gzip,gzip", gzip.compress(gzip.compress(b"[1]"))), (200, b"[1]")),
+    "gzip twice, by two headers": (
+        coded("gzip\r\ncontent-encoding: gzip", gzip.compress(gzip.compress(b"[1]"))), (200, b"[1]"),
+    ),
+    "gzip in several members": (coded("gzip", gzip.compress(b"[") + gzip.compress(b"1]")), (200, b"[1]")),
+    "gzip with padding": (coded("gzip", gzip.compress(b"[1]") + bytes(9)), (200, b"[1]")),
+    "small chunks": (chunked(*[b"x"] * 9000), (200, b"x" * 9000)),
     "redirect is not followed": (reply(307, b"", location="/elsewhere"), (307, b"")),
     "until the connection closes": (then_close(HEAD + b"\r\n[1]"), (200, b"[1]")),
     "as long as allowed": (reply(body=b"x" * 100_000), (200, b"x" * 100_000)),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("answer", "expected"), ANSWERED.values(), ids=ANSWERED)
@@ -84,6 +104,13 @@ BROKEN: dict[str, tuple[Answer, type[RerankError], str]] = {
     "not HTTP": (then_close(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), AnswerBroken, ""),
     "content-length is no number": (then_close(HEAD + b"content-length: many\r\n\r\n"), AnswerBroken, ""),
     "not gzip": (reply(body=b"[1]" * 99, content_encoding="gzip"), AnswerBroken, ""),
+    "more than gzip": (coded("gzip", gzip.compress(b"[1]") + b"[1]"), AnswerBroken, ""),
+    "gzip cut short": (coded("gzip", gzip.compress(b"[1]")[:-1]), AnswerBroken, ""),
+    "brotli": (coded("br", b"\x0b\x00\x80{}\x03"), BadAnswer, "in the content coding br, but was asked for gzip"),
+    "deflate": (coded("deflate", zlib.compress(b"[1]")), BadAnswer, "in the content coding deflate"),
+    "zstd": (coded("zstd", b"\x28\xb5\x2f\xfd"), BadAnswer, "in the content coding zstd"),
+    "gzip over brotli": (coded("br, gzip", gzip.compress(b"[1]")), BadAnswer, "in the content coding br"),
+    "a coding nobody knows": (coded("utf-8", b"[1]"), BadAnswer, "in the content coding utf-8"),
     "hangs before an answer": (hang, TargetTimeout, "0.08 s"),
     "hangs in the body": (raw(HEAD + b"content-length: 100\r\n\r\n[1"), TargetTimeout, "0.08 s"),
     "too long": (reply(body=b"x" * 100_001), BadAnswer, "more than 100000 bytes"),
@@ -101,6 +128,62 @@ async def test_a_fault_becomes_our_error(client: Client, answer: Answer, error: 
         assert told in raised.value.message
         assert not [secret for secret in SECRETS if secret in raised.value.message]
         assert len(server.exchanges) == 1
+
+
+def refused(rest: bytes) -> bytes:
+    return b"HTTP/1.1 429 X\r\nretry-after: 7\r\n" + rest
+
+
+ERROR_ANSWERS: dict[str, Answer] = {
+    "brotli": coded("br", b"\x0b\x00\x80{}\x03", 429),
+    "deflate": coded("deflate", zlib.compress(b"slow down"), 429),
+    "zstd": coded("zstd", b"\x28\xb5\x2f\xfd", 429),
+    "not gzip": coded("gzip", b"slow down", 429),
+    "gzip cut short": coded("gzip", gzip.compress(b"slow down")[:-1], 429),
+    "gzip bomb": coded("gzip", gzip.compress(bytes(5_000_000)), 429),
+    "too long": raw(refused(b"content-length: 100001\r\n\r\n") + b"x" * 100_001),
+    "too long, chunked": raw(refused(b"transfer-encoding: chunked\r\n\r\n") + b"186A1\r\n" + b"x" * 100_001),
+    "closed in the body": then_close(refused(b"content-length: 100\r\n\r\nslow")),
+    "chunks break off": then_close(refused(b"transfer-encoding: chunked\r\n\r\nff\r\nslow")),
+    "a chunk's size is no number": then_close(refused(b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\nmany\r\n")),
+    "hangs in the body": raw(refused(b"content-length: 100\r\n\r\nslow")),
+}
+
+
+@pytest.mark.parametrize("answer", ERROR_ANSWERS.values(), ids=ERROR_ANSWERS)
+async def test_an_error_answer_keeps_its_status_without_its_body(client: Client, library: str, answer: Answer) -> None:
+    if library == "aiohttp" and answer is ERROR_ANSWERS["a chunk's size is no number"]:
+        pytest.skip("its parser gives nothing of a packet in which it meets a fault")
+    async with loopback(answer, reply()) as server:
+        told = await client.send("POST", server.url, {"accept-encoding": "gzip"}, b"{}", QUICK)
+        assert (told.status, told.headers.get("retry-after"), told.body) == (429, "7", b"")
+        assert await post(client, server.url) == (200, b"{}")
+
+
+UNTIL_CLOSE: dict[str, tuple[bytes, tuple[int, bytes]]] = {
+    "identity": (b"transfer-encoding: identity\r\n\r\n[1]", (200, b"[1]")),
+    "identity in capitals": (b"Transfer-Encoding: Identity\r\n\r\n[1]", (200, b"[1]")),
+    "identity of nothing": (b"transfer-encoding: identity\r\n\r\n", (200, b"")),
+    "identity before chunks": (b"transfer-encoding: identity, chunked\r\n\r\n3\r\n[1]\r\n0\r\n\r\n", (200, b"[1]")),
+    "gzip before chunks": (
+        b"transfer-encoding: gzip, chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
+        % (len(gzip.compress(b"[1]")), gzip.compress(b"[1]")),
+        (200, b"[1]"),
+    ),
+    "a keep-alive that is not kept": (b"connection: keep-alive\r\n\r\n[1]", (200, b"[1]")),
+}
+
+
+@pytest.mark.parametrize(("sent", "expected"), UNTIL_CLOSE.values(), ids=UNTIL_CLOSE)
+async def test_odd_framing_is_understood(
+    client: Client, library: str, sent: bytes, expected: tuple[int, bytes]
+) -> None:
+    async with loopback(then_close(HEAD + sent)) as server:
+        if library == "httpx" and b"transfer-encoding" in sent.lower():  # It knows `chunked` only.
+            with pytest.raises(AnswerBroken):
+                await post(client, server.url)
+        else:
+            assert await post(client, server.url) == expected
 
 
 async def test_a_fault_before_an_answer_is_none_in_the_middle_of_one(client: Client) -> None:
