@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -10,9 +11,20 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from providers.errors import NotReady, RerankError, TargetFailed
+from providers.local.budget import BatchBudget
 from providers.local.queue import FairQueue, Job, QueuedInput
 from providers.local.stats import BatchStats
 from providers.local.tokens import Tokens
+
+logger = logging.getLogger(__name__)
+
+PROBE = (Tokens([0]),)
+"""A batch that every model can compute, to tell a device that fails from a text that does."""
+
+PROBE_SECONDS = 5.0
+"""Seconds between two probes of a device that failed."""
+
+DEVICE_FAILS = "the device of the local model fails; it is probed until it works again"
 
 
 class Model(Protocol):
@@ -58,7 +70,8 @@ class Batcher:
         clock: seconds that only grow.
 
     Attributes:
-        max_batch_tokens: as given, halved each time that a batch did not fit into memory.
+        healthy: whether the device computes. After a failed batch a probe decides, and while it fails, one every
+            PROBE_SECONDS; one that passes makes the device healthy again.
         stats: what the finished batches came to.
     """
 
@@ -71,8 +84,9 @@ class Batcher:
         launch_ahead: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.max_batch_tokens = max_batch_tokens
+        self.healthy = True
         self.stats = BatchStats()
+        self._budget = BatchBudget(max_batch_tokens)
         self._model, self._queue, self._clock = model, queue, clock
         self._launch_ahead = launch_ahead
         self._in_flight: LaunchedBatch | None = None
@@ -87,6 +101,11 @@ class Batcher:
     def alive(self) -> bool:
         """Whether inputs that are queued now will be computed."""
         return self._thread is not None and self._thread.is_alive() and not self._queue.closed
+
+    @property
+    def max_batch_tokens(self) -> int:
+        """As given, halved each time that a batch did not fit into memory, and restored when that has passed."""
+        return self._budget.tokens
 
     def close(self) -> None:
         """Close the queue, and stop after the batch that runs. Jobs that still wait fail with NotReady. Blocks."""
@@ -105,11 +124,30 @@ class Batcher:
         return self._in_flight is not None
 
     def _run(self) -> None:
-        while self._queue.wait():
+        while self._queue.wait(None if self.healthy else PROBE_SECONDS):
+            if not self.healthy:
+                self.probe()
             while self.step() and not self._queue.closed:
                 continue
 
+    def probe(self) -> None:
+        """Find out whether the device computes, and keep that in `healthy`. If not, all who wait fail with NotReady."""
+        was_healthy = self.healthy
+        try:
+            self._model.collect(self._model.launch(PROBE))
+        except Exception as error:
+            self.healthy = False
+            _fail(self._queue.clear(), NotReady(DEVICE_FAILS))
+            # No text of a caller is in this batch, so the message can quote none.
+            log = logger.error if was_healthy else logger.debug
+            log("%s: %s: %s", DEVICE_FAILS, type(error).__name__, error)
+        else:
+            self.healthy = True
+            if not was_healthy:
+                logger.warning("the device of a local model works again")
+
     def _launch_next(self) -> LaunchedBatch | None:
+        self._budget.recover(self._clock())
         batch = self._queue.next_batch(self.max_batch_tokens, self._model.width)
         return self._launch(batch) if batch else None
 
@@ -141,7 +179,7 @@ class Batcher:
         if len(batch) == 1:
             self._fail_batch(batch, f"the local model ran out of memory on a single text of {size} tokens")
             return
-        self.max_batch_tokens = max(1, min(self.max_batch_tokens, len(batch) * self._model.width(size)) // 2)
+        self._budget.shrink(len(batch) * self._model.width(size), self._clock())
         middle = len(batch) // 2
         for half in (batch[:middle], batch[middle:]):
             self._finish(self._launch(half))
@@ -154,6 +192,7 @@ class Batcher:
 
     def _fail_batch(self, batch: list[QueuedInput], message: str) -> None:
         _fail(self._queue.remove_jobs(batch), TargetFailed(message))
+        self.probe()
 
 
 def _fail(jobs: Iterable[Job], error: RerankError) -> None:

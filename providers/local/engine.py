@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from providers.errors import InvalidRequest, NotReady, Overloaded, RerankError, TargetFailed, TargetTimeout, Unsupported
-from providers.local.batcher import Batcher
+from providers.local.batcher import DEVICE_FAILS, Batcher
 from providers.local.queue import FairQueue, Job
 from providers.local.tokens import EncodedRequest
 from providers.types import EngineStats, Ranked, Ranking, RerankRequest, Usage
@@ -68,6 +68,10 @@ class Scorer(Protocol):
         """One score for each document, in their order, from the model's rows."""
         ...
 
+    def release(self) -> None:
+        """Free the memory of the model, which is not used any more. Blocks."""
+        ...
+
 
 class Engine:
     """A `Backend` over one loaded model.
@@ -93,7 +97,7 @@ class Engine:
             raise TargetTimeout("the local model did not finish in the time allowed") from None
 
     async def ready(self) -> bool:
-        return self._batcher.alive
+        return self._batcher.alive and self._batcher.healthy
 
     def stats(self) -> EngineStats:
         """How many tokens wait, and what was computed since the start."""
@@ -108,9 +112,13 @@ class Engine:
         )
 
     async def aclose(self) -> None:
-        await asyncio.to_thread(self._batcher.close)
+        await asyncio.to_thread(self._close_and_release)
         # Requests that wait for a thread still get one, which raises NotReady. Cancelled, they would never be answered.
         self._pool.shutdown(wait=False)
+
+    def _close_and_release(self) -> None:
+        self._batcher.close()
+        self._model.release()
 
     def _waiting_tokens(self) -> int:
         """Tokens in the queue, and by estimate those of the requests that are being tokenised for it."""
@@ -118,16 +126,18 @@ class Engine:
 
     def _admit(self, size: int) -> None:
         """Raises Overloaded if so many tokens would not fit into the queue."""
-        self._check_open()
+        self._check_serves()
         waiting, speed = self._waiting_tokens(), self._batcher.stats.tokens_per_second
         # A request larger than the whole queue is admitted when nothing waits: else it never would be.
         if waiting and waiting + size > self._max_queued_tokens:
             seconds = math.ceil(waiting / speed) if speed else 1
             raise Overloaded("the local model's queue is full; try again later", retry_after=float(max(1, seconds)))
 
-    def _check_open(self) -> None:
+    def _check_serves(self) -> None:
         if not self._batcher.alive:
             raise NotReady("the local model is closed")
+        if not self._batcher.healthy:
+            raise NotReady(DEVICE_FAILS)
 
     async def _rank(self, text: TextRequest) -> Ranking:
         loop = asyncio.get_running_loop()
@@ -158,13 +168,15 @@ class Engine:
 
     def _encode_in_thread(self, text: TextRequest, job: Job) -> tuple[EncodedRequest, float]:
         """Returns the encoded request, which is queued, and the seconds that encoding took."""
-        self._check_open()
+        self._check_serves()
         start = time.monotonic()
         try:
             encoded = self._model.encode(text)
         except RerankError:
             raise
         except Exception as error:
+            # A model that was released meanwhile fails in any way.
+            self._check_serves()
             # The message of a foreign exception may quote a text, so callers get its type only.
             raise TargetFailed(f"the local model could not tokenise the texts: {type(error).__name__}") from error
         seconds = time.monotonic() - start

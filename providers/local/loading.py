@@ -41,7 +41,11 @@ def open_engine(settings: LocalModel) -> ClosableBackend:
     try:
         loaded = load(settings)
         budget = settings.batch_tokens or (GPU_BATCH_TOKENS if loaded.on_gpu else CPU_BATCH_TOKENS)
-        loaded.warm_up(budget)
+        try:
+            loaded.warm_up(budget)
+        except BaseException:
+            loaded.release()
+            raise
     except RerankError:
         raise
     except Exception as error:

@@ -176,10 +176,10 @@ class FairQueue:
             job.cancelled = True
             self._remove([job])
 
-    def wait(self) -> bool:
-        """Block until an input waits. Returns False once the queue is closed."""
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until an input waits, or for so many seconds. Returns False once the queue is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self.closed)
+            self._changed.wait_for(lambda: self._waiting or self.closed, timeout)
             return not self.closed
 
     def next_batch(self, budget: int, width: Callable[[int], int] = same_width) -> list[QueuedInput]:

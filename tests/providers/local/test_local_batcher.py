@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import queue
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.errors import NotReady, RerankError, TargetFailed
+from providers.local import batcher
 from providers.local.batcher import Batcher
+from providers.local.budget import MAX_RECOVERY_SECONDS, RECOVERY_SECONDS, BatchBudget
 from providers.local.queue import MAX_PADDING_SHARE, FairQueue, Job, QueuedInput, next_batch
 from providers.local.stats import BatchStats
 from providers.local.tokens import Tokens
@@ -370,6 +373,134 @@ def test_out_of_memory_halves_the_batch_and_goes_on(room: int, answered: bool) -
     assert isinstance(bench.ended[0][1], TargetFailed) is not answered
     assert bench.batcher.max_batch_tokens <= max(10, room)
     assert bench.batcher.alive is False
+
+
+def out_of_memory(texts: Sequence[Tokens]) -> Exception:
+    return MemoryError()
+
+
+def broken(texts: Sequence[Tokens]) -> Exception:
+    return RuntimeError("device-side assert")
+
+
+def well(texts: Sequence[Tokens]) -> None:
+    """Nothing fails."""
+
+
+DEVICES: dict[str, tuple[Callable[[Sequence[Tokens]], Exception | None], bool]] = {
+    "every batch fails": (broken, False),
+    "every batch is out of memory, one token too": (out_of_memory, False),
+    "one text is poison": (lambda texts: ValueError() if len(texts[0].ids) == 7 else None, True),
+    "one text does not fit": (lambda texts: MemoryError() if len(texts[0].ids) == 7 else None, True),
+    "nothing fails": (well, True),
+}
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["one at a time", "one ahead"])
+@pytest.mark.parametrize(("fails", "healthy"), DEVICES.values(), ids=DEVICES)
+def test_a_device_that_fails_every_batch_is_told_from_a_text_that_does(
+    fails: Callable[[Sequence[Tokens]], Exception | None], healthy: bool, ahead: bool
+) -> None:
+    bench = Bench(budget=10, ahead=ahead)
+    bench.model.fails = fails
+    for _ in range(5):
+        bench.submit(1, [7])
+        bench.submit(2, [9])
+        bench.run()
+    assert bench.batcher.healthy is healthy
+    assert (len(bench.ended), bench.queue.tokens) == (10, 0)
+
+
+def test_who_waits_for_a_device_that_fails_is_told_at_once_and_a_probe_finds_it_well_again() -> None:
+    bench = Bench(budget=10)
+    bench.model.fails = broken
+    for name in range(1, 9):
+        bench.submit(name, [10])
+    bench.batcher.step()
+    assert [type(error) for _, error in bench.ended].count(NotReady) == 7
+    bench.batcher.probe()
+    assert not bench.batcher.healthy
+    bench.model.fails = well
+    bench.batcher.probe()
+    assert bench.batcher.healthy
+    job = bench.submit(1, [10])
+    bench.run()
+    assert job.rows == [1]
+
+
+def test_the_thread_probes_a_device_that_failed_without_being_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batcher, "PROBE_SECONDS", 0.001)
+    bench = Bench(budget=10)
+    failed, probed = threading.Event(), threading.Event()
+    seen: list[Sequence[Tokens]] = []
+
+    def fails(texts: Sequence[Tokens]) -> Exception | None:
+        seen.append(texts)
+        if len(seen) < 5:
+            return RuntimeError("lost")
+        probed.set()
+        return None
+
+    bench.model.fails = fails
+    bench.batcher.start()
+    bench.queue.append(Job(lambda job, error: failed.set()), [Tokens([1, 2])])
+    assert failed.wait(30)
+    assert probed.wait(30)
+    bench.batcher.close()
+    assert bench.batcher.healthy
+    assert [len(texts[0].ids) for texts in seen[1:]] == [1] * (len(seen) - 1)
+
+
+def test_batches_are_as_large_as_before_once_a_passing_out_of_memory_is_over() -> None:
+    bench = Bench(budget=80)
+    bench.model.fails = lambda texts: MemoryError() if len(texts) > 1 else None
+    bench.submit(1, [10] * 16)
+    bench.run()
+    assert bench.batcher.max_batch_tokens <= 20
+    bench.model.fails = well
+    for _ in range(5):
+        bench.clock.now += MAX_RECOVERY_SECONDS
+        bench.submit(2, [10] * 16)
+        bench.run()
+    assert bench.batcher.max_batch_tokens == 80
+    assert len(bench.model.batches[-1]) == 8
+
+
+BUDGETS: dict[str, tuple[list[tuple[float, int]], float, int]] = {
+    "nothing failed": ([], 0, 64),
+    "it failed just now": ([(0, 64)], 1, 32),
+    "one pause later": ([(0, 64)], RECOVERY_SECONDS, 64),
+    "it failed twice at once": ([(0, 64), (0, 32)], 1, 16),
+    "it failed twice at once, one pause later": ([(0, 64), (0, 32)], RECOVERY_SECONDS, 32),
+    "both halves of one batch failed": ([(0, 64), (0, 32), (0, 32)], 1, 16),
+    "it failed again after it recovered": ([(0, 64), (RECOVERY_SECONDS, 64)], 2 * RECOVERY_SECONDS, 32),
+    "and recovers after twice the pause": ([(0, 64), (RECOVERY_SECONDS, 64)], 3 * RECOVERY_SECONDS, 64),
+    "a batch smaller than the budget": ([(0, 20)], 1, 10),
+    "down to one token": ([(0, 2)] * 3, 1, 1),
+    "and up from there": ([(0, 2)] * 3, 1e9, 2),
+}
+
+
+@pytest.mark.parametrize(("failures", "now", "tokens"), BUDGETS.values(), ids=BUDGETS)
+def test_the_budget_of_a_batch(failures: list[tuple[float, int]], now: float, tokens: int) -> None:
+    budget = BatchBudget(64)
+    for at, size in failures:
+        budget.recover(at)
+        budget.shrink(size, at)
+    budget.recover(now)
+    assert budget.tokens == tokens
+
+
+def test_a_budget_that_was_whole_for_a_pause_forgets_what_was() -> None:
+    budget = BatchBudget(64)
+    budget.shrink(64, 0.0)
+    now = 0.0
+    for _ in range(20):
+        now += MAX_RECOVERY_SECONDS
+        budget.recover(now)
+    budget.shrink(64, now)
+    budget.recover(now + RECOVERY_SECONDS)
+    assert budget.tokens == 64
 
 
 def test_the_times_of_a_job_add_up() -> None:

@@ -20,7 +20,7 @@ from providers.adapters.local import PROVIDER
 from providers.errors import InvalidRequest, NotReady, Overloaded, TargetFailed, TargetTimeout, Unsupported
 from providers.local.batcher import Batcher
 from providers.local.engine import Engine, TextRequest
-from providers.local.queue import FairQueue
+from providers.local.queue import FairQueue, Job
 from providers.local.source import fetch
 from providers.local.tokens import EncodedRequest, Tokens
 from providers.spec import LocalModel
@@ -47,6 +47,9 @@ class Gated:
 
     def scores(self, rows: list[Any], encoded: EncodedRequest) -> list[float]:
         return [float(row) for row in rows]
+
+    def release(self) -> None:
+        """Nothing is held."""
 
     def width(self, size: int) -> int:
         return size
@@ -208,6 +211,26 @@ async def test_a_closed_engine_is_not_ready(held: Held) -> None:
     with pytest.raises(NotReady):
         await held.engine.rerank(request())
     await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_an_engine_whose_device_fails_is_not_ready_and_refuses_at_once_until_it_works(held: Held) -> None:
+    def broken(texts: Sequence[Tokens]) -> Any:
+        raise RuntimeError("lost")
+
+    held.model.gate.set()
+    held.model.launch, launch = broken, held.model.launch  # type: ignore[method-assign]  # a device that fails
+    with pytest.raises(TargetFailed):
+        await held.engine.rerank(request("q", ["d"]))
+    held.queue.append(Job(lambda *_: None), [Tokens([1])])  # The thread goes on when its probe is over.
+    while await held.engine.ready():  # noqa: ASYNC110  probing is another thread's
+        await asyncio.sleep(0)
+    with pytest.raises(NotReady, match="device of the local model fails"):
+        await held.engine.rerank(request("q", ["d"]))
+    assert held.model.encoded == 1
+    held.model.launch = launch  # type: ignore[method-assign]
+    held.batcher.probe()
+    assert await held.engine.ready()
+    assert (await held.engine.rerank(request("q", ["d"]))).results
 
 
 async def test_timings_and_usage_are_told(build: Build) -> None:
