@@ -31,6 +31,7 @@ class LocalBackend:
         self._open = open_model
         self._backend: ClosableBackend | None = None
         self._lock = asyncio.Lock()
+        self._closed_while_loading = False
 
     async def load(self) -> None:
         """Load the model, unless it is loaded. Concurrent calls load it once.
@@ -44,13 +45,17 @@ class LocalBackend:
 
     async def _load(self) -> None:
         try:
-            self._backend = await self._open(self.model)
+            backend = await self._open(self.model)
         except Exception as error:
             is_expected = isinstance(error, RerankError)
             reason = error.message if isinstance(error, RerankError) else f"{type(error).__name__}: {error}"
             self.failure = f"local model {self.model.name} cannot be loaded: {reason}"
             logger.error("%s", self.failure, exc_info=None if is_expected else error)
             raise NotReady(self.failure) from None
+        if self._closed_while_loading:
+            await backend.aclose()
+        else:
+            self._backend = backend
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """Rank with the model. Raises NotReady while it is not loaded, else what its own `rerank` raises."""
@@ -77,6 +82,7 @@ class LocalBackend:
         return self._backend is not None and await self._backend.ready()
 
     async def aclose(self) -> None:
-        """Release the model."""
+        """Release the model; one that is being loaded, as soon as it is there."""
+        self._closed_while_loading = self._lock.locked()
         if self._backend is not None:
             await self._backend.aclose()

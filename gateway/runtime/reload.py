@@ -1,8 +1,10 @@
 """Put a changed configuration in force while requests are served: on SIGHUP, or when a watched file has changed.
 
-The new configuration is checked as a whole, and its local models are loaded, before anything is replaced. Requests in
-progress finish on the old routes, which are closed after the last of them. Whatever is the same in both keeps its
-connections, models, breakers and keys.
+The new configuration is checked as a whole. Then its callers' keys take effect, so that a revoked one waits for
+nothing, then its local models are loaded, then the rest takes effect. Requests in progress finish on the old routes,
+which are closed after the last of them. Whatever is the same in both keeps its connections, models, breakers and keys.
+
+A newer change cancels the reload under way. One that failed is tried again, since its reason may have passed.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from gateway.config import exposure
 from gateway.config.root import Config
@@ -19,6 +20,7 @@ from gateway.errors import ConfigError
 from gateway.routing import routes as routing
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.routes import Routes
+from gateway.runtime.backoff import RetryBackoff
 from gateway.runtime.service import Service
 from providers.errors import RerankError
 
@@ -44,77 +46,114 @@ class Reloader:
         service: it must be open before the first reload.
         path: the configuration file. The file that its `auth.file` names is watched as well.
         read: reads the configuration from that file; called in a thread. Raises ConfigError or OSError.
+        backoff: when a failed reload is tried again.
     """
 
-    def __init__(self, service: Service, path: str | Path, read: Callable[[], Config]) -> None:
+    def __init__(
+        self, service: Service, path: str | Path, read: Callable[[], Config], backoff: RetryBackoff | None = None
+    ) -> None:
         self._service = service
         self._path = Path(path)
         self._read = read
         self._stamps = self._current_stamps()
-        self._lock = asyncio.Lock()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._backoff = backoff or RetryBackoff()
+        self._last_rejection = ""
+        self._under_way: asyncio.Task[bool] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begin to watch the files. Needs the running event loop."""
-        self._tasks.add(asyncio.create_task(self.watch()))
+        self._watching = asyncio.create_task(self.watch())
 
     def request(self) -> None:
         """Reload soon. Needs the running event loop."""
-        task = asyncio.create_task(self.reload())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._backoff.reset()
+        self._begin()
 
     async def watch(self) -> None:
-        """Reload whenever a file has changed, until cancelled."""
+        """Reload whenever a file has changed, or a failed reload is due again, until cancelled."""
         # A file may have changed before the watch begins: the supervisor starts a replacement worker with the
         # configuration that it once read itself.
-        await self.reload(even_if_equal=False)
+        self._begin(even_if_equal=False)
         while True:
             await asyncio.sleep(POLL_INTERVAL)
             stamps = self._current_stamps()
             if None not in stamps.values() and stamps != self._stamps:
-                await self.reload()
+                self.request()
+            elif self._backoff.is_due():
+                self._begin()
 
     async def reload(self, even_if_equal: bool = True) -> bool:
         """Put the configuration in the file in force. Never raises: what cannot be used is logged and changes nothing.
+
+        A reload that is under way is cancelled: this one reads what is newest.
 
         Args:
             even_if_equal: replace the current one even if nothing in it has changed.
 
         Returns:
-            Whether the configuration was replaced.
+            Whether the configuration was replaced; False also if a newer reload has cancelled this one.
         """
-        async with self._lock:
-            self._stamps = await self._settled_stamps()
-            try:
-                config = self._with_fixed_sections(await asyncio.to_thread(self._read))
-                if config == self._service.config and not even_if_equal:
-                    return False
-                await self._swap(config)
-            except Exception as error:  # The watch must go on after any error.
-                self._reject(error)
-                return False
-            # Keep the stamps taken before reading, so that a change made meanwhile is noticed. Only a key file that the
-            # new configuration names for the first time has none yet.
-            self._stamps = {path: self._stamps.get(path, stamp) for path, stamp in self._current_stamps().items()}
-            self._service.observer.reloaded("ok")
-            logger.warning("%s was reloaded", self._path)
-            return True
+        self._backoff.reset()
+        task = self._begin(even_if_equal)
+        await asyncio.wait({task})
+        return not task.cancelled() and task.result()
+
+    def _begin(self, even_if_equal: bool = True) -> asyncio.Task[bool]:
+        # Before anything else: the watch must see as new what is written from now on, and only that.
+        self._stamps = self._current_stamps()
+        self._under_way = asyncio.create_task(self._replace(self._under_way, even_if_equal))
+        return self._under_way
+
+    async def _replace(self, earlier: asyncio.Task[bool] | None, even_if_equal: bool) -> bool:
+        if earlier is not None and not earlier.done():
+            earlier.cancel()
+            await asyncio.wait({earlier})
+        self._stamps = await self._settled_stamps()
+        try:
+            config = self._with_fixed_sections(await asyncio.to_thread(self._read))
+            if even_if_equal or config != self._service.config:
+                await self._put_in_force(config)
+                return True
+        except Exception as error:  # The watch must go on after any error.
+            self._reject(error)
+        return False
+
+    async def _put_in_force(self, config: Config) -> None:
+        exposure.check_listeners(config.server, config.auth)
+        self._service.replace_keys(config)
+        # Keep the stamps taken before reading, so that a change made meanwhile is noticed. Only a key file that the
+        # new configuration names for the first time has none yet.
+        self._stamps = {path: self._stamps.get(path, stamp) for path, stamp in self._current_stamps().items()}
+        await self._swap(config)
+        self._backoff.reset()
+        self._last_rejection = ""
+        self._service.observer.reloaded("ok")
+        logger.warning("%s was reloaded", self._path)
 
     async def aclose(self) -> None:
         """Stop watching, and close routes that are no longer in force without waiting for their last requests."""
         self._service.closing = True
-        for task in self._tasks:
+        tasks = [task for task in (self._watching, self._under_way) if task is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*self._closing)
 
     def _reject(self, error: Exception) -> None:
-        is_expected = isinstance(error, ConfigError | RerankError | OSError)
-        message = "%s was not reloaded, the previous configuration stays in force: %s"
-        logger.error(message, self._path, error, exc_info=not is_expected)
+        self._backoff.failed()
         self._service.observer.reloaded("rejected")
+        if repr(error) == self._last_rejection:  # Tried again, and nothing new: the log has it already.
+            return
+        self._last_rejection = repr(error)
+        is_expected = isinstance(error, ConfigError | RerankError | OSError)
+        message = "%s was not reloaded, the previous configuration stays in force%s: %s"
+        keys = ", except that the keys are the new ones" if self._has_new_keys() else ""
+        logger.error(message, self._path, keys, error, exc_info=not is_expected)
+
+    def _has_new_keys(self) -> bool:
+        return self._service.config.auth != self._service.routes.config.auth
 
     def _with_fixed_sections(self, config: Config) -> Config:
         """Without changes of what needs a restart: `server`, whose sockets are bound, and `store`, which holds counts.
@@ -140,7 +179,6 @@ class Reloader:
 
     async def _swap(self, config: Config) -> None:
         service, old = self._service, self._service.routes
-        exposure.check_listeners(config.server, config.auth)
         new = routing.build(config, old, TargetPricing(config, service.accounts.store))
         try:
             for model in new.local_models():

@@ -84,6 +84,12 @@ class Service:
         """What is tried after the model: the caller's own fallbacks, else those configured."""
         return self.routes.fallbacks(model) if asked is None else asked
 
+    def replace_keys(self, config: Config) -> None:
+        """Put the keys of another configuration in force, with their limits; everything else stays."""
+        self.config = self.config.model_copy(update={"auth": config.auth})
+        self.keys = accounting.build_key_table(self.config)
+        self.meter = accounting.build_meter(self.config, self.accounts, self.routes.pricing)
+
     def replace(self, config: Config, routes: Routes) -> None:
         """Put another configuration in force, from the next request on."""
         self.config, self.keys, self.routes = config, accounting.build_key_table(config), routes

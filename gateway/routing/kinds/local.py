@@ -9,9 +9,9 @@ from functools import partial
 from typing import ClassVar
 
 from gateway.access.prices import Price
-from gateway.backends.daemon_thread import in_daemon
 from gateway.backends.engine import SOCKET_VARIABLE, open_remote
 from gateway.backends.local import LocalBackend
+from gateway.backends.model_loads import ModelLoads
 from gateway.config.providers import local_model
 from gateway.config.root import Config
 from gateway.routing.kinds.kind import Description
@@ -20,6 +20,8 @@ from providers.spec import LocalModel, LocalProvider
 from providers.types import ClosableBackend
 
 logger = logging.getLogger(__name__)
+
+MODEL_LOADS = ModelLoads()
 
 
 class LocalKind:
@@ -64,4 +66,4 @@ class LocalKind:
                 "a restart gives them one engine process for all",
                 self._name,
             )
-        return partial(in_daemon, self.provider.open)
+        return partial(MODEL_LOADS.open, self.provider.open)
