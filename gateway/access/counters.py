@@ -1,8 +1,9 @@
-"""What is counted, and what a store answers when asked to count. The stores are in `memory` and `valkey`."""
+"""What is counted, and what a store answers when asked to count. The stores are in
+`memory`, `memory_usage`, `valkey` and `valkey_usage`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -85,12 +86,36 @@ class Store(Protocol):
         """
         ...
 
-    async def add(self, rows: Mapping[Row, UsageTotals]) -> None:
-        """Add to the usage of some days. Raises StoreDown."""
+    async def aclose(self) -> None:
+        """Release what is held."""
         ...
 
-    async def rows(self, days: Sequence[str]) -> dict[Row, UsageTotals]:
-        """The usage of some days. Raises StoreDown."""
+
+class UsageBatch(Struct, frozen=True):
+    """Usage to be added to what a store has.
+
+    Attributes:
+        id: by which a store knows a batch that is sent again; it is never another's.
+        rows: what to add.
+    """
+
+    id: str
+    rows: Mapping[Row, UsageTotals]
+
+
+class UsageStore(Protocol):
+    """Where usage lives. Nothing here holds up a `Store`."""
+
+    async def add(self, batch: UsageBatch) -> None:
+        """Add a batch, once, however often it is sent. Raises StoreDown: it may have been added, so send it again."""
+        ...
+
+    async def keys(self, day: str) -> Collection[str]:
+        """The names of the keys that used anything on one day, in any order. Raises StoreDown."""
+        ...
+
+    async def totals(self, day: str, key: str) -> dict[str, UsageTotals]:
+        """What one key used on one day, by model. Raises StoreDown."""
         ...
 
     async def aclose(self) -> None:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from copy import copy
+from collections.abc import Callable, Sequence
 
-from gateway.access.counters import SLOTS, Charge, ReserveResult, Row, UsageTotals
-
-DAYS_KEPT = 32
-"""Days of usage that a process remembers."""
+from gateway.access.counters import SLOTS, Charge, ReserveResult
 
 
 class _Window:
@@ -61,7 +57,6 @@ class MemoryStore:
         self._windows: dict[str, _Window] = {}
         self._holders: dict[str, int] = {}
         self._budgets: dict[str, tuple[float, int]] = {}
-        self._rows: dict[Row, UsageTotals] = {}
 
     async def reserve(self, charges: Sequence[Charge]) -> ReserveResult:
         now = self._clock()
@@ -81,15 +76,6 @@ class MemoryStore:
                 self._window(charge.key).correct(_slot(charge, reserved.at), charge.amount)
             else:
                 self._add(charge, reserved.at)
-
-    async def add(self, rows: Mapping[Row, UsageTotals]) -> None:
-        for row, figures in rows.items():
-            self._rows.setdefault(row, UsageTotals()).add(figures)
-        self._forget_days()
-
-    async def rows(self, days: Sequence[str]) -> dict[Row, UsageTotals]:
-        wanted = set(days)
-        return {row: copy(figures) for row, figures in self._rows.items() if row[0] in wanted}
 
     async def aclose(self) -> None:
         """Nothing is held."""
@@ -128,12 +114,6 @@ class MemoryStore:
             return 0.0
         slot = self._window(charge.key).slot_to_wait_for(excess)
         return (slot + SLOTS + 1) * charge.window_seconds / SLOTS - now
-
-    def _forget_days(self) -> None:
-        days = sorted({row[0] for row in self._rows})
-        if len(days) > DAYS_KEPT:
-            gone = set(days[:-DAYS_KEPT])
-            self._rows = {row: figures for row, figures in self._rows.items() if row[0] not in gone}
 
 
 def _slot(charge: Charge, moment: float) -> int:

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, suppress
 from datetime import date, timedelta
+from itertools import count, islice
+from operator import itemgetter
+from uuid import uuid4
 
 from msgspec import Struct
 
-from gateway.access.counters import Row, Store, UsageTotals
+from gateway.access.counters import Row, UsageBatch, UsageStore, UsageTotals
 from gateway.access.prices import NANO, tokens_of
 from gateway.errors import StoreDown
 from providers.types import Ranking, RerankRequest
 
 FLUSH_SECONDS = 1.0
 """Seconds between two writes to the store: what a process that is killed can lose."""
+
+BATCH_ROWS = 100
+"""Rows written at once. A store works on one command at a time, so a larger one would hold up the taking of limits."""
+
+READ_FLUSH_SECONDS = 1.0
+"""Seconds for which a reader waits for what is still to be written."""
+
+READ_SECONDS = 30.0
+"""Seconds that one page may take to read."""
+
+MAX_PAGE_ROWS = 1000
+"""Rows that one answer has at most."""
 
 MAX_ROWS = 100_000
 """Rows kept while the store is down; beyond that, usage of new rows is dropped, and counted in `lost`."""
@@ -50,6 +67,18 @@ class UsageRow(Struct, omit_defaults=True, kw_only=True):
     cost: float | None = None
 
 
+class UsagePage(Struct, frozen=True):
+    """Some rows of usage, by date, key and model.
+
+    Attributes:
+        rows: at most MAX_PAGE_ROWS.
+        next: the last of them, after which to read on; None if there are no more.
+    """
+
+    rows: list[UsageRow]
+    next: Row | None
+
+
 class UsageLedger:
     """Gathers the usage of this process, and writes it to the store.
 
@@ -61,10 +90,13 @@ class UsageLedger:
         lost: requests whose usage was dropped, because too many rows were waiting for the store.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: UsageStore, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._clock = clock
         self._waiting: dict[Row, UsageTotals] = {}
+        self._unwritten: UsageBatch | None = None
+        self._process = uuid4().hex
+        self._batches = count()
         self._flushing = asyncio.Lock()
         self._models: dict[str, set[str]] = {}
         self._day_number = -1
@@ -93,15 +125,25 @@ class UsageLedger:
             totals.nano_usd += round(ranking.cost * NANO)
 
     async def flush(self) -> None:
-        """Write everything to the store; if it is down, keep it for the next time."""
+        """Write what is waiting to the store, in batches; if it is down, keep the rest for the next time.
+
+        A batch that may have been written is sent again as it was, by the same id, so that it is added once.
+        """
         async with self._flushing:
-            rows, self._waiting = self._waiting, {}
-            if not rows:
+            with suppress(StoreDown):
+                await self._write_batch(0)
+                for _ in range(0, len(self._waiting), BATCH_ROWS):
+                    await self._write_batch(BATCH_ROWS)
+
+    async def _write_batch(self, rows: int) -> None:
+        """Write the batch that failed before, else one of so many rows that are waiting."""
+        if self._unwritten is None:
+            taken = {row: self._waiting.pop(row) for row in list(islice(self._waiting, rows))}
+            if not taken:
                 return
-            try:
-                await self._store.add(rows)
-            except StoreDown:
-                self._take_back(rows)
+            self._unwritten = UsageBatch(f"{self._process}:{next(self._batches)}", taken)
+        await self._store.add(self._unwritten)
+        self._unwritten = None
 
     async def run(self) -> None:
         """Flush every FLUSH_SECONDS, until cancelled."""
@@ -109,11 +151,43 @@ class UsageLedger:
             await asyncio.sleep(FLUSH_SECONDS)
             await self.flush()
 
-    async def read(self, days: Sequence[str], key: str | None) -> list[UsageRow]:
-        """The usage of some days, of one key or of all. Raises StoreDown."""
-        await self.flush()
-        rows = await self._store.rows(days)
-        return [usage(row, totals) for row, totals in sorted(rows.items()) if key is None or row[1] == key]
+    async def read(self, days: Sequence[str], key: str | None, after: Row | None = None) -> UsagePage:
+        """The usage of some days, one page of it. Raises StoreDown.
+
+        Args:
+            days: in order.
+            key: one key's, or None for all.
+            after: the `next` of the page before.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(READ_FLUSH_SECONDS):
+                await self.flush()
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                return await self._page(self._rows(days, key, after or ("", "", "")))
+        except TimeoutError:
+            raise StoreDown("the store of usage took too long; ask for fewer days", retry_after=READ_SECONDS) from None
+
+    async def _page(self, found: AsyncGenerator[tuple[Row, UsageTotals], None]) -> UsagePage:
+        rows, last = list[UsageRow](), None
+        async with aclosing(found):
+            async for row, totals in found:
+                if len(rows) == MAX_PAGE_ROWS:
+                    return UsagePage(rows, last)
+                rows.append(usage(row, totals))
+                last = row
+        return UsagePage(rows, None)
+
+    async def _rows(
+        self, days: Sequence[str], key: str | None, after: Row
+    ) -> AsyncGenerator[tuple[Row, UsageTotals], None]:
+        for day in days[bisect_left(days, after[0]) :]:
+            for name in [key] if key is not None else sorted(await self._store.keys(day)):
+                if (day, name) < after[:2]:
+                    continue
+                for model, totals in sorted((await self._store.totals(day, name)).items(), key=itemgetter(0)):
+                    if (day, name, model) > after:
+                        yield (day, name, model), totals
 
     def _totals(self, key: str, model: str) -> UsageTotals:
         day = self._today()
@@ -139,11 +213,6 @@ class UsageLedger:
             self._models.clear()
             self._day_number, self._day = number, f"{date.fromordinal(_EPOCH + number):%Y-%m-%d}"
         return self._day
-
-    def _take_back(self, rows: dict[Row, UsageTotals]) -> None:
-        for row, totals in self._waiting.items():
-            rows.setdefault(row, UsageTotals()).add(totals)
-        self._waiting = rows
 
 
 def usage(row: Row, totals: UsageTotals) -> UsageRow:

@@ -6,18 +6,22 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from gateway.access.counters import Store
+from gateway.access.counters import Store, UsageStore
 from gateway.access.keys import KeyTable
 from gateway.access.limits import Limit, key_limits, limits_of
 from gateway.access.memory import MemoryStore
+from gateway.access.memory_usage import MemoryUsage
 from gateway.access.meter import Meter
 from gateway.access.usage import UsageLedger
 from gateway.config.root import Config
 from gateway.routing.pricing import TargetPricing
 
+LAST_FLUSH_SECONDS = 5.0
+"""Seconds that a stopping gateway takes for writing the usage that is left."""
+
 
 class UsageAccounts:
-    """The store and the ledger of a running gateway. They outlive a change of the configuration.
+    """The stores and the ledger of a running gateway. They outlive a change of the configuration.
 
     Args:
         config: names the store.
@@ -25,8 +29,8 @@ class UsageAccounts:
     """
 
     def __init__(self, config: Config, failed: Callable[[], None] = lambda: None) -> None:
-        self.store = open_store(config, failed)
-        self.ledger = UsageLedger(self.store)
+        self.store, self._usage = open_stores(config, failed)
+        self.ledger = UsageLedger(self._usage)
         self._flushing: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -39,18 +43,26 @@ class UsageAccounts:
             self._flushing.cancel()
             with suppress(asyncio.CancelledError):
                 await self._flushing
-        await self.ledger.flush()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_FLUSH_SECONDS):
+                await self.ledger.flush()
+        await self._usage.aclose()
         await self.store.aclose()
 
 
-def open_store(config: Config, failed: Callable[[], None]) -> Store:
-    """The store that the configuration names; nothing is contacted yet. `failed` counts when it cannot be asked."""
-    if config.store is None:
-        return MemoryStore()
-    from gateway.access.valkey import ValkeyStore  # takes a while to import, and most need no store
+def open_stores(config: Config, failed: Callable[[], None]) -> tuple[Store, UsageStore]:
+    """Where the configuration counts limits, and where usage; nothing is contacted yet.
 
-    url = config.store.url.get_secret_value()
-    return ValkeyStore(url, config.store.timeout, fail_open=config.store.when_down == "fail_open", failed=failed)
+    `failed` counts when a store cannot be asked.
+    """
+    if config.store is None:
+        return MemoryStore(), MemoryUsage()
+    from gateway.access.valkey import ValkeyStore  # takes a while to import, and most need no store
+    from gateway.access.valkey_usage import ValkeyUsage
+
+    url, fail_open = config.store.url.get_secret_value(), config.store.when_down == "fail_open"
+    limits = ValkeyStore(url, config.store.timeout, fail_open=fail_open, failed=failed)
+    return limits, ValkeyUsage(url, failed)
 
 
 def build_key_table(config: Config) -> KeyTable | None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from litestar import Request, get
 from litestar.handlers.http_handlers import HTTPRouteHandler
 from litestar.params import Parameter
-from msgspec import Struct
+from msgspec import Struct, json
 
+from gateway.access.counters import Row
 from gateway.access.keys import ANYONE
-from gateway.access.usage import UsageRow, days_between
+from gateway.access.usage import MAX_PAGE_ROWS, UsageRow, days_between
 from gateway.api import auth
 from gateway.errors import NotAdmin, Unauthorized
 from gateway.runtime.service import Service
@@ -24,18 +26,31 @@ Day = Annotated[date | None, Parameter(description="A day (UTC), such as 2026-11
 Key = Annotated[str | None, Parameter(description="The name of another key, or `*` for all; requires an admin key.")]
 
 
+After = Annotated[
+    str | None,
+    Parameter(description=f"The `next` of the answer before: one has at most {MAX_PAGE_ROWS} rows.", max_length=4096),
+]
+
+
 class UsageList(Struct):
-    """Usage by day, key and model."""
+    """Usage by day, key and model.
+
+    Attributes:
+        next: to be sent as `after` for the rows that follow; null if there are none.
+    """
 
     data: list[UsageRow]
     object: str = "list"
+    next: str | None = None
 
 
 def route(service: Service) -> HTTPRouteHandler:
     """The route."""
 
     @get("/v1/usage", summary="What a key used, by day and model", tags=["usage"])
-    async def usage(request: Request[Any, Any, Any], first: Day = None, last: Day = None, key: Key = None) -> UsageList:
+    async def usage(
+        request: Request[Any, Any, Any], first: Day = None, last: Day = None, key: Key = None, after: After = None
+    ) -> UsageList:
         caller = auth.principal(service, request.scope["headers"])
         if caller is ANYONE:
             raise Unauthorized("usage is counted by key, and this gateway has no keys")
@@ -44,9 +59,24 @@ def route(service: Service) -> HTTPRouteHandler:
         if key not in (None, caller.name) and not auth.is_operators_address(service, request.scope):
             raise NotAdmin("the usage of other keys is only shown at the operators' address (server.admin)")
         wanted = None if key == "*" else key or caller.name
-        return UsageList(await service.accounts.ledger.read(_days(first, last), wanted))
+        page = await service.accounts.ledger.read(_days(first, last), wanted, _row(after))
+        return UsageList(page.rows, next=None if page.next is None else _cursor(page.next))
 
     return usage
+
+
+def _cursor(row: Row) -> str:
+    return urlsafe_b64encode(json.encode(row)).decode()
+
+
+def _row(cursor: str | None) -> Row | None:
+    if cursor is None:
+        return None
+    try:
+        day, key, model = json.decode(urlsafe_b64decode(cursor), type=Row)
+    except ValueError:  # base64's and msgspec's errors
+        raise InvalidRequest("`after` must be the `next` of an answer, unchanged") from None
+    return day, key, model
 
 
 def _days(first: date | None, last: date | None) -> list[str]:

@@ -72,9 +72,10 @@ class Live:
     async def usage(self) -> list[UsageRow]:
         ledger = self.service.accounts.ledger
         try:
-            return await ledger.read([ledger._today()], None)
+            return (await ledger.read([ledger._today()], None)).rows
         except StoreDown:
-            return [usage(row, totals) for row, totals in ledger._waiting.items()]
+            rows = {**ledger._waiting, **(ledger._unwritten.rows if ledger._unwritten else {})}
+            return [usage(row, totals) for row, totals in rows.items()]
 
 
 async def _look(store: Store, limits: tuple[Limit, ...]) -> Reservation:
@@ -190,8 +191,14 @@ async def _holders(live: Live) -> int:
     store = live.service.accounts.store
     if isinstance(store, MemoryStore):
         return sum(store._holders.values())
+    redis = _redis(live)
+    return sum([await redis.zcard(name) for name in await redis.keys("*concurrency*")])
+
+
+def _redis(live: Live) -> Any:
+    store = live.service.accounts.store
     assert isinstance(store, ValkeyStore)
-    return sum([await store._redis.zcard(name) for name in await store._redis.keys("*concurrency*")])
+    return store._client.redis
 
 
 async def _turns() -> None:
@@ -285,7 +292,7 @@ async def test_a_request_cancelled_while_the_store_is_asked(
     with servers.server(tmp_path) as (url, process):
         live = Live(upstream, store={"url": url, "timeout": 5})
         await live.service.open()
-        await live.service.accounts.store.rows(["2026-01-01"])  # the connection is open
+        await _redis(live).ping()  # the connection is open
         asked = asyncio.Event()
 
         async def pause() -> None:

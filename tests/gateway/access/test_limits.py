@@ -376,6 +376,10 @@ SEEN: dict[str, tuple[bool, dict[str, str], int, list[str]]] = {
     "backwards": (False, {"first": "2026-01-02", "last": "2026-01-01"}, 400, []),
     "too long": (False, {"first": "2000-01-01"}, 400, []),
     "no day": (False, {"first": "yesterday"}, 400, []),
+    "after no cursor": (False, {"after": "bm8gY3Vyc29y"}, 400, []),
+    "after no base64": (False, {"after": "é"}, 400, []),
+    "after too much": (False, {"after": "W" * 5000}, 400, []),
+    "after a row of another day": (False, {"after": "WyIyMDAwLTAxLTAxIiwib25lIiwiIl0="}, 200, ["one"]),
     "the end of the calendar": (False, {"first": "9999-12-31"}, 200, []),
 }
 
@@ -392,6 +396,24 @@ async def test_who_sees_whose_usage(
     answer = await callers[0].usage(**query)
     assert answer.status_code == status
     assert [row["key"] for row in answer.json().get("data", [])] == seen
+
+
+async def test_usage_is_answered_in_pages(
+    serve: Any, upstream: Upstream, stored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.access.usage.MAX_PAGE_ROWS", 2)
+    caller = await team(serve, stored)
+    names = [f"cohere/m{number}" for number in range(5)]
+    for name in names:
+        await caller.ask(model=name)
+    pages, query = [], dict[str, str]()
+    while True:
+        answer = (await caller.usage(**query)).json()
+        pages.append([row["model"] for row in answer["data"]])
+        if answer["next"] is None:
+            break
+        query = {"after": answer["next"]}
+    assert pages == [names[:2], names[2:4], names[4:]]
 
 
 async def test_usage_takes_a_key(serve: Any) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.access import usage
-from gateway.access.counters import Charge, ReserveResult, Store, UsageTotals
-from gateway.access.memory import DAYS_KEPT, MemoryStore
-from gateway.access.valkey import PREFIX, ValkeyStore
+from gateway.access.counters import Charge, ReserveResult, Store, UsageBatch, UsageTotals
+from gateway.access.memory import MemoryStore
+from gateway.access.valkey import ValkeyStore
+from gateway.access.valkey_client import PREFIX
+from gateway.access.valkey_usage import ValkeyUsage
 from gateway.errors import StoreDown
-from providers.types import Ranking, RerankRequest
 from tests.gateway.access import servers
 
 needs_server = pytest.mark.skipif(servers.binary() is None, reason="no valkey-server or redis-server on this machine")
@@ -38,7 +38,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
         yield MemoryStore()
         return
     opened = ValkeyStore(request.getfixturevalue("url"), 5.0, fail_open=False)
-    await opened._redis.flushdb()
+    await opened._client.redis.flushdb()
     yield opened
     await opened.aclose()
 
@@ -114,37 +114,6 @@ async def test_a_big_budget_is_counted_to_the_nano_dollar(store: Store) -> None:
     assert await takes(store, budget(million, 1)) == -1
 
 
-async def test_usage_adds_up(store: Store) -> None:
-    row = ("2026-11-20", "team", "cohere/a b")
-    for _ in range(2):
-        await store.add(
-            {row: UsageTotals(requests=1, nano_usd=5), ("2026-11-19", "x", ""): UsageTotals(failed_requests=1)}
-        )
-    found = await store.rows(["2026-11-20"])
-    assert found == {row: UsageTotals(requests=2, nano_usd=10)}
-
-
-@pytest.mark.parametrize("model", ["a\x1fb", "\x1f", "a/b\nc", "", "ü"], ids=ascii)
-async def test_usage_of_whatever_a_caller_names_a_model_can_be_read(model: str, store: Store) -> None:
-    rows = {("2026-11-20", "team", model): UsageTotals(requests=2, documents=3)}
-    await store.add(rows)
-    assert await store.rows(["2026-11-20"]) == rows
-
-
-async def test_invented_names_fill_no_memory() -> None:
-    store = MemoryStore()
-    ledger = usage.UsageLedger(store)
-    request = RerankRequest(model="m", query="q", documents=["d"])
-    for number in range(usage.MAX_MODELS + 50):
-        ledger.record("team", request, Ranking(results=[], provider="p", model=f"m{number}"))
-    ledger.record("other team", request, Ranking(results=[], provider="p", model="mine"))
-    rows = await ledger.read([ledger._day], None)
-    assert len(rows) == usage.MAX_MODELS + 2
-    assert sum(row.requests for row in rows) == usage.MAX_MODELS + 51
-    assert [row.requests for row in rows if row.model == usage.OTHERS] == [50]
-    assert [row.model for row in rows if row.key == "other team"] == ["p/mine"]
-
-
 async def test_the_limit_holds_for_many_at_once(store: Store) -> None:
     answers = await asyncio.gather(*(store.reserve([window(50), budget(1000, 10)]) for _ in range(200)))
     assert sum(answer.refused < 0 for answer in answers) == 50
@@ -195,13 +164,6 @@ async def test_a_budget_of_a_past_period_is_forgotten() -> None:
     assert list(store._budgets) == ["budget:new"]
 
 
-async def test_memory_keeps_so_many_days() -> None:
-    store = MemoryStore()
-    for day in range(DAYS_KEPT + 3):
-        await store.add({(f"2026-{1 + day // 28:02}-{1 + day % 28:02}", "k", "m"): UsageTotals(requests=1)})
-    assert len({row[0] for row in store._rows}) == DAYS_KEPT
-
-
 SHARED = {
     "requests": (window(100, 1, "requests"), 100),
     "documents": (window(1000, 7, "documents"), 142),
@@ -229,7 +191,7 @@ asyncio.run(main(sys.argv[1], msgspec.json.decode(sys.argv[2], type=list[Charge]
 @needs_server
 async def test_processes_together_are_let_through_exactly_as_often_as_the_limit_says(url: str) -> None:
     store = ValkeyStore(url, 5.0, fail_open=False)
-    await store._redis.flushdb()
+    await store._client.redis.flushdb()
     await store.aclose()
     charges = msgspec.json.encode([charge for charge, _ in SHARED.values()]).decode()
     processes = [
@@ -243,21 +205,23 @@ async def test_processes_together_are_let_through_exactly_as_often_as_the_limit_
 @needs_server
 async def test_every_key_has_the_prefix_and_an_end(url: str) -> None:
     store = ValkeyStore(url, 5.0, fail_open=False)
-    await store._redis.flushdb()
+    await store._client.redis.flushdb()
     await store.reserve([window(5), budget(5, 1), concurrency(5)])
-    await store.add({("2026-11-20", "k", "m"): UsageTotals(requests=1)})
-    names = await store._redis.keys("*")
-    assert len(names) == 4
+    usage = ValkeyUsage(url)
+    await usage.add(UsageBatch("1", {("2026-11-20", "k", "m"): UsageTotals(requests=1)}))
+    await usage.aclose()
+    names = await store._client.redis.keys("*")
+    assert len(names) == 6
     for name in names:
         assert name.startswith(PREFIX)
-        assert await store._redis.ttl(name) > 0, name
+        assert await store._client.redis.ttl(name) > 0, name
     await store.aclose()
 
 
 @needs_server
 async def test_a_request_of_a_dead_host_no_longer_counts(url: str) -> None:
     store = ValkeyStore(url, 5.0, fail_open=False)
-    await store._redis.flushdb()
+    await store._client.redis.flushdb()
     await store.reserve([concurrency(1, seconds=0.05)])
     async with asyncio.timeout(10):
         while (await store.reserve([concurrency(1)])).refused >= 0:  # noqa: ASYNC110
@@ -283,8 +247,6 @@ async def test_a_store_that_is_down_never_hangs(fail_open: bool, way: str, tmp_p
             assert await outcome(store) == (ReserveResult() if fail_open else "down"), "and is not asked again at once"
         assert len(failures) == 2
         await store.settle([window(5, 1)], ReserveResult())
-        with pytest.raises(StoreDown):
-            await store.add({("2026-11-20", "k", "m"): UsageTotals(requests=1)})
         await store.aclose()
 
 

@@ -121,7 +121,7 @@ async def test_whoever_asks_in_process_adds_to_nobodys_usage() -> None:
     service = Service(from_tree({**TREE, "auth": {"keys": [entry]}}))
     await service.open()
     assert (await InProcess(service).ask(body()))["results"]
-    assert await service.accounts.ledger.read([service.accounts.ledger._today()], None) == []
+    assert (await service.accounts.ledger.read([service.accounts.ledger._today()], None)).rows == []
     await service.aclose()
 
 
