@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from gateway.backends.http_errors import retry_after
+from gateway.backends.retry_after import retry_after
 from gateway.headers import REQUEST_TIMEOUT
 from gateway.settings import UNLIMITED
 from gateway.transport import open_client

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Iterable, Mapping
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterable
 from http import HTTPStatus
 
 from gateway.backends.redaction import MASK, one_line
+from gateway.backends.retry_after import rate_limit_reset, retry_after
 from gateway.transport.base import Response
 from providers.errors import CredentialsRejected, RateLimited, Rejected, TargetError, TargetFailed
 from providers.spec import HttpProvider
@@ -18,8 +16,6 @@ _REJECTED = frozenset({400, 404, 413, 422, 498})
 
 _CREDENTIALS = frozenset({401, 402, 403})
 _MAX_TEXT = 500
-_EPOCH = 1e9
-"""`x-ratelimit-reset` has no standard. A larger value is Unix time, a smaller one seconds from now."""
 
 
 def refusal(provider: HttpProvider, name: str, response: Response, secrets: Iterable[str]) -> TargetError:
@@ -50,6 +46,7 @@ def refusal(provider: HttpProvider, name: str, response: Response, secrets: Iter
     if status in _REJECTED:
         return Rejected(text or f'provider "{name}" answered {_named(status)}', status=status)
     if status == 429:
+        wait = rate_limit_reset(response.headers) if wait is None else wait
         return RateLimited(text or f'provider "{name}" asks for fewer calls', status=status, retry_after=wait)
     told = f": {text}" if text else ""
     return TargetFailed(f'provider "{name}" failed with status {_named(status)}{told}', status=status, retry_after=wait)
@@ -61,43 +58,6 @@ def sanitize(text: str, secrets: Iterable[str]) -> str:
         text = text.replace(secret, MASK)
     text = one_line(text)
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait before the next attempt, or None if no header says so in a form that can be understood.
-
-    In this order: `retry-after-ms`, `retry-after` (seconds or HTTP date, RFC 9110 section 10.2.3), `x-ratelimit-reset`
-    (seconds, or Unix time).
-    """
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    header = headers.get("retry-after")
-    seconds = _number(header)
-    if seconds is None and header:
-        seconds = _seconds_until(header)
-    return seconds if seconds is not None else _seconds_until_reset(_number(headers.get("x-ratelimit-reset")))
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return max(value, 0.0) if math.isfinite(value) else None
-
-
-def _seconds_until(date: str) -> float | None:
-    try:
-        return max(parsedate_to_datetime(date).timestamp() - time.time(), 0.0)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _seconds_until_reset(value: float | None) -> float | None:
-    if value is None or value < _EPOCH:
-        return value
-    return max(value - time.time(), 0.0)
 
 
 def _named(status: int) -> str:
