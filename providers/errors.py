@@ -10,10 +10,11 @@
         ├── TargetTimeout           504  no answer in time
         ├── BadAnswer               502  a 200 that does not parse or breaks the contract
         ├── Rejected                 as is: 400, 404, 413, 422, 498
+        │   └── LimitExceeded            413  one of the target's known limits; it was not asked
         ├── CredentialsRejected     502  401, 402, 403: the gateway's key is at fault, not the caller's
         ├── RateLimited             429  with the seconds to wait, if the target said so
         ├── TargetFailed            502  any other status (503 and 504 stay as they are)
-        ├── Overloaded              429  our own queue for this target is full
+        ├── Overloaded              429  our own queue for this target, or its connections, are full
         └── NotReady                503  the local model is still loading, or failed to load
 
 `code` is a stable snake_case word for machines (`error_type` on the wire), `retryable` says whether the same target
@@ -23,6 +24,9 @@ may answer the same request a moment later.
 from __future__ import annotations
 
 from typing import ClassVar
+
+OVERLOAD_SECONDS = 1.0
+"""Seconds until room can be hoped for: the shortest time that `Retry-After` can say."""
 
 
 class RerankError(Exception):
@@ -80,10 +84,26 @@ class AnswerBroken(Unreachable):
 
 
 class TargetTimeout(TargetError):
-    """No complete answer in time."""
+    """No complete answer in time.
+
+    Args:
+        message, status, retry_after: see RerankError.
+        waited: seconds for which the target itself had been waited for, without our own queues; None if unknown.
+    """
 
     code = "upstream_timeout"
     retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        waited: float | None = None,
+    ) -> None:
+        super().__init__(message, status=status, retry_after=retry_after)
+        self.waited = waited
 
 
 class BadAnswer(TargetError):
@@ -96,6 +116,10 @@ class Rejected(TargetError):
     """The target refused this request with a 4xx that is about the request."""
 
     code = "upstream_rejected"
+
+
+class LimitExceeded(Rejected):
+    """The request exceeds a limit that the target is known to have; the target was not asked."""
 
 
 class CredentialsRejected(TargetError):
@@ -119,9 +143,14 @@ class TargetFailed(TargetError):
 
 
 class Overloaded(TargetError):
-    """Our own queue for this target is full."""
+    """We have no room for another call of this target: our queue, our connections. It says nothing of the target."""
 
     code = "overloaded"
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: float | None = OVERLOAD_SECONDS
+    ) -> None:
+        super().__init__(message, status=status, retry_after=retry_after)
 
 
 class NotReady(TargetError):

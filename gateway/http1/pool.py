@@ -83,19 +83,22 @@ class Pool:
         """The origin with this address; always the same object."""
         return self._origins.setdefault((host, port, tls is not None), Origin(host, port, tls))
 
-    async def acquire(self, pool_timeout: float, deadline: float) -> None:
-        """Wait for permission to use a connection; give it back with `release`.
+    async def acquire(self, pool_timeout: float, deadline: float) -> bool:
+        """Wait for permission to use a connection; give it back with `release`. Returns whether it had to wait.
 
         Raises:
-            PoolTimeout: after `pool_timeout` seconds.
-            TimeoutError: at the `deadline`, in the event loop's time.
+            PoolTimeout: after `pool_timeout` seconds, or at the `deadline`, in the event loop's time.
         """
         if not self._slots.locked():
             # The usual case, without the cost of a timer.
             await self._slots.acquire()
-            return
-        async with _time_limit(self._loop, pool_timeout, deadline, PoolTimeout):
-            await self._slots.acquire()
+            return False
+        try:
+            async with asyncio.timeout_at(min(self._loop.time() + pool_timeout, deadline)):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise PoolTimeout from None
+        return True
 
     def pop_idle(self, origin: Origin) -> Connection | None:
         """The idle connection that was used last, or None. The longest idle ones so get to expire."""

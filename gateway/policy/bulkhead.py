@@ -14,9 +14,6 @@ from gateway.settings import Settings
 from providers.errors import Overloaded
 from providers.types import Backend, Ranking, RerankRequest
 
-RETRY_AFTER = 1.0
-"""Seconds that a refused caller is told to wait: the shortest time that `Retry-After` can say, in whole seconds."""
-
 
 class BulkheadSettings(Settings):
     """Concurrent calls per target."""
@@ -99,13 +96,8 @@ class Bulkhead(Wrapper):
     async def _wait_for_slot(self, deadline: float | None) -> None:
         state = self._state
         if state.waiting >= state.settings.queue:
-            raise Overloaded(
-                f"{self._target} is busy with {state.active} calls and its queue is full; try again later",
-                retry_after=RETRY_AFTER,
-            )
+            raise Overloaded(f"{self._target} is busy with {state.active} calls and its queue is full; try again later")
         try:
             await state.wait(None if deadline is None else deadline - self._clock.now())
         except TimeoutError:
-            raise Overloaded(
-                f"{self._target} is busy; timed out waiting for a free slot", retry_after=RETRY_AFTER
-            ) from None
+            raise Overloaded(f"{self._target} is busy; timed out waiting for a free slot") from None

@@ -24,6 +24,7 @@ class HealthCheckSettings(Settings):
     )
     interval: float = Field(default=10.0, ge=0.1, le=3600, description="Seconds between two checks.")
     timeout: float = Field(default=2.0, gt=0, le=60, description="Seconds to wait for the answer of a check.")
+    failures: int = Field(default=2, ge=1, le=100, description="Failed checks in a row that eject the targets.")
 
 
 class HealthCheck:
@@ -31,8 +32,9 @@ class HealthCheck:
 
     Args:
         name: the provider's, for the log.
-        settings: how often.
-        probe: sends one check, and returns whether the provider is healthy. Raises nothing.
+        settings: how often, and how many failures in a row count.
+        probe: sends one check, and returns whether the provider is healthy; None if it could not be sent, for a reason
+            of our own. Raises nothing.
         breakers: gives those of all the provider's targets that have been called by then.
     """
 
@@ -40,7 +42,7 @@ class HealthCheck:
         self,
         name: str,
         settings: HealthCheckSettings,
-        probe: Callable[[], Awaitable[bool]],
+        probe: Callable[[], Awaitable[bool | None]],
         breakers: Callable[[], Iterable[BreakerState]],
         clock: Clock = CLOCK,
     ) -> None:
@@ -50,6 +52,7 @@ class HealthCheck:
         self._breakers = breakers
         self._clock = clock
         self._was_healthy = True
+        self._failures = 0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -63,15 +66,22 @@ class HealthCheck:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def check(self) -> bool:
-        """Check once, and tell every breaker. Returns whether the provider is healthy."""
-        healthy = await self._probe()
+        """Check once, and tell every breaker what is known then. Returns whether the provider counts as healthy."""
+        passed = await self._probe()
+        if passed is None:
+            return self._was_healthy
+        self._failures = 0 if passed else self._failures + 1
+        if passed or self._failures >= self._settings.failures:
+            self._report(passed)
+        return self._was_healthy
+
+    def _report(self, healthy: bool) -> None:
         if healthy != self._was_healthy:
             logger.warning("provider %s %s its health check", self._name, "passes" if healthy else "fails")
         self._was_healthy = healthy
         now = self._clock.now()
         for breaker in self._breakers():
             breaker.record_health_check(now, healthy)
-        return healthy
 
     async def _run(self) -> None:
         while True:

@@ -17,6 +17,7 @@ from gateway.transport.base import ClientSettings, Response, Timeouts
 from gateway.transport.decoding import decode, is_error, join_codings, too_large, without_body
 from gateway.transport.error_map import ErrorMap, translate
 from gateway.transport.network import MAX_URLS, host_of, proxy_of, system_reason, tls_context
+from gateway.transport.slots import Slots
 from providers.errors import AnswerBroken, BadAnswer, TargetTimeout, Unreachable
 
 _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
@@ -53,12 +54,28 @@ class AiohttpClient:
         self._tls = tls_context(settings.ca_file, settings.client_cert, settings.client_key)
         self._pooled = self._open_session(force_close=False)
         self._unpooled_session: aiohttp.ClientSession | None = None
+        self._slots = Slots(settings.max_connections)
         self._proxy = lru_cache(maxsize=MAX_URLS)(self._find_proxy)
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
     ) -> Response:
         """See Client."""
+        left = await self._slots.acquire(url, timeouts)
+        try:
+            return await self._send(method, url, headers, body, left)
+        finally:
+            self._slots.release()
+
+    async def aclose(self) -> None:
+        """See Client."""
+        await self._pooled.close()
+        if self._unpooled_session is not None:
+            await self._unpooled_session.close()
+
+    async def _send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
+    ) -> Response:
         new_sockets: list[None] = []
         _new_sockets.set(new_sockets)
         started = monotonic()
@@ -76,13 +93,7 @@ class AiohttpClient:
             if _has_begun(error):
                 error = aiohttp.ClientPayloadError()
             # asyncio.TimeoutError is an OSError since Python 3.11.
-            raise translate(error, _ERROR_MAP, url, timeouts, _reason(error)) from error
-
-    async def aclose(self) -> None:
-        """See Client."""
-        await self._pooled.close()
-        if self._unpooled_session is not None:
-            await self._unpooled_session.close()
+            raise translate(error, _ERROR_MAP, url, timeouts, _reason(error), monotonic() - started) from error
 
     async def _send_once(
         self,

@@ -18,12 +18,12 @@ from gateway.http1.response_reader import BodyTooLarge, FramingTooLarge, Protoco
 from gateway.transport.aiohttp_client import AiohttpClient
 from gateway.transport.base import ClientSettings, Response, Timeouts
 from gateway.transport.decoding import decode, too_large
-from gateway.transport.error_map import ErrorMap, translate
+from gateway.transport.error_map import POOL_FULL, ErrorMap, translate
 from gateway.transport.network import MAX_URLS, proxy_of, system_reason, tls_context
-from providers.errors import AnswerBroken, TargetTimeout, Unreachable
+from providers.errors import AnswerBroken, Overloaded, TargetTimeout, Unreachable
 
 _ERROR_MAP: ErrorMap = (
-    (PoolTimeout, TargetTimeout, "no free connection to {host} within {pool:g} s"),
+    (PoolTimeout, Overloaded, POOL_FULL),
     (ConnectTimeout, TargetTimeout, "no connection to {host} within {connect:g} s"),
     (ReadTimeout, TargetTimeout, "nothing came from {host} for {read:g} s"),
     (TimeoutError, TargetTimeout, "no complete answer from {host} within {total:.3g} s"),
@@ -61,18 +61,23 @@ class DirectClient:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
     ) -> Response:
         """See Client."""
+        asked_at = self._loop.time()
         try:
             endpoint = self._endpoint_of(url)
             if endpoint is None:
                 return await self._send_by_proxy(method, url, headers, body, timeouts)
             head = _encode_head(method, endpoint, headers, body)
-            raw = await self._exchange(endpoint.origin, head, body, timeouts)
+            deadline = asked_at + timeouts.total
+            if await self._pool.acquire(timeouts.pool, deadline):
+                asked_at = self._loop.time()  # Until now it was not the provider that we waited for.
+            raw = await self._exchange(endpoint.origin, head, body, timeouts, deadline)
             response = Response(raw.status, raw.headers, raw.body)
             return await decode(response, self._settings.max_answer_bytes, url)
         except BodyTooLarge as error:
             raise too_large(self._settings.max_answer_bytes, url, error.args[0]) from None
         except (OSError, ConnectionClosed, IncompleteResponse, ProtocolError) as error:
-            raise translate(error, _ERROR_MAP, url, timeouts, _reason(error)) from error
+            waited = self._loop.time() - asked_at
+            raise translate(error, _ERROR_MAP, url, timeouts, _reason(error), waited) from error
         except (ValueError, httpx.InvalidURL) as error:
             raise Unreachable("the provider's URL, or a header for it, cannot be sent") from error
 
@@ -82,9 +87,11 @@ class DirectClient:
         if self._proxied is not None:
             await self._proxied.aclose()
 
-    async def _exchange(self, origin: Origin, head: bytes, body: bytes, timeouts: Timeouts) -> RawResponse:
-        pool, deadline = self._pool, self._loop.time() + timeouts.total
-        await pool.acquire(timeouts.pool, deadline)
+    async def _exchange(
+        self, origin: Origin, head: bytes, body: bytes, timeouts: Timeouts, deadline: float
+    ) -> RawResponse:
+        """The response, over an idle or a new connection. The caller has acquired the pool, and this releases it."""
+        pool = self._pool
         try:
             connection = pool.pop_idle(origin)
             if connection is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from gateway.transport.base import ClientSettings, Response, Timeouts
 from gateway.transport.decoding import decode, is_error, join_codings, too_large
 from gateway.transport.error_map import ErrorMap, translate
 from gateway.transport.network import host_of, system_reason, tls_context
+from gateway.transport.slots import Slots
 from providers.errors import AnswerBroken, TargetError, TargetTimeout, Unreachable
 
 _BROKEN = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
@@ -27,7 +29,6 @@ _CHUNK_FRAME_BYTES = 6
 
 _ERROR_MAP: ErrorMap = (
     (httpx.ConnectTimeout, TargetTimeout, "no connection to {host} within {connect:g} s"),
-    (httpx.PoolTimeout, TargetTimeout, "no free connection to {host} within {pool:g} s"),
     (httpx.TimeoutException, TargetTimeout, "nothing came from {host} for {read:g} s"),
     (TimeoutError, TargetTimeout, "no complete answer from {host} within {total:.3g} s"),
     (httpx.ProxyError, Unreachable, "the proxy on the way to {host} refused"),
@@ -48,6 +49,7 @@ class HttpxClient:
 
     def __init__(self, settings: ClientSettings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._settings = settings
+        self._slots = Slots(settings.max_connections)
         self._pooled = self._open_client(settings.max_connections, transport)
         self._unpooled = self._open_client(0, transport)
 
@@ -55,7 +57,21 @@ class HttpxClient:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
     ) -> Response:
         """See Client."""
-        progress = _Progress()
+        left = await self._slots.acquire(url, timeouts)
+        try:
+            return await self._send_within(method, url, headers, body, left)
+        finally:
+            self._slots.release()
+
+    async def aclose(self) -> None:
+        """See Client."""
+        await self._pooled.aclose()
+        await self._unpooled.aclose()
+
+    async def _send_within(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
+    ) -> Response:
+        progress, started = _Progress(), monotonic()
         try:
             async with asyncio.timeout(timeouts.total):
                 answer = await self._send(method, url, headers, body, _client_timeout(timeouts), progress)
@@ -65,15 +81,10 @@ class HttpxClient:
                 return progress.error_answer
             if isinstance(error, TargetError):
                 raise
-            ours = translate(error, _ERROR_MAP, url, timeouts, _reason(error))
+            ours = translate(error, _ERROR_MAP, url, timeouts, _reason(error), monotonic() - started)
             if isinstance(ours, Unreachable) and (progress.response_started or _is_not_http(error)):
                 ours = AnswerBroken(ours.message)
             raise ours from error
-
-    async def aclose(self) -> None:
-        """See Client."""
-        await self._pooled.aclose()
-        await self._unpooled.aclose()
 
     async def _send(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
 from functools import lru_cache
@@ -11,6 +12,8 @@ from urllib.request import getproxies, proxy_bypass
 MAX_URLS = 1024
 """URLs that a client keeps in its cache. Some hold the name of a model, which callers write: without a bound, invented
 names would fill the memory."""
+
+_OWN_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class ResumingContext(ssl.SSLContext):
@@ -93,6 +96,15 @@ def system_reason(cause: object) -> str | None:
     if reason is None and isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
         reason = os.strerror(cause.errno)
     return str(reason) if reason else None
+
+
+def is_own_shortage(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is that this machine has no more descriptors or memory for connections."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _OWN_SHORTAGES:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def host_of(url: str) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gzip
+import os
+import socket
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +18,7 @@ import trustme
 
 from gateway.transport import open_client
 from gateway.transport.base import Client, ClientSettings, Timeouts
-from providers.errors import AnswerBroken, BadAnswer, RerankError, TargetTimeout, Unreachable
+from providers.errors import AnswerBroken, BadAnswer, Overloaded, RerankError, TargetTimeout, Unreachable
 from tests.gateway.loopback import Answer, Exchange, Loopback, hang, loopback, raw, reply, then_close, then_reset
 
 CLIENTS = ("default", "aiohttp", "httpx")
@@ -225,16 +228,62 @@ async def test_total_time_is_bounded_though_bytes_keep_coming(client: Client) ->
             await post(client, server.url, Timeouts(total=0.1))
 
 
-async def test_waiting_for_a_connection_is_bounded(library: str) -> None:
+WAITS = {
+    "the pool's time is over": Timeouts(connect=0.01, pool=0.05),
+    "the deadline comes first": Timeouts(pool=5, total=0.05),
+    "no time to wait at all": Timeouts(pool=1e-9),
+}
+
+
+@pytest.mark.parametrize("timeouts", WAITS.values(), ids=WAITS)
+async def test_waiting_for_our_own_connections_is_overload(library: str, timeouts: Timeouts) -> None:
     client = open_client(ClientSettings(client=library, max_connections=1))  # type: ignore[arg-type]
     async with loopback(hang) as server:
         first = asyncio.create_task(post(client, server.url, CALM))
         await server.arrived.wait()
-        with pytest.raises(TargetTimeout, match="connection"):
-            await post(client, server.url, Timeouts(connect=0.01, pool=0.05))
+        with pytest.raises(Overloaded, match=r"every connection to \S+ is in use") as raised:
+            await post(client, server.url, timeouts)
+        assert raised.value.retry_after == 1.0
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
+        server.answers[:] = [reply(body=b"[1]")]
+        assert await post(client, server.url) == (200, b"[1]"), "its place is free again"
     await client.aclose()
+
+
+async def test_a_timeout_tells_how_long_the_server_itself_was_waited_for(library: str) -> None:
+    client = open_client(ClientSettings(client=library, max_connections=1))  # type: ignore[arg-type]
+    async with loopback(hang) as server:
+        first = asyncio.create_task(post(client, server.url, CALM))
+        await server.arrived.wait()
+        second = asyncio.create_task(post(client, server.url, Timeouts(total=0.3)))
+        asyncio.get_running_loop().call_later(0.25, first.cancel)
+        with pytest.raises(TargetTimeout) as raised:
+            await second
+        assert raised.value.waited is not None
+        assert raised.value.waited < 0.2
+        await asyncio.gather(first, return_exceptions=True)
+        with pytest.raises(TargetTimeout) as raised:
+            await post(client, server.url, Timeouts(total=0.3))
+        assert raised.value.waited is not None
+        assert raised.value.waited >= 0.28
+    await client.aclose()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM], ids=errno.errorcode.get)
+async def test_no_means_for_a_connection_is_overload(
+    client: Client, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object, **__: object) -> socket.socket:
+        raise OSError(number, os.strerror(number))
+
+    async with loopback(reply()) as server:
+        url = server.url
+        with monkeypatch.context() as without:
+            without.setattr(socket, "socket", refuse)
+            with pytest.raises(Overloaded, match="the gateway has no means left for a connection"):
+                await post(client, url)
+        assert (await post(client, url))[0] == 200
 
 
 async def test_connections_are_reused(client: Client) -> None:
