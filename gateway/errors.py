@@ -13,7 +13,10 @@ CallerError
     ├── TooMuch         413  at any time: it asks for more than the limit itself
     └── BudgetSpent     402  until the budget's next period
 TargetError
-├── BreakerOpen         503  the target failed too often, so it is not called for a while
+├── Skipped                  the target was not called; if nothing else serves, it is called all the same
+│   ├── BreakerOpen     503  it failed too often
+│   ├── KeysCooling     429  the provider limits all our keys (also a RateLimited)
+│   └── KeysRejected    502  the provider refuses all our keys (also a CredentialsRejected)
 └── TargetTimeout
     └── DeadlineExceeded  504  the deadline of the whole request has passed
 StoreDown               503  the store of limits and budgets cannot be reached
@@ -25,7 +28,14 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from providers.errors import CallerError, RerankError, TargetError, TargetTimeout
+from providers.errors import (
+    CallerError,
+    CredentialsRejected,
+    RateLimited,
+    RerankError,
+    TargetError,
+    TargetTimeout,
+)
 
 
 class UnknownModel(CallerError):
@@ -94,10 +104,26 @@ class TooLarge(CallerError):
     code = "too_large"
 
 
-class BreakerOpen(TargetError):
-    """The target was not called, because it failed too often recently."""
+class Skipped(TargetError):
+    """The target was not called. If no other target serves, it is called all the same: see `Call.bypass_cooldowns`."""
+
+
+class BreakerOpen(Skipped):
+    """The target failed too often recently."""
 
     code = "breaker_open"
+
+
+class KeysCooling(Skipped, RateLimited):
+    """The provider has limited all our keys for now. `retry_after` is the time until the next one may be used."""
+
+    code = RateLimited.code
+
+
+class KeysRejected(Skipped, CredentialsRejected):
+    """The provider has refused all our keys. `retry_after` is the time until the next one is tried."""
+
+    code = CredentialsRejected.code
 
 
 class DeadlineExceeded(TargetTimeout):

@@ -31,14 +31,14 @@ class Call(Struct, frozen=True, eq=False):
         deadline: when the whole call must be over, in seconds of `time.monotonic()`; None is no limit.
         headers: headers that travel to every upstream (`x-request-id`, trace context).
         recorder: receives every attempt and every wait. The default keeps nothing.
-        bypass_breaker: let the call through an open breaker, because no other target is left.
+        bypass_cooldowns: call a target though its breaker is open or its keys cool down: no other is left.
     """
 
     id: str
     deadline: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     recorder: Recorder = Recorder()
-    bypass_breaker: bool = False
+    bypass_cooldowns: bool = False
 
 
 class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):

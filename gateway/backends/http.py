@@ -17,7 +17,7 @@ from gateway.headers import REQUEST_TIMEOUT
 from gateway.transport.base import Client, Response, Timeouts
 from gateway.transport.network import host_of
 from providers.capabilities import CapabilitiesByModel, Limits, resolve
-from providers.errors import BadAnswer, Rejected, RerankError, TargetTimeout, Unsupported
+from providers.errors import BadAnswer, LimitExceeded, RerankError, TargetTimeout, Unsupported
 from providers.spec import HttpProvider, ScoreApi
 from providers.types import ContentParts, Ranking, RerankRequest
 
@@ -118,7 +118,7 @@ class HttpBackend:
     def _check(self, request: RerankRequest, limits: Limits) -> None:
         documents = len(request.documents)
         if limits.documents is not None and documents > limits.documents:
-            raise Rejected(
+            raise LimitExceeded(
                 f'provider "{self._name}" takes at most {limits.documents} documents per call, '
                 f"this one has {documents}; send fewer",
                 status=413,
@@ -130,7 +130,7 @@ class HttpBackend:
         encoded = api.encode(request)
         body = encoded if isinstance(encoded, bytes) else _encode(encoded)
         if limits.body_bytes is not None and len(body) > limits.body_bytes:
-            raise Rejected(
+            raise LimitExceeded(
                 f'provider "{self._name}" takes at most {limits.body_bytes} bytes per call, '
                 f"this one has {len(body)}; send fewer or shorter documents",
                 status=413,
@@ -143,7 +143,7 @@ class HttpBackend:
             return timeouts
         left = deadline - time.monotonic()
         if left <= 0:
-            raise TargetTimeout(f"no time was left to ask {host_of(url)}")
+            raise TargetTimeout(f"no time was left to ask {host_of(url)}", waited=0.0)
         if left >= timeouts.total:
             return timeouts
         return Timeouts(timeouts.connect, timeouts.read, timeouts.pool, left)

@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from gateway.backends.retry_after import MAX_RETRY_AFTER_SECONDS
 from gateway.policy.breaker import BreakerSettings
 from gateway.policy.bulkhead import BulkheadSettings
+from gateway.policy.cooldown import MAX_SECONDS
 from gateway.policy.health_check import HealthCheckSettings
 from gateway.policy.key_pool import Key, ProviderKeySettings
 from gateway.policy.retry import RetrySettings
@@ -99,6 +101,12 @@ class ProviderSettings(Settings):
     base_url: str | None = Field(default=None, description="Base URL or full endpoint; default is the vendor's.")
     api_key: Key | None = Field(default=None, description="The key that the gateway sends to this provider.")
     api_keys: list[ProviderKeySettings] = Field(default=[], description="Several keys, in place of `api_key`.")
+    max_cooldown: float = Field(
+        default=MAX_SECONDS,
+        gt=0,
+        le=MAX_RETRY_AFTER_SECONDS,
+        description="Seconds after which a refused or limited key is tried again, whatever `Retry-After` says.",
+    )
     headers: dict[str, SecretStr] = Field(default={}, description="Headers to add to every request.")
     timeout: float = Field(default=30.0, gt=0, le=3600, description="Seconds for one attempt, from start to end.")
     connect_timeout: float = Field(default=5.0, gt=0, le=600, description="Seconds to open a connection.")

@@ -16,7 +16,15 @@ from gateway.policy.cooldown import BASE_SECONDS, MAX_SECONDS, Cooldown
 from gateway.policy.target_id import TargetId
 from gateway.policy.wrapper import Wrapper
 from gateway.settings import Settings
-from providers.errors import BadAnswer, CallerError, Rejected, RerankError, TargetFailed, TargetTimeout, Unreachable
+from providers.errors import (
+    BadAnswer,
+    LimitExceeded,
+    Rejected,
+    RerankError,
+    TargetFailed,
+    TargetTimeout,
+    Unreachable,
+)
 from providers.types import Backend, Ranking, RerankRequest
 
 logger = logging.getLogger(__name__)
@@ -24,14 +32,18 @@ logger = logging.getLogger(__name__)
 _FAILURES = (Unreachable, BadAnswer, TargetFailed)
 """The target is at fault. A timeout counts too, but only after `min_timeout`."""
 
-_REFUSALS = (Rejected, CallerError)
-"""The target refused this one request, which shows that it works."""
+MIN_EVENTS = 5
+"""Separate events that it takes until `failure_rate` applies: one replica that dies can cut off half of all calls."""
 
 
 class BreakerSettings(Settings):
     """When a failing target is ejected, that is, gets no calls, and for how long."""
 
-    failures: int = Field(default=5, ge=1, description="Consecutive failures that eject a target.")
+    failures: int = Field(
+        default=5,
+        ge=1,
+        description="Consecutive failures that eject a target; calls cut off together count as one.",
+    )
     failure_rate: float = Field(
         default=0.5, gt=0, le=1, description="Share of failed calls within `window` that ejects a target."
     )
@@ -57,15 +69,33 @@ class BreakerState:
         settings: when it opens, and for how long.
         ejected: it is open or half open.
         cooldown: how long it stays open.
+        has_served: a call has ever gone well.
+
+    The calls that were under way when one of them failed, and that fail as well, are one event: what cut them off may
+    be one dead replica behind a load balancer. The streak counts events.
     """
 
-    __slots__ = ("_failures", "_probing", "_streak", "_successes", "_window_end", "cooldown", "ejected", "settings")
+    __slots__ = (
+        "_event_at",
+        "_events",
+        "_failures",
+        "_probing",
+        "_streak",
+        "_successes",
+        "_window_end",
+        "cooldown",
+        "ejected",
+        "has_served",
+        "settings",
+    )
 
     def __init__(self, settings: BreakerSettings) -> None:
         self.settings = settings
-        self._streak = self._successes = self._failures = 0
+        self._streak = self._events = self._successes = self._failures = 0
+        self._event_at = float("-inf")
         self._window_end = 0.0
         self._probing = False
+        self.has_served = False
         self.cooldown = Cooldown(settings.base_ejection, settings.max_ejection)
         self.ejected = False
 
@@ -82,18 +112,35 @@ class BreakerState:
         """Count a call that went well. Returns True if it closed the breaker."""
         self._streak = 0
         self._successes += 1
+        self.has_served = True
         if not (probe and self.ejected):
             return False
         self._close()
         return True
 
-    def record_failure(self, now: float, probe: bool, at_least: float = 0.0) -> float | None:
+    def record_refusal(self, probe: bool) -> bool:
+        """Count a call that the target refused for what it asked: it works. Returns True if that closed the breaker."""
+        served = self.has_served
+        closed = self.record_success(probe)
+        self.has_served = served
+        return closed
+
+    def record_failure(
+        self,
+        now: float,
+        probe: bool,
+        at_least: float = 0.0,
+        started_at: float | None = None,
+        timed_out: bool = False,
+    ) -> float | None:
         """Count a call that failed.
 
         Args:
             now: the clock's seconds.
             probe: whether it was the probe.
             at_least: the target's `Retry-After` in seconds.
+            started_at: when the call began, in the clock's seconds; None means now.
+            timed_out: the call waited in vain. Each one that did speaks for itself where the failure rate is reckoned.
 
         Returns:
             Seconds of the ejection that this failure started; None if it started none.
@@ -104,7 +151,7 @@ class BreakerState:
                 return self._eject(now, at_least)
             self.cooldown.extend(now, at_least)
             return None
-        self._count(now)
+        self._count(now, now if started_at is None else started_at, timed_out)
         return self._eject(now, at_least) if self._has_tripped() else None
 
     def ignore(self, probe: bool) -> None:
@@ -120,17 +167,26 @@ class BreakerState:
             self._close()
         return None
 
-    def _count(self, now: float) -> None:
+    @property
+    def is_blank(self) -> bool:
+        """Whether little is lost if it is forgotten: the target has never served, and is not ejected."""
+        return not (self.has_served or self.ejected)
+
+    def _count(self, now: float, started_at: float, timed_out: bool) -> None:
         if now >= self._window_end:
             self._window_end = now + self.settings.window
-            self._successes = self._failures = 0
-        self._streak += 1
+            self._successes = self._failures = self._events = 0
         self._failures += 1
+        is_event = started_at >= self._event_at
+        self._events += is_event or timed_out
+        if is_event:
+            self._event_at = now
+            self._streak += 1
 
     def _has_tripped(self) -> bool:
         settings, calls = self.settings, self._failures + self._successes
         by_rate = calls >= settings.min_calls and self._failures >= settings.failure_rate * calls
-        return by_rate or self._streak >= settings.failures
+        return (by_rate and self._events >= MIN_EVENTS) or self._streak >= settings.failures
 
     def _eject(self, now: float, at_least: float) -> float:
         self.ejected = True
@@ -138,14 +194,14 @@ class BreakerState:
 
     def _close(self) -> None:
         self.ejected = self._probing = False
-        self._streak = self._successes = self._failures = 0
+        self._streak = self._events = self._successes = self._failures = 0
         self._window_end = 0.0
 
 
 class Breaker(Wrapper):
     """Calls the target unless its breaker is open: then it raises BreakerOpen, and the skip is reported as an attempt.
 
-    A call marked `bypass_breaker` goes through all the same: that request has no other target left.
+    A call marked `bypass_cooldowns` goes through all the same: that request has no other target left.
     """
 
     def __init__(self, backend: Backend, state: BreakerState, target: TargetId, clock: Clock = CLOCK) -> None:
@@ -166,13 +222,13 @@ class Breaker(Wrapper):
         except BaseException:
             self.state.ignore(probe)
             raise
-        if self.state.record_success(probe or request.call.bypass_breaker):
+        if self.state.record_success(probe or request.call.bypass_cooldowns):
             logger.warning("target %s is back", self._target)
         return ranking
 
     def _is_probe(self, request: RerankRequest, now: float) -> bool:
         admitted = self.state.admit(now)
-        if admitted or request.call.bypass_breaker:
+        if admitted or request.call.bypass_cooldowns:
             return admitted
         raise self._skip(request, self.state.cooldown.left(now))
 
@@ -184,13 +240,17 @@ class Breaker(Wrapper):
 
     def _record_error(self, error: RerankError, start: float, probe: bool) -> None:
         now = self._clock.now()
-        late = isinstance(error, TargetTimeout) and now - start >= self.state.settings.min_timeout
+        late = isinstance(error, TargetTimeout) and self._is_late(error, now - start)
         if late or isinstance(error, _FAILURES):
-            ejected = self.state.record_failure(now, probe, error.retry_after or 0.0)
+            ejected = self.state.record_failure(now, probe, error.retry_after or 0.0, start, late)
             if ejected is not None:
                 reason = error.status or error.code  # Never the message: it may quote the request.
                 logger.warning("target %s is ejected for %.0f s (last: %s)", self._target, ejected, reason)
-        elif isinstance(error, _REFUSALS):
-            self.state.record_success(probe)
+        elif isinstance(error, Rejected) and not isinstance(error, LimitExceeded):
+            self.state.record_refusal(probe)
         else:
-            self.state.ignore(probe)
+            self.state.ignore(probe)  # Nobody was asked, or it was about a key: nothing is known of the target.
+
+    def _is_late(self, error: TargetTimeout, took: float) -> bool:
+        """Whether the target itself was given enough time, our own queues not counted."""
+        return (took if error.waited is None else error.waited) >= self.state.settings.min_timeout

@@ -1,4 +1,4 @@
-"""How long to leave something alone after it failed: longer each time, and never less than it asked for."""
+"""How long to leave something alone after it failed: longer each time, or as it asked for, but never for ever."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ BASE_SECONDS = 30.0
 """Length of the first cooldown; the n-th is n times as long (Envoy's outlier detection: base_ejection_time)."""
 
 MAX_SECONDS = 300.0
-"""Upper bound of every cooldown whose length we choose (Envoy's outlier detection: max_ejection_time)."""
+"""Upper bound of every cooldown (Envoy's outlier detection: max_ejection_time). Then it is tried again."""
 
 
 class Cooldown:
@@ -26,7 +26,7 @@ class Cooldown:
         self.count = 0
 
     def start(self, now: float, at_least: float = 0.0) -> float:
-        """Cool down for `base_seconds` x `count`, up to `max_seconds`, and at least for `at_least` seconds.
+        """Cool down for `base_seconds` x `count`, or for `at_least` seconds if that is more; up to `max_seconds`.
 
         Returns:
             Seconds from now until it is over.
@@ -34,11 +34,15 @@ class Cooldown:
         if self.until:
             self.count = max(0, self.count - int(max(0.0, now - self.until) / self.base_seconds))
         self.count += 1
-        return self.extend(now, max(min(self.base_seconds * self.count, self.max_seconds), at_least))
+        return self.extend(now, max(self.base_seconds * self.count, at_least))
 
     def extend(self, now: float, seconds: float) -> float:
-        """Cool down for so many seconds, or longer if that was so already. Returns the seconds from now."""
-        self.until = max(self.until, now + seconds)
+        """Cool down for so many seconds, up to `max_seconds`, or longer if that was so already.
+
+        Returns:
+            Seconds from now until it is over.
+        """
+        self.until = max(self.until, now + min(seconds, self.max_seconds))
         return self.until - now
 
     def end(self, now: float) -> None:

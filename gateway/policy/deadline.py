@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from msgspec.structs import replace
 from pydantic import Field
 
 from gateway.headers import REQUEST_TIMEOUT
@@ -43,6 +44,15 @@ def time_share(left: float, own: int, later: int) -> float:
     return left * own / (own + later) if later else left
 
 
+def within_share(request: RerankRequest, clock: Clock, own: int, later: int) -> RerankRequest:
+    """The request with the deadline of one target's share of the time that is left; see `time_share`."""
+    deadline = request.call.deadline
+    if deadline is None or not own:
+        return request
+    now = clock.now()
+    return replace(request, call=replace(request.call, deadline=now + time_share(deadline - now, own, later)))
+
+
 class Deadline(Wrapper):
     """Ends a call at its deadline, for backends that do not look at the deadline themselves."""
 
@@ -58,9 +68,10 @@ class Deadline(Wrapper):
             return await self.backend.rerank(request)
         left = deadline - self._clock.now()
         if left <= 0:
-            raise TargetTimeout(f'no time was left to ask provider "{self._provider}"')
+            raise TargetTimeout(f'no time was left to ask provider "{self._provider}"', waited=0.0)
         try:
             async with asyncio.timeout(left):
                 return await self.backend.rerank(request)
         except TimeoutError:
-            raise TargetTimeout(f'no complete answer from provider "{self._provider}" within {left:.3g} s') from None
+            message = f'no complete answer from provider "{self._provider}" within {left:.3g} s'
+            raise TargetTimeout(message, waited=left) from None

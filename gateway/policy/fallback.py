@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gateway.errors import BreakerOpen, DeadlineExceeded
+from gateway.errors import DeadlineExceeded, Skipped
 from gateway.policy.clock import CLOCK, Clock
-from gateway.policy.deadline import time_share
+from gateway.policy.deadline import within_share
 from providers.attempts import AttemptRecord
-from providers.errors import Overloaded, Rejected, RerankError
+from providers.errors import LimitExceeded, Overloaded, Rejected, RerankError
 from providers.types import Backend, Ranking, RerankRequest
 
 _TIMER_SLACK_SECONDS = 0.005
@@ -36,9 +36,9 @@ class Fallback:
     Every failure moves on to the next step, an upstream's 4xx too: what one provider refuses another may accept. Only
     the caller's own cancellation ends the call.
 
-    If none has answered, the targets that were skipped because their breakers are open are called all the same: one of
-    them may have recovered, and a sole target must never be out of reach. A request that some target refused as such
-    is not sent to them: the fault is probably its own.
+    If none has answered, the targets that were skipped, because their breakers are open or their keys cool down, are
+    called all the same: one of them may have recovered, and a sole target must never be out of reach. A request that
+    some target refused as such is not sent to them: the fault is probably its own.
     """
 
     def __init__(self, steps: Sequence[Step], clock: Clock = CLOCK) -> None:
@@ -58,27 +58,27 @@ class Fallback:
                     later -= step.time_shares
                 try:
                     return await step.backend.rerank(
-                        self._within_share(request, step.time_shares, later) if later else request
+                        within_share(request, self._clock, step.time_shares, later) if later else request
                     )
                 except RerankError as error:
                     failures.append(error)
-                    if isinstance(error, BreakerOpen):
+                    if isinstance(error, Skipped):
                         skipped.append(step)
-            if skipped and self._may_bypass_breakers(request, failures):
-                return await self._bypass_breakers(request, skipped, failures)
+            if skipped and self._may_call_skipped(request, failures):
+                return await self._call_skipped(request, skipped, failures)
             raise self._final_error(request, failures)
         finally:
             # An error holds the frames that it went through, this one and the request among them: a cycle otherwise.
             failures.clear()
 
-    def _may_bypass_breakers(self, request: RerankRequest, failures: list[RerankError]) -> bool:
-        refused = any(isinstance(failure, Rejected) for failure in failures)
-        return not refused and not request.call.bypass_breaker and self._has_time(request)
+    def _may_call_skipped(self, request: RerankRequest, failures: list[RerankError]) -> bool:
+        refused = any(isinstance(failure, Rejected) and not isinstance(failure, LimitExceeded) for failure in failures)
+        return not refused and not request.call.bypass_cooldowns and self._has_time(request)
 
-    async def _bypass_breakers(
+    async def _call_skipped(
         self, request: RerankRequest, steps: Sequence[Step], failures: list[RerankError]
     ) -> Ranking:
-        call = replace(request.call, bypass_breaker=True)
+        call = replace(request.call, bypass_cooldowns=True)
         try:
             return await Fallback(steps, self._clock).rerank(replace(request, call=call))
         except RerankError as error:
@@ -88,13 +88,6 @@ class Fallback:
         deadline = request.call.deadline
         return deadline is None or self._clock.now() < deadline - _TIMER_SLACK_SECONDS
 
-    def _within_share(self, request: RerankRequest, own: int, later: int) -> RerankRequest:
-        deadline = request.call.deadline
-        if deadline is None or not own:
-            return request
-        now = self._clock.now()
-        return replace(request, call=replace(request.call, deadline=now + time_share(deadline - now, own, later)))
-
     def _final_error(self, request: RerankRequest, failures: list[RerankError]) -> RerankError:
         attempts = request.call.recorder.attempts
         if attempts and not self._has_time(request):
@@ -103,7 +96,7 @@ class Fallback:
 
 
 def _is_skip(error: RerankError) -> bool:
-    return isinstance(error, BreakerOpen | Overloaded)
+    return isinstance(error, Skipped | Overloaded)
 
 
 def _deadline_exceeded(attempts: Sequence[AttemptRecord]) -> DeadlineExceeded:

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from gateway.errors import BreakerOpen
+from gateway.errors import Skipped
+from gateway.policy.clock import CLOCK, Clock
+from gateway.policy.deadline import within_share
+from gateway.policy.fallback import Step
 from gateway.policy.latency import LatencyStats
 from gateway.settings import Settings
 from providers.errors import RerankError
-from providers.types import Backend, Ranking, RerankRequest
+from providers.types import Ranking, RerankRequest
 
 RATIO = 0.1
 """Extra calls per call: what hedging may add to the load of the targets."""
@@ -56,34 +59,45 @@ class HedgeBudget:
 class Hedge:
     """Two targets as one: the second is called when the first fails, or has not answered after a while.
 
+    The first has no more than its own share of the time, as in a fallback: where the second may not be called beside
+    it, a first that hangs leaves the second its time.
+
     Args:
-        first, second: with their policies. The call that loses is cancelled.
+        first, second: with their policies and shares. The call that loses is cancelled.
         settings: how long to wait for the first.
         latency: the first one's; its 95th percentile is the wait where the settings give none.
         budget: shared by all requests of a route.
     """
 
     def __init__(
-        self, first: Backend, second: Backend, settings: HedgeSettings, latency: LatencyStats, budget: HedgeBudget
+        self,
+        first: Step,
+        second: Step,
+        settings: HedgeSettings,
+        latency: LatencyStats,
+        budget: HedgeBudget,
+        clock: Clock = CLOCK,
     ) -> None:
         self._first = first
         self._second = second
         self._settings = settings
         self._latency = latency
         self._budget = budget
+        self._clock = clock
 
     async def rerank(self, request: RerankRequest) -> Ranking:
-        """The ranking that comes first. Raises BreakerOpen if a target was skipped, else the first one's error."""
+        """The ranking that comes first. Raises Skipped if a target was skipped, else the first one's error."""
         self._budget.deposit()
         delay = self._settings.after or self._latency.p95()
-        tasks = [asyncio.ensure_future(self._first.rerank(request))]
+        first = within_share(request, self._clock, self._first.time_shares, self._second.time_shares)
+        tasks = [asyncio.ensure_future(self._first.backend.rerank(first))]
         try:
             await asyncio.wait(tasks, timeout=delay)
             if not tasks[0].done() and not self._budget.withdraw():
                 await asyncio.wait(tasks)
             if _is_ranking(tasks[0]):
                 return tasks[0].result()
-            tasks.append(asyncio.ensure_future(self._second.rerank(request)))
+            tasks.append(asyncio.ensure_future(self._second.backend.rerank(request)))
             return await _first_of(tasks)
         finally:
             await _cancel(tasks)
@@ -91,7 +105,7 @@ class Hedge:
             tasks.clear()
 
     async def ready(self) -> bool:
-        return await self._first.ready() or await self._second.ready()
+        return await self._first.backend.ready() or await self._second.backend.ready()
 
 
 def _is_ranking(task: asyncio.Future[Ranking]) -> bool:
@@ -111,8 +125,8 @@ async def _first_of(tasks: Sequence[asyncio.Future[Ranking]]) -> Ranking:
 
 def _failure(tasks: Sequence[asyncio.Future[Ranking]]) -> RerankError:
     failures = [failure for task in tasks if isinstance(failure := task.exception(), RerankError)]
-    # An open breaker goes first: `Fallback` then calls the skipped targets all the same, if nothing else is left.
-    return next((failure for failure in failures if isinstance(failure, BreakerOpen)), failures[0])
+    # A skip goes first: `Fallback` then calls the skipped targets all the same, if nothing else is left.
+    return next((failure for failure in failures if isinstance(failure, Skipped)), failures[0])
 
 
 async def _cancel(tasks: Sequence[asyncio.Future[Ranking]]) -> None:

@@ -10,14 +10,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 from pydantic import AfterValidator, Field, SecretStr
 
+from gateway.errors import KeysCooling, KeysRejected
 from gateway.policy.clock import CLOCK, Clock
-from gateway.policy.cooldown import Cooldown
+from gateway.policy.key_state import KeyState
 from gateway.settings import Settings
 from providers.attempts import RunningAttempt
 from providers.errors import CredentialsRejected, RateLimited, TargetError
 from providers.types import Backend, Ranking, RerankRequest
 
 logger = logging.getLogger(__name__)
+
+_MAYBE_THE_REQUEST = frozenset({402, 403})
+"""Statuses that may be about the account, its right to one model, or a document that a firewall dislikes."""
 
 
 def is_a_key(value: SecretStr) -> SecretStr:
@@ -41,38 +45,6 @@ class ProviderKeySettings(Settings):
     )
 
 
-class KeyState:
-    """What is known of one key. Pure: every method takes the time.
-
-    Attributes:
-        name, weight: as configured.
-        cooldown: while it lasts, the key is not used.
-        rejected: the provider refused it (401, 402, 403) and has not accepted it since.
-    """
-
-    __slots__ = ("cooldown", "name", "rejected", "weight")
-
-    def __init__(self, name: str, weight: float) -> None:
-        self.name = name
-        self.weight = weight
-        self.cooldown = Cooldown()
-        self.rejected = False
-
-    def record_refusal(self, now: float) -> bool:
-        """Take the key out of use, longer each time. Returns True the first time, which is worth a log line."""
-        self.cooldown.start(now)
-        first, self.rejected = not self.rejected, True
-        return first
-
-    def record_rate_limit(self, now: float, seconds: float) -> None:
-        """Take the key out of use for as long as the provider's `Retry-After` says."""
-        self.cooldown.extend(now, seconds)
-
-    def record_success(self) -> None:
-        """Note that the provider accepted the key."""
-        self.rejected = False
-
-
 class KeyedBackend(Struct, frozen=True):
     """A backend that sends one key, and what is known of that key."""
 
@@ -80,15 +52,16 @@ class KeyedBackend(Struct, frozen=True):
     state: KeyState
 
 
-def choose_key(keys: Sequence[KeyedBackend], now: float, chance: float) -> KeyedBackend | None:
-    """One of the keys that are not cooling down, drawn by weight; None if there is none.
+def choose_key(keys: Sequence[KeyedBackend], model: str, now: float, chance: float) -> KeyedBackend | None:
+    """One of the keys that do not cool down for that model, drawn by weight; None if there is none.
 
     Args:
         keys: to choose from.
+        model: that is asked.
         now: the clock's seconds.
         chance: from 0 up to, but not including, 1.
     """
-    usable = [key for key in keys if key.state.cooldown.until <= now]
+    usable = [key for key in keys if key.state.until(model) <= now]
     point = chance * sum([key.state.weight for key in usable])
     for key in usable:
         point -= key.state.weight
@@ -98,7 +71,11 @@ def choose_key(keys: Sequence[KeyedBackend], now: float, chance: float) -> Keyed
 
 
 class KeyPool:
-    """One provider with all its keys. A key that is refused or rate limited cools down; the call tries the next key."""
+    """One provider with all its keys. A key that is refused or rate limited cools down; the call tries the next key.
+
+    A call marked `bypass_cooldowns` is made though all keys cool down, with the one that is the first to be usable
+    again: that request has no other target left.
+    """
 
     def __init__(self, keys: Sequence[KeyedBackend], provider: str, clock: Clock = CLOCK) -> None:
         self.keys = keys
@@ -109,26 +86,26 @@ class KeyPool:
         """The ranking of the first key that the provider accepts.
 
         Raises:
-            CredentialsRejected, RateLimited: no key can be used now; `retry_after` says when the next one can.
+            KeysRejected, KeysCooling: no key can be used now; `retry_after` says when the next one can.
+            CredentialsRejected, RateLimited: what the provider said to the last key.
         """
-        untried, key = self.keys, self._choose(self.keys)
-        if key is None:
-            raise self._no_usable_key()
+        model, untried = request.model, self.keys
+        key = self._choose(self.keys, model) or self._least_bad(request)
         while True:
             attempt, tried = self._with_key(request, key.state.name)
             try:
                 ranking = await key.backend.rerank(tried)
             except (CredentialsRejected, RateLimited) as error:
-                self._cool_down(key.state, error)
+                self._cool_down(key.state, error, request)
                 untried = [other for other in untried if other is not key]
-                next_key = self._choose(untried)
+                next_key = self._choose(untried, model)
                 if next_key is None:
                     raise
                 attempt.finish(error.status, f"key {key.state.name}: {error.message}", error.code)
                 key = next_key
             else:
-                if key.state.rejected:
-                    self._restore(key.state)
+                if not key.state.is_clean and key.state.record_success(model, self._clock.now()):
+                    logger.warning("provider %s accepts its key %s again", self._provider, key.state.name)
                 return ranking
 
     def _with_key(self, request: RerankRequest, key: str) -> tuple[RunningAttempt, RerankRequest]:
@@ -137,38 +114,47 @@ class KeyPool:
         attempt = attempt.with_key(key)
         return attempt, request if attempt is request.attempt else replace(request, attempt=attempt)
 
-    def _choose(self, keys: Sequence[KeyedBackend]) -> KeyedBackend | None:
+    def _choose(self, keys: Sequence[KeyedBackend], model: str) -> KeyedBackend | None:
         now = self._clock.now()
         if len(keys) == 1:
-            return keys[0] if keys[0].state.cooldown.until <= now else None
-        return choose_key(keys, now, self._clock.chance())
+            return keys[0] if keys[0].state.until(model) <= now else None
+        return choose_key(keys, model, now, self._clock.chance())
 
-    def _restore(self, key: KeyState) -> None:
-        key.record_success()
-        logger.warning("provider %s accepts its key %s again", self._provider, key.name)
+    def _least_bad(self, request: RerankRequest) -> KeyedBackend:
+        """Of keys that all cool down the one to ask nevertheless, if the request may."""
+        if not request.call.bypass_cooldowns:
+            raise self._no_usable_key(request.model)
+        model = request.model
+        return min(self.keys, key=lambda key: (key.state.is_rejected(model), key.state.until(model)))
 
-    def _cool_down(self, key: KeyState, error: TargetError) -> None:
+    def _cool_down(self, key: KeyState, error: TargetError, request: RerankRequest) -> None:
         now = self._clock.now()
         if isinstance(error, RateLimited):
-            key.record_rate_limit(now, error.retry_after or 0.0)
-        elif key.record_refusal(now):
+            key.record_rate_limit(request.model, now, error.retry_after or 0.0)
+            return
+        if error.status in _MAYBE_THE_REQUEST:
+            is_news, scope = key.record_refusal(request.model, _fingerprint(request), now), f" for {request.model}"
+        else:
+            is_news, scope = key.record_unauthorized(now), ""
+        if is_news:
             logger.error(
-                "provider %s refused its key %s (%s); it is out of use until the provider accepts it again",
+                "provider %s refused its key %s%s (%s); it is out of use until the provider accepts it again",
                 self._provider,
                 key.name,
+                scope,
                 error.status,
             )
 
-    def _no_usable_key(self) -> TargetError:
+    def _no_usable_key(self, model: str) -> TargetError:
         now = self._clock.now()
-        left = min(key.state.cooldown.left(now) for key in self.keys)
-        if all(key.state.rejected for key in self.keys):
-            return CredentialsRejected(
+        left = max(0.0, min(key.state.until(model) for key in self.keys) - now)
+        if all(key.state.is_rejected(model) for key in self.keys):
+            return KeysRejected(
                 f'provider "{self._provider}" refused the gateway\'s own credentials or account; '
                 f'next attempt in {left:.0f} s; check the keys configured for "{self._provider}"',
                 retry_after=left,
             )
-        return RateLimited(
+        return KeysCooling(
             f'provider "{self._provider}" is rate limiting us; next attempt in {left:.1f} s',
             status=429,
             retry_after=left,
@@ -176,3 +162,12 @@ class KeyPool:
 
     async def ready(self) -> bool:
         return any([await key.backend.ready() for key in self.keys])
+
+
+def _fingerprint(request: RerankRequest) -> int:
+    """A number that tells a refused request from others: clients send the same one again after an error.
+
+    The documents in the middle are left out, so that a refusal costs no more than a few milliseconds.
+    """
+    documents = request.documents
+    return hash((len(documents), *map(str, (request.query, documents[0], documents[-1]))))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import deque
 from math import exp
 
+from gateway.errors import BreakerOpen
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.wrapper import Wrapper
+from providers.errors import CallerError, LimitExceeded, RerankError, TargetTimeout
 from providers.types import Backend, Ranking, RerankRequest
 
 EWMA_WEIGHT = 0.2
@@ -16,6 +18,9 @@ DECAY_SECONDS = 10.0
 """Time after which an average without new observations counts for 1/e only, so that a slow target is tried again.
 
 Finagle's peak EWMA has the same default (`decayTime`)."""
+
+FAILURE_SECONDS = 5.0
+"""What a refusal counts as: a target that refuses at once is not the fastest. Halved by every call that goes well."""
 
 MAX_SAMPLES = 128
 """The newest observations, from which the 95th percentile is taken."""
@@ -27,9 +32,10 @@ MIN_SAMPLES = 20
 class LatencyStats:
     """A moving average and the newest observations, in seconds. Pure: every method takes the time."""
 
-    __slots__ = ("_average", "_observed_at", "_samples")
+    __slots__ = ("_average", "_failed_at", "_observed_at", "_penalty", "_samples")
 
     def __init__(self) -> None:
+        self._penalty = self._failed_at = 0.0
         self._average = 0.0
         self._observed_at = 0.0
         self._samples: deque[float] = deque(maxlen=MAX_SAMPLES)
@@ -39,11 +45,23 @@ class LatencyStats:
         average = self._average
         self._average = seconds if seconds > average else average + EWMA_WEIGHT * (seconds - average)
         self._observed_at = now
+        self._penalty /= 2
         self._samples.append(seconds)
 
+    def observe_failure(self, seconds: float, now: float, timed_out: bool) -> None:
+        """Add a call that failed. One that timed out counts as what it took: the caller may have been in a hurry."""
+        penalty = seconds if timed_out else max(seconds, FAILURE_SECONDS)
+        self._penalty = max(self._decayed(self._penalty, self._failed_at, now), penalty)
+        self._failed_at = now
+
     def load_score(self, now: float) -> float:
-        """What to compare targets by: the average, decaying without new calls; 0.0 for a target not called yet."""
-        return self._average * exp((self._observed_at - now) / DECAY_SECONDS) if self._average else 0.0
+        """What to compare targets by: the average, more after failures, decaying in time; 0.0 if not called yet."""
+        score = self._decayed(self._average, self._observed_at, now)
+        return score + self._decayed(self._penalty, self._failed_at, now) if self._penalty else score
+
+    @staticmethod
+    def _decayed(value: float, since: float, now: float) -> float:
+        return value * exp((since - now) / DECAY_SECONDS) if value else 0.0
 
     def p95(self) -> float | None:
         """Seconds within which 95 % of the newest calls were over; None below MIN_SAMPLES."""
@@ -53,7 +71,11 @@ class LatencyStats:
 
 
 class LatencyProbe(Wrapper):
-    """Measures how long the calls that go well take."""
+    """Measures how long the calls that go well take, and notes those that do not.
+
+    What says nothing about the target does not count: a request that it cannot take, and an open breaker, whose target
+    must come first some time to be probed.
+    """
 
     def __init__(self, backend: Backend, latency: LatencyStats, clock: Clock = CLOCK) -> None:
         super().__init__(backend)
@@ -63,7 +85,14 @@ class LatencyProbe(Wrapper):
     async def rerank(self, request: RerankRequest) -> Ranking:
         """The target's ranking, and its errors, unchanged."""
         start = self._clock.now()
-        ranking = await self.backend.rerank(request)
+        try:
+            ranking = await self.backend.rerank(request)
+        except (BreakerOpen, CallerError, LimitExceeded):
+            raise
+        except RerankError as error:
+            now = self._clock.now()
+            self._latency.observe_failure(now - start, now, isinstance(error, TargetTimeout))
+            raise
         now = self._clock.now()
         self._latency.observe(now - start, now)
         return ranking

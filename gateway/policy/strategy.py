@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import log, log1p
+from sys import float_info
 from typing import Literal
 
 from msgspec import Struct
@@ -59,7 +61,12 @@ def weighted(candidates: Sequence[Candidate], chance: Callable[[], float]) -> li
 
     Source: Efraimidis and Spirakis, Weighted random sampling with a reservoir, 2006.
     """
-    return sorted(candidates, key=lambda candidate: -((1.0 - chance()) ** (1.0 / candidate.weight)))
+    return sorted(candidates, key=lambda candidate: _arrival(candidate.weight, chance()))
+
+
+def _arrival(weight: float, chance: float) -> float:
+    """The logarithm of when a Poisson process of that rate first arrives; as a power it would underflow."""
+    return log(-log1p(-chance) or float_info.min) - log(weight)
 
 
 def least_latency(candidates: Sequence[Candidate], now: float, chance: Callable[[], float]) -> list[Candidate]:

@@ -52,5 +52,5 @@ class Route(Struct, frozen=True):
         first, second, *others = steps
         if not second.time_shares:
             return steps  # A target that answers at once would win every race.
-        both = Hedge(first.backend, second.backend, self.hedge, candidates[0].latency, self.budget)
+        both = Hedge(first, second, self.hedge, candidates[0].latency, self.budget)
         return [Step(both, first.time_shares + second.time_shares), *others]

@@ -17,7 +17,7 @@ from gateway.config.root import Config
 from gateway.policy.breaker import BreakerState
 from gateway.policy.fallback import Step
 from gateway.policy.health_check import HealthCheck
-from gateway.policy.key_pool import KeyState
+from gateway.policy.key_state import KeyState
 from gateway.routing.live_provider import LiveProvider
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.providers import open_providers

@@ -30,6 +30,16 @@ class TargetState:
         self.retry_budget = RetryBudget(settings.retry)
         self.latency = LatencyStats()
 
+    @property
+    def has_calls(self) -> bool:
+        """Whether calls are in flight: a bulkhead that is forgotten meanwhile would let in too many."""
+        return bool(self.bulkhead.active or self.bulkhead.waiting or self.retry_budget.retrying)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether something would be lost if it were forgotten: calls, an ejection, or that the target has served."""
+        return self.has_calls or not self.breaker.is_blank
+
 
 def stack(
     backend: Backend,

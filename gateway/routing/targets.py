@@ -19,7 +19,10 @@ from gateway.suggestions import MAX_NAME_LENGTH, clause, near
 from providers.types import Backend
 
 MAX_ADHOC_ROUTES = 4096
-"""Routes kept for names that only callers mention. Without a bound, invented names would fill the memory."""
+"""Routes kept for names that only callers mention. Without a bound, invented names would fill the memory.
+
+When there are more, one is dropped that is not in use (`TargetState.is_in_use`), the longest unused first; if all are
+in use, the longest unused without a call in flight."""
 
 
 class Targets:
@@ -48,7 +51,9 @@ class Targets:
 
     def take_over(self, previous: Targets) -> None:
         """Keep what the previous configuration's targets remember, where a target survives the reload unchanged."""
-        for path, state in previous._states.items():
+        used_last_comes_last = [path for path in previous._adhoc_routes if path in previous._states]
+        for path in [*(previous._states.keys() - previous._adhoc_routes.keys()), *used_last_comes_last]:
+            state = previous._states[path]
             if self._survives(path, state):
                 self._states[path] = state
                 if path not in self._configured:
@@ -56,10 +61,12 @@ class Targets:
 
     def adhoc_route(self, path: str) -> Route:
         """The route of a `provider/model` that a caller wrote. One that does not exist gets a route that says so."""
-        route = self._adhoc_routes.get(path)
+        route = self._adhoc_routes.pop(path, None)
         if route is None:
             route = Route.of([self.candidate(path)])
             self._remember(path, route)
+        else:
+            self._adhoc_routes[path] = route  # The last one is the one that was used last.
         return route
 
     def candidate(
@@ -129,11 +136,26 @@ class Targets:
         if len(path) > MAX_NAME_LENGTH:
             self._forget(path)
             return
-        if len(self._adhoc_routes) >= MAX_ADHOC_ROUTES:
-            oldest = next(iter(self._adhoc_routes))
-            del self._adhoc_routes[oldest]
-            self._forget(oldest)
+        while len(self._adhoc_routes) >= MAX_ADHOC_ROUTES and self._drop_one():
+            pass
         self._adhoc_routes[path] = route
+
+    def _drop_one(self) -> bool:
+        idle = (name for name in self._adhoc_routes if not self._is_in_use(name))
+        at_rest = (name for name in self._adhoc_routes if not self._has_calls(name))
+        dropped = next(idle, None) or next(at_rest, None)
+        if dropped is not None:
+            del self._adhoc_routes[dropped]
+            self._forget(dropped)
+        return dropped is not None
+
+    def _is_in_use(self, path: str) -> bool:
+        state = self._states.get(path)
+        return state is not None and state.is_in_use
+
+    def _has_calls(self, path: str) -> bool:
+        state = self._states.get(path)
+        return state is not None and state.has_calls
 
     def _forget(self, path: str) -> None:
         if path not in self._configured:

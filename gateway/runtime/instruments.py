@@ -10,7 +10,7 @@ from typing import NamedTuple
 from gateway.config.root import Config
 from gateway.errors import ConfigError, Problem
 from gateway.policy.breaker import BreakerState
-from gateway.policy.key_pool import KeyState
+from gateway.policy.key_state import KeyState
 from gateway.routing import kinds
 from gateway.routing.routes import Routes
 from gateway.telemetry import metrics
@@ -110,7 +110,7 @@ def _breaker_state(breaker: BreakerState, now: float) -> str:
 def _key_state(key: KeyState, now: float) -> str:
     if key.rejected:
         return "rejected"
-    return "cooling" if key.cooldown.left(now) else "ok"
+    return "cooling" if key.left(now) else "ok"
 
 
 def _peer(config: Config, name: str) -> ProviderAddress:

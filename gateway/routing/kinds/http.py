@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from gateway.access.prices import Price
 from gateway.backends.auth import open_signer
 from gateway.backends.http import HttpBackend, HttpEndpoint
 from gateway.config import options
 from gateway.config.providers import ProviderSettings, capability_corrections
 from gateway.config.root import Config
-from gateway.policy.key_pool import KeyedBackend, KeyPool, KeyState
+from gateway.policy.key_pool import KeyedBackend, KeyPool
+from gateway.policy.key_state import KeyState
 from gateway.routing.endpoints import client_settings, display_url, score_url_of, timeouts_of, url_of
 from gateway.routing.kinds.kind import Description
 from gateway.routing.live_provider import LiveProvider
@@ -32,7 +35,9 @@ class HttpKind:
         self.provider = options.apply(provider, self._settings.options)
 
     def open(self, previous: LiveProvider | None) -> LiveProvider:
-        client = open_client(client_settings(self._settings, self._answer_bytes))
+        settings = client_settings(self._settings, self._answer_bytes)
+        client = open_client(settings)
+        checker = open_client(replace(settings, max_connections=1)) if self._settings.health_check else None
         endpoint, auth = self._endpoint(), self.provider.auth
         keys = [
             KeyedBackend(HttpBackend(endpoint, client, open_signer(auth, key)), state)
@@ -43,6 +48,7 @@ class HttpKind:
             self._answer_bytes,
             KeyPool(keys, self._name),
             client=client,
+            checker=checker,
             key_states=[key.state for key in keys],
         )
 
@@ -74,6 +80,9 @@ class HttpKind:
 
 def _keys(settings: ProviderSettings) -> list[tuple[str | None, KeyState]]:
     if settings.api_keys:
-        return [(key.key.get_secret_value(), KeyState(key.name, key.weight)) for key in settings.api_keys]
+        return [
+            (key.key.get_secret_value(), KeyState(key.name, key.weight, settings.max_cooldown))
+            for key in settings.api_keys
+        ]
     key = settings.api_key.get_secret_value() if settings.api_key else None
-    return [(key, KeyState("api_key", 1.0))]
+    return [(key, KeyState("api_key", 1.0, settings.max_cooldown))]

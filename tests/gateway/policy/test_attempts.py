@@ -12,8 +12,10 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.api.dialects.unified.answer import attempts_to_show
+from gateway.policy.fallback import Step
 from gateway.policy.hedge import Hedge, HedgeBudget, HedgeSettings
-from gateway.policy.key_pool import KeyedBackend, KeyPool, KeyState
+from gateway.policy.key_pool import KeyedBackend, KeyPool
+from gateway.policy.key_state import KeyState
 from gateway.policy.latency import LatencyStats
 from gateway.policy.target import Target
 from gateway.policy.target_id import TargetId
@@ -160,7 +162,7 @@ async def test_hedging_records_winner_and_loser(time: Any) -> None:
     for _ in range(10):
         budget.deposit()
     request = asked()
-    ranking = await Hedge(slow, quick, HedgeSettings(after=1e-6), LatencyStats(), budget).rerank(request)
+    ranking = await Hedge(Step(slow), Step(quick), HedgeSettings(after=1e-6), LatencyStats(), budget).rerank(request)
     assert ranking.provider == "quick"
     records = {record.provider: record for record in checked(request)}
     assert {name: record.error_type for name, record in records.items()} == {"quick": "", "slow": "cancelled"}

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec.structs import replace
 
-from gateway.errors import BreakerOpen
+from gateway.errors import BreakerOpen, KeysCooling, KeysRejected
 from gateway.policy.breaker import Breaker, BreakerSettings, BreakerState
 from gateway.policy.target_id import TargetId
 from providers.errors import (
     BadAnswer,
     CredentialsRejected,
+    InvalidRequest,
+    LimitExceeded,
     NotReady,
     Overloaded,
     RateLimited,
@@ -26,6 +28,7 @@ from providers.errors import (
     TargetFailed,
     TargetTimeout,
     Unreachable,
+    Unsupported,
 )
 
 FAILED = TargetFailed("failed", status=500)
@@ -82,7 +85,7 @@ async def test_a_call_that_bypasses_the_breaker_can_close_it(
     guard = breaker(time, scripted([FAILED] * 5 + [scripted().script[0]]))
     await fail(guard, request_with(), 5)
     bypassing = request_with()
-    await guard.rerank(replace(bypassing, call=replace(bypassing.call, bypass_breaker=True)))
+    await guard.rerank(replace(bypassing, call=replace(bypassing.call, bypass_cooldowns=True)))
     assert not guard.state.ejected
     assert [record.message for record in caplog.records] == [
         "target jina/m is ejected for 30 s (last: 500)",
@@ -97,7 +100,7 @@ async def test_a_call_that_bypasses_the_breaker_and_fails_changes_nothing(
     await fail(guard, request_with(), 5)
     until = guard.state.cooldown.until
     bypassing = request_with()
-    await fail(guard, replace(bypassing, call=replace(bypassing.call, bypass_breaker=True)), 20)
+    await fail(guard, replace(bypassing, call=replace(bypassing.call, bypass_cooldowns=True)), 20)
     assert guard.state.cooldown.until == until
 
 
@@ -141,7 +144,14 @@ def test_a_probe_that_is_told_to_come_back_soon_is_a_failed_probe_all_the_same()
 
 def test_retry_after_makes_an_ejection_longer() -> None:
     state = BreakerState(BreakerSettings(failures=1))
-    assert state.record_failure(0.0, probe=False, at_least=500.0) == pytest.approx(500)
+    assert state.record_failure(0.0, probe=False, at_least=200.0) == pytest.approx(200)
+
+
+@pytest.mark.parametrize("asked", [301.0, 86400.0, 31536000.0, 1.79e9])
+def test_no_retry_after_makes_an_ejection_longer_than_the_setting(asked: float) -> None:
+    state = BreakerState(BreakerSettings(failures=1))
+    assert state.record_failure(0.0, probe=False, at_least=asked) == pytest.approx(300)
+    assert state.admit(300.0), "then it is probed"
 
 
 def test_a_straggler_shortens_nothing_and_closes_nothing() -> None:
@@ -172,6 +182,83 @@ def test_failure_rate(outcomes: str, ejected: bool) -> None:
         else:
             state.record_failure(1.0, probe=False)
     assert state.ejected is ejected
+
+
+CUT_OFF: dict[str, tuple[list[tuple[float, float, str]], bool]] = {
+    "twelve cut off together": ([(0.1 * n, 2.0 + 0.001 * n, "F") for n in range(12)], False),
+    "a hundred cut off together": ([(0.0, 2.0 + 0.001 * n, "F") for n in range(100)], False),
+    "half of all calls, once": (
+        [(0.0, 2.0, "S")] * 10 + [(0.0, 2.0 + 0.001 * n, "F") for n in range(12)] + [(0.0, 2.1, "S")] * 2,
+        False,
+    ),
+    "cut off, tried again, cut off again": (
+        [(0.0, 2.0, "F")] * 12 + [(2.01, 2.02, "F")] * 6 + [(2.03, 2.04, "F")] * 3,
+        False,
+    ),
+    "slow stragglers": ([(0.0, 2.0, "F"), *[(1.0, 60.0 + n, "F") for n in range(9)]], False),
+    "two bursts with a success between": (
+        [(0.0, 2.0, "F")] * 9 + [(1.0, 2.1, "S")] + [(1.5, 2.2, "F")] * 9 + [(2.3, 3.0, "F")] * 9,
+        False,
+    ),
+    "five bursts": ([(n, n + 0.5, "F") for n in range(5) for _ in range(3)], True),
+    "one after the other": ([(float(n), n + 0.5, "F") for n in range(5)], True),
+    "each begins as the one before fails": ([(float(n), n + 1.0, "F") for n in range(5)], True),
+    "half fail, again and again": ([(n * 0.1, n * 0.1 + 0.05, "FS"[n % 2]) for n in range(21)], True),
+    "every call waits in vain, all under way at once": ([(n * 0.1, 10 + n * 0.1, "T") for n in range(25)], True),
+    "few calls wait in vain, all under way at once": ([(n * 1.0, 10 + n * 1.0, "T") for n in range(10)], False),
+}
+
+
+@pytest.mark.parametrize(("calls", "ejected"), CUT_OFF.values(), ids=CUT_OFF)
+def test_calls_cut_off_together_are_one_event(calls: list[tuple[float, float, str]], ejected: bool) -> None:
+    """Each call: when it began, when it ended, and how: a failure, a success or a timeout."""
+    state = BreakerState(BreakerSettings())
+    for start, end, outcome in calls:
+        if outcome == "S":
+            state.record_success(probe=False)
+        else:
+            state.record_failure(end, probe=False, started_at=start, timed_out=outcome == "T")
+    assert state.ejected is ejected
+
+
+NOBODY_ASKED = [Unsupported("text only"), LimitExceeded("too many documents", status=413), Overloaded("full")]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *NOBODY_ASKED,
+        InvalidRequest("no such name"),
+        NotReady("loading"),
+        KeysCooling("all keys rest", status=429, retry_after=9),
+        KeysRejected("all keys are refused", retry_after=9),
+        TargetTimeout("no time was left", waited=0.0),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_what_asked_nobody_resets_no_streak_and_closes_no_breaker(
+    time: Any, scripted: Any, request_with: Any, error: Any
+) -> None:
+    guard = breaker(time, scripted([*[FAILED] * 4, error, FAILED, error, error]))
+    await fail(guard, request_with(), 6)
+    assert guard.state.ejected, "five in a row"
+    time.now += 30
+    await fail(guard, request_with())
+    bypassing = request_with()
+    await fail(guard, replace(bypassing, call=replace(bypassing.call, bypass_cooldowns=True)))
+    assert guard.state.ejected
+    assert guard.state.admit(time.now), "the place of the probe is free"
+
+
+@pytest.mark.parametrize(
+    ("waited", "ejected"), [(0.0, False), (0.1, False), (0.9, False), (1.0, True), (30.0, True), (None, True)]
+)
+async def test_the_time_in_our_own_queues_is_not_the_targets(
+    time: Any, scripted: Any, request_with: Any, waited: float | None, ejected: bool
+) -> None:
+    guard = breaker(time, scripted([TargetTimeout("late", waited=waited)], 5.0, time))
+    await fail(guard, request_with(), 5)
+    assert guard.state.ejected is ejected
 
 
 def test_failures_of_another_window_do_not_count() -> None:

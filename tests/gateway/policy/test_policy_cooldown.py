@@ -37,8 +37,16 @@ def test_a_longer_rest_always_wins(steps: list[tuple[str, float, float]]) -> Non
         before = cooldown.until
         left = cooldown.start(now, asked) if action == "start" else cooldown.extend(now, asked)
         assert cooldown.until >= before
-        assert cooldown.until >= now + asked
+        assert cooldown.until >= now + min(asked, 300.0)
+        assert cooldown.until <= max(before, now + 300.0)
         assert left == pytest.approx(cooldown.left(now))
+
+
+@pytest.mark.parametrize("asked", [301.0, 86400.0, 31536000.0, 1.79e9, 1.79e12])
+def test_nobody_can_ask_for_more_than_the_bound(asked: float) -> None:
+    assert Cooldown().extend(0.0, asked) == 300.0
+    assert Cooldown().start(0.0, asked) == 300.0
+    assert Cooldown(30.0, 5.0).start(0.0) == 5.0
 
 
 @given(st.lists(seconds, min_size=1, max_size=30))

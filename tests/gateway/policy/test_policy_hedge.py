@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.policy.clock import Clock
+from gateway.policy.fallback import Fallback, Step
 from gateway.policy.hedge import Hedge, HedgeBudget, HedgeSettings
 from gateway.policy.latency import LatencyStats
-from providers.errors import RerankError, TargetFailed
+from providers.errors import RerankError, TargetFailed, TargetTimeout
 from providers.types import Ranked, Ranking, RerankRequest
 
 FIRST = Ranking(results=[Ranked(0, 1.0)], provider="first")
@@ -46,7 +48,7 @@ def allowed(calls: int = 10) -> HedgeBudget:
 
 
 def hedge(first: Any, second: Any, budget: HedgeBudget, after: float | None = 1e-6) -> Hedge:
-    return Hedge(first, second, HedgeSettings(after=after), LatencyStats(), budget)
+    return Hedge(Step(first), Step(second), HedgeSettings(after=after), LatencyStats(), budget)
 
 
 async def until(condition: Any) -> None:
@@ -101,6 +103,38 @@ async def test_it_waits_for_the_first_where_it_may_not_ask(request_with: Any, af
     first.answer.set_result(FIRST)
     assert await call == FIRST
     assert not second.asked
+
+
+@pytest.mark.parametrize(
+    ("budget", "after"),
+    [
+        pytest.param(0, 1e-6, id="no budget"),
+        pytest.param(0, None, id="no budget and no p95"),
+        pytest.param(10, None, id="no p95 known yet"),
+        pytest.param(10, 1e9, id="a delay beyond the deadline"),
+        pytest.param(0, 1e9, id="no budget and a delay beyond the deadline"),
+    ],
+)
+async def test_a_first_that_hangs_leaves_the_second_its_time(
+    request_with: Any, budget: int, after: float | None
+) -> None:
+    """The first gets the deadline of its own share, and ends by itself, so that its breaker hears of it."""
+    second = Manual()
+    second.answer.set_result(SECOND)
+    clock = Clock(now=lambda: 0.0)
+    seen: list[float | None] = []
+
+    class Hanging:
+        async def rerank(self, request: RerankRequest) -> Ranking:
+            seen.append(request.call.deadline)
+            raise TargetTimeout("its share is over")
+
+        async def ready(self) -> bool:
+            return True
+
+    pair = Hedge(Step(Hanging()), Step(second), HedgeSettings(after=after), LatencyStats(), allowed(budget), clock)
+    assert await Fallback([Step(pair, time_shares=2)], clock).rerank(request_with(30.0)) == SECOND
+    assert seen == [15.0]
 
 
 async def test_a_failing_first_needs_no_budget(request_with: Any) -> None:

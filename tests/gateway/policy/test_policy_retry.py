@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import Any
 
@@ -9,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import BreakerOpen
-from gateway.policy.retry import Retry, RetryBudget, RetrySettings, backoff, is_transient
+from gateway.errors import BreakerOpen, KeysCooling
+from gateway.policy.clock import Clock
+from gateway.policy.key_pool import KeyedBackend, KeyPool
+from gateway.policy.key_state import KeyState
+from gateway.policy.retry import MIN_PAUSE_SECONDS, Retry, RetryBudget, RetrySettings, backoff, is_transient
 from providers.errors import (
     AnswerBroken,
     BadAnswer,
@@ -139,6 +143,121 @@ async def test_the_budget_is_given_back_whatever_happens(time: Any, scripted: An
         with contextlib.suppress(RerankError, ValueError):
             await Retry(scripted(script), wanted, budget, time.clock).rerank(request_with())
     assert (budget.active, budget.retrying) == (0, 0)
+
+
+async def test_a_retry_waits_until_its_key_may_be_used(time: Any, scripted: Any, request_with: Any) -> None:
+    """Another request is limited while it waits, so that the key rests for longer than this one was told."""
+    backend = scripted([RateLimited("x", status=429, retry_after=1.0), GOOD])
+    key = KeyedBackend(backend, KeyState("a", 1.0))
+    keys = KeyPool([key], "cohere", time.clock)
+
+    async def sleep(seconds: float) -> None:
+        time.slept.append(seconds)
+        time.now += seconds * 0.999  # A timer that is a little early.
+        if len(time.slept) == 1:
+            key.state.record_rate_limit("m", time.now, 0.5)
+
+    clock = Clock(now=lambda: time.now, sleep=sleep, chance=time.chance)
+    settings = RetrySettings()
+    target = Retry(keys, settings, RetryBudget(settings), clock)
+    assert await target.rerank(request_with(30.0, time)) == GOOD
+    assert len(backend.requests) == 2
+    assert time.slept[:2] == pytest.approx([1.0, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("longer", "left"),
+    [
+        pytest.param(5.0, 30.0, id="longer than it may wait"),
+        pytest.param(1.9, 2.5, id="longer than the time left"),
+    ],
+)
+async def test_a_retry_whose_key_rests_for_long_gives_up(
+    time: Any, scripted: Any, request_with: Any, longer: float, left: float
+) -> None:
+    told = RateLimited("its own", status=429, retry_after=1.0)
+    backend = scripted([told, KeysCooling("rests", status=429, retry_after=longer), GOOD])
+    with pytest.raises(RateLimited, match="its own"):
+        await retry(time, backend).rerank(request_with(left, time))
+
+
+async def test_a_key_that_never_wakes_is_not_waited_for_for_ever(time: Any, scripted: Any, request_with: Any) -> None:
+    told = RateLimited("its own", status=429, retry_after=1.0)
+    backend = scripted([told, KeysCooling("rests", status=429, retry_after=0.0)])
+    with pytest.raises(RateLimited, match="its own"):
+        await retry(time, backend).rerank(request_with(30.0, time))
+    assert len(backend.requests) < 2.0 / MIN_PAUSE_SECONDS + 5
+
+
+CUT_OFFS = [Unreachable("closed"), *(TargetFailed("x", status=status) for status in (500, 502, 503))]
+OVERLOADS = [
+    TargetFailed("x", status=503, retry_after=0.01),
+    TargetFailed("x", status=529),
+    TargetFailed("x", status=504),
+    RateLimited("x", status=429),
+]
+
+
+class Replicas:
+    """Holds all calls, then cuts them off at once with that error; later calls are served."""
+
+    def __init__(self, error: RerankError, calls: int) -> None:
+        self.error = error
+        self.calls = calls
+        self.dead = asyncio.Event()
+        self.asked = 0
+
+    async def rerank(self, request: Any) -> Ranking:
+        self.asked += 1
+        if self.asked > self.calls:
+            return GOOD
+        if self.asked == self.calls:
+            self.dead.set()
+        await self.dead.wait()
+        raise self.error
+
+    async def ready(self) -> bool:
+        return True
+
+
+async def served_of(calls: int, time: Any, request_with: Any, error: RerankError, **chosen: Any) -> int:
+    target = retry(time, Replicas(error, calls), **chosen)
+    outcomes = await asyncio.gather(
+        *(target.rerank(request_with(30.0, time)) for _ in range(calls)), return_exceptions=True
+    )
+    return sum(isinstance(outcome, Ranking) for outcome in outcomes)
+
+
+@pytest.mark.parametrize("error", CUT_OFFS, ids=lambda error: f"{type(error).__name__} {error.status or ''}")
+@pytest.mark.parametrize("calls", [2, 12, 24, 200])
+async def test_all_calls_that_one_dead_replica_cut_off_are_tried_again(
+    time: Any, request_with: Any, error: RerankError, calls: int
+) -> None:
+    time.sleep = asyncio.sleep  # The pauses run side by side.
+    assert await served_of(calls, time, request_with, error, base_backoff=1e-6) == calls
+
+
+@pytest.mark.parametrize("error", OVERLOADS, ids=lambda error: f"{type(error).__name__} {error.status}")
+async def test_an_overload_is_no_burst(time: Any, request_with: Any, error: RerankError) -> None:
+    time.sleep = asyncio.sleep
+    assert await served_of(24, time, request_with, error, base_backoff=1e-6) <= 5
+
+
+@pytest.mark.parametrize("chosen", [{"budget": 0.0}, {"budget": 0.0, "min_concurrency": 0}, {"retries": 0}])
+async def test_who_wants_no_retries_gets_none_in_a_burst(time: Any, request_with: Any, chosen: Any) -> None:
+    time.sleep = asyncio.sleep
+    assert await served_of(24, time, request_with, Unreachable("x"), base_backoff=1e-6, **chosen) <= 3
+
+
+def test_bursts_are_bounded_in_size_and_number() -> None:
+    budget = RetryBudget(RetrySettings())
+    budget.active = 9
+    assert budget.joins_burst(0.0, 1.0)
+    assert sum(budget.try_acquire(in_burst=True) for _ in range(50)) == 10
+    assert budget.joins_burst(0.5, 1.1), "it was under way"
+    assert not budget.joins_burst(1.05, 1.1), "it began later"
+    assert not budget.joins_burst(1.05, 5.9)
+    assert budget.joins_burst(1.05, 6.0), "the next burst"
 
 
 async def test_without_budget_there_is_no_retry(time: Any, scripted: Any, request_with: Any) -> None:

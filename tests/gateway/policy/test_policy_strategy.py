@@ -10,10 +10,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.errors import BreakerOpen, KeysCooling
 from gateway.policy.clock import Clock
 from gateway.policy.fallback import Step
 from gateway.policy.latency import LatencyProbe, LatencyStats
 from gateway.policy.strategy import Candidate, Strategy, least_latency, selection_policy, weighted
+from providers.errors import (
+    BadAnswer,
+    CredentialsRejected,
+    InvalidRequest,
+    LimitExceeded,
+    NotReady,
+    Overloaded,
+    RateLimited,
+    Rejected,
+    RerankError,
+    TargetFailed,
+    TargetTimeout,
+    Unreachable,
+    Unsupported,
+)
 
 
 def choice(weight: float = 1.0, *latencies: float) -> Candidate:
@@ -44,6 +60,21 @@ def test_weighted_comes_first_in_proportion() -> None:
     assert first[0] == pytest.approx(1000, rel=0.1)
     assert first[1] == pytest.approx(2000, rel=0.1)
     assert first[2] == pytest.approx(7000, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "weights", [(0.001, 0.001), (0.001, 0.003), (1e-6, 1e-6), (1e-300, 3e-300), (5e-324, 5e-324), (0.001, 1000.0)]
+)
+def test_small_weights_do_not_underflow(weights: tuple[float, float]) -> None:
+    dice = random.Random(7)
+    choices = [choice(weight) for weight in weights]
+    first = Counter(choices.index(weighted(choices, dice.random)[0]) for _ in range(10_000))
+    assert first[0] == pytest.approx(10_000 * weights[0] / sum(weights), rel=0.1, abs=3)
+
+
+@pytest.mark.parametrize("chance", [0.0, 1.0 - 2**-53])
+def test_the_ends_of_chance_are_no_error(chance: float) -> None:
+    assert len(weighted([choice(0.001), choice(5e-324), choice(1000.0)], lambda: chance)) == 3
 
 
 @given(st.integers(0, 2**32))
@@ -83,11 +114,74 @@ def test_p95() -> None:
     assert latency.p95() == pytest.approx(0.96)
 
 
-async def test_only_calls_that_went_well_are_observed(time: Any, scripted: Any, request_with: Any) -> None:
+REFUSALS = [
+    RateLimited("slow down", status=429),
+    KeysCooling("all keys rest", status=429, retry_after=9.0),
+    CredentialsRejected("no", status=401),
+    Rejected("no", status=404),
+    Rejected("no", status=422),
+    TargetFailed("no", status=503),
+    Unreachable("refused"),
+    BadAnswer("no ranking"),
+    Overloaded("full"),
+    NotReady("loading"),
+]
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=lambda error: f"{type(error).__name__} {error.status or ''}")
+async def test_a_target_that_refuses_at_once_is_not_the_fastest(
+    time: Any, scripted: Any, request_with: Any, error: RerankError
+) -> None:
+    """50 calls, one a second: of two targets the one that refuses is asked now and then, to see whether it is back."""
+    refusing, serving = scripted([error]), scripted([], 0.2, time)
+    dice = random.Random(3)
+    candidates = [probed(refusing, time), probed(serving, time)]
+    for _ in range(50):
+        time.now += 1.0
+        for candidate in least_latency(candidates, time.now, dice.random):
+            try:
+                await candidate.step.backend.rerank(request_with())
+            except RerankError:
+                continue
+            break
+    assert len(refusing.requests) <= 3
+    assert len(serving.requests) == 50
+
+
+async def test_a_target_that_is_well_again_is_preferred_again(time: Any, scripted: Any, request_with: Any) -> None:
+    target = probed(scripted([RateLimited("x", status=429), scripted().script[0]], 0.1, time), time)
+    with pytest.raises(RateLimited):
+        await target.step.backend.rerank(request_with())
+    assert target.latency.load_score(time.now) == pytest.approx(5.0)
+    time.now += 40
+    assert target.latency.load_score(time.now) < 0.1, "tried again"
+    await target.step.backend.rerank(request_with())
+    assert target.latency.load_score(time.now) < 0.2, "and kept"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BreakerOpen("open"),
+        Unsupported("text only"),
+        LimitExceeded("too many", status=413),
+        InvalidRequest("x"),
+        ValueError("x"),
+        TargetTimeout("a caller in a hurry"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_what_says_nothing_about_the_target_changes_nothing(
+    time: Any, scripted: Any, request_with: Any, error: Exception
+) -> None:
     latency = LatencyStats()
-    good = scripted([], 0.5, time)
-    await LatencyProbe(good, latency, time.clock).rerank(request_with())
+    await LatencyProbe(scripted([], 0.5, time), latency, time.clock).rerank(request_with())
     assert latency.load_score(time.now) == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="x"):
-        await LatencyProbe(scripted([ValueError("x")], 5.0, time), latency, time.clock).rerank(request_with())
-    assert latency.load_score(time.now) < 0.5
+    with pytest.raises(type(error)):
+        await LatencyProbe(scripted([error], 0.01, time), latency, time.clock).rerank(request_with())
+    assert latency.load_score(time.now) == pytest.approx(0.5, rel=0.03)
+
+
+def probed(backend: Any, time: Any) -> Candidate:
+    latency = LatencyStats()
+    return Candidate(Step(LatencyProbe(backend, latency, time.clock)), 1.0, latency)
