@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from litestar.types import Receive
@@ -13,9 +12,6 @@ from gateway.errors import CallerGone, UnreadableBody
 from gateway.http1 import content_coding
 from gateway.http1.content_coding import BrokenCoding, DecodedTooLarge, UnreadableCoding
 from providers.errors import InvalidRequest
-
-UPLOAD_TIMEOUT = 60.0
-"""Seconds for a body to arrive, counted from its first chunk, so that a stalled upload does not hold memory."""
 
 
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: RequestLimitSettings) -> bytes:
@@ -30,7 +26,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: Re
         CallerGone: the caller hung up before the end.
         TooLarge: the body is over the limit, compressed or not. Reading stops there.
         UnreadableBody: a content coding other than gzip. Known before the body is read.
-        InvalidRequest: the body is not valid gzip, its JSON is nested too deeply, or UPLOAD_TIMEOUT has passed.
+        InvalidRequest: the body is not valid gzip, or its JSON is nested too deeply.
     """
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length[:18]) > limits.body_bytes:
@@ -44,16 +40,13 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: Re
 
 
 async def _receive_body(receive: Receive, limits: RequestLimitSettings) -> bytes:
+    """The body as it comes. The time for that is bounded by the server (gateway.server.protocol)."""
     message = await receive()
     if message["type"] != "http.request":
         raise CallerGone
     if not message.get("more_body"):
         return message["body"]
-    try:
-        async with asyncio.timeout(UPLOAD_TIMEOUT):
-            return await _receive_rest(receive, message["body"], limits)
-    except TimeoutError:
-        raise InvalidRequest(f"the request body did not arrive within {UPLOAD_TIMEOUT:g} s") from None
+    return await _receive_rest(receive, message["body"], limits)
 
 
 async def _receive_rest(receive: Receive, first: bytes, limits: RequestLimitSettings) -> bytes:

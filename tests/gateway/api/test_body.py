@@ -1,4 +1,4 @@
-"""A body that never ends holds nothing for long."""
+"""A body is put together and decompressed, within its limits."""
 
 from __future__ import annotations
 
@@ -12,30 +12,24 @@ import pytest
 from gateway.api import body
 from gateway.api.error_status import status_of
 from gateway.config.limits import RequestLimitSettings
-from providers.errors import InvalidRequest, RerankError
+from providers.errors import RerankError
 
 
-def arriving(*pieces: bytes, complete: bool) -> Any:
-    """ASGI's `receive` for a body in pieces; one that is not complete leaves its reader waiting."""
+def arriving(*pieces: bytes) -> Any:
+    """ASGI's `receive` for a body in pieces."""
     left = [
-        {"type": "http.request", "body": piece, "more_body": not complete or number + 1 < len(pieces)}
+        {"type": "http.request", "body": piece, "more_body": number + 1 < len(pieces)}
         for number, piece in enumerate(pieces)
     ]
 
     async def receive() -> Any:
-        return left.pop(0) if left else await asyncio.Event().wait()
+        return left.pop(0)
 
     return receive
 
 
 async def test_pieces_are_put_together() -> None:
-    assert await body.read_body(arriving(b'{"a"', b":", b"1}", complete=True), {}, RequestLimitSettings()) == b'{"a":1}'
-
-
-async def test_a_body_that_stops_in_the_middle_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "UPLOAD_TIMEOUT", 0.01)
-    with pytest.raises(InvalidRequest, match="did not arrive within"):
-        await body.read_body(arriving(b'{"a"', complete=False), {}, RequestLimitSettings())
+    assert await body.read_body(arriving(b'{"a"', b":", b"1}"), {}, RequestLimitSettings()) == b'{"a":1}'
 
 
 PLAIN = b'{"a":1}'
@@ -59,7 +53,7 @@ READ: dict[str, tuple[bytes, bytes]] = {
 @pytest.mark.parametrize(("coding", "sent"), READ.values(), ids=READ)
 async def test_a_coding_is_read(coding: bytes, sent: bytes) -> None:
     headers = {b"content-encoding": coding}
-    assert await body.read_body(arriving(sent, complete=True), headers, LIMITS) == PLAIN
+    assert await body.read_body(arriving(sent), headers, LIMITS) == PLAIN
 
 
 REFUSED: dict[str, tuple[bytes, bytes, int, str]] = {
@@ -84,7 +78,7 @@ REFUSED: dict[str, tuple[bytes, bytes, int, str]] = {
 @pytest.mark.parametrize(("coding", "sent", "status", "told"), REFUSED.values(), ids=REFUSED)
 async def test_a_coding_is_refused(coding: bytes, sent: bytes, status: int, told: str) -> None:
     with pytest.raises(RerankError) as raised:
-        await body.read_body(arriving(sent, complete=True), {b"content-encoding": coding}, LIMITS)
+        await body.read_body(arriving(sent), {b"content-encoding": coding}, LIMITS)
     assert status_of(raised.value) == status
     assert told in raised.value.message
 
@@ -99,6 +93,6 @@ async def test_unpacking_a_large_body_lets_others_run() -> None:
             await asyncio.sleep(0)
 
     counting = asyncio.create_task(count())
-    await body.read_body(arriving(sent, complete=True), {b"content-encoding": b"gzip"}, RequestLimitSettings())
+    await body.read_body(arriving(sent), {b"content-encoding": b"gzip"}, RequestLimitSettings())
     counting.cancel()
     assert turns >= 18

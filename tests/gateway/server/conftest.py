@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import uvloop
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The protocol is tested on both kinds of event loop that the gateway runs on."""
+    standard = {"asyncio": asyncio.new_event_loop}
+    return {**standard, "uvloop": uvloop.new_event_loop} if item.path.stem == "test_protocol" else standard
 
 
 @pytest.fixture(scope="session")
