@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from msgspec import Struct
 from providers.errors import InvalidRequest, NotReady, Overloaded, RerankError, TargetFailed, TargetTimeout, Unsupported
 from providers.local.batcher import DEVICE_FAILS, Batcher
 from providers.local.queue import FairQueue, Job
-from providers.local.tokens import EncodedRequest
+from providers.local.tokens import EncodedRequest, LongDocuments
 from providers.types import EngineStats, Ranked, Ranking, RerankRequest, Usage
 
 TOKENIZER_THREADS = 2
@@ -45,10 +46,23 @@ class TextRequest(Struct, frozen=True):
     priority: int
     raw_scores: bool = False
 
-    def estimate_tokens(self, window: int) -> int:
-        """About how many tokens will be fed to a model that reads `window` tokens at once. Cheap."""
-        characters = window * CHARACTERS_PER_TOKEN
-        return sum(min(len(self.query) + len(text), characters) for text in self.documents) // CHARACTERS_PER_TOKEN
+    def tokens_per_document(self, window: int, long_documents: LongDocuments) -> int | None:
+        """How many tokens are read of each document at most; None is all of it."""
+        if long_documents == "chunk_max":
+            return self.max_tokens_per_doc
+        return window if self.max_tokens_per_doc is None else min(window, self.max_tokens_per_doc)
+
+    def estimate_tokens(self, window: int, long_documents: LongDocuments) -> int:
+        """About how many tokens will be fed to a model that reads `window` tokens at once. Cheap.
+
+        A document that is read in windows counts whole, and in each of them the query again.
+        """
+        limit = self.tokens_per_document(window, long_documents)
+        query, most = min(len(self.query) // CHARACTERS_PER_TOKEN, window - 1), math.inf if limit is None else limit
+        sizes = [min(len(text) // CHARACTERS_PER_TOKEN, most) for text in self.documents]
+        if long_documents == "truncate":
+            return int(sum(min(query + size, window) for size in sizes))
+        return int(sum(size + query * math.ceil(max(size, 1) / (window - query)) for size in sizes))
 
 
 class Scorer(Protocol):
@@ -56,12 +70,17 @@ class Scorer(Protocol):
 
     Attributes:
         window: how many tokens the model reads at once.
+        long_documents: what becomes of a document longer than that.
     """
 
     window: int
+    long_documents: LongDocuments
 
-    def encode(self, request: TextRequest) -> EncodedRequest:
-        """Tokenise. Blocks; called by several threads at once. Raises RerankError."""
+    def encode(self, request: TextRequest, check: Callable[[], None]) -> EncodedRequest:
+        """Tokenise, and call `check` now and then, which raises when the request is over.
+
+        Blocks; called by several threads at once. Raises RerankError.
+        """
         ...
 
     def scores(self, rows: list[Any], encoded: EncodedRequest) -> list[float]:
@@ -89,10 +108,11 @@ class Engine:
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         text, left = _text_request(request), _seconds_left(request)
-        self._admit(text.estimate_tokens(self._model.window))
+        size = text.estimate_tokens(self._model.window, self._model.long_documents)
+        self._admit(size)
         try:
             async with asyncio.timeout(left):
-                return await self._rank(text)
+                return await self._rank(text, size)
         except TimeoutError:
             raise TargetTimeout("the local model did not finish in the time allowed") from None
 
@@ -127,11 +147,15 @@ class Engine:
     def _admit(self, size: int) -> None:
         """Raises Overloaded if so many tokens would not fit into the queue."""
         self._check_serves()
-        waiting, speed = self._waiting_tokens(), self._batcher.stats.tokens_per_second
+        waiting = self._waiting_tokens()
         # A request larger than the whole queue is admitted when nothing waits: else it never would be.
         if waiting and waiting + size > self._max_queued_tokens:
-            seconds = math.ceil(waiting / speed) if speed else 1
-            raise Overloaded("the local model's queue is full; try again later", retry_after=float(max(1, seconds)))
+            raise self._overloaded(waiting)
+
+    def _overloaded(self, waiting: int) -> Overloaded:
+        speed = self._batcher.stats.tokens_per_second
+        seconds = math.ceil(waiting / speed) if speed else 1
+        return Overloaded("the local model's queue is full; try again later", retry_after=float(max(1, seconds)))
 
     def _check_serves(self) -> None:
         if not self._batcher.alive:
@@ -139,12 +163,12 @@ class Engine:
         if not self._batcher.healthy:
             raise NotReady(DEVICE_FAILS)
 
-    async def _rank(self, text: TextRequest) -> Ranking:
+    async def _rank(self, text: TextRequest, size: int) -> Ranking:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         job = Job(lambda _, error: _resolve_from_thread(loop, done, error))
         try:
-            encoded, tokenize_seconds = await self._encode_and_queue(text, job)
+            encoded, tokenize_seconds = await self._encode_and_queue(text, size, job)
             await done
         except asyncio.CancelledError:
             self._queue.cancel(job)
@@ -157,9 +181,8 @@ class Engine:
             return self._model.scores(job.rows, encoded)
         return await asyncio.to_thread(self._model.scores, job.rows, encoded)
 
-    async def _encode_and_queue(self, text: TextRequest, job: Job) -> tuple[EncodedRequest, float]:
-        """Tokenise and queue in a thread. Until that is done, the request counts by its estimate."""
-        size = text.estimate_tokens(self._model.window)
+    async def _encode_and_queue(self, text: TextRequest, size: int, job: Job) -> tuple[EncodedRequest, float]:
+        """Tokenise and queue in a thread. Until that is done, the request counts by its estimated size."""
         self._estimated_tokens += size
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, self._encode_in_thread, text, job)
@@ -168,10 +191,16 @@ class Engine:
 
     def _encode_in_thread(self, text: TextRequest, job: Job) -> tuple[EncodedRequest, float]:
         """Returns the encoded request, which is queued, and the seconds that encoding took."""
-        self._check_serves()
+
+        def check() -> None:
+            self._check_serves()
+            if job.cancelled:
+                raise NotReady("nobody waits for this request any more")
+
+        check()
         start = time.monotonic()
         try:
-            encoded = self._model.encode(text)
+            encoded = self._model.encode(text, check)
         except RerankError:
             raise
         except Exception as error:
@@ -180,7 +209,9 @@ class Engine:
             # The message of a foreign exception may quote a text, so callers get its type only.
             raise TargetFailed(f"the local model could not tokenise the texts: {type(error).__name__}") from error
         seconds = time.monotonic() - start
-        self._queue.append(job, encoded.inputs, text.priority)
+        # The estimate let it in; what counts in the end is its real size.
+        if not self._queue.append(job, encoded.inputs, text.priority, self._max_queued_tokens):
+            raise self._overloaded(self._queue.tokens)
         return encoded, seconds
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from providers.errors import NotReady, Unsupported
 from providers.local.engine import TextRequest
 from providers.local.fair_lock import FairLock
+from providers.local.reading import Reading
 from providers.local.tokens import (
     PROBE,
     EncodedRequest,
+    LongDocuments,
     PlainTokenizer,
     RequestTokenizer,
     TemplateTokenizer,
@@ -64,7 +66,7 @@ class LoadedModel:
         self.compiles_shapes = not self.on_gpu and next(net.parameters()).dtype != torch.float32
         self.tokenizer = net.tokenizer
         self.window = resolve_window(net, settings.max_length)
-        self.long_documents = settings.long_documents
+        self.long_documents: LongDocuments = settings.long_documents
         self.typed = "token_type_ids" in self.tokenizer.model_input_names
         self.pads_left = self.tokenizer.padding_side == "left"
 
@@ -107,6 +109,9 @@ class LoadedModel:
             holder.__dict__.clear()
         if on_gpu and torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _reading(self, request: TextRequest, check: Callable[[], None]) -> Reading:
+        return Reading(self.window, request.tokens_per_document(self.window, self.long_documents), check)
 
     def _activate(self, out: Tensor, group: int) -> Tensor:
         """What the pipeline's output becomes before it leaves the device."""
@@ -165,8 +170,9 @@ class CrossEncoderModel(LoadedModel):
         self.pipeline_options = [self._options_for((PROBE, PROBE), prompt)] * 2
         self._tokenize = self._tokenizer_for(paired=True, prompt=prompt)
 
-    def encode(self, request: TextRequest) -> EncodedRequest:
-        texts = self._tokenize(request.query, request.documents, request.instruction)
+    def encode(self, request: TextRequest, check: Callable[[], None]) -> EncodedRequest:
+        reading = self._reading(request, check)
+        texts = self._tokenize(request.query, request.documents, request.instruction, reading)
         group = RAW_GROUP if request.raw_scores else 0
         return encode(texts, self.window, request.max_tokens_per_doc, self.long_documents, group)
 
@@ -198,14 +204,16 @@ class EmbeddingModel(LoadedModel):
         self._tokenize_query = self._tokenizer_for(paired=False, prompt=query_prompt, task=tasks[0])
         self._tokenize_document = self._tokenizer_for(paired=False, prompt=prompt, task=tasks[1])
 
-    def encode(self, request: TextRequest) -> EncodedRequest:
-        texts = self._tokenize_document("", request.documents, request.instruction)
-        group = len(self.pipeline_options) - 1
-        encoded = encode(texts, self.window, request.max_tokens_per_doc, self.long_documents, group)
-        query = encode(self._tokenize_query("", [request.query], None), self.window, None, "truncate")
-        # A query that was cut would be another query, so it is refused.
+    def encode(self, request: TextRequest, check: Callable[[], None]) -> EncodedRequest:
+        reading = self._reading(request, check)
+        query_texts = self._tokenize_query("", [request.query], None, reading.query())
+        query = encode(query_texts, self.window, None, "truncate")
+        # A query that was cut would be another query, so it is refused, before any document costs anything.
         if query.truncated:
             raise Unsupported(f"the query is longer than the {self.window} tokens that this model reads; shorten it")
+        texts = self._tokenize_document("", request.documents, request.instruction, reading)
+        group = len(self.pipeline_options) - 1
+        encoded = encode(texts, self.window, request.max_tokens_per_doc, self.long_documents, group)
         encoded.query_input = len(encoded.inputs)
         encoded.inputs.extend(query.inputs)
         return encoded

@@ -153,8 +153,12 @@ class FairQueue:
         self._jobs: set[Job] = set()
         self._virtual_time = 0.0
 
-    def append(self, job: Job, inputs: Sequence[Tokens], priority: int = 0) -> None:
-        """Queue one request's inputs, unless its job is cancelled already. Raises NotReady once closed."""
+    def append(self, job: Job, inputs: Sequence[Tokens], priority: int = 0, max_tokens: int | None = None) -> bool:
+        """Queue one request's inputs, unless its job is cancelled already. Raises NotReady once closed.
+
+        Returns:
+            False if more than `max_tokens` would wait then, and nothing was queued. An empty queue takes any request.
+        """
         keys = [tokens.key for tokens in inputs]
         positions: dict[bytes, list[int]] = {}
         for position, key in enumerate(keys):
@@ -163,12 +167,16 @@ class FairQueue:
             if self.closed:
                 raise NotReady("the local model was closed")
             if job.cancelled:
-                return
+                return True
+            new = sum(len(inputs[places[0]].ids) for key, places in positions.items() if key not in self._by_key)
+            if max_tokens is not None and self.tokens and self.tokens + new > max_tokens:
+                return False
             self._jobs.add(job)
             job.submitted_at, job.positions, job.rows = self._clock(), positions, [None] * len(keys)
             distinct = [self._join(job, inputs[places[0]], key) for key, places in positions.items()]
             self._tag(distinct, 1 + priority / PRIORITY_UNIT)
             self._changed.notify()
+            return True
 
     def cancel(self, job: Job) -> None:
         """Take a job's inputs out of the queue, except those that another job waits for."""

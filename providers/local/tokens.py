@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 
 from providers.errors import Unsupported
+from providers.local.reading import MAX_CHARACTERS_PER_TOKEN, Reading, refuse_long_query, tokenize_as_read
 
 LongDocuments = Literal["truncate", "chunk_max"]
 """What becomes of a document longer than the window: it is cut, or read in windows of which the best one counts."""
@@ -23,6 +24,9 @@ Render = Callable[[list[Any], str | None], list[list[int]]]
 
 WINDOW_OVERLAP = 1 / 8
 """The share of its length that a window has in common with the next, so that a sentence on a border is whole in one."""
+
+PROBES = ("a", "1")
+"""Texts that have nothing in common: what their rows have is the template's."""
 
 PROBE = "hello"
 """A text to learn from how a tokenizer or a pipeline treats texts."""
@@ -76,21 +80,25 @@ class Frame(Struct, frozen=True, eq=False):
 
 
 class TokenizedTexts(Struct, frozen=True, eq=False):
-    """One request's texts as token ids, not yet cut.
+    """One request's texts as token ids, at least as far as the model reads them.
 
     Attributes:
         bodies: the ids of each document, without the frame.
+        cut: the positions of the documents that were not tokenised to their end.
     """
 
     frame: Frame
     bodies: list[list[int]]
+    cut: frozenset[int] = frozenset()
 
 
 class RequestTokenizer(Protocol):
     """Tokenises a request, apart into frame and bodies. Blocks; may be called by several threads at once."""
 
-    def __call__(self, query: str, documents: Sequence[str], instruction: str | None) -> TokenizedTexts:
-        """Raises Unsupported where the model takes no instruction."""
+    def __call__(
+        self, query: str, documents: Sequence[str], instruction: str | None, reading: Reading
+    ) -> TokenizedTexts:
+        """Raises Unsupported where the model takes no instruction, or the query leaves no room for a document."""
         ...
 
 
@@ -138,10 +146,11 @@ def encode(
     """
     room = room_for_document(texts.frame, window)
     encoded = EncodedRequest([], [])
-    for body in texts.bodies:
+    for number, body in enumerate(texts.bodies):
         kept = body if max_tokens is None else body[:max_tokens]
         pieces = cut_into_windows(kept, room, long_documents)
-        encoded.truncated += len(kept) < len(body) or (long_documents == "truncate" and len(kept) > room)
+        is_cut = number in texts.cut or len(kept) < len(body)
+        encoded.truncated += is_cut or (long_documents == "truncate" and len(kept) > room)
         start = len(encoded.inputs)
         encoded.inputs.extend(texts.frame.wrap(piece, group) for piece in pieces)
         encoded.document_inputs.append(range(start, len(encoded.inputs)))
@@ -175,16 +184,27 @@ class PlainTokenizer:
         self._tokenizer, self._typed, self._paired, self._prompt = tokenizer, typed, paired, prompt
         self._before, self._between, self._after = self._special_tokens()
 
-    def __call__(self, query: str, documents: Sequence[str], instruction: str | None) -> TokenizedTexts:
+    def __call__(
+        self, query: str, documents: Sequence[str], instruction: str | None, reading: Reading
+    ) -> TokenizedTexts:
         refuse_instruction(instruction)
         if self._paired:
-            return TokenizedTexts(self._frame(self._ids([self._prompt + query])[0]), self._ids(documents))
+            frame = self._frame(self._query_ids(self._prompt + query, reading))
+            room_for_document(frame, reading.window)  # Before any document costs anything.
+            documents_read = tokenize_as_read(self._ids, documents, reading)
+            return TokenizedTexts(frame, documents_read.rows, documents_read.cut)
         prompt = self._ids([self._prompt])[0] if self._prompt else []
-        bodies = self._ids([self._prompt + document for document in documents])
+        read = tokenize_as_read(self._ids, [self._prompt + text for text in documents], reading, more=len(prompt))
         # Where the prompt's last token merges with the text, the two cannot be told apart: all of it is then document.
-        if any(body[: len(prompt)] != prompt for body in bodies):
+        if any(row[: len(prompt)] != prompt for row in read.rows):
             prompt = []
-        return TokenizedTexts(self._frame(prompt), [body[len(prompt) :] for body in bodies])
+        return TokenizedTexts(self._frame(prompt), [row[len(prompt) :] for row in read.rows], read.cut)
+
+    def _query_ids(self, query: str, reading: Reading) -> list[int]:
+        read = tokenize_as_read(self._ids, [query], reading.query())
+        if read.cut and len(read.rows[0]) < reading.window:
+            refuse_long_query(reading)
+        return read.rows[0]
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
@@ -234,15 +254,30 @@ class TemplateTokenizer:
         self._render, self._prompt, self._typed, self._paired = render, prompt, typed, paired
         self._lock = threading.Lock()
 
-    def __call__(self, query: str, documents: Sequence[str], instruction: str | None) -> TokenizedTexts:
-        texts = [(query, text) if self._paired else text for text in ("a", "1", *documents)]
-        with self._lock:
-            rows = self._render(texts, instruction or self._prompt)
+    def __call__(
+        self, query: str, documents: Sequence[str], instruction: str | None, reading: Reading
+    ) -> TokenizedTexts:
+        prompt = instruction or self._prompt
+        if len(query) + len(prompt or "") > reading.window * MAX_CHARACTERS_PER_TOKEN:
+            refuse_long_query(reading)
+
+        def ids(texts: Sequence[str]) -> list[list[int]]:
+            with self._lock:
+                return self._render([(query, text) if self._paired else text for text in texts], prompt)
+
+        probes = ids(PROBES)
+        # Before any document costs anything.
+        room_for_document(self._frame(probes)[0], reading.window)
+        read = tokenize_as_read(ids, documents, reading, more=max(map(len, probes)))
+        frame, bodies = self._frame([*probes, *read.rows])
+        return TokenizedTexts(frame, bodies[len(probes) :], read.cut)
+
+    def _frame(self, rows: list[list[int]]) -> tuple[Frame, list[list[int]]]:
+        """What all rows have in common at both ends, and what each has between."""
         head = _common_prefix(rows)
         tail = _common_prefix([row[len(head) :][::-1] for row in rows])[::-1]
-        bodies = [row[len(head) : len(row) - len(tail)] for row in rows[2:]]
         kinds = ([0] * len(head), [0] * len(tail), 0) if self._typed else ([], [], None)
-        return TokenizedTexts(Frame(head, tail, *kinds), bodies)
+        return Frame(head, tail, *kinds), [row[len(head) : len(row) - len(tail)] for row in rows]
 
 
 def _common_prefix(rows: list[list[int]]) -> list[int]:

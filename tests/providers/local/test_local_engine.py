@@ -22,7 +22,7 @@ from providers.local.batcher import Batcher
 from providers.local.engine import Engine, TextRequest
 from providers.local.queue import FairQueue, Job
 from providers.local.source import fetch
-from providers.local.tokens import EncodedRequest, Tokens
+from providers.local.tokens import EncodedRequest, LongDocuments, Tokens
 from providers.spec import LocalModel
 from providers.types import Call, ContentParts
 
@@ -33,12 +33,13 @@ class Gated:
     """A model that computes only while its gate is open, and tells when it was first asked."""
 
     window = 100
+    long_documents: LongDocuments = "truncate"
 
     def __init__(self) -> None:
         self.gate, self.busy = threading.Event(), threading.Event()
         self.encoded = 0
 
-    def encode(self, request: TextRequest) -> EncodedRequest:
+    def encode(self, request: TextRequest, check: Callable[[], None]) -> EncodedRequest:
         self.encoded += 1
         if request.query == "broken":
             raise ValueError("secret")
@@ -171,7 +172,9 @@ async def test_what_the_engine_cannot_rank_is_named(held: Held, fields: Any, err
 async def test_a_priority_out_of_range_counts_as_the_nearest(priority: int, monkeypatch: pytest.MonkeyPatch) -> None:
     held, seen = Held(limit=50), []
     append = held.queue.append
-    monkeypatch.setattr(held.queue, "append", lambda job, inputs, wanted: (seen.append(wanted), append(job, inputs)))
+    monkeypatch.setattr(
+        held.queue, "append", lambda job, inputs, wanted, limit: (seen.append(wanted), append(job, inputs))[1]
+    )
     held.model.gate.set()
     await held.engine.rerank(request("q", ["d"], priority=priority))
     await held.engine.aclose()
