@@ -16,6 +16,9 @@ enough tokens, but no more than 64 for each. English has some 4.5. Beyond 64 the
 SPARE_TOKENS = 64
 """Tokens beyond those wanted. The last ones before a cut may differ from those of the whole text, and are not used."""
 
+MAX_WORD_CHARACTERS = 256
+"""What goes on for longer without white space is cut anywhere: Chinese, emoji, encoded bytes."""
+
 MAX_SLICE_CHARACTERS = 1 << 18
 """Characters that are tokenised at once: some 50 ms of computing."""
 
@@ -77,12 +80,13 @@ def tokenize_as_read(tokenize: Tokenize, texts: Sequence[str], reading: Reading,
 
 
 def prefix(text: str, characters: int | None) -> str:
-    """The beginning of a text, up to the last white space before so many characters, so that no word is cut."""
+    """The beginning of a text: so many characters at most, and without the word that is cut there, if it is one."""
     if characters is None or len(text) <= characters:
         return text
-    parts = text[:characters].rsplit(None, 1)
-    # White space alone has no parts, a single word has one.
-    return parts[0] if parts else ""
+    sure = max(0, characters - MAX_WORD_CHARACTERS)
+    parts = text[sure:characters].rsplit(None, 1)
+    # White space alone has no parts; what has a single part goes on without any, and is no word of a language.
+    return text[:characters] if len(parts) == 1 and sure else text[:sure] + (parts[0] if parts else "")
 
 
 def refuse_long_query(reading: Reading) -> None:
