@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.config import options
 from gateway.config.providers import ProviderSettings, local_model
-from gateway.transport.network import tls_context
+from gateway.transport.tls import tls_context
 from providers.spec import HttpProvider, LocalProvider, NoAuth, Provider, PureProvider
 
 Problems = list[tuple[str, str]]

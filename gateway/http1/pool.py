@@ -5,24 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import aiohappyeyeballs
 from msgspec import Struct, field
 
+from gateway.http1.addresses import AddressCache
 from gateway.http1.connection import Connection, ConnectionClosed
 
 _CONNECTION_ATTEMPT_DELAY = 0.25
 """Seconds after which the next address of a host is tried as well (RFC 8305 section 5)."""
-
-_DNS_CACHE_SECONDS = 30.0
-"""Seconds for which resolved addresses are used again."""
-
-_NEVER = float("-inf")
-
-Addresses = Sequence[aiohappyeyeballs.AddrInfoType]
 
 
 class ConnectTimeout(TimeoutError):
@@ -37,20 +30,16 @@ class Origin(Struct, eq=False):
     """A server: scheme, host and port (RFC 9110 section 4.3.1), with its idle connections.
 
     Attributes:
-        tls: None for plain HTTP.
+        tls: gives the context for a new connection; None for plain HTTP.
         idle: each idle connection with the time since when it has been idle; the latest comes last.
-        lookup: the last DNS look-up, finished or not.
-        looked_up_at: when it was started, in the event loop's time.
-        first_address: index of the address to try first; it moves on with every connection.
+        addresses: where it is.
     """
 
     host: str
     port: int
-    tls: ssl.SSLContext | None
+    tls: Callable[[], ssl.SSLContext] | None
+    addresses: AddressCache
     idle: dict[Connection, float] = field(default_factory=dict)
-    lookup: asyncio.Future[Any] | None = None
-    looked_up_at: float = _NEVER
-    first_address: int = 0
 
 
 class Pool:
@@ -79,9 +68,11 @@ class Pool:
         self._expiry_timer: asyncio.TimerHandle | None = None
         self.release = self._slots.release
 
-    def origin(self, host: str, port: int, tls: ssl.SSLContext | None) -> Origin:
+    def origin(self, host: str, port: int, tls: Callable[[], ssl.SSLContext] | None) -> Origin:
         """The origin with this address; always the same object."""
-        return self._origins.setdefault((host, port, tls is not None), Origin(host, port, tls))
+        return self._origins.setdefault(
+            (host, port, tls is not None), Origin(host, port, tls, AddressCache(host, port))
+        )
 
     async def acquire(self, pool_timeout: float, deadline: float) -> bool:
         """Wait for permission to use a connection; give it back with `release`. Returns whether it had to wait.
@@ -148,7 +139,7 @@ class Pool:
         _, connection = await self._loop.create_connection(
             lambda: self._create_connection(origin),
             sock=connected,
-            ssl=origin.tls,
+            ssl=origin.tls() if origin.tls else None,
             server_hostname=origin.host if origin.tls else None,
         )
         return connection
@@ -156,29 +147,17 @@ class Pool:
     async def _open_socket(self, origin: Origin) -> socket.socket:
         try:
             return await aiohappyeyeballs.start_connection(
-                await self._addresses(origin),
+                await origin.addresses.find(),
                 happy_eyeballs_delay=_CONNECTION_ATTEMPT_DELAY,
                 interleave=1,
                 loop=self._loop,
                 socket_factory=_create_socket,
             )
         except (OSError, UnicodeError) as error:
-            origin.looked_up_at = _NEVER  # The server may have moved to another address: look it up next time.
+            origin.addresses.doubt()
             error_class, arguments = type(error), error.args
         # A copy: the original is part of a reference cycle, which keeps the callers' frames and the body in memory.
         raise error_class(*arguments)
-
-    async def _addresses(self, origin: Origin) -> Addresses:
-        """The server's addresses, each time starting with another one. Concurrent connections share one look-up."""
-        now, lookup = self._loop.time(), origin.lookup
-        if lookup is None or now - origin.looked_up_at > _DNS_CACHE_SECONDS or _has_failed(lookup):
-            lookup = asyncio.ensure_future(self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM))
-            origin.lookup, origin.looked_up_at = lookup, now
-        # One request that is cancelled must not cancel the look-up for the others.
-        addresses: Addresses = await asyncio.shield(lookup)
-        # Several addresses are usually several servers: take turns, so that load spreads.
-        origin.first_address = (origin.first_address + 1) % len(addresses)
-        return [*addresses[origin.first_address :], *addresses[: origin.first_address]]
 
     def _create_connection(self, origin: Origin) -> Connection:
         def on_idle(connection: Connection) -> None:
@@ -221,10 +200,6 @@ async def _time_limit(
             yield
     except TimeoutError:
         raise (timeout_error() if timeout_at < deadline else TimeoutError()) from None
-
-
-def _has_failed(lookup: asyncio.Future[Any]) -> bool:
-    return lookup.done() and (lookup.cancelled() or lookup.exception() is not None)
 
 
 def _create_socket(address: aiohappyeyeballs.AddrInfoType) -> socket.socket:

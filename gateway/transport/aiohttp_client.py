@@ -16,8 +16,10 @@ from msgspec.structs import replace
 from gateway.transport.base import ClientSettings, Response, Timeouts
 from gateway.transport.decoding import decode, is_error, join_codings, too_large, without_body
 from gateway.transport.error_map import ErrorMap, translate
-from gateway.transport.network import MAX_URLS, host_of, proxy_of, system_reason, tls_context
+from gateway.transport.network import MAX_URLS, host_of, system_reason
+from gateway.transport.proxies import proxy_of
 from gateway.transport.slots import Slots
+from gateway.transport.tls import TlsFiles
 from providers.errors import AnswerBroken, BadAnswer, TargetTimeout, Unreachable
 
 _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
@@ -51,7 +53,7 @@ class AiohttpClient:
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
-        self._tls = tls_context(settings.ca_file, settings.client_cert, settings.client_key)
+        self._tls = TlsFiles(settings.ca_file, settings.client_cert, settings.client_key)
         self._pooled = self._open_session(force_close=False)
         self._unpooled_session: aiohttp.ClientSession | None = None
         self._slots = Slots(settings.max_connections)
@@ -112,6 +114,8 @@ class AiohttpClient:
             timeout=_client_timeout(timeouts),
             allow_redirects=False,
             proxy=self._proxy(url),
+            # aiohttp keeps connections by context, so that new files mean new connections.
+            ssl=self._tls.context(),
         ) as response:
             headers = join_codings(response.headers, response.headers.getall("content-encoding", []))
             try:
@@ -163,7 +167,6 @@ class AiohttpClient:
                 keepalive_timeout=keepalive,
             )
         return aiohttp.TCPConnector(
-            ssl=self._tls,
             limit=settings.max_connections,
             force_close=force_close,
             keepalive_timeout=keepalive,

@@ -19,7 +19,9 @@ from gateway.transport.aiohttp_client import AiohttpClient
 from gateway.transport.base import ClientSettings, Response, Timeouts
 from gateway.transport.decoding import decode, too_large
 from gateway.transport.error_map import POOL_FULL, ErrorMap, translate
-from gateway.transport.network import MAX_URLS, proxy_of, system_reason, tls_context
+from gateway.transport.network import MAX_URLS, system_reason
+from gateway.transport.proxies import proxy_of
+from gateway.transport.tls import TlsFiles
 from providers.errors import AnswerBroken, Overloaded, TargetTimeout, Unreachable
 
 _ERROR_MAP: ErrorMap = (
@@ -51,7 +53,7 @@ class DirectClient:
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._tls = tls_context(settings.ca_file, settings.client_cert, settings.client_key)
+        self._tls = TlsFiles(settings.ca_file, settings.client_cert, settings.client_key)
         self._pool = Pool(settings.max_connections, settings.keepalive, settings.max_answer_bytes, settings.unix_socket)
         # So that a request does not parse its URL.
         self._endpoint_of = lru_cache(maxsize=MAX_URLS)(self._resolve)
@@ -113,7 +115,7 @@ class DirectClient:
 
     def _parse(self, url: str) -> _Endpoint:
         parsed = httpx.URL(url)
-        tls = self._tls if parsed.scheme == "https" else None
+        tls = self._tls.context if parsed.scheme == "https" else None
         host = parsed.raw_host.decode("ascii")
         origin = self._pool.origin(host, parsed.port or (443 if tls else 80), tls)
         return _Endpoint(origin, parsed.raw_path.decode("ascii"), parsed.netloc.decode("ascii"))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import lru_cache, partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from time import monotonic
 from typing import Any
@@ -14,8 +17,10 @@ from gateway.http1.response_reader import MAX_FRAMING_BYTES
 from gateway.transport.base import ClientSettings, Response, Timeouts
 from gateway.transport.decoding import decode, is_error, join_codings, too_large
 from gateway.transport.error_map import ErrorMap, translate
-from gateway.transport.network import host_of, system_reason, tls_context
+from gateway.transport.network import MAX_URLS, host_of, system_reason
+from gateway.transport.proxies import proxy_of
 from gateway.transport.slots import Slots
+from gateway.transport.tls import TlsFiles
 from providers.errors import AnswerBroken, TargetError, TargetTimeout, Unreachable
 
 _BROKEN = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
@@ -40,18 +45,14 @@ _ERROR_MAP: ErrorMap = (
 
 
 class HttpxClient:
-    """Sends requests with httpx.
+    """Sends requests with httpx. Create and use it on one running event loop."""
 
-    Args:
-        settings: of the provider.
-        transport: replaces the network, in tests.
-    """
-
-    def __init__(self, settings: ClientSettings, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._slots = Slots(settings.max_connections)
-        self._pooled = self._open_client(settings.max_connections, transport)
-        self._unpooled = self._open_client(0, transport)
+        self._tls = TlsFiles(settings.ca_file, settings.client_cert, settings.client_key)
+        self._proxy = lru_cache(maxsize=MAX_URLS)(partial(proxy_of, settings.proxy))
+        self._sessions: dict[str | None, _Session] = {}
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
@@ -65,8 +66,8 @@ class HttpxClient:
 
     async def aclose(self) -> None:
         """See Client."""
-        await self._pooled.aclose()
-        await self._unpooled.aclose()
+        for session in self._sessions.values():
+            await session.aclose()
 
     async def _send_within(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
@@ -95,16 +96,36 @@ class HttpxClient:
         limits: httpx.Timeout,
         progress: _Progress,
     ) -> Response:
-        request = self._pooled.build_request(
-            method, url, headers=headers, content=body, timeout=limits, extensions={"trace": progress.on_event}
-        )
+        async with self._session(url) as session:
+            request = session.pooled.build_request(
+                method, url, headers=headers, content=body, timeout=limits, extensions={"trace": progress.on_event}
+            )
+            try:
+                return await self._send_once(session.pooled, request, progress)
+            except _BROKEN:
+                if progress.connection_opened or progress.response_started:
+                    raise
+            # The pooled connection was stale (RFC 9112 section 9.3.1), and others may be: the second try opens a new
+            # one.
+            return await self._send_once(session.unpooled, request, progress)
+
+    @asynccontextmanager
+    async def _session(self, url: str) -> AsyncIterator[_Session]:
+        """The session for a URL. One whose TLS files have changed is replaced, and closed after its last request."""
+        proxy, context = self._proxy(url), self._tls.context()
+        session = self._sessions.get(proxy)
+        if session is None or session.context is not context:
+            outdated, session = session, _Session(self._settings, proxy, context)
+            self._sessions[proxy] = session
+            if outdated is not None and not outdated.in_flight:
+                await outdated.aclose()
+        session.in_flight += 1
         try:
-            return await self._send_once(self._pooled, request, progress)
-        except _BROKEN:
-            if progress.connection_opened or progress.response_started:
-                raise
-        # The pooled connection was stale (RFC 9112 section 9.3.1), and others may be: the second try opens a new one.
-        return await self._send_once(self._unpooled, request, progress)
+            yield session
+        finally:
+            session.in_flight -= 1
+            if session is not self._sessions[proxy] and not session.in_flight:
+                await session.aclose()
 
     async def _send_once(self, client: httpx.AsyncClient, request: httpx.Request, progress: _Progress) -> Response:
         response = await client.send(request, stream=True)
@@ -129,21 +150,26 @@ class HttpxClient:
                 await asyncio.sleep(0)
         return bytes(body)
 
-    def _open_client(self, keepalive_connections: int, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
-        settings = self._settings
-        return httpx.AsyncClient(
-            transport=transport,
-            verify=tls_context(settings.ca_file, settings.client_cert, settings.client_key),
-            proxy=None if settings.proxy in ("environment", "none") else settings.proxy,
-            trust_env=settings.proxy == "environment",
-            limits=httpx.Limits(
-                max_connections=settings.max_connections,
-                max_keepalive_connections=keepalive_connections,
-                keepalive_expiry=settings.keepalive,
-            ),
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            follow_redirects=False,
-        )
+
+class _Session:
+    """httpx's clients for one proxy, or none, and one TLS context: httpx binds both to a client.
+
+    Attributes:
+        pooled: keeps connections.
+        unpooled: opens a connection for each request.
+        in_flight: requests that are using them now.
+    """
+
+    def __init__(self, settings: ClientSettings, proxy: str | None, context: ssl.SSLContext) -> None:
+        self.context = context
+        self.pooled = _open_client(settings, proxy, context, settings.max_connections)
+        self.unpooled = _open_client(settings, proxy, context, 0)
+        self.in_flight = 0
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.pooled.aclose()
+        await self.unpooled.aclose()
 
 
 class _Progress:
@@ -173,6 +199,24 @@ def _headers(response: httpx.Response) -> dict[str, str]:
     for name, value in response.headers.multi_items():
         headers.setdefault(name, value)
     return dict(join_codings(headers, response.headers.get_list("content-encoding")))
+
+
+def _open_client(
+    settings: ClientSettings, proxy: str | None, context: ssl.SSLContext, keepalive_connections: int
+) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        verify=context,
+        proxy=proxy,
+        # We look at the environment ourselves: httpx reads NO_PROXY without ranges and ports.
+        trust_env=False,
+        limits=httpx.Limits(
+            max_connections=settings.max_connections,
+            max_keepalive_connections=keepalive_connections,
+            keepalive_expiry=settings.keepalive,
+        ),
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        follow_redirects=False,
+    )
 
 
 def _client_timeout(timeouts: Timeouts) -> httpx.Timeout:

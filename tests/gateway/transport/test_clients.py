@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
 
 from gateway.transport import open_client
 from gateway.transport.base import Client, ClientSettings, Timeouts
@@ -409,6 +410,32 @@ async def test_no_proxy_by_environment(library: str, monkeypatch: pytest.MonkeyP
         await client.aclose()
 
 
+NO_PROXY = {
+    "a range": "127.0.0.0/8",
+    "an address and a port": "127.0.0.1:{port}",
+    "everything": "*",
+}
+
+
+@pytest.mark.parametrize("no_proxy", NO_PROXY.values(), ids=NO_PROXY)
+async def test_exceptions_from_the_proxy(library: str, monkeypatch: pytest.MonkeyPatch, no_proxy: str) -> None:
+    async with loopback(reply(500)) as proxy, loopback(reply()) as server:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("NO_PROXY", no_proxy.format(port=server.port))
+        client = open_client(ClientSettings(client=library))  # type: ignore[arg-type]
+        assert await post(client, f"http://127.0.0.1:{server.port}/") == (200, b"{}")
+        await client.aclose()
+
+
+async def test_another_port_is_no_exception(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with loopback(reply(body=b"[1]")) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("NO_PROXY", "vendor.invalid:8443,10.0.0.0/8")
+        client = open_client(ClientSettings(client=library))  # type: ignore[arg-type]
+        assert await post(client, "http://vendor.invalid:8080/rerank") == (200, b"[1]")
+        await client.aclose()
+
+
 async def test_a_proxy_by_setting(library: str) -> None:
     async with loopback(reply(body=b"[1]")) as proxy:
         client = open_client(ClientSettings(client=library, proxy=f"http://127.0.0.1:{proxy.port}"))  # type: ignore[arg-type]
@@ -573,3 +600,92 @@ async def test_urls_that_callers_invent_do_not_fill_the_memory(library: str, mon
     assert [sent.line.split()[1] for sent in server.exchanges] == [f"/models/{number}" for number in (*range(8), 7, 0)]
     remembered = getattr(client, name).cache_info()
     assert (remembered.currsize, remembered.hits) == (3, 1)
+
+
+async def closing(exchange: Exchange) -> None:
+    """Answers with the serial number of the caller's certificate, on a connection for this request alone."""
+    shown = exchange.writer.get_extra_info("peercert") or {}
+    await reply(body=str(shown.get("serialNumber", "")).encode(), connection="close")(exchange)
+    exchange.close()
+
+
+def write_ours(authority: trustme.CA, folder: Path, *, certificate: bool = True, key: bool = True) -> str:
+    """Replace our certificate and its key, as a renewal does. Returns its serial number."""
+    issued = authority.issue_cert("gateway@example.com")
+    if certificate:
+        (folder / "cert.pem").write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+    if key:
+        issued.private_key_pem.write_to_path(str(folder / "key.pem"))
+    loaded = ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())
+    return f"{x509.load_der_x509_certificate(loaded).serial_number:X}"
+
+
+async def test_a_rotated_authority_is_taken_in_place(library: str, tmp_path: Path) -> None:
+    old, new = trustme.CA(), trustme.CA()
+    file = tmp_path / "ca.pem"
+    old.cert_pem.write_to_path(str(file))
+    client = open_client(ClientSettings(client=library, ca_file=str(file)))  # type: ignore[arg-type]
+    async with loopback(closing, tls=server_tls(old)) as first, loopback(closing, tls=server_tls(new)) as second:
+        assert (await post(client, first.url))[0] == 200
+        with pytest.raises(Unreachable):
+            await post(client, second.url)
+        new.cert_pem.write_to_path(str(file))
+        assert (await post(client, second.url))[0] == 200
+        with pytest.raises(Unreachable):
+            await post(client, first.url)
+    await client.aclose()
+
+
+async def test_a_rotated_certificate_is_shown(library: str, authority: trustme.CA, tmp_path: Path) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    files = {name: str(tmp_path / file) for name, file in FILES.items()}
+    serials = [write_ours(authority, tmp_path)]
+    client = open_client(ClientSettings(client=library, **files))  # type: ignore[arg-type]
+    async with loopback(closing, tls=server_tls(authority, client_wanted=True)) as server:
+        seen = [(await post(client, server.url))[1].decode()]
+        serials.append(write_ours(authority, tmp_path))
+        seen.append((await post(client, server.url))[1].decode())
+        # A reload whose section has changed opens a client of its own.
+        serials.append(write_ours(authority, tmp_path))
+        reopened = open_client(ClientSettings(client=library, max_connections=7, **files))  # type: ignore[arg-type]
+        seen.append((await post(reopened, server.url))[1].decode())
+    assert [serial.lstrip("0") for serial in seen] == serials
+    await client.aclose()
+    await reopened.aclose()
+
+
+FILES = {"ca_file": "ca.pem", "client_cert": "cert.pem", "client_key": "key.pem"}
+
+HALF_DONE: dict[str, Callable[[trustme.CA, Path], object]] = {
+    "the key is still the old one": lambda authority, folder: write_ours(authority, folder, key=False),
+    "the certificate is still the old one": lambda authority, folder: write_ours(authority, folder, certificate=False),
+    "a file is gone": lambda _, folder: (folder / "cert.pem").unlink(),
+    "a file is empty": lambda _, folder: (folder / "ca.pem").write_bytes(b""),
+    "a file is half written": lambda _, folder: (folder / "cert.pem").write_bytes(
+        (folder / "cert.pem").read_bytes()[:300]
+    ),
+}
+
+
+@pytest.mark.parametrize("change", HALF_DONE.values(), ids=HALF_DONE)
+async def test_files_that_cannot_be_used_change_nothing_until_they_can(
+    library: str,
+    authority: trustme.CA,
+    tmp_path: Path,
+    change: Callable[[trustme.CA, Path], object],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    serial = write_ours(authority, tmp_path)
+    files = {name: str(tmp_path / file) for name, file in FILES.items()}
+    client = open_client(ClientSettings(client=library, **files))  # type: ignore[arg-type]
+    async with loopback(closing, tls=server_tls(authority, client_wanted=True)) as server:
+        await post(client, server.url)
+        change(authority, tmp_path)
+        for _ in range(2):
+            assert (await post(client, server.url))[1].decode().lstrip("0") == serial
+        assert caplog.text.count("previous TLS files stay in use") == 1
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        renewed = write_ours(authority, tmp_path)
+        assert (await post(client, server.url))[1].decode().lstrip("0") == renewed
+    await client.aclose()
