@@ -60,6 +60,12 @@ ANSWERS: dict[str, Callable[[], bytes]] = {
     "429 milliseconds": lambda: of({"detail": "slow down"}, 429, retry_after_ms="7000"),
     "429 date": lambda: of({"detail": "slow down"}, 429, retry_after=formatdate(time.time() + 8, usegmt=True)),
     "429 beyond the deadline": lambda: of({"detail": "slow down"}, 429, retry_after="1.5"),
+    "429 for a year": lambda: of({"detail": "slow down"}, 429, retry_after="31536000"),
+    "429 reset as a duration": lambda: of({"detail": "slow down"}, 429, x_ratelimit_reset="0m7s"),
+    "429 reset in milliseconds": lambda: of(
+        {"detail": "slow down"}, 429, x_ratelimit_reset=str(int(time.time() * 1000) + 7900)
+    ),
+    "500 with a routine reset": lambda: of({"detail": "no"}, 500, x_ratelimit_reset="86400"),
     "503 retry-after": lambda: of({"detail": "later"}, 503, retry_after="60"),
     "empty body": lambda: answer(b""),
     "html": lambda: answer(b"<html>It works!</html>", content_type="text/html"),
