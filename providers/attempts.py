@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -25,6 +25,7 @@ class AttemptRecord(Struct, frozen=True):
         span_id: id of its span; 0 if the trace is not recorded.
         details: those of the ranking.
         has_target: False if the name leads to no target. Callers see such an attempt; spans and metrics leave it out.
+        cost: US dollars that it cost, or may have cost at most where no answer told; None if unknown.
     """
 
     provider: str
@@ -38,11 +39,39 @@ class AttemptRecord(Struct, frozen=True):
     span_id: int = 0
     details: dict[str, Any] | None = None
     has_target: bool = True
+    cost: float | None = None
 
     @property
     def latency(self) -> int:
         """How long it took, in whole milliseconds."""
         return round((self.end - self.start) * 1000)
+
+
+class AttemptCounter(Struct, eq=False):
+    """Counts attempts that are about to be made, and says when there were enough.
+
+    Attributes:
+        limit: attempts that may be made; None for no limit of its own.
+        taken: attempts so far.
+        parent: counts these attempts too, among others.
+        permit_another: is asked before every attempt but the first, and says whether it may be made.
+    """
+
+    limit: int | None = None
+    taken: int = 0
+    parent: AttemptCounter | None = None
+    permit_another: Callable[[], Awaitable[bool]] | None = None
+
+    async def take(self) -> bool:
+        """Count one attempt. False if it must not be made."""
+        if self.limit is not None and self.taken >= self.limit:
+            return False
+        if self.parent is not None and not await self.parent.take():
+            return False
+        if self.taken and self.permit_another is not None and not await self.permit_another():
+            return False
+        self.taken += 1
+        return True
 
 
 class Recorder(Struct, frozen=True, eq=False):
@@ -108,7 +137,12 @@ class RunningAttempt(Struct, eq=False):
         return sibling
 
     def finish(
-        self, status: int | None, error: str | None = None, error_type: str = "", details: dict[str, Any] | None = None
+        self,
+        status: int | None,
+        error: str | None = None,
+        error_type: str = "",
+        details: dict[str, Any] | None = None,
+        cost: float | None = None,
     ) -> None:
         """Record this attempt. Call it once."""
         self.is_over = True
@@ -116,16 +150,21 @@ class RunningAttempt(Struct, eq=False):
         self.recorder.add_attempt(
             AttemptRecord(
                 self.provider, self.model, self.start, monotonic(), status, error, error_type, self.key, self.span_id,
-                details,
+                details, True, cost,
             )
         )  # fmt: skip
 
     def finish_all(
-        self, status: int | None, error: str | None = None, error_type: str = "", details: dict[str, Any] | None = None
+        self,
+        status: int | None,
+        error: str | None = None,
+        error_type: str = "",
+        details: dict[str, Any] | None = None,
+        cost: float | None = None,
     ) -> None:
         """Record this attempt and its siblings, except those that are recorded already."""
         if not self.is_over:
-            self.finish(status, error, error_type, details)
+            self.finish(status, error, error_type, details, cost)
         for sibling in self.siblings:
             if not sibling.is_over:
-                sibling.finish(status, error, error_type, details)
+                sibling.finish(status, error, error_type, details, cost)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, field
 
-from providers.attempts import Recorder, RunningAttempt
+from providers.attempts import AttemptCounter, Recorder, RunningAttempt
 
 
 class ContentParts(Struct, frozen=True):
@@ -32,6 +32,7 @@ class Call(Struct, frozen=True, eq=False):
         headers: headers that travel to every upstream (`x-request-id`, trace context).
         recorder: receives every attempt and every wait. The default keeps nothing.
         bypass_cooldowns: call a target though its breaker is open or its keys cool down: no other is left.
+        attempts: counts the attempts of the request; None where nothing limits them.
     """
 
     id: str
@@ -39,6 +40,11 @@ class Call(Struct, frozen=True, eq=False):
     headers: Mapping[str, str] = field(default_factory=dict)
     recorder: Recorder = Recorder()
     bypass_cooldowns: bool = False
+    attempts: AttemptCounter | None = None
+
+    async def take_attempt(self) -> bool:
+        """Count one more attempt. False if it must not be made."""
+        return self.attempts is None or await self.attempts.take()
 
 
 class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):

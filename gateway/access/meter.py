@@ -10,7 +10,7 @@ from gateway.access import reservation
 from gateway.access.counters import Store
 from gateway.access.keys import Principal
 from gateway.access.limits import Limit
-from gateway.access.prices import Price, max_billable_chunks, max_tokens
+from gateway.access.prices import NANO, Price, max_billable_chunks, max_tokens
 from gateway.access.reservation import Headers, Outcome, Reservation
 from gateway.access.usage import UsageLedger
 from gateway.errors import PriceUnknown
@@ -37,11 +37,16 @@ class Admission(Struct, frozen=True):
         if self.ledger is not None:
             self.ledger.record(self.caller.name, self.request, outcome)
         if self.reservation is not None:
-            await self.reservation.settle(outcome)
+            await self.reservation.settle(outcome, further_cost=_further_cost(self.request))
 
     def headers(self) -> Headers:
         """The headers that tell the caller what is left."""
         return {} if self.reservation is None else self.reservation.headers()
+
+
+def _further_cost(request: RerankRequest) -> int:
+    """Nano-dollars of the attempts that did not serve but were, or may have been, billed."""
+    return round(NANO * sum(attempt.cost or 0.0 for attempt in request.call.recorder.attempts if attempt.error))
 
 
 class Meter:

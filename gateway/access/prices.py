@@ -15,6 +15,7 @@ from math import ceil
 from typing import Any
 
 import yaml
+from msgspec import Struct
 from pydantic import Field, model_validator
 
 from gateway.settings import Settings
@@ -80,14 +81,19 @@ FREE = Price(per_search=0)
 """The price of what runs in the gateway itself and costs nothing worth counting."""
 
 
-def cost_of(price: Price | None) -> Callable[[Ranking, int], float | None]:
-    """A function from an answer and its number of documents to US dollars."""
+class TargetCost(Struct, frozen=True):
+    """What calls of one target cost, in US dollars; None where that is unknown."""
 
-    def cost(ranking: Ranking, documents: int) -> float | None:
-        nano = price.cost(ranking, documents) if price else None
+    price: Price
+
+    def of(self, ranking: Ranking, documents: int) -> float | None:
+        """What an answer cost to a request of so many documents."""
+        nano = self.price.cost(ranking, documents)
         return None if nano is None else nano / NANO
 
-    return cost
+    def at_most(self, request: RerankRequest) -> float:
+        """What a call can cost whose answer never came."""
+        return self.price.max_cost(max_billable_chunks(request), max_tokens(request)) / NANO
 
 
 class PriceTable:

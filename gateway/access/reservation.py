@@ -34,14 +34,19 @@ class Reservation(Struct, frozen=True):
     charges: list[Charge]
     reserved: ReserveResult
 
-    async def settle(self, outcome: Outcome) -> None:
+    async def settle(self, outcome: Outcome, *, asked: bool = True, further_cost: int = 0) -> None:
         """Replace what was reserved by what was used, and end the request's share of `concurrency`.
+
+        Args:
+            outcome: how the request ended.
+            asked: whether any target was asked; if not, all is given back.
+            further_cost: nano-dollars of the attempts that did not serve.
 
         Raises nothing of its own. If it is cancelled, the store still settles.
         """
         if not self.reserved.left:
             return  # The store was down when it was asked to reserve, so there is nothing to correct.
-        if corrections := self._corrections(outcome):
+        if corrections := self._corrections(outcome, asked, further_cost):
             await self.store.settle(corrections, self.reserved)
 
     def headers(self) -> Headers:
@@ -56,11 +61,14 @@ class Reservation(Struct, frozen=True):
                 headers.update(_limit_headers(limit, left))
         return headers
 
-    def _corrections(self, outcome: Outcome) -> list[Charge]:
+    def _corrections(self, outcome: Outcome, asked: bool, further_cost: int) -> list[Charge]:
         """The difference between used and reserved, for each charge where there is one."""
         corrections = []
         for limit, charge in zip(self.limits, self.charges, strict=True):
-            difference = _used(limit, charge.amount, outcome) - charge.amount
+            used = _used(limit, charge.amount, outcome) if asked else 0
+            if limit.unit == "usd":
+                used = used + further_cost if isinstance(outcome, Ranking) else max(used, further_cost)
+            difference = used - charge.amount
             if difference:
                 corrections.append(replace(charge, amount=difference))
         return corrections

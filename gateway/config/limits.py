@@ -1,4 +1,4 @@
-"""The section `request_limits`: how large a request or an upstream's answer may be."""
+"""The section `request_limits`: how large a request or an upstream's answer may be, and how often it is tried."""
 
 from __future__ import annotations
 
@@ -8,14 +8,23 @@ from gateway.settings import UNLIMITED, Settings
 
 MIB = 1024 * 1024
 
+MAX_FALLBACKS = 16
+"""Fallbacks of one request, whether its caller or the configuration names them."""
+
 
 class RequestLimitSettings(Settings):
-    """Maximum sizes of a request and of an upstream's answer."""
+    """Maximum sizes of a request and of an upstream's answer, and of attempts."""
 
     body_bytes: int = Field(default=32 * MIB, ge=1024, description="Bytes of a request body, after decompression.")
     documents: int = Field(default=10_000, ge=1, description="Documents per request.")
     document_bytes: int = Field(default=4 * MIB, ge=1, description="Bytes per document.")
     json_depth: int = Field(default=64, ge=3, le=200, description="Levels of nesting in the JSON of a request.")
+    attempts: int = Field(
+        default=32,
+        ge=1,
+        le=1000,
+        description="Calls of targets that one request may make in all: fallbacks, retries, hedges and further keys.",
+    )
     answer_bytes: int = Field(
         default=32 * MIB, ge=1024, description="Bytes of an upstream's answer body, after decompression."
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from gateway.config.limits import MAX_FALLBACKS
 from gateway.policy.hedge import HedgeSettings
 from gateway.policy.strategy import Strategy, TargetSettings
 from gateway.settings import Settings
@@ -21,7 +22,9 @@ class ModelSettings(Settings):
         default=None, description="Send a slow request to the second target as well, and use the first answer."
     )
     fallbacks: list[str] = Field(
-        default=[], description="What to try, in order, after the targets: `provider/model` or another name."
+        default=[],
+        max_length=MAX_FALLBACKS,
+        description="What to try, in order, after the targets: `provider/model` or another name.",
     )
 
     @model_validator(mode="after")
@@ -29,6 +32,13 @@ class ModelSettings(Settings):
         if (self.target is None) == (not self.targets):
             raise ValueError("set either target or targets")
         return self
+
+    @field_validator("fallbacks")
+    @classmethod
+    def _names_differ(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("names a fallback twice")
+        return value
 
     @property
     def all_targets(self) -> list[TargetSettings]:

@@ -48,6 +48,8 @@ def _inconsistencies(config: Config, removed: set[str]) -> list[Problem]:
         ]
     problems += config.auth.problems() if config.auth else []
     for name, model in config.models.items():
+        if name in model.fallbacks:
+            problems.append(Problem(f"models.{name}.fallbacks", "must not name the model itself"))
         for path, target, alias_allowed in _targets(model):
             if removed & {"providers", f"providers.{target.partition('/')[0]}"}:
                 continue

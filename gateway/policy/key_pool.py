@@ -99,6 +99,8 @@ class KeyPool:
                 self._cool_down(key.state, error, request)
                 untried = [other for other in untried if other is not key]
                 next_key = self._choose(untried, model)
+                if next_key is not None and not await request.call.take_attempt():
+                    raise
                 if next_key is None:
                     raise
                 attempt.finish(error.status, f"key {key.state.name}: {error.message}", error.code)

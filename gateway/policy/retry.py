@@ -6,7 +6,7 @@ from time import monotonic
 
 from pydantic import Field
 
-from gateway.errors import KeysCooling, Skipped
+from gateway.errors import KeysCooling, Limited, Skipped, StoreDown
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.wrapper import Wrapper
 from gateway.settings import Settings
@@ -154,7 +154,7 @@ class Retry(Wrapper):
             self._budget.active += 1
             try:
                 return await self._call_after(pause, request)
-            except (Skipped, Overloaded):
+            except (Limited, Overloaded, Skipped, StoreDown):
                 break  # This call did not reach the target: the answer before counts.
             except RerankError as error:
                 failures.append(error)

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import logging
 from asyncio import CancelledError
-from collections.abc import Callable
+from typing import Protocol
 
 from msgspec.structs import replace
 
 from gateway.policy.target_id import TargetId
 from gateway.policy.verification import plausible_usage, verify
 from gateway.policy.wrapper import Wrapper
-from providers.errors import RerankError, TargetFailed
+from providers.errors import Overloaded, RerankError, TargetFailed, TargetTimeout
 from providers.types import Backend, Ranking, RerankRequest
 
 logger = logging.getLogger(__name__)
 
 
-Cost = Callable[[Ranking, int], float | None]
-"""From an answer and the number of documents to US dollars; None if the price is unknown."""
+class Cost(Protocol):
+    """What calls of a target cost, in US dollars; None if the price is unknown."""
 
+    def of(self, ranking: Ranking, documents: int) -> float | None:
+        """What an answer cost to a request of so many documents."""
+        ...
 
-def _unknown(ranking: Ranking, documents: int) -> None:
-    return None
+    def at_most(self, request: RerankRequest) -> float | None:
+        """What a call can cost whose answer never came."""
+        ...
 
 
 class Target(Wrapper):
@@ -32,32 +36,57 @@ class Target(Wrapper):
         backend: the provider's, or the local model.
         target: the provider and the name that it knows the model by.
         shown_as: the model's name in the answer: the alias that leads here; None shows the provider's own.
-        cost: what an answer costs.
+        cost: what its calls cost; None if that is unknown.
+        is_instant: it is a pure function, which no limit on attempts needs to hold off.
     """
 
-    def __init__(self, backend: Backend, target: TargetId, shown_as: str | None = None, cost: Cost = _unknown) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        target: TargetId,
+        shown_as: str | None = None,
+        cost: Cost | None = None,
+        *,
+        is_instant: bool = False,
+    ) -> None:
         super().__init__(backend)
         self.provider, self.model = target.provider, target.model
         self.shown_as = shown_as or target.model
         self._cost = cost
+        self._is_instant = is_instant
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """A verified ranking. Raises RerankError; a fault of our own becomes TargetFailed, so that it falls back."""
+        if not self._is_instant and not await request.call.take_attempt():
+            raise self._skip(request)
         attempt = request.call.recorder.begin_attempt(self.provider, self.model)
+        cost: float | None = None
         try:
             ranking = await self.backend.rerank(replace(request, model=self.model, attempt=attempt))
-            results = verify(ranking.results, request)
+            usage = plausible_usage(ranking.usage)
+            cost = self._answer_cost(ranking if usage is ranking.usage else replace(ranking, usage=usage), request)
+            results = verify(ranking.results, request)  # after the cost: an unusable answer is billed like any other
         except RerankError as error:
-            attempt.finish_all(error.status, error.message, error.code)
+            cost = self._max_cost(request) if isinstance(error, TargetTimeout) else cost
+            attempt.finish_all(error.status, error.message, error.code, cost=cost)
             raise
         except CancelledError:
-            attempt.finish_all(None, "cancelled", "cancelled")
+            attempt.finish_all(None, "cancelled", "cancelled", cost=self._max_cost(request))
             raise
         except Exception:
             logger.exception("internal error in provider %s", self.provider)
-            attempt.finish_all(None, "internal error", "internal_error")
+            attempt.finish_all(None, "internal error", "internal_error", cost=cost)
             raise TargetFailed(f"internal error in provider {self.provider}") from None
-        attempt.finish_all(200, details=ranking.details)
-        usage = plausible_usage(ranking.usage)
-        cost = self._cost(ranking if usage is ranking.usage else replace(ranking, usage=usage), len(request.documents))
+        attempt.finish_all(200, None, "", ranking.details, cost)
         return replace(ranking, results=results, usage=usage, provider=self.provider, model=self.shown_as, cost=cost)
+
+    def _answer_cost(self, ranking: Ranking, request: RerankRequest) -> float | None:
+        return self._cost.of(ranking, len(request.documents)) if self._cost else None
+
+    def _max_cost(self, request: RerankRequest) -> float | None:
+        return self._cost.at_most(request) if self._cost else None
+
+    def _skip(self, request: RerankRequest) -> Overloaded:
+        error = Overloaded("this request has made as many attempts as request_limits.attempts allows")
+        request.call.recorder.add_skip(self.provider, self.model, error)
+        return error

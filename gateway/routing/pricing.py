@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gateway.access.counters import Store
 from gateway.access.limits import Limit, model_limits
-from gateway.access.prices import Price, PriceTable, cost_of
+from gateway.access.prices import Price, PriceTable, TargetCost
 from gateway.config.root import Config
 from gateway.policy.target import Cost
 from gateway.policy.target_id import TargetId
@@ -28,9 +28,10 @@ class TargetPricing:
         self._kinds = {name: kinds.configure(config, name) for name in config.providers}
         self._prices = PriceTable(config.prices, lambda name: self._kinds[name].provider.name)
 
-    def cost(self, target: TargetId) -> Cost:
-        """What answers of that target cost."""
-        return cost_of(self._price(str(target)))
+    def cost(self, target: TargetId) -> Cost | None:
+        """What calls of that target cost; None if its price is unknown."""
+        price = self._price(str(target))
+        return None if price is None else TargetCost(price)
 
     def limits(self, target: TargetId) -> tuple[Limit, ...]:
         """The rate limits of that target; often there are none."""

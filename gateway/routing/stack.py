@@ -72,11 +72,13 @@ def stack(
     served = Target(served, target, shown_as, pricing.cost(target))
     # Around the verification in Target, so that unusable answers count as failures, like those that never came.
     served = Breaker(served, state.breaker, target)
+    limits = pricing.limits(target)
+    if limits:
+        # Inside the retries, so that it counts attempts; around the breaker, whose calls it must not be taken for.
+        served = RateLimit(served, pricing.store, limits)
     # Around the breaker: it counts every attempt, and while it is open there is nothing to retry.
     served = Retry(served, state.settings.retry, state.retry_budget)
     if measure_latency:
         # Around the retries: what counts is how long a caller waits for an answer.
         served = LatencyProbe(served, state.latency)
-    # Outermost: limits count requests, not attempts, and what is refused here has cost the target nothing.
-    limits = pricing.limits(target)
-    return RateLimit(served, pricing.store, limits) if limits else served
+    return served

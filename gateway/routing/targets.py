@@ -87,7 +87,7 @@ class Targets:
         provider = self._providers[target.provider]
         if provider.is_instant:
             # A pure function takes no time and cannot fail: there is nothing that a policy could do for it.
-            pure = Target(backend, target, shown_as, self._pricing.cost(target))
+            pure = Target(backend, target, shown_as, self._pricing.cost(target), is_instant=True)
             return Candidate(Step(pure, time_shares=0), weight, LatencyStats())
         state = self._state(path, target)
         served = stack(

@@ -16,6 +16,7 @@ from gateway.errors import TooLarge
 from gateway.runtime.service import Service
 from gateway.suggestions import MAX_NAME_LENGTH
 from gateway.telemetry.exchange import Exchange
+from providers.attempts import AttemptCounter
 from providers.errors import InvalidRequest
 from providers.types import Ranking, RerankRequest
 
@@ -58,10 +59,13 @@ async def rank(
     """
     config, meter = service.config, service.meter
     exchange.read = monotonic()
-    if request.call.deadline is None:
-        exchange.call = replace(request.call, deadline=exchange.read + config.deadline.default)
-        request = replace(request, call=exchange.call)
-    exchange.request = request
+    deadline = request.call.deadline
+    exchange.call = replace(
+        request.call,
+        deadline=exchange.read + config.deadline.default if deadline is None else deadline,
+        attempts=AttemptCounter(config.request_limits.attempts),
+    )
+    exchange.request = request = replace(request, call=exchange.call)
     check_documents(request, body_bytes, config.request_limits)
     names = [request.model, *service.fallbacks(request.model, fallbacks)]
     if max(map(len, names)) > MAX_NAME_LENGTH:

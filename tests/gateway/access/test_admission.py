@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from gateway.runtime.ranking import RankResult, rank
 from gateway.runtime.service import Service
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.recorder import RequestRecorder
+from gateway.transport.base import Response
 from providers.errors import Rejected, RerankError, TargetFailed, TargetTimeout
 from providers.types import Call, Ranked, Ranking, RerankRequest, Usage
 from tests.gateway.access import servers
@@ -278,6 +280,53 @@ async def test_one_more_than_at_once_is_refused_in_plain_words(live: Live) -> No
     assert await live.left() == used(requests=2, documents=4, searches=2)
 
 
+def answer(searches: int, index: int = 0) -> Response:
+    results = [{"index": index, "relevance_score": 0.9}]
+    told = {"id": "x", "results": results, "meta": {"billed_units": {"search_units": searches}}}
+    return Response(200, {"content-type": "application/json"}, json.dumps(told).encode())
+
+
+LATE = TargetTimeout("no answer in time")
+REFUSED = Response(400, {}, b"{}")
+FAILED = Response(500, {}, b"{}")
+UNUSABLE = answer(3, index=7)
+
+BILLED: dict[str, tuple[list[Response | Exception], int]] = {
+    "the first serves": ([answer(1)], 1),
+    "the first failed, and bills nothing": ([FAILED, answer(1)], 1),
+    "the first refused, and bills nothing": ([REFUSED, answer(1)], 1),
+    "the first may have been billed": ([LATE, answer(1)], 2),
+    "the first was billed for an unusable answer": ([UNUSABLE, answer(2)], 5),
+    "both may have been billed": ([LATE, LATE], 2),
+    "both were billed for unusable answers": ([UNUSABLE, UNUSABLE], 6),
+    "one of two that failed was billed": ([UNUSABLE, FAILED], 3),
+    "none was billed": ([FAILED, REFUSED], 0),
+}
+"""What two targets in turn do, and the searches that the budget is charged for."""
+
+
+@pytest.mark.parametrize(("script", "searches"), BILLED.values(), ids=BILLED)
+async def test_a_budget_is_charged_for_every_attempt_that_was_billed(
+    script: list[Response | Exception], searches: int, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = iter(script)
+
+    async def send(*_: Any) -> Response:
+        step = next(steps)
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    monkeypatch.setattr(upstream, "send", send)
+    live = Live(upstream, prices={"cohere/*": {"per_search": 0.002}})
+    await live.service.open()
+    await asyncio.gather(live.ask(model="fast"), return_exceptions=True)
+    left = await live.left()
+    await live.service.aclose()
+    assert left["usd"] == 10 * SEARCH - searches * SEARCH
+    assert left["requests"] == 8, "a key's limit counts requests, this look among them"
+
+
 PAUSED: dict[str, tuple[bool, dict[str, int], int]] = {
     "while it is admitted": (True, UNUSED, 0),
     "while it is settled": (False, used(searches=1), 1),
@@ -366,6 +415,7 @@ class Target:
         self.asked = asyncio.Event()
 
     async def rerank(self, request: RerankRequest) -> Ranking:
+        assert await request.call.take_attempt()
         self.asked.set()
         if self.outcome is None:
             await asyncio.Event().wait()

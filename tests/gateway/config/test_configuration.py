@@ -252,6 +252,18 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"providers": KEYED, "models": {"m": {"target": "cohere/x", "fallbacks": ["cohere/y", "jinna/z"]}}},
         ['models.m.fallbacks.1: unknown provider "jinna"'],
     ),
+    "a fallback twice": (
+        {"providers": KEYED, "models": {"m": {"target": "cohere/x", "fallbacks": ["cohere/y", "cohere/y"]}}},
+        ["models.m.fallbacks: names a fallback twice"],
+    ),
+    "a name that falls back to itself": (
+        {"providers": KEYED, "models": {"m": {"target": "cohere/x", "fallbacks": ["cohere/y", "m"]}}},
+        ["models.m.fallbacks: must not name the model itself"],
+    ),
+    "too many fallbacks": (
+        {"providers": KEYED, "models": {"m": {"target": "cohere/x", "fallbacks": [f"cohere/{n}" for n in range(17)]}}},
+        ["models.m.fallbacks: list should have at most 16 items after validation, not 17"],
+    ),
     "a fallback that is not text": (
         {"providers": KEYED, "models": {"m": {"target": "cohere/x", "fallbacks": ["cohere/y", 5]}}},
         ["models.m.fallbacks.1: must be text; put it in quotes"],

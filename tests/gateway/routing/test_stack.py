@@ -6,17 +6,22 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.access.memory import MemoryStore
 from gateway.backends.local import LocalBackend
 from gateway.config.loader import from_tree
 from gateway.errors import BreakerOpen, Limited
-from gateway.policy.fallback import Fallback
+from gateway.policy.fallback import Fallback, Step
+from gateway.policy.key_pool import KeyedBackend, KeyPool, KeyState
+from gateway.policy.target import Target
 from gateway.policy.target_id import TargetId
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.routes import Routes, build
 from gateway.routing.stack import TargetState, stack
-from providers.errors import Overloaded, TargetFailed
+from gateway.telemetry.recorder import RequestRecorder
+from providers.attempts import AttemptCounter
+from providers.errors import Overloaded, RateLimited, TargetFailed
 from providers.spec import LocalModel
 from providers.types import Backend, Call, Ranked, Ranking, RerankRequest
 
@@ -80,7 +85,7 @@ async def never(_: LocalModel) -> Any:
     ("backend", "tree", "outermost_first"),
     [
         pytest.param(lambda: Upstream(), {}, UPSTREAM, id="an upstream"),
-        pytest.param(lambda: Upstream(), LIMIT, ["RateLimit", *UPSTREAM], id="with a rate limit"),
+        pytest.param(lambda: Upstream(), LIMIT, [*UPSTREAM[:2], "RateLimit", *UPSTREAM[2:]], id="with a rate limit"),
         pytest.param(
             lambda: LocalBackend(never, LocalModel(name="m", path="x")),
             {},
@@ -97,14 +102,71 @@ async def test_every_layer_is_as_ready_as_the_backend() -> None:
     assert not await stacked(Upstream(), LIMIT).ready()
 
 
-async def test_a_limit_counts_requests_and_not_their_retries() -> None:
+def limited(requests: int) -> dict[str, Any]:
+    return {"rate_limits": {"models": {"one/m": {"requests": f"{requests}/hour"}}}}
+
+
+async def test_a_limit_counts_retries_as_the_target_does() -> None:
     upstream = Upstream(TargetFailed("x", status=503), GOOD)
-    served = stacked(upstream, LIMIT, retry={"retries": 1, "base_backoff": 1e-9})
+    served = stacked(upstream, limited(3), retry={"retries": 1, "base_backoff": 1e-9})
     await served.rerank(asked())
     assert upstream.calls == 2
+    await served.rerank(asked())
     with pytest.raises(Limited):
         await served.rerank(asked())
+    assert upstream.calls == 3
+
+
+async def test_a_retry_beyond_the_limit_is_not_made_and_the_error_before_it_counts() -> None:
+    upstream = Upstream(TargetFailed("the target's own error", status=503))
+    served = stacked(upstream, limited(2), retry={"retries": 5, "base_backoff": 1e-9})
+    with pytest.raises(TargetFailed, match="the target's own error"):
+        await served.rerank(asked())
     assert upstream.calls == 2
+
+
+async def test_a_limit_counts_nothing_while_the_breaker_is_open() -> None:
+    upstream = Upstream(TargetFailed("x", status=400), GOOD)
+    served = stacked(upstream, limited(2), retry={"retries": 0}, breaker={"failures": 1})
+    with pytest.raises(TargetFailed):
+        await served.rerank(asked())
+    for _ in range(5):
+        with pytest.raises(BreakerOpen):
+            await served.rerank(asked())
+    await served.rerank(replace(asked(), call=Call(id="i", bypass_cooldowns=True)))
+    assert upstream.calls == 2
+
+
+@pytest.mark.parametrize(("limit", "calls"), [(1, 1), (2, 2), (3, 3), (9, 4)])
+async def test_a_limit_counts_every_key_of_a_provider(limit: int, calls: int) -> None:
+    upstream = Upstream(RateLimited("slow down", status=429, retry_after=60))
+    keys = [KeyedBackend(upstream, KeyState(f"k{number}", 1.0)) for number in range(4)]
+    served = stacked(KeyPool(keys, "one"), limited(limit))
+    with pytest.raises(RateLimited):
+        await served.rerank(asked())
+    assert upstream.calls == calls
+
+
+@pytest.mark.parametrize("allowed", [1, 2, 5])
+async def test_a_request_makes_so_many_attempts_and_no_more(allowed: int) -> None:
+    """Over several targets, their retries and their keys together."""
+    upstream = Upstream(RateLimited("slow down", status=429))
+    attempts, recorder = AttemptCounter(allowed), RequestRecorder()
+    steps = []
+    for _ in range(3):
+        keys = [KeyedBackend(upstream, KeyState(f"k{number}", 1.0)) for number in range(2)]
+        steps.append(Step(stacked(KeyPool(keys, "one"), retry={"retries": 3, "base_backoff": 1e-9})))
+    request = replace(asked(), call=Call(id="i", attempts=attempts, recorder=recorder))
+    with pytest.raises(RateLimited):
+        await Fallback(steps).rerank(request)
+    assert upstream.calls == allowed
+    assert "request_limits.attempts" in str(recorder.attempts[-1].error)
+
+
+async def test_what_is_instant_serves_when_no_attempt_is_left() -> None:
+    instant = Target(Upstream(), TARGET, is_instant=True)
+    request = replace(asked(), call=Call(id="i", attempts=AttemptCounter(0)))
+    assert (await instant.rerank(request)).results == GOOD.results
 
 
 async def test_an_unusable_answer_ejects_and_an_open_breaker_is_not_retried() -> None:

@@ -6,7 +6,7 @@ the first check that fails decides the message, and each is HTTP 400.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Final, Literal
 
 import msgspec
@@ -14,6 +14,7 @@ import yaml
 from msgspec import UNSET, Struct, UnsetType
 
 from gateway.api.dialect import WireDocument
+from gateway.config.limits import MAX_FALLBACKS
 from providers.errors import InvalidRequest
 from providers.types import Call, ContentParts, RerankRequest, TextOrParts
 
@@ -93,6 +94,7 @@ def to_request(body: Body, call: Call, is_alias: Callable[[str], bool]) -> Reran
     top_n = body.top_n if body.top_n is not None or body.top_k is UNSET else body.top_k
     if top_n is not None and top_n < 1:
         raise InvalidRequest("top_n must be at least 1")
+    _check_fallbacks(body.model or "", body.fallbacks or ())
     for entry in body.fallbacks or ():
         if not (is_alias(entry) or _is_provider_and_model(entry)):
             raise InvalidRequest(f'invalid fallback "{entry[:200]}": expected provider/model')
@@ -107,6 +109,14 @@ def to_request(body: Body, call: Call, is_alias: Callable[[str], bool]) -> Reran
         extra=_vendor_fields(body),
         call=call,
     )
+
+
+def _check_fallbacks(model: str, fallbacks: Sequence[str]) -> None:
+    """Raises InvalidRequest for too many, or for a name that was there before: asking it again helps nobody."""
+    if len(fallbacks) > MAX_FALLBACKS:
+        raise InvalidRequest(f"there are {len(fallbacks)} fallbacks; at most {MAX_FALLBACKS} are allowed")
+    if len({model, *fallbacks}) <= len(fallbacks):
+        raise InvalidRequest("fallbacks must name neither the model nor one another twice")
 
 
 def to_texts(documents: list[WireDocument] | None) -> list[TextOrParts]:

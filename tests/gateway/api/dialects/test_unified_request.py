@@ -25,6 +25,8 @@ def without(*names: str, **changes: Any) -> dict[str, Any]:
     return {name: value for name, value in {**VALID, **changes}.items() if name not in names}
 
 
+TWICE = "fallbacks must name neither the model nor one another twice"
+
 ORDER: dict[str, tuple[Any, str]] = {
     "no model": (without("model"), "model is required"),
     "a null model": (without(model=None), "model is required"),
@@ -55,6 +57,16 @@ ORDER: dict[str, tuple[Any, str]] = {
     "top_k of nothing": (without(top_k=0), "top_n must be at least 1"),
     "top_n before the fallbacks": (without(top_n=0, fallbacks=["x"]), "top_n must be at least 1"),
     "a fallback without model": (without(fallbacks=["cohere"]), 'invalid fallback "cohere": expected provider/model'),
+    "more fallbacks than allowed": (
+        without(fallbacks=[f"a/{number}" for number in range(17)]),
+        "there are 17 fallbacks; at most 16 are allowed",
+    ),
+    "thousands of equal fallbacks": (
+        without(fallbacks=["a/b"] * 2999),
+        "there are 2999 fallbacks; at most 16 are allowed",
+    ),
+    "a fallback twice": (without(fallbacks=["a/b", "c/d", "a/b"]), TWICE),
+    "the model as a fallback": (without(model="a/b", fallbacks=["c/d", "a/b"]), TWICE),
     "an empty fallback": (without(fallbacks=["a/b", ""]), 'invalid fallback "": expected provider/model'),
     "no provider in a fallback": (without(fallbacks=["/m"]), 'invalid fallback "/m": expected provider/model'),
     "no model behind the slash": (without(fallbacks=["p/"]), 'invalid fallback "p/": expected provider/model'),
