@@ -16,6 +16,7 @@ import httpx
 from gateway.http1.response_reader import MAX_FRAMING_BYTES
 from gateway.transport.base import ClientSettings, Response, Timeouts
 from gateway.transport.decoding import decode, is_error, join_codings, too_large
+from gateway.transport.duplex import DuplexBackend
 from gateway.transport.error_map import ErrorMap, translate
 from gateway.transport.network import MAX_URLS, host_of, system_reason
 from gateway.transport.proxies import proxy_of
@@ -204,16 +205,21 @@ def _headers(response: httpx.Response) -> dict[str, str]:
 def _open_client(
     settings: ClientSettings, proxy: str | None, context: ssl.SSLContext, keepalive_connections: int
 ) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
+    transport = httpx.AsyncHTTPTransport(
         verify=context,
         proxy=proxy,
-        # We look at the environment ourselves: httpx reads NO_PROXY without ranges and ports.
-        trust_env=False,
         limits=httpx.Limits(
             max_connections=settings.max_connections,
             max_keepalive_connections=keepalive_connections,
             keepalive_expiry=settings.keepalive,
         ),
+    )
+    # httpx has no parameter for it, while httpcore has (AsyncConnectionPool's network_backend).
+    transport._pool._network_backend = DuplexBackend()
+    return httpx.AsyncClient(
+        transport=transport,
+        # We look at the environment ourselves: httpx reads NO_PROXY without ranges and ports.
+        trust_env=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         follow_redirects=False,
     )

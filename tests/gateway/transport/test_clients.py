@@ -10,7 +10,7 @@ import os
 import socket
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -308,6 +308,15 @@ async def test_a_stale_connection_is_no_failure(client: Client, fault: Answer) -
         assert [exchange.connection for exchange in server.exchanges] == [1, 1, 2]
 
 
+@pytest.mark.parametrize("fault", STALE.values(), ids=STALE)
+async def test_a_stale_connection_is_no_failure_for_a_long_body(client: Client, fault: Answer) -> None:
+    async with loopback(reply(), fault, reply(body=b"[2]")) as server:
+        await post(client, server.url)
+        told = await client.send("POST", server.url, {}, b"x" * 3_000_000, CALM)
+        assert told.body == b"[2]"
+        assert [len(exchange.body) for exchange in server.exchanges[1:]] == [3_000_000] * 2
+
+
 async def test_many_stale_connections_at_once_are_no_failure(client: Client) -> None:
     async def gathered(exchange: Exchange) -> None:
         if len(server.exchanges) >= 8:
@@ -383,6 +392,72 @@ async def test_a_large_body_arrives_whole(client: Client) -> None:
         await client.send("POST", server.url, {}, body, CALM)
         assert server.exchanges[0].body == body
         assert server.exchanges[0].header("content-length") == "3000000"
+
+
+LONG = bytes(30_000_000)
+
+Refusal = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]]
+
+
+async def reads_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while await reader.read(2**20):
+        pass
+
+
+async def reads_no_more(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+
+async def closes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def closes_in_the_middle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readexactly(1_000_000)
+    writer.close()
+
+
+async def says_that_it_ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    if writer.can_write_eof():
+        writer.write_eof()
+    await reads_on(reader, writer)
+
+
+REFUSALS: dict[str, Refusal] = {
+    "reads on": reads_on,
+    "reads no more": reads_no_more,
+    "closes": closes,
+    "closes in the middle": closes_in_the_middle,
+    "says that it ends": says_that_it_ends,
+}
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("then", REFUSALS.values(), ids=REFUSALS)
+@pytest.mark.parametrize("status", [413, 401])
+async def test_an_answer_before_the_upload_is_over(
+    library: str, authority: trustme.CA, files: Path, status: int, then: Refusal, secure: bool
+) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.append(asyncio.current_task())
+        await reader.readexactly(100_000)
+        writer.write(b"HTTP/1.1 %d X\r\nretry-after: 7\r\ncontent-length: 4\r\n\r\nless" % status)
+        with contextlib.suppress(ConnectionError, ssl.SSLError, asyncio.IncompleteReadError):
+            await then(reader, writer)
+        await over.wait()
+        writer.transport.abort()
+
+    serving: list[asyncio.Task[None] | None] = []
+    over = asyncio.Event()
+    client = open_client(ClientSettings(client=library, ca_file=str(files / "ca.pem")))  # type: ignore[arg-type]
+    tls = server_tls(authority) if secure else None
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0, ssl=tls) as server:
+        url = f"{'https' if secure else 'http'}://localhost:{server.sockets[0].getsockname()[1]}/"
+        told = await client.send("POST", url, {}, LONG, CALM)
+        assert (told.status, told.headers["retry-after"], told.body) == (status, "7", b"less")
+        await client.aclose()
+        over.set()
+        await asyncio.gather(*filter(None, serving))
 
 
 # Proxies

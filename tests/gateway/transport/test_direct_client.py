@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 import socket
 from collections.abc import AsyncIterator
@@ -65,26 +64,6 @@ async def test_a_url_leads_to_its_server(client: DirectClient, url: str, line: s
         await post(client, url.format(port=server.port))
         sent = server.exchanges[0]
         assert (sent.line, sent.header("host")) == (line, host.format(port=server.port))
-
-
-async def test_an_answer_before_the_upload_is_over(client: DirectClient) -> None:
-    """A server that refuses a large body reads no more of it."""
-
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 4\r\n\r\nless")
-        with contextlib.suppress(ConnectionError):
-            while await reader.read(2**20):
-                pass
-        writer.close()
-        closed.set()
-
-    closed = asyncio.Event()
-    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        answer = await post(client, f"http://127.0.0.1:{port}/", bytes(30_000_000))
-        assert (answer.status, answer.body) == (413, b"less")
-        await asyncio.wait_for(closed.wait(), 5)
 
 
 async def test_a_server_that_does_not_read_ends_at_the_deadline(client: DirectClient) -> None:
