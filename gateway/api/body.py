@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 
 from litestar.types import Receive
 
-from gateway.api.size_limits import body_too_large, check_depth
+from gateway.api.size_limits import body_too_large
 from gateway.config.limits import RequestLimitSettings
 from gateway.errors import CallerGone, UnreadableBody
 from gateway.http1 import content_coding
@@ -15,18 +16,18 @@ from providers.errors import InvalidRequest
 
 
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: RequestLimitSettings) -> bytes:
-    """Read the whole body.
+    """Read the whole body, without a byte order mark (RFC 8259 section 8.1).
 
     Args:
         receive: ASGI's.
         headers: names in lower case.
-        limits: on the size, before and after decompression, and on the nesting of the JSON.
+        limits: on the size, before and after decompression.
 
     Raises:
         CallerGone: the caller hung up before the end.
         TooLarge: the body is over the limit, compressed or not. Reading stops there.
         UnreadableBody: a content coding other than gzip. Known before the body is read.
-        InvalidRequest: the body is not valid gzip, or its JSON is nested too deeply.
+        InvalidRequest: the body is not valid gzip.
     """
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length[:18]) > limits.body_bytes:
@@ -35,8 +36,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: Re
     body = await _receive_body(receive, limits)
     if coding:
         body = await _decompress(body, coding, limits)
-    check_depth(body, limits)
-    return body
+    return body.removeprefix(BOM_UTF8)
 
 
 async def _receive_body(receive: Receive, limits: RequestLimitSettings) -> bytes:

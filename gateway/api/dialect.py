@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from gateway.access.keys import ANYONE, Principal
 from gateway.api.error_status import status_of
+from gateway.config.limits import NO_REQUEST_LIMITS, RequestLimitSettings
 from providers.errors import RerankError
 from providers.types import Call, Ranking, RerankRequest
 
@@ -32,6 +33,7 @@ class IncomingRequest(Struct):
         call: shared by all attempts for this request. A dialect whose bodies may give an id puts another in its place.
         is_alias: whether a name without a slash is one of the configured names.
         caller: who sent the request.
+        limits: on the number of documents; the others were applied to the body.
     """
 
     body: bytes
@@ -40,6 +42,7 @@ class IncomingRequest(Struct):
     call: Call
     is_alias: Callable[[str], bool]
     caller: Principal = ANYONE
+    limits: RequestLimitSettings = NO_REQUEST_LIMITS
 
 
 class DecodedRequest(Struct, Generic[FormT]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -12,12 +13,14 @@ from litestar.handlers.asgi_handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 from msgspec.structs import replace
 
+from gateway import blocking
 from gateway.api import auth, errors
 from gateway.api.body import read_body
 from gateway.api.dialect import AnyDialect, DecodedRequest, ErrorReply, IncomingRequest
 from gateway.api.disconnect import DisconnectWatcher
 from gateway.api.http import method, respond
 from gateway.api.request_id import request_id
+from gateway.api.size_limits import check_structure
 from gateway.errors import CallerGone
 from gateway.headers import REQUEST_TIMEOUT_BYTES
 from gateway.policy import deadline
@@ -31,6 +34,11 @@ logger = logging.getLogger(__name__)
 
 DEGRADED = {"x-gateway-degraded": "true"}
 """Sent with an answer that no model ranked."""
+
+
+STRUCTURED_BYTES = 32 * 1024
+"""Up to this size any body is decoded at once. A larger one must be a single object, of texts and lists of texts: where
+objects are in it, each value takes a hundred times as long."""
 
 
 class Endpoint:
@@ -67,7 +75,13 @@ class Endpoint:
             call = exchange.call = replace(call, deadline=monotonic() + seconds)
             exchange.bytes_in = len(raw)
             incoming = IncomingRequest(
-                raw, scope["path"], scope["headers"], call, self._service.routes.is_alias, caller
+                raw,
+                scope["path"],
+                scope["headers"],
+                call,
+                self._service.routes.is_alias,
+                caller,
+                config.request_limits,
             )
             status, body, extra = await self._unless_gone(receive, incoming, exchange)
         except CallerGone:
@@ -99,13 +113,14 @@ class Endpoint:
         start = monotonic()
         model = None
         try:
-            decoded = self._decode(incoming, exchange)
+            decoded = await self._decode(incoming, exchange)
             request = decoded.request
             model = request.model[:MAX_NAME_LENGTH]
             result = await rank(
                 self._service, incoming.caller, request, decoded.fallbacks, exchange, len(incoming.body)
             )
-            body = self._dialect.encode(decoded, result.ranking, round((monotonic() - start) * 1000))
+            encode = partial(self._dialect.encode, decoded, result.ranking, round((monotonic() - start) * 1000))
+            body = await blocking.run(len(incoming.body), encode)
             return 200, body, {**result.headers, **DEGRADED} if result.degraded else result.headers
         except RerankError as error:
             return self._refused(error, exchange, model)
@@ -115,11 +130,18 @@ class Endpoint:
             refusal = ErrorReply(500, "internal error", "internal_error", incoming.call, model)
             return 500, self._dialect.encode_error(refusal), {}
 
-    def _decode(self, incoming: IncomingRequest, exchange: Exchange) -> DecodedRequest[Any]:
+    async def _decode(self, incoming: IncomingRequest, exchange: Exchange) -> DecodedRequest[Any]:
         try:
-            return self._dialect.decode(incoming)
+            if _is_quick(incoming.body):
+                return self._read(incoming)
+            read = partial(self._read, incoming)
+            return await blocking.POOL.run(len(incoming.body), read, incoming.call.deadline)
         finally:
             exchange.call = incoming.call  # The body may have given the call another id.
+
+    def _read(self, incoming: IncomingRequest) -> DecodedRequest[Any]:
+        check_structure(incoming.body, incoming.limits)
+        return self._dialect.decode(incoming)
 
     def _refused(
         self, error: RerankError, exchange: Exchange, model: str | None = None
@@ -132,6 +154,12 @@ class Endpoint:
     def _route(self, path: str) -> str:
         """The path as it is served: never with what a caller put into it."""
         return path if path in self._paths else self._dialect.paths[0]
+
+
+def _is_quick(body: bytes) -> bool:
+    """Whether the body is decoded in less time than a thread would take, or so little that the event loop can wait."""
+    size = len(body)
+    return size <= STRUCTURED_BYTES or (size <= blocking.INLINE_BYTES and body.find(b"{", body.find(b"{") + 1) < 0)
 
 
 def route(service: Service, dialect: AnyDialect) -> ASGIRouteHandler:

@@ -95,17 +95,13 @@ async def _rank_metered(
 
 def check_documents(request: RerankRequest, body_bytes: int | None, settings: RequestLimitSettings) -> None:
     """Raises TooLarge for too many documents, or one that is too large. `body_bytes` as in `rank`."""
-    documents = request.documents
-    if len(documents) > settings.documents:
-        raise TooLarge(
-            f"{len(documents)} documents are more than the limit of {settings.documents} (request_limits.documents); "
-            "send them in several requests"
-        )
-    if body_bytes is not None and body_bytes <= settings.document_bytes:
+    documents, limit = request.documents, settings.document_bytes
+    settings.check_count(len(documents))
+    if body_bytes is not None and body_bytes <= limit:
         return
     for index, document in enumerate(documents):
-        if isinstance(document, str) and len(document.encode("utf-8", "surrogatepass")) > settings.document_bytes:
+        # A character has at most 4 bytes, so that few are encoded for this.
+        if isinstance(document, str) and len(document) * 4 > limit and len(document.encode()) > limit:
             raise TooLarge(
-                f"the document at index {index} has more than {settings.document_bytes} bytes, "
-                "the limit (request_limits.document_bytes)"
+                f"the document at index {index} has more than {limit} bytes, the limit (request_limits.document_bytes)"
             )

@@ -95,6 +95,7 @@ def validate(
 
     Raises:
         InvalidBody: for the first field that is absent, empty or out of range.
+        TooLarge: more documents than the limit.
     """
     if _is_blank(model):
         raise InvalidBody(messages.model, "model", "missing")
@@ -102,6 +103,7 @@ def validate(
         raise InvalidBody(messages.query, "query", "missing" if query is None else "value")
     if not documents:
         raise InvalidBody(messages.documents, documents_field, "missing" if documents is None else "value")
+    incoming.limits.check_count(len(documents))
     for index, document in enumerate(documents):
         if _is_blank(document):
             raise InvalidBody(messages.document.format(index), f"{documents_field}.{index}")

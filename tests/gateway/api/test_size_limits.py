@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.size_limits import check_depth
+from gateway.api import size_limits
+from gateway.api.size_limits import check_structure
 from gateway.config.limits import RequestLimitSettings
 from gateway.errors import TooLarge
 from gateway.runtime.ranking import check_documents
@@ -38,19 +39,19 @@ def test_depth_is_counted_as_a_parser_would(value: Any, limit: int, ascii_only: 
     body = json.dumps(value, ensure_ascii=ascii_only).encode()
     if depth(value) > limit:
         with pytest.raises(InvalidRequest, match=r"limits\.json_depth"):
-            check_depth(body, RequestLimitSettings(json_depth=limit))
+            check_structure(body, RequestLimitSettings(json_depth=limit))
     else:
-        check_depth(body, RequestLimitSettings(json_depth=limit))
+        check_structure(body, RequestLimitSettings(json_depth=limit))
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
 def test_a_tower_of_brackets_is_refused_before_it_is_parsed(opening: bytes) -> None:
     with pytest.raises(InvalidRequest, match="more than 64 levels"):
-        check_depth(opening * 100_000, RequestLimitSettings())
+        check_structure(opening * 100_000, RequestLimitSettings())
 
 
 def test_brackets_in_a_document_are_text() -> None:
-    check_depth(
+    check_structure(
         json.dumps({"documents": ["[[[{{{" * 1000, '\\"[' * 1000]}).encode(), RequestLimitSettings(json_depth=3)
     )
 
@@ -74,3 +75,38 @@ def test_documents(documents: list[Any], told: str | None) -> None:
     else:
         with pytest.raises(TooLarge, match=told):
             check_documents(request, 1000, chosen)
+
+
+MANY = 600_000
+
+TOO_MANY: dict[str, bytes] = {
+    "numbers": b'{"documents":[{"a":[' + b"1," * MANY,
+    "lists": b'{"documents":[{"a":[' + b"[]," * MANY,
+    "nested lists": b'{"documents":[{"a":[' + b"[[[]]]," * (MANY // 3),
+    "keys": b'{"documents":[{' + b'"k":1,' * MANY,
+    "documents": b'{"documents":[' + b'"a",' * MANY,
+    "an unknown field": b'{"x":[' + b'"",' * MANY,
+    "strings with escaped quotes": b'{"x":[' + b'"\\"\\\\",' * MANY,
+}
+
+
+@pytest.mark.parametrize("body", TOO_MANY.values(), ids=TOO_MANY)
+def test_too_many_values_are_refused_before_they_are_decoded(body: bytes) -> None:
+    with pytest.raises(TooLarge, match=r"500000 values, the limit \(request_limits\.json_values\)"):
+        check_structure(body, RequestLimitSettings())
+
+
+@pytest.mark.parametrize("text", [",", "[", "{", '\\",[', "\\\\\\\\"])
+def test_what_stands_in_a_text_is_no_value(text: str) -> None:
+    check_structure(b'{"documents":["' + text.encode() * MANY + b'"]}', RequestLimitSettings())
+
+
+@given(st.binary(max_size=40), st.integers(1, 8))
+def test_where_the_pieces_end_makes_no_difference(tail: bytes, size: int) -> None:
+    """Brackets after a text of escapes are found wherever it is cut."""
+    body = b'{"a":"' + tail.replace(b'"', b"").replace(b"\\", b"\\\\") + b'\\"[[","b":[[[1]]]}'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(size_limits, "_PIECE_BYTES", size)
+        check_structure(body, RequestLimitSettings(json_depth=4))
+        with pytest.raises(InvalidRequest):
+            check_structure(body, RequestLimitSettings(json_depth=3))

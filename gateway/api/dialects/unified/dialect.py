@@ -59,7 +59,7 @@ def dialect(default_model: DefaultModel) -> Dialect[Form]:
         body = decode_body(incoming.body)
         if body.texts is not None and body.documents is None:
             return DecodedRequest(decode_texts(incoming), Form(texts=True))
-        request = to_request(body, incoming.call, incoming.is_alias)
+        request = to_request(body, incoming.call, incoming.is_alias, incoming.limits)
         return DecodedRequest(request, _form(body, incoming), body.fallbacks)
 
     return Dialect(

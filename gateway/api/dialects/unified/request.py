@@ -7,14 +7,15 @@ the first check that fails decides the message, and each is HTTP 400.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
-import yaml
 from msgspec import UNSET, Struct, UnsetType
 
 from gateway.api.dialect import WireDocument
-from gateway.config.limits import MAX_FALLBACKS
+from gateway.api.dialects.unified.yaml_text import to_yaml
+from gateway.blocking import check_cancelled
+from gateway.config.limits import MAX_FALLBACKS, NO_REQUEST_LIMITS, RequestLimitSettings
 from providers.errors import InvalidRequest
 from providers.types import Call, ContentParts, RerankRequest, TextOrParts
 
@@ -76,20 +77,25 @@ def _body_with(vendor_fields: Iterable[str]) -> type[Body]:
     return extended
 
 
-def to_request(body: Body, call: Call, is_alias: Callable[[str], bool]) -> RerankRequest:
+def to_request(
+    body: Body, call: Call, is_alias: Callable[[str], bool], limits: RequestLimitSettings = NO_REQUEST_LIMITS
+) -> RerankRequest:
     """Check the body, and make the canonical request.
 
     Args:
         body: as decoded.
         call: shared by all attempts for this request.
         is_alias: whether a fallback without a slash is a configured name.
+        limits: on the number of documents.
 
     Raises:
         InvalidRequest: with the contract's message for the first check that fails.
+        TooLarge: more documents than the limit.
     """
     if _is_blank(body.model):
         raise InvalidRequest("model is required")
     query = _query(body.query)
+    limits.check_count(len(body.documents or ()))
     documents = to_texts(body.documents)
     top_n = body.top_n if body.top_n is not None or body.top_k is UNSET else body.top_k
     if top_n is not None and top_n < 1:
@@ -145,13 +151,8 @@ def _to_input(document: Any, index: int) -> TextOrParts:
         return text or ""
     if isinstance(document.get("content"), list):
         return ContentParts(document["content"])
-    return _yaml(document)
-
-
-def _yaml(document: Any) -> str:
-    """libyaml is eight times as fast, but it escapes characters beyond the Basic Multilingual Plane, such as emoji."""
-    text: str = yaml.dump(document, Dumper=_FastDumper, **_YAML)
-    return yaml.dump(document, Dumper=yaml.SafeDumper, **_YAML) if "\\U" in text else text
+    check_cancelled()
+    return to_yaml(document)
 
 
 def _query(query: str | dict[str, Any] | None) -> TextOrParts:
@@ -179,7 +180,3 @@ def _is_provider_and_model(entry: str) -> bool:
 
 def _is_blank(text: str | None) -> bool:
     return not text or text.isspace()
-
-
-_FastDumper = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
-_YAML: Final[dict[str, Any]] = {"sort_keys": False, "allow_unicode": True, "width": 1_000_000}
