@@ -162,14 +162,10 @@ class HttpBackend:
     def _decode(self, api: HttpProvider | ScoreApi, body: bytes, request: RerankRequest) -> Ranking:
         try:
             return api.decode(body, request)
-        except RerankError:
-            raise
-        except msgspec.MsgspecError as error:
-            # Its messages tell the place and the expected type.
-            raise BadAnswer(
-                f'provider "{self._name}" gave an unusable answer: '
-                f"{redact(sanitize(str(error), self._secrets()), self._secrets(), request)}"
-            ) from error
+        except (BadAnswer, msgspec.MsgspecError) as error:
+            # A BadAnswer may quote the vendor; msgspec's messages tell the place and the expected type.
+            told = redact(sanitize(str(error), self._secrets()), self._secrets(), request)
+            raise BadAnswer(f'provider "{self._name}" gave an unusable answer: {told}') from error
         except Exception as error:  # An adapter may be anybody's, and a backend raises nothing but RerankError.
             raise BadAnswer(f'provider "{self._name}" gave an unusable answer ({type(error).__name__})') from error
 

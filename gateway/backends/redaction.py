@@ -11,6 +11,9 @@ MASK = "***"
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 """Control characters and line separators."""
 
+_ELISION = re.compile(r"([\w+/=-]*)(?:\*{2,}|\.{2,}|…|•{2,}|[xX]{4,})([\w+/=-]*)")
+"""How vendors show parts of a key: what is before and behind the part that is left out."""
+
 _MIN_LENGTH = 6
 """Characters. A shorter text may occur in a message by chance, like a common word, and is left."""
 
@@ -23,11 +26,11 @@ def redact(message: str, secrets: Iterable[str], request: RerankRequest) -> str:
 
     Args:
         message: of a provider, on one line; see `one_line`.
-        secrets: masked wherever they occur.
+        secrets: masked wherever they occur, or their beginning or end beside an elision, as in `sk-12...89`.
         request: masked are its query, queries and documents of at least 6 characters, or their beginnings.
     """
     for secret in secrets:
-        message = message.replace(secret, MASK)
+        message = _mask_parts(message.replace(secret, MASK), secret)
     for text in (request.query, *(request.queries or ()), *request.documents):
         if isinstance(text, str):
             # The message went through `one_line`, and so did what it quotes.
@@ -40,6 +43,15 @@ def redact(message: str, secrets: Iterable[str], request: RerankRequest) -> str:
 def one_line(text: str) -> str:
     """The text with a space in place of unprintable characters, so that it can neither forge log lines nor hide."""
     return _UNPRINTABLE.sub(" ", text).strip()
+
+
+def _mask_parts(message: str, secret: str) -> str:
+    def mask(found: re.Match[str]) -> str:
+        start, end = found.groups()
+        is_part = (start and secret.startswith(start)) or (end and secret.endswith(end))
+        return MASK if is_part else found[0]
+
+    return _ELISION.sub(mask, message)
 
 
 def _mask_quotes(message: str, text: str) -> str:

@@ -16,10 +16,10 @@ from msgspec.json import Decoder
 
 from providers.capabilities import Capabilities, Limits
 from providers.spec import JSON, HttpProvider
-from providers.types import Ranked, Ranking, RerankRequest, Usage
+from providers.types import Ranking, RerankRequest, Usage
 from providers.wire.errors import error_message
 from providers.wire.fields import effective_top_n, without_nulls
-from providers.wire.results import decode_response, known_usage
+from providers.wire.results import Rows, decode_response, known_usage
 
 
 class _Counts(Struct):
@@ -36,7 +36,7 @@ class _Meta(Struct):
 
 
 class _Answer(Struct):
-    results: list[Ranked]
+    results: Rows
     id: str | None = None
     meta: _Meta | None = None
 

@@ -14,17 +14,17 @@ from msgspec.json import Decoder
 
 from providers.capabilities import Capabilities, Limits
 from providers.spec import JSON, HttpProvider
-from providers.types import Ranked, Ranking, RerankRequest, Usage
+from providers.types import Ranking, RerankRequest, Usage
 from providers.wire.errors import error_message
 from providers.wire.fields import effective_top_n, vendor_fields, without_nulls
-from providers.wire.results import decode_response, known_usage
+from providers.wire.results import Rows, decode_response, known_usage
 
 _EXTRAS = ("truncation", "max_doc_length")
 _LONGEST_DOCUMENT = 8192
 
 
 class _Answer(Struct):
-    results: list[Ranked]
+    results: Rows
     usage: Usage | None = None
     id: str | None = None
 

@@ -8,7 +8,9 @@ whatever is asked, and are skipped. A null is refused, so absent fields are left
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 from msgspec.json import Decoder
 
 from providers.capabilities import Capabilities
@@ -16,7 +18,7 @@ from providers.spec import JSON, HttpProvider, ScoreApi
 from providers.types import Ranked, Ranking, RerankRequest, Usage
 from providers.wire.errors import error_message
 from providers.wire.fields import effective_top_n, vendor_fields, without_nulls
-from providers.wire.results import decode_response, known_usage
+from providers.wire.results import Rows, decode_response, known_usage
 
 _EXTRAS = (
     "truncate_prompt_tokens",
@@ -32,7 +34,7 @@ _EXTRAS = (
 
 
 class _Answer(Struct):
-    results: list[Ranked]
+    results: Rows
     usage: Usage | None = None
     id: str | None = None
 
@@ -43,7 +45,7 @@ class _Scored(Struct):
 
 
 class _Scores(Struct):
-    data: list[_Scored]
+    data: Annotated[list[_Scored], Meta(min_length=1)]
     usage: Usage | None = None
     id: str | None = None
 
@@ -78,7 +80,7 @@ def encode_score(request: RerankRequest) -> JSON:
 
 
 def decode_score(body: bytes, request: RerankRequest) -> Ranking:
-    answer = _SCORES.decode(body)
+    answer = decode_response(body, _SCORES)
     results = [Ranked(row.index, row.score) for row in answer.data]
     return Ranking(results=results, usage=known_usage(answer.usage), id=answer.id)
 

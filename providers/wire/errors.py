@@ -7,6 +7,8 @@
     {"error": {"message": "…"}}                         vLLM, OpenAI-like
     {"error": "…"}                                      vLLM's authentication, TEI
     {"object": "error", "message": "…"}                 vLLM until mid-2025
+    {"errors": [{"message": "…"}], "success": false}    Cloudflare
+    {"error": true, "reason": "…"}                      and the like: further names of a sentence
 
 Anything else (an edge's HTML page, plain text, an empty body) has no sentence of the vendor's.
 """
@@ -18,16 +20,24 @@ from typing import Any
 
 import msgspec
 
-_SENTENCE = ("message", "msg", "detail", "error")
+_SENTENCE = (
+    *("message", "msg", "detail", "error", "error_message", "errorMessage", "error_msg", "error_description"),
+    *("Message", "reason", "description", "title"),
+)
 _DEPTH = 4
 
 
 def error_message(body: bytes) -> str:
     """The vendor's sentence, "" if there is none. Never raises. FastAPI's `input`, the caller's words, is left out."""
     try:
-        return _sentence(msgspec.json.decode(body), _DEPTH)
+        return message_of(msgspec.json.decode(body))
     except (ValueError, RecursionError):
         return ""
+
+
+def message_of(value: Any) -> str:
+    """The vendor's sentence in an error body that is decoded already, "" if there is none. Never raises."""
+    return _sentence(value, _DEPTH).encode(errors="replace").decode()
 
 
 def _sentence(value: Any, depth: int) -> str:

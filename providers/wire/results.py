@@ -1,22 +1,49 @@
-"""Reading an answer: typed and fast for the documented shape, tolerant where servers are known to differ."""
+"""Reading an answer: typed and fast for the documented shape, tolerant where servers are known to differ.
+
+The documented shape takes one typed pass. Only a body that does not fit, or has no row, is read again, untyped:
+
+- A side field (the answer's id, its usage) that is not what it should be counts as absent, and so does a part of one.
+  A sound ranking is never thrown away for it.
+- The rows may be under another name, or be the whole answer; a score may have another name (see `wire.rows`).
+- Python's own JSON reader takes what servers write and JSON has not: NaN, half a surrogate pair, a byte order mark.
+- Where there is no ranking at all, the vendor's sentence tells why.
+"""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import json
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import fields
 
 from providers.errors import BadAnswer
-from providers.types import Usage
+from providers.types import Ranked, Usage
+from providers.wire import side_fields
+from providers.wire.errors import message_of
+from providers.wire.rows import SCORES, find_rows, has_scores
 
-Answer = TypeVar("Answer")
+Answer = TypeVar("Answer", bound=Struct)
+
+Rows = Annotated[list[Ranked], msgspec.Meta(min_length=1)]
+"""The documented rows. An empty list does not fit: the rows may be elsewhere, or the vendor says why there are none."""
+
+_UNKNOWN_PATH = "Unexpected endpoint"
+"""LM Studio's answer to a path it does not know, with a 200: https://github.com/CherryHQ/cherry-studio/issues/8547."""
 
 
 def decode_response(body: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answer:
-    """Decode the body of a 200. The documented shape takes one pass; only a body that does not fit is read again, for
-    rows with `score` (as servers like TEI give behind a vendor's path) in place of `relevance_score`.
+    """Decode the body of a 200.
 
-    Raises msgspec.MsgspecError (a ValueError) or BadAnswer.
+    Args:
+        body: as it came.
+        decoder: of the documented shape. Its required fields make a ranking; the others are side fields.
+
+    Raises:
+        ValueError: the body is neither of that shape nor of one that servers are known to answer.
+        BadAnswer: the body has no ranking and says why, or is nested too deeply.
     """
     try:
         return _decode(body, decoder)
@@ -33,16 +60,72 @@ def known_usage(usage: Usage | None) -> Usage | None:
 def _decode(body: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answer:
     try:
         return decoder.decode(body)
-    except msgspec.ValidationError:
-        # Not strict: some servers count in floats (12.0).
-        return msgspec.convert(_with_relevance_scores(msgspec.json.decode(body)), decoder.type, strict=False)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        found = _read(_parse(body, error), decoder.type)
+        if found is None:
+            raise
+        return found
 
 
-def _with_relevance_scores(answer: Any) -> Any:
-    """The untyped answer with each row's `score` also under `relevance_score`, unless that has a value (0.0 is one)."""
-    for name in ("results", "data"):
-        rows = answer.get(name) if isinstance(answer, dict) else None
-        for row in rows if isinstance(rows, list) else ():
-            if isinstance(row, dict) and row.get("relevance_score") is None and "score" in row:
-                row["relevance_score"] = row["score"]
-    return answer
+def _parse(body: bytes, error: Exception) -> Any:
+    """The answer, untyped. Raises the error given if no reader takes it."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        text = body.decode("utf-8-sig", errors="replace")
+    try:
+        return json.loads(text)
+    except ValueError:
+        if _UNKNOWN_PATH in text:
+            raise _no_ranking(text) from None
+        raise error from None
+
+
+def _read(answer: Any, shape: type[Answer]) -> Answer | None:
+    """The answer in its documented shape, or None. Raises BadAnswer if it has no ranking and says why."""
+    is_scored = False
+    for candidate, rows in _candidates(answer, _name_of_rows(shape)):
+        try:
+            return side_fields.convert(candidate, shape)
+        except ValueError:
+            is_scored = is_scored or has_scores(rows)
+    sentence = "" if is_scored else _sentence(answer)
+    if sentence:
+        raise _no_ranking(sentence)
+    return None
+
+
+def _candidates(answer: Any, name: str | None) -> Iterator[tuple[Mapping[str, Any], list[Any]]]:
+    """The answer, once with each list that may be its rows, and that list; as it is if its rows have no name here."""
+    side = answer if isinstance(answer, Mapping) else {}
+    if name is None:
+        yield side, []
+    else:
+        yield from (({**side, name: rows}, rows) for rows in find_rows(answer, name))
+
+
+def _sentence(answer: Any) -> str:
+    """What the vendor says in place of a ranking, at the top or one level below; "" if nothing."""
+    values = answer.values() if isinstance(answer, Mapping) else ()
+    below = [value for value in values if isinstance(value, Mapping | list)]
+    return next(filter(None, map(message_of, (answer, *below))), "")
+
+
+def _no_ranking(sentence: str) -> BadAnswer:
+    if _UNKNOWN_PATH in sentence:
+        return BadAnswer(f"this server has no rerank API (it says: {sentence})")
+    return BadAnswer(f"it has no ranking, but says: {sentence}")
+
+
+def _name_of_rows(shape: type[Struct]) -> str | None:
+    """The required field that lists rows of an index and a score; None if the vendor has other names for those."""
+    return next((field.encode_name for field in fields(shape) if field.required and _are_rows(field.type)), None)
+
+
+def _are_rows(kind: Any) -> bool:
+    kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    row = get_args(kind)[0] if get_origin(kind) is list else None
+    if not (isinstance(row, type) and issubclass(row, Struct)):
+        return False
+    names = {field.encode_name for field in fields(row)}
+    return "index" in names and not names.isdisjoint(SCORES)

@@ -44,6 +44,8 @@ def decode(body: bytes, request: RerankRequest) -> Ranking:
         raise KeyError(request.query)
     if body == b'"refused"':
         raise BadAnswer("no results in it")
+    if b"quoted" in body:
+        raise BadAnswer(json.loads(body)["quoted"])
     return Ranking(results=msgspec.json.decode(body, type=Wire).results)
 
 
@@ -175,7 +177,12 @@ UNUSABLE: dict[str, tuple[bytes, str]] = {
     "another shape": (b'{"results": [{"index": "confidential"}]}', "Expected `int`, got `str`"),
     "no results": (b"{}", "missing required field `results`"),
     "an adapter that trips": (b'"odd"', "unusable answer (KeyError)"),
-    "an adapter that refuses": (b'"refused"', "no results in it"),
+    "an adapter that refuses": (b'"refused"', 'provider "team-b" gave an unusable answer: no results in it'),
+    "a refusal that quotes": (
+        json.dumps({"quoted": f"key {KEY}\r\nkey-01...789 confidential matters"}).encode(),
+        'provider "team-b" gave an unusable answer: key *** *** *** matters',
+    ),
+    "a refusal without end": (json.dumps({"quoted": "x" * 9999}).encode(), "x" * 499 + "…"),
 }
 
 

@@ -36,3 +36,22 @@ def test_a_quoted_text_is_masked(place: str, text: str, message: str, shown: str
 def test_a_secret_is_masked_before_anything_is_cut() -> None:
     request = RerankRequest(model="m", query="q", documents=["d"])
     assert redact("the key is sk-1", ["sk-1"], request) == "the key is ***"
+
+
+KEY = "sk-live-0123456789"
+PARTS = {
+    "its beginning": ("wrong key sk-live-01...", "wrong key ***"),
+    "both ends": ("wrong key sk-l***********6789.", "wrong key ***."),
+    "its end": ("wrong key ****6789", "wrong key ***"),
+    "an ellipsis": ("wrong key sk-…89", "wrong key ***"),
+    "crosses": ("wrong key xxxxxxxx6789", "wrong key ***"),
+    "bullets": ('wrong key "sk-••••"', 'wrong key "***"'),
+    "another's": ("wrong key pk-1...77", "wrong key pk-1...77"),
+    "no key": ("still loading... try 2**3", "still loading... try 2**3"),
+}
+
+
+@pytest.mark.parametrize(("message", "shown"), PARTS.values(), ids=PARTS)
+def test_parts_of_a_secret_beside_an_elision_are_masked(message: str, shown: str) -> None:
+    request = RerankRequest(model="m", query="q", documents=["d"])
+    assert redact(message, [KEY], request) == shown
