@@ -58,11 +58,15 @@ class TextRequest(Struct, frozen=True):
         A document that is read in windows counts whole, and in each of them the query again.
         """
         limit = self.tokens_per_document(window, long_documents)
-        query, most = min(len(self.query) // CHARACTERS_PER_TOKEN, window - 1), math.inf if limit is None else limit
-        sizes = [min(len(text) // CHARACTERS_PER_TOKEN, most) for text in self.documents]
-        if long_documents == "truncate":
-            return int(sum(min(query + size, window) for size in sizes))
-        return int(sum(size + query * math.ceil(max(size, 1) / (window - query)) for size in sizes))
+        query = min(len(self.query) // CHARACTERS_PER_TOKEN, window - 1)
+        room = window - query
+        most = (math.inf if limit is None else limit) if long_documents == "chunk_max" else min(limit or room, room)
+        longest = most * CHARACTERS_PER_TOKEN
+        sizes = [size if size < longest else longest for size in map(len, self.documents)]
+        windows = len(sizes)
+        if long_documents == "chunk_max":
+            windows = sum(max(1, math.ceil(size / CHARACTERS_PER_TOKEN / room)) for size in sizes)
+        return int(sum(sizes)) // CHARACTERS_PER_TOKEN + query * windows
 
 
 class Scorer(Protocol):
