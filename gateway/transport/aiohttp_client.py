@@ -11,8 +11,10 @@ from io import BytesIO
 from time import monotonic
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec.structs import replace
 
+from gateway.http1.addresses import AddressCache
 from gateway.transport.base import ClientSettings, Response, Timeouts
 from gateway.transport.decoding import decode, is_error, join_codings, too_large, without_body
 from gateway.transport.error_map import ErrorMap, translate
@@ -170,7 +172,8 @@ class AiohttpClient:
             limit=settings.max_connections,
             force_close=force_close,
             keepalive_timeout=keepalive,
-            ttl_dns_cache=30,
+            use_dns_cache=False,
+            resolver=_Resolver(),
             socket_factory=_open_socket,
         )
 
@@ -182,6 +185,38 @@ class AiohttpClient:
                 "configure `client: httpx` for this provider"
             )
         return proxy
+
+
+class _Resolver(AbstractResolver):
+    """Looks names up as the default client does, so that old addresses serve while the resolver is down."""
+
+    def __init__(self) -> None:
+        self._addresses: dict[tuple[str, int], AddressCache] = {}
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """See AbstractResolver. The hosts are those of the provider and of its proxies, so they are few."""
+        addresses = self._addresses.setdefault((host, port), AddressCache(host, port))
+        return [
+            ResolveResult(
+                hostname=host,
+                host=_with_zone(*address),
+                port=port,
+                family=found_family,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for found_family, _, protocol, _, address in await addresses.find()
+        ]
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def _with_zone(host: str, _port: int, _flow: int = 0, zone: int = 0) -> str:
+    """The text of an address, for a link-local one with its zone (RFC 4007)."""
+    return f"{host}%{zone}" if zone else host
 
 
 def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:

@@ -17,6 +17,7 @@ import pytest
 import trustme
 from cryptography import x509
 
+from gateway.http1 import addresses
 from gateway.transport import open_client
 from gateway.transport.base import Client, ClientSettings, Timeouts
 from providers.errors import AnswerBroken, BadAnswer, Overloaded, RerankError, TargetTimeout, Unreachable
@@ -215,6 +216,30 @@ async def test_connection_refused(client: Client, unused_tcp_port: int) -> None:
 async def test_a_name_that_does_not_resolve(client: Client) -> None:
     with pytest.raises(Unreachable, match=r"nowhere\.invalid"):
         await post(client, "http://nowhere.invalid/rerank?tenant=hidden")
+
+
+async def test_the_last_addresses_serve_while_the_resolver_is_down(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def resolve(_loop: object, host: str, port: int, **_: object) -> list[object]:
+        if down:
+            raise socket.gaierror(socket.EAI_AGAIN, "temporary failure in name resolution")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    down = False
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", resolve)
+    monkeypatch.setattr(addresses, "MAX_AGE_SECONDS", -1)
+    client = open_client(ClientSettings(client=library))  # type: ignore[arg-type]
+    async with loopback(then_close(HEAD + b"connection: close\r\ncontent-length: 2\r\n\r\n{}")) as server:
+        url = f"http://upstream.test:{server.port}/"
+        assert await post(client, url) == (200, b"{}")
+        down = True
+        if library == "httpx":  # It looks names up by itself, for each connection.
+            with pytest.raises(Unreachable):
+                await post(client, url)
+        else:
+            assert await post(client, url) == (200, b"{}")
+    await client.aclose()
 
 
 async def test_total_time_is_bounded_though_bytes_keep_coming(client: Client) -> None:
