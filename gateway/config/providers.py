@@ -160,8 +160,8 @@ class ProviderSettings(Settings):
     @field_validator("base_url")
     @classmethod
     def _is_http(cls, value: str | None) -> str | None:
-        if value is not None and not re.match(r"https?://[^/?#\s@]+(/[^?#\s]*)?$", value):
-            raise ValueError("must be an http:// or https:// URL without credentials, query or fragment")
+        if value is not None and not re.match(r"https?://[^/?#\s@]+(/[^?#\s]*)?(\?[^#\s]*)?$", value):
+            raise ValueError("must be an http:// or https:// URL without credentials or fragment")
         if value is not None:
             _check_host(value)
         return value

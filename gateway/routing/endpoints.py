@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from urllib.parse import urlsplit, urlunsplit
 
 from gateway.backends.http import MAX_MODELS, Url, at
 from gateway.config.providers import ProviderSettings
@@ -14,14 +15,21 @@ _VERSION = re.compile(r"^.*/v\d+(?=/)")
 _VERSION_AT_END = re.compile(r"/v\d+$")
 
 
+_ENDPOINTS = frozenset({"rerank", "reranks", "reranking", "rerankings", "ranking"})
+"""What vendors call their rerank endpoints: a URL whose path ends in one is complete."""
+
+
 def endpoint(base_url: str, path: str) -> str:
     """The URL to post to, from what a user may write: a base or a full endpoint, with or without trailing slash.
 
-    A path prefix is kept. A base that ends in a version (`…/v1`) keeps the user's version.
+    A path prefix is kept. A base that ends in a version (`…/v1`) keeps the user's version. A URL that has a query, or
+    ends as rerank endpoints do, is a full endpoint.
     """
+    if "?" in base_url:
+        return base_url
     base = base_url.rstrip("/")
-    below_version = _VERSION.sub("", path)
-    if base.endswith(below_version):
+    below_version, given = _VERSION.sub("", path), urlsplit(base).path
+    if given.endswith(below_version) or _last_segment(given) in _ENDPOINTS:
         return base
     return base + (below_version if _VERSION_AT_END.search(base) else path)
 
@@ -43,15 +51,17 @@ def score_url_of(provider: HttpProvider, settings: ProviderSettings) -> Url | No
     """Where that provider's score requests go: beside its rerank endpoint. None if it has no score API."""
     if provider.score is None:
         return None
-    url, path, last = url_of(provider, settings), provider.path, _last(provider.score.path)
-    if isinstance(url, str) and isinstance(path, str):
-        return url.removesuffix(_last(path)) + last
-    return lambda model: at(url, model).removesuffix(_last(at(path, model))) + last
+    url, last = url_of(provider, settings), _last_segment(provider.score.path)
+    if isinstance(url, str):
+        return _beside(url, last)
+    return lambda model: _beside(at(url, model), last)
 
 
 def display_url(provider: HttpProvider, settings: ProviderSettings) -> str:
-    """For people: where that provider's requests go, `MODEL` standing for the model where the URL names it."""
-    return at(url_of(provider, settings), "MODEL")
+    """For people: where that provider's requests go, `MODEL` standing for the model where the URL names it, and `…` for
+    a query, which may hold a credential."""
+    url, mark, _ = at(url_of(provider, settings), "MODEL").partition("?")
+    return f"{url}?…" if mark else url
 
 
 def client_settings(settings: ProviderSettings, answer_bytes: int) -> ClientSettings:
@@ -74,5 +84,12 @@ def timeouts_of(settings: ProviderSettings) -> Timeouts:
     )
 
 
-def _last(path: str) -> str:
-    return path[path.rindex("/") :]
+def _beside(url: str, name: str) -> str:
+    """The URL with that last segment in its path, and the same query."""
+    parts = urlsplit(url)
+    folder = parts.path.rstrip("/").rpartition("/")[0]
+    return urlunsplit(parts._replace(path=f"{folder}/{name}"))
+
+
+def _last_segment(url: str) -> str:
+    return url.rpartition("/")[2]

@@ -13,7 +13,7 @@ from gateway.config import loader as configuration
 from gateway.config.loader import EMBEDDED_MODEL, from_tree, load
 from gateway.config.root import Config
 from gateway.errors import ConfigError
-from gateway.routing.endpoints import endpoint, url_of
+from gateway.routing.endpoints import display_url, endpoint, score_url_of, url_of
 from providers.spec import HttpProvider
 
 SECRET = "sk-very-secret"
@@ -147,11 +147,15 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "an address without scheme": (
         {"providers": {"vllm": {"base_url": "localhost:8000"}}},
-        ["providers.vllm.base_url: must be an http:// or https:// URL without credentials, query or fragment"],
+        ["providers.vllm.base_url: must be an http:// or https:// URL without credentials or fragment"],
     ),
     "an address with credentials": (
         {"providers": {"vllm": {"base_url": f"http://me:{SECRET}@host"}}},
-        ["providers.vllm.base_url: must be an http:// or https:// URL without credentials, query or fragment"],
+        ["providers.vllm.base_url: must be an http:// or https:// URL without credentials or fragment"],
+    ),
+    "an address with a fragment": (
+        {"providers": {"vllm": {"base_url": "http://host/v1?a=1#top"}}},
+        ["providers.vllm.base_url: must be an http:// or https:// URL without credentials or fragment"],
     ),
     "a proxy that is no URL": (
         {"providers": {"vllm": {"base_url": "http://x", "proxy": "proxy:3128"}}},
@@ -284,7 +288,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
             'models.a.target: "b" must have the form provider/model',
             "models.c: set either target or targets",
             'providers.cohere.api_key: is required, for example "${COHERE_API_KEY}"',
-            "providers.vllm.base_url: must be an http:// or https:// URL without credentials, query or fragment",
+            "providers.vllm.base_url: must be an http:// or https:// URL without credentials or fragment",
             "providers.vllm.timeout: input should be greater than 0",
             "providers.voyage.api_key: must not be empty or contain spaces, line breaks or non-ASCII characters",
             'server.hots: unknown key; did you mean "host"?',
@@ -464,12 +468,63 @@ URLS: dict[str, tuple[str, str, str]] = {
     "a port": ("http://localhost:8000", "/v1/rerank", "http://localhost:8000/v1/rerank"),
     "a longer endpoint": ("https://x/v1", "/v1/models/rank", "https://x/v1/models/rank"),
     "a name that only ends like the path": ("https://x/prerank", "/v1/rerank", "https://x/prerank/v1/rerank"),
+    "an endpoint in the plural": (
+        "https://x/compatible-api/v1/reranks",
+        "/v1/rerank",
+        "https://x/compatible-api/v1/reranks",
+    ),
+    "the plural and a slash": ("https://x/v1/reranks/", "/v2/rerank", "https://x/v1/reranks"),
+    "another word": ("https://x/v1/reranking", "/v1/rerank", "https://x/v1/reranking"),
+    "another word below a prefix": (
+        "https://x/v1/retrieval/m/reranking",
+        "/v1/rerank",
+        "https://x/v1/retrieval/m/reranking",
+    ),
+    "both": ("https://x/v1/rerankings", "/v1/rerank", "https://x/v1/rerankings"),
+    "a shorter word": ("http://x:8000/v1/ranking", "/v1/rerank", "http://x:8000/v1/ranking"),
+    "a host like an endpoint": ("https://rerank", "/v1/rerank", "https://rerank/v1/rerank"),
+    "a name that only begins like one": ("https://x/reranks-eu", "/v1/rerank", "https://x/reranks-eu/v1/rerank"),
+    "a query": (
+        "https://x/v2/rerank?api-version=2024-05-01",
+        "/v2/rerank",
+        "https://x/v2/rerank?api-version=2024-05-01",
+    ),
+    "a query behind another path": ("https://x/score?a=b/c", "/v2/rerank", "https://x/score?a=b/c"),
+    "a query behind a host": ("https://x?a=b", "/v2/rerank", "https://x?a=b"),
+    "a query behind a slash": ("https://x/reranks/?a=b", "/v2/rerank", "https://x/reranks/?a=b"),
+    "an empty query": ("https://x/p?", "/v2/rerank", "https://x/p?"),
 }
 
 
 @pytest.mark.parametrize(("base", "path", "expected"), URLS.values(), ids=URLS)
 def test_the_url_from_what_users_write(base: str, path: str, expected: str) -> None:
     assert endpoint(base, path) == expected
+
+
+SCORE_URLS = {
+    "http://x": "http://x/v1/score",
+    "http://x/p/v1/": "http://x/p/v1/score",
+    "http://x/v1/rerank": "http://x/v1/score",
+    "http://x/v1/reranks": "http://x/v1/score",
+    "http://x/p/reranking/": "http://x/p/score",
+    "http://x/v1/rerank?api-version=1": "http://x/v1/score?api-version=1",
+    "http://x?api-version=1": "http://x/score?api-version=1",
+}
+
+
+@pytest.mark.parametrize(("base", "expected"), SCORE_URLS.items())
+def test_the_score_api_is_beside_the_endpoint(base: str, expected: str) -> None:
+    config = from_tree({"providers": {"vllm": {"base_url": base}}})
+    adapter = config.adapter("vllm")
+    assert isinstance(adapter, HttpProvider)
+    assert score_url_of(adapter, config.providers["vllm"]) == expected
+
+
+def test_a_query_is_not_shown() -> None:
+    config = from_tree({"providers": {"vllm": {"base_url": f"https://x/v1/rerank?key={SECRET}"}}})
+    adapter = config.adapter("vllm")
+    assert isinstance(adapter, HttpProvider)
+    assert display_url(adapter, config.providers["vllm"]) == "https://x/v1/rerank?…"
 
 
 def test_every_adapter_with_a_default_address_has_a_url() -> None:
