@@ -38,15 +38,17 @@ class KeyState:
 
     Attributes:
         cooldown: of the whole key.
+        is_clean: nothing is held against the key, for no model.
     """
 
-    __slots__ = ("_max_cooldown", "_models", "_unauthorized", "cooldown", "name", "weight")
+    __slots__ = ("_max_cooldown", "_models", "_unauthorized", "cooldown", "is_clean", "name", "weight")
 
     def __init__(self, name: str, weight: float, max_cooldown: float = MAX_SECONDS) -> None:
         self.name = name
         self.weight = weight
         self.cooldown = Cooldown(BASE_SECONDS, max_cooldown)
         self._max_cooldown = max_cooldown
+        self.is_clean = True
         self._unauthorized = False
         self._models: dict[str, ModelState] = {}
 
@@ -54,11 +56,6 @@ class KeyState:
     def rejected(self) -> bool:
         """Whether the provider refused the key, for some model at least, and has not accepted it since."""
         return self._unauthorized or any(state.rejected for state in self._models.values())
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing is held against the key, for no model."""
-        return not self._models and not self._unauthorized
 
     def is_rejected(self, model: str) -> bool:
         """Whether the provider refused the key for that model and has not accepted it since."""
@@ -77,6 +74,7 @@ class KeyState:
     def record_unauthorized(self, now: float) -> bool:
         """A 401: take the whole key out of use, longer each time. Returns True the first time: worth a log line."""
         self.cooldown.start(now)
+        self.is_clean = False
         first, self._unauthorized = not self._unauthorized, True
         return first
 
@@ -110,19 +108,26 @@ class KeyState:
         was_unauthorized, self._unauthorized = self._unauthorized, False
         if was_unauthorized:
             self.cooldown.end(now)
+        was_rejected = self._clear(model, now)
+        self.is_clean = not self._models
+        return was_unauthorized or was_rejected
+
+    def _clear(self, model: str, now: float) -> bool:
+        """Drop what is held against the key for one model, but not a rate limit. Returns whether it was refused."""
         state = self._models.get(model)
         if state is None:
-            return was_unauthorized
+            return False
         was_rejected, state.rejected, state.suspicion = state.rejected, False, None
         if was_rejected:
             state.cooldown.end(now)
         if not state.cooldown.left(now):
             del self._models[model]
-        return was_unauthorized or was_rejected
+        return was_rejected
 
     def _state(self, model: str) -> ModelState:
         if model not in self._models:
             if len(self._models) >= MAX_MODELS:
                 del self._models[min(self._models, key=lambda name: self._models[name].cooldown.until)]
             self._models[model] = ModelState(Cooldown(BASE_SECONDS, self._max_cooldown))
+            self.is_clean = False
         return self._models[model]

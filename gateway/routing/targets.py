@@ -21,8 +21,8 @@ from providers.types import Backend
 MAX_ADHOC_ROUTES = 4096
 """Routes kept for names that only callers mention. Without a bound, invented names would fill the memory.
 
-When there are more, one is dropped that is not in use (`TargetState.is_in_use`), the longest unused first; if all are
-in use, the longest unused without a call in flight."""
+When there are more, one is dropped that is not in use (`TargetState.is_in_use`), the oldest first; if all are in use,
+the longest unused without a call in flight."""
 
 
 class Targets:
@@ -47,7 +47,8 @@ class Targets:
         self._configured = configured
         self._names = names
         self._states: dict[str, TargetState] = {}
-        self._adhoc_routes: dict[str, Route] = {}
+        self._adhoc_routes: dict[str, Route] = {}  # The one that was used last comes last.
+        self._unproven: dict[str, None] = {}  # Those of them that were not in use when they were last looked at.
 
     def take_over(self, previous: Targets) -> None:
         """Keep what the previous configuration's targets remember, where a target survives the reload unchanged."""
@@ -66,7 +67,7 @@ class Targets:
             route = Route.of([self.candidate(path)])
             self._remember(path, route)
         else:
-            self._adhoc_routes[path] = route  # The last one is the one that was used last.
+            self._adhoc_routes[path] = route
         return route
 
     def candidate(
@@ -139,12 +140,19 @@ class Targets:
         while len(self._adhoc_routes) >= MAX_ADHOC_ROUTES and self._drop_one():
             pass
         self._adhoc_routes[path] = route
+        self._unproven[path] = None
 
     def _drop_one(self) -> bool:
-        idle = (name for name in self._adhoc_routes if not self._is_in_use(name))
-        at_rest = (name for name in self._adhoc_routes if not self._has_calls(name))
-        dropped = next(idle, None) or next(at_rest, None)
+        """Drop one route. Each name is looked at once, or the names in use would be looked at with every new one."""
+        dropped = None
+        while dropped is None and self._unproven:
+            name = next(iter(self._unproven))
+            del self._unproven[name]
+            dropped = None if self._is_in_use(name) else name
+        if dropped is None:
+            dropped = next((name for name in self._adhoc_routes if not self._has_calls(name)), None)
         if dropped is not None:
+            self._unproven.pop(dropped, None)
             del self._adhoc_routes[dropped]
             self._forget(dropped)
         return dropped is not None
