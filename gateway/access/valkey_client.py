@@ -135,14 +135,15 @@ class ValkeyClient:
         await self._pool.disconnect()
 
     async def _take_place(self) -> None:
-        """Wait for one of the connections to be free. To find none is overload, and not the server's failure."""
+        """Wait for one of the connections to be free. To find none is overload, unless nobody gets an answer."""
         if not self._places.locked():
             await self._places.acquire()
             return
+        began = self._clock()
         waiting = asyncio.ensure_future(self._places.acquire())
         try:
             if not await ends_within(waiting, self._timeout):
-                self._failed()
+                self._note_silence(began)
                 raise _down()
         except BaseException:
             if not waiting.cancel():
@@ -186,7 +187,7 @@ class ValkeyClient:
         self._paused_until = 0.0
 
     def _note_silence(self, began: float) -> None:
-        """Note a call that got no answer in time; pause if nobody has got one for long."""
+        """Note a call that got no answer, or no connection, in time; pause if nobody has got an answer for long."""
         self._report("no answer in time")
         if self._silent_since is None or began - self._last_silence > SILENCE_SECONDS + PAUSE:
             self._silent_since = began

@@ -196,6 +196,18 @@ async def test_no_free_connection_is_overload_and_starts_no_pause() -> None:
     await opened.aclose()
 
 
+async def test_a_silent_server_is_left_alone_though_every_connection_is_held_by_a_call_without_answer() -> None:
+    clock = Clock()
+    opened = client(connections=1, clock=clock)
+    assert await told(opened, hangs) == "down"
+    clock.now += SILENCE_SECONDS
+    assert await told(opened, answers) == "down", "there is no connection"
+    pending = asyncio.create_task(told(opened, answers))
+    await _turns()
+    assert pending.done(), "and nobody waits for one any more"
+    await opened.aclose()
+
+
 async def _turns() -> None:
     """What has been started runs until it waits."""
     for _ in range(20):
