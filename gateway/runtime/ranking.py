@@ -101,7 +101,11 @@ def check_documents(request: RerankRequest, body_bytes: int | None, settings: Re
         return
     for index, document in enumerate(documents):
         # A character has at most 4 bytes, so that few are encoded for this.
-        if isinstance(document, str) and len(document) * 4 > limit and len(document.encode()) > limit:
+        if (
+            isinstance(document, str)
+            and len(document) * 4 > limit
+            and len(document.encode("utf-8", "surrogatepass")) > limit
+        ):
             raise TooLarge(
                 f"the document at index {index} has more than {limit} bytes, the limit (request_limits.document_bytes)"
             )
