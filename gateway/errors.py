@@ -17,6 +17,8 @@ TargetError
 │   ├── BreakerOpen     503  it failed too often
 │   ├── KeysCooling     429  the provider limits all our keys (also a RateLimited)
 │   └── KeysRejected    502  the provider refuses all our keys (also a CredentialsRejected)
+├── Overloaded
+│   └── AttemptsSpent   429  the request has made all the attempts that it may
 └── TargetTimeout
     └── DeadlineExceeded  504  the deadline of the whole request has passed
 StoreDown               503  the store of limits and budgets cannot be reached
@@ -31,6 +33,7 @@ from msgspec import Struct
 from providers.errors import (
     CallerError,
     CredentialsRejected,
+    Overloaded,
     RateLimited,
     RerankError,
     TargetError,
@@ -124,6 +127,12 @@ class KeysRejected(Skipped, CredentialsRejected):
     """The provider has refused all our keys. `retry_after` is the time until the next one is tried."""
 
     code = CredentialsRejected.code
+
+
+class AttemptsSpent(Overloaded):
+    """The request has made all the attempts that it may. It says nothing of the target."""
+
+    code = Overloaded.code
 
 
 class DeadlineExceeded(TargetTimeout):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from math import exp
 
-from gateway.errors import BreakerOpen
+from gateway.errors import AttemptsSpent, BreakerOpen
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.wrapper import Wrapper
 from providers.errors import CallerError, LimitExceeded, RerankError, TargetTimeout
@@ -87,7 +87,7 @@ class LatencyProbe(Wrapper):
         start = self._clock.now()
         try:
             ranking = await self.backend.rerank(request)
-        except (BreakerOpen, CallerError, LimitExceeded):
+        except (AttemptsSpent, BreakerOpen, CallerError, LimitExceeded):
             raise
         except RerankError as error:
             now = self._clock.now()

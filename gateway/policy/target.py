@@ -8,10 +8,11 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from gateway.errors import AttemptsSpent
 from gateway.policy.target_id import TargetId
 from gateway.policy.verification import plausible_usage, verify
 from gateway.policy.wrapper import Wrapper
-from providers.errors import Overloaded, RerankError, TargetFailed, TargetTimeout
+from providers.errors import RerankError, TargetFailed, TargetTimeout
 from providers.types import Backend, Ranking, RerankRequest
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class Target(Wrapper):
     def _max_cost(self, request: RerankRequest) -> float | None:
         return self._cost.at_most(request) if self._cost else None
 
-    def _skip(self, request: RerankRequest) -> Overloaded:
-        error = Overloaded("this request has made as many attempts as request_limits.attempts allows")
+    def _skip(self, request: RerankRequest) -> AttemptsSpent:
+        error = AttemptsSpent("this request has made as many attempts as request_limits.attempts allows")
         request.call.recorder.add_skip(self.provider, self.model, error)
         return error

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import BreakerOpen, KeysCooling
+from gateway.errors import AttemptsSpent, BreakerOpen, KeysCooling
 from gateway.policy.clock import Clock
 from gateway.policy.fallback import Step
 from gateway.policy.latency import LatencyProbe, LatencyStats
@@ -163,6 +163,7 @@ async def test_a_target_that_is_well_again_is_preferred_again(time: Any, scripte
     "error",
     [
         BreakerOpen("open"),
+        AttemptsSpent("no more"),
         Unsupported("text only"),
         LimitExceeded("too many", status=413),
         InvalidRequest("x"),
