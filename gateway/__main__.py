@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from types import FrameType
 
-from gateway.cli import check, keys, providers, rerank, serve
-from gateway.config.loader import CONFIG_VARIABLE
 from gateway.errors import ConfigError
 from providers.errors import RerankError
 
@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: with 2 for unknown or invalid arguments, and with 0 for --help and --version.
     """
+    if arguments is None and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _stop_early)
     options = parser().parse_args(arguments)
     try:
         status = int(options.run(options))
@@ -49,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line; each command sets `run`."""
+    # Importing the commands takes a second, in which a signal must not be lost.
+    from gateway.cli import check, keys, providers, rerank, serve
+    from gateway.config.loader import CONFIG_VARIABLE
+
     top = argparse.ArgumentParser(
         prog="rerank-gateway",
         description="One HTTP endpoint in front of every reranker.",
@@ -60,6 +66,11 @@ def parser() -> argparse.ArgumentParser:
     for command in (serve, check, keys, providers, rerank):
         command.add_to(commands, os.environ.get(CONFIG_VARIABLE))
     return top
+
+
+def _stop_early(number: int, frame: FrameType | None) -> None:
+    """For SIGTERM before the server handles it. As process 1 of a container we have no default action for signals."""
+    sys.exit(0)
 
 
 def _format_error(error: Exception) -> str:

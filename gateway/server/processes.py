@@ -12,7 +12,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from litestar import Litestar
@@ -30,6 +32,12 @@ EXIT_NOT_LOADED = 3
 
 ACCEPT_DRAIN_SECONDS = 0.25
 """Seconds for which open connections may still send a request after the listeners have closed."""
+
+STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+"""What a worker hears from the supervisor alone."""
+
+SIGNAL_POLL_SECONDS = 0.1
+"""Seconds in which a stopping supervisor passes a second signal on."""
 
 WORKER_HANG_TIMEOUT = 60
 """Seconds for which a worker may be unresponsive, for example while it imports torch, before it is replaced."""
@@ -95,7 +103,20 @@ def _pending_connections(listener: socket.socket) -> Iterator[socket.socket]:
 
 
 class WorkerProcess(Process):
-    """A worker process that runs our `Server`, and that SIGHUP cannot end while it starts."""
+    """A worker process that runs our `Server` and stops when the supervisor says so, or has died.
+
+    Signals from elsewhere do not stop it: systemd, `tini -g` and Ctrl-C signal the supervisor and the workers alike,
+    and a worker that heard both would take the second for the wish to stop at once. So SIGTERM and SIGINT are blocked,
+    and the supervisor sends their numbers through a pipe, whose end-of-file means that it was killed.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        self._stop_reader, self._stop_writer = multiprocessing.get_context("spawn").Pipe(duplex=False)
+        super().__init__(config, sockets)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What the worker gets: not the end of the pipe that is the supervisor's alone."""
+        return {name: value for name, value in vars(self).items() if name != "_stop_writer"}
 
     @property
     def server(self) -> uvicorn.Server:
@@ -105,12 +126,43 @@ class WorkerProcess(Process):
         return self._server
 
     def start(self) -> None:
-        """Start the process with SIGHUP ignored, which a child inherits, until it sets a handler of its own."""
+        """Start the process. It inherits that SIGHUP is ignored, until it handles that itself, and what is blocked."""
         previous_handler = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             super().start()
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
             signal.signal(signal.SIGHUP, previous_handler)
+        self._stop_reader.close()
+
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve: the main function of the worker."""
+        threading.Thread(target=_stop_when_told, args=(self._stop_reader, self.server), daemon=True).start()
+        super().target(sockets)
+
+    def send_stop(self, number: int) -> None:
+        """Have the worker stop, as that signal would stop a single process."""
+        with suppress(OSError):  # It has ended already.
+            self._stop_writer.send(number)
+
+    def terminate(self) -> None:
+        """Have the worker stop gracefully."""
+        self.send_stop(signal.SIGTERM)
+
+
+def _stop_when_told(reader: Connection, server: uvicorn.Server) -> None:
+    """Stop the server as the supervisor says; without draining if that has died, so that the port is free soon."""
+    with suppress(EOFError, OSError):
+        while True:
+            _stop(server, reader.recv())
+    _stop(server, signal.SIGINT)
+
+
+def _stop(server: uvicorn.Server, number: int) -> None:
+    """Do what that signal does, from another thread: its handlers only set flags, or are told through the loop."""
+    handler = signal.getsignal(number) if number == signal.SIGTERM else None
+    (handler if callable(handler) else server.handle_exit)(number, None)
 
 
 class Supervisor(Multiprocess):
@@ -127,6 +179,7 @@ class Supervisor(Multiprocess):
     """
 
     startup_error: str | None = None
+    _stop_signal: int = signal.SIGTERM
 
     def __init__(
         self, config: uvicorn.Config, sockets: list[socket.socket], load_results: LoadResults, ready_message: str
@@ -163,9 +216,41 @@ class Supervisor(Multiprocess):
 
         While any copy is open, the kernel goes on to accept connections, which nobody would serve.
         """
-        super().terminate_all()
+        for process in self._workers():
+            process.send_stop(self._stop_signal)
         for listener in self.sockets:
             listener.close()
+
+    def join_all(self) -> None:
+        """Wait until all workers have ended, and send further signals on to them."""
+        for process in self._workers():
+            while process.exitcode is None:
+                process.process.join(SIGNAL_POLL_SECONDS)
+                self.handle_signals()
+
+    def handle_int(self) -> None:
+        """Stop without draining; stop at once if stopping already."""
+        self._handle_stop(signal.SIGINT)
+
+    def handle_term(self) -> None:
+        """Drain, then stop; stop at once if stopping already."""
+        self._handle_stop(signal.SIGTERM)
+
+    def _handle_stop(self, number: int) -> None:
+        if not self.should_exit.is_set():
+            self._stop_signal = number
+            self.should_exit.set()
+            return
+        for process in self._workers():
+            process.send_stop(number)
+
+    def _workers(self) -> list[WorkerProcess]:
+        return [process for process in self.processes if isinstance(process, WorkerProcess)]
+
+    def handle_ttin(self) -> None:
+        """Start one more worker. uvicorn would start one of its own."""
+        self.processes_num += 1
+        self.processes.append(self._start_worker())
 
     def handle_hup(self) -> None:
         """Send SIGHUP on to the workers."""
