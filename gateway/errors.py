@@ -4,6 +4,7 @@ CallerError
 ├── UnknownModel        404  no model has that name
 ├── Unauthorized        401  the API key is missing, unknown or expired
 ├── ModelNotAllowed     403  the key is not allowed to use the model
+├── ForeignOrigin       403  a page of another origin calls, and no keys are asked for
 ├── NotAdmin            403  the operation requires an admin key
 ├── PriceUnknown        403  the key has a budget, but the model has no price
 ├── TooLarge            413  the request is over one of the limits on sizes
@@ -57,6 +58,12 @@ class ModelNotAllowed(CallerError):
     """The key is not allowed to use the model or one of its fallbacks."""
 
     code = "model_not_allowed"
+
+
+class ForeignOrigin(CallerError):
+    """The request comes from a web page that may not call the gateway."""
+
+    code = "foreign_origin"
 
 
 class NotAdmin(CallerError):

@@ -19,6 +19,7 @@ from gateway.api.body import read_body
 from gateway.api.dialect import AnyDialect, DecodedRequest, ErrorReply, IncomingRequest
 from gateway.api.disconnect import DisconnectWatcher
 from gateway.api.http import method, respond
+from gateway.api.origins import check_origin
 from gateway.api.request_id import request_id
 from gateway.api.size_limits import check_structure
 from gateway.errors import CallerGone
@@ -70,6 +71,8 @@ class Endpoint:
         try:
             caller = auth.principal(self._service, scope["headers"])
             exchange.caller = caller.name
+            if self._service.keys is None:
+                check_origin(headers, config.server.cors)
             raw = await read_body(receive, headers, config.request_limits)
             seconds = deadline.allowed(config.deadline, headers.get(REQUEST_TIMEOUT_BYTES))
             call = exchange.call = replace(call, deadline=monotonic() + seconds)

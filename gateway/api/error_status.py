@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.errors import (
     BreakerOpen,
     BudgetSpent,
+    ForeignOrigin,
     LimitReached,
     ModelNotAllowed,
     NotAdmin,
@@ -26,6 +27,7 @@ STATUS: dict[type[RerankError], int] = {
     BreakerOpen: 503,
     Unauthorized: 401,
     ModelNotAllowed: 403,
+    ForeignOrigin: 403,
     NotAdmin: 403,
     PriceUnknown: 403,
     LimitReached: 429,

@@ -24,7 +24,7 @@ ROOT = HERE.parents[1]
 NODE = HERE / "node"
 
 GROUPS = {
-    "newest": ["cohere", "voyageai", "langchain_voyageai", "litellm", "xinference"],
+    "newest": ["cohere", "voyageai", "langchain_voyageai", "litellm", "xinference", "java"],
     "frameworks": ["cohere", "voyageai", "langchain_voyageai", "langchain_cohere", "llama_index"],
     "oldest": ["cohere_4", "voyageai", "langchain_community"],
 }
