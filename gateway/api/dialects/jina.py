@@ -2,9 +2,9 @@
 
 Source: https://api.jina.ai/docs and the specification of the Jina Search Foundation API, 2026.04.02 (2026-11)
 
-Documents are strings, `{"text"}` or `{"image"}` (a URL or base64); images need a target that reads content parts.
-`return_documents` is false by default, as in the service itself (its specification says true). An unknown model is a
-400 here, and a wrong field a 422 that names it.
+Documents are strings, or objects with `text`, `image` (a URL or base64) or both; images need a target that reads
+content parts. `return_documents` is false by default, as in the service itself (its specification says true). An
+unknown model is a 400 here, and a wrong field a 422 that names it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import msgspec
 from msgspec import Struct
 
 from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest
+from gateway.api.dialects.pictures import to_parts
 from gateway.api.dialects.validation import ErrorMessages, InvalidBody, build_decoder, validate
 from gateway.api.error_status import status_of
 from gateway.errors import UnknownModel
 from providers.errors import RerankError
-from providers.types import ContentParts, Ranking, TextOrParts
+from providers.types import Ranking, TextOrParts
 from providers.wire.fields import without_nulls
 
 MESSAGES = ErrorMessages(
@@ -102,12 +103,14 @@ def dialect() -> Dialect[Form]:
 
     def decode(incoming: IncomingRequest) -> DecodedRequest[Form]:
         body = read(incoming.body)
-        documents = None if body.documents is None else [_to_input(document) for document in body.documents]
+        documents = None
+        if body.documents is not None:
+            documents = [_to_input(document, f"documents.{index}") for index, document in enumerate(body.documents)]
         request = validate(
             incoming,
             MESSAGES,
             model=body.model,
-            query=None if body.query is None else _to_input(body.query),
+            query=None if body.query is None else _to_input(body.query, "query"),
             documents=documents,
             limit=body.top_n,
             return_documents=bool(body.return_documents),
@@ -161,17 +164,16 @@ def status(error: RerankError) -> int:
     return 400 if isinstance(error, UnknownModel) else status_of(error)
 
 
-def _to_input(document: str | Document) -> TextOrParts:
+def _to_input(document: str | Document, field: str) -> TextOrParts:
+    """Raises InvalidBody if its image is no picture."""
     if isinstance(document, str):
         return document
-    if document.image is None:
+    if not document.image:
         return document.text or ""
-    return ContentParts([{"type": "image_url", "image_url": {"url": _image_url(document.image)}}])
-
-
-def _image_url(image: str) -> str:
-    """The image as a URL: content parts have no field for bare base64, so that becomes a data URL."""
-    return image if image.startswith(("http://", "https://", "data:")) else f"data:image/png;base64,{image}"
+    try:
+        return to_parts(document.text, document.image)
+    except ValueError as error:
+        raise InvalidBody(f"{field}.image: {error}", f"{field}.image") from None
 
 
 def _to_document(document: str | Document) -> Document:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from gateway.api.dialect import WireDocument
+from gateway.api.dialects.pictures import to_parts
 from gateway.api.dialects.unified.yaml_text import to_yaml
 from gateway.blocking import check_cancelled
 from gateway.config.limits import MAX_FALLBACKS, NO_REQUEST_LIMITS, RequestLimitSettings
@@ -23,6 +24,8 @@ BooleanText = Literal["true", "True", "TRUE", "false", "False", "FALSE"]
 TRUE = ("true", "True", "TRUE")
 
 _ONLY_STRINGS = {str}
+_PICTURE = {"image", "image_url", "type", "id", "meta"}
+"""Keys of an object that is a picture and nothing else."""
 
 
 class Body(Struct, kw_only=True):
@@ -141,14 +144,15 @@ def to_texts(documents: list[WireDocument] | None) -> list[TextOrParts]:
 
 
 def _to_input(document: Any, index: int) -> TextOrParts:
-    """A document's `text`, its content parts, or else the whole of it as YAML, with the keys in the caller's order."""
+    """A document's picture, `text` or content parts, or else the whole of it as YAML, with the keys in the caller's
+    order."""
     if not document:
         return ""
+    image = _image(document)
+    if image:
+        return _with_picture(document, image, f"$.documents[{index}]")
     if "text" in document:
-        text = document["text"]
-        if not isinstance(text, str | None):
-            raise InvalidRequest(f"invalid request format: Expected `str` - at `$.documents[{index}].text`")
-        return text or ""
+        return _text(document, f"$.documents[{index}]")
     if isinstance(document.get("content"), list):
         return ContentParts(document["content"])
     check_cancelled()
@@ -157,12 +161,37 @@ def _to_input(document: Any, index: int) -> TextOrParts:
 
 def _query(query: str | dict[str, Any] | None) -> TextOrParts:
     if isinstance(query, dict):
+        image = _image(query)
+        if image:
+            return _with_picture(query, image, "$.query")
         if not isinstance(query.get("content"), list):
-            raise InvalidRequest("invalid request format: Expected `str` or content parts - at `$.query`")
+            raise InvalidRequest("invalid request format: Expected `str`, a picture or content parts - at `$.query`")
         return ContentParts(query["content"])
     if query is None or _is_blank(query):
         raise InvalidRequest("query is required for rerank")
     return query
+
+
+def _image(value: dict[str, Any]) -> Any:
+    """What is under `image` or `image_url`, where the object is a picture: it has text beside it, or nothing to rank.
+    Else it is a record, one of whose fields is the address of a picture."""
+    if "image" not in value and "image_url" not in value:
+        return None
+    return (value.get("image") or value.get("image_url")) if "text" in value or value.keys() <= _PICTURE else None
+
+
+def _with_picture(value: dict[str, Any], image: Any, place: str) -> ContentParts:
+    try:
+        return to_parts(_text(value, place), image)
+    except ValueError as error:
+        raise InvalidRequest(f"invalid request format: {error} - at `{place}`") from None
+
+
+def _text(value: dict[str, Any], place: str) -> str:
+    text = value.get("text")
+    if not isinstance(text, str | None):
+        raise InvalidRequest(f"invalid request format: Expected `str` - at `{place}.text`")
+    return text or ""
 
 
 def _vendor_fields(body: Body) -> dict[str, Any]:

@@ -18,7 +18,8 @@ PREFIX = "#/components/schemas/"
 
 _DOCUMENT: dict[str, Any] = {
     "description": "A document to rank; it must not be blank. An object without `text` is structured data, ranked as "
-    "YAML with its keys in order. An object with `content` holds content parts, for models that read images.",
+    "YAML with its keys in order. An object with `content` holds content parts, and one with `image`, alone or beside "
+    "`text`, a picture: a URL or base64. Both are for models that read images.",
     "oneOf": [
         {"type": "string", "minLength": 1},
         {
@@ -29,6 +30,7 @@ _DOCUMENT: dict[str, Any] = {
                 "text": {"type": "string", "minLength": 1},
                 "id": {"description": "Your own; returned with the document."},
                 "meta": {"description": "Your own; returned with the document."},
+                "image": {"description": "A picture beside the text: a URL, or base64."},
             },
         },
         {"type": "object", "title": "Structured data", "not": {"required": ["text"]}, "minProperties": 1},
@@ -40,6 +42,7 @@ _QUERY: dict[str, Any] = {
     "oneOf": [
         {"type": "string", "minLength": 1},
         {"type": "object", "required": ["content"], "properties": {"content": {"type": "array", "items": {}}}},
+        {"type": "object", "required": ["image"], "properties": {"text": {"type": "string"}, "image": {}}},
     ],
 }
 

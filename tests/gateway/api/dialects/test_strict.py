@@ -354,6 +354,23 @@ class TestJina:
         assert sent == ["https://img.example/a.png", "data:image/png;base64,QUJD"]
         assert documents[0] in [row["document"] for row in response.json()["results"]]
 
+    async def test_the_text_beside_an_image_goes_too(self, ask: Ask, upstream) -> None:
+        both = {"text": "a cog", "image": "https://img.example/a.png"}
+        response = await ask("/jina/v1/rerank", model="parts/m", query=both, documents=[both, "text"])
+        parts = [
+            {"type": "text", "text": "a cog"},
+            {"type": "image_url", "image_url": {"url": "https://img.example/a.png"}},
+        ]
+        sent = upstream.requests[0].body
+        assert response.status_code == 200
+        assert (sent["query"], sent["documents"]) == ({"content": parts}, [{"content": parts}, "text"])
+
+    @pytest.mark.parametrize("image", ["cog.png", "file:///cog", "a cog"])
+    async def test_what_is_no_image_is_refused(self, ask: Ask, image: str) -> None:
+        response = await ask("/jina/v1/rerank", model="parts/m", documents=["a", {"image": image}])
+        assert response.status_code == 422
+        assert response.json()["errors"][0]["field"] == "documents.1.image"
+
     async def test_and_is_refused_for_one_that_reads_text(self, ask: Ask) -> None:
         response = await ask("/jina/v1/rerank", documents=[{"image": "https://img.example/a.png"}])
         assert response.status_code == 400

@@ -96,7 +96,10 @@ FORMAT: dict[str, tuple[Any, str]] = {
     "too deep": (b'{"documents": ' + b'[{"a":' * 100_000, "the JSON is nested too deeply"),
     "a model that is a number": (without(model=1), "Expected `str | null`, got `int` - at `$.model`"),
     "a query that is a list": (without(query=["q"]), "Expected `str | object | null`, got `array` - at `$.query`"),
-    "a query that is an object": (without(query={"text": "q"}), "Expected `str` or content parts - at `$.query`"),
+    "a query that is an object": (
+        without(query={"text": "q"}),
+        "Expected `str`, a picture or content parts - at `$.query`",
+    ),
     "documents that are text": (without(documents="a"), "Expected `array | null`, got `str` - at `$.documents`"),
     "a document that is a number": (
         without(documents=["a", 1]),
@@ -188,6 +191,83 @@ ACCEPTED: dict[str, tuple[Any, dict[str, Any]]] = {
     "a key twice, the last counts": (b'{"model":"x","model":"m","query":"q","documents":["a"]}', {"model": "m"}),
     "escapes": (b'{"model":"m","query":"\\ud83d\\ude00","documents":["\\u00e9"]}', {"query": "😀", "documents": ["é"]}),
 }
+
+
+URL = "https://img.example/a.png"
+PICTURE = {"type": "image_url", "image_url": {"url": URL}}
+
+
+def text(words: str) -> dict[str, str]:
+    return {"type": "text", "text": words}
+
+
+def inline(kind: str, data: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": f"data:image/{kind};base64,{data}"}}
+
+
+PICTURES: dict[str, tuple[Any, Any]] = {
+    "an address": ({"image": URL}, [PICTURE]),
+    "an address in capitals": (
+        {"image": "HTTPS://IMG/A"},
+        [{"type": "image_url", "image_url": {"url": "HTTPS://IMG/A"}}],
+    ),
+    "with text": ({"text": "a cog", "image": URL}, [text("a cog"), PICTURE]),
+    "text behind it": ({"image": URL, "text": "a cog"}, [text("a cog"), PICTURE]),
+    "with text, and more": ({"text": "a cog", "image": URL, "price": 3}, [text("a cog"), PICTURE]),
+    "with a blank text": ({"text": " ", "image": URL}, [PICTURE]),
+    "with a null text": ({"text": None, "image": URL}, [PICTURE]),
+    "with an id and meta": ({"id": 7, "meta": {}, "image": URL}, [PICTURE]),
+    "an object": ({"image": {"url": URL}}, [PICTURE]),
+    "image_url": ({"image_url": URL}, [PICTURE]),
+    "a content part": (PICTURE, [PICTURE]),
+    "a data URL": ({"image": "data:image/webp;base64,UklG"}, [inline("webp", "UklG")]),
+    "base64": ({"image": "QUJD"}, [inline("png", "QUJD")]),
+    "base64 of a JPEG": ({"image": "/9j/4AAQ"}, [inline("jpeg", "/9j/4AAQ")]),
+    "base64 of a GIF": ({"image": "R0lGODlh"}, [inline("gif", "R0lGODlh")]),
+    "base64 in lines": ({"image": "QUJD\r\nQUI=\r\n"}, [inline("png", "QUJDQUI=")]),
+    "much base64": ({"image": "QUJD" * 100_000}, [inline("png", "QUJD" * 100_000)]),
+    "no picture beside text": ({"text": "a cog", "image": None}, "a cog"),
+    "an empty picture beside text": ({"text": "a cog", "image": ""}, "a cog"),
+    "a record that has a picture": ({"title": "a cog", "image": URL}, f"title: a cog\nimage: {URL}\n"),
+}
+
+
+@pytest.mark.parametrize(("document", "ranked"), PICTURES.values(), ids=PICTURES)
+def test_a_picture_is_content_parts(document: Any, ranked: Any) -> None:
+    expected = ContentParts(ranked) if isinstance(ranked, list) else ranked
+    assert asked(without(documents=["a", document])).documents == ["a", expected]
+    if isinstance(ranked, list):
+        assert asked(without(query=document)).query == expected
+
+
+NO_PICTURES: dict[str, Any] = {
+    "a file's name": "cog.png",
+    "a path": "/pictures/cog.png",
+    "a file": "file:///etc/passwd",
+    "words": "a cog",
+    "a number": 7,
+    "a list": [URL],
+    "an object without url": {"address": URL},
+    "base64 cut short": "QUJ",
+}
+
+
+@pytest.mark.parametrize("image", NO_PICTURES.values(), ids=NO_PICTURES)
+@pytest.mark.parametrize("beside", [{}, {"text": "a cog"}], ids=["alone", "beside text"])
+def test_what_is_no_picture_is_refused_with_the_place(image: Any, beside: dict[str, str]) -> None:
+    told = "invalid request format: a picture must be an http, https or data URL, or base64 - at `{}`"
+    for body, place in (
+        (without(documents=["a", {"image": image, **beside}]), "$.documents[1]"),
+        (without(query={"image": image, **beside}), "$.query"),
+    ):
+        with pytest.raises(InvalidRequest) as caught:
+            asked(body)
+        assert caught.value.message == told.format(place)
+
+
+def test_a_picture_of_nothing_is_a_blank_document() -> None:
+    with pytest.raises(InvalidRequest, match="document text is required for rerank at index 0"):
+        asked(without(documents=[{"text": "", "image": ""}]))
 
 
 @pytest.mark.parametrize(("body", "expected"), ACCEPTED.values(), ids=ACCEPTED)
