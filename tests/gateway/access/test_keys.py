@@ -147,7 +147,10 @@ REFUSED = {
     "the model": ({"models": ["slow"]}, body(model="cohere/rerank-v3.5")),
     "the caller's fallback": ({"models": ["slow"]}, body(model="slow", fallbacks=["cohere/other"])),
     "a configured fallback": ({"models": ["fast"]}, body(model="fast")),
-    "the second fallback": ({"models": ["slow"]}, body(model="slow", fallbacks=["slow", "fast"])),
+    "the second fallback": (
+        {"models": ["slow", "cohere/other"]},
+        body(model="slow", fallbacks=["cohere/other", "fast"]),
+    ),
 }
 
 
