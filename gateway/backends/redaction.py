@@ -32,12 +32,24 @@ def redact(message: str, secrets: Iterable[str], request: RerankRequest) -> str:
     for secret in secrets:
         message = _mask_parts(message.replace(secret, MASK), secret)
     for text in (request.query, *(request.queries or ()), *request.documents):
-        if isinstance(text, str):
+        if isinstance(text, str) and (text[:_PREFIX_LENGTH] in message or _start(text) in message):
             # The message went through `one_line`, and so did what it quotes.
             for form in {text, one_line(text)}:
                 if len(form) >= _MIN_LENGTH:
                     message = _mask_quotes(message, form)
     return message
+
+
+def _start(text: str) -> str:
+    """The beginning of the text as `one_line` has it, without going through all of it if that can be avoided.
+
+    A request may be large, and in an outage each of its attempts ends with a message.
+    """
+    head = text[: 2 * _PREFIX_LENGTH]
+    if head.isprintable() and not head[0].isspace():
+        return head[:_PREFIX_LENGTH]
+    short = one_line(head)
+    return (short if len(short) >= _PREFIX_LENGTH or len(head) == len(text) else one_line(text))[:_PREFIX_LENGTH]
 
 
 def one_line(text: str) -> str:
