@@ -115,6 +115,7 @@ def dialect() -> Dialect[Form]:
             limit=body.top_n,
             return_documents=bool(body.return_documents),
             max_tokens_per_doc=body.max_doc_length,
+            tokens_field="max_doc_length",
             extra=without_nulls(truncation=body.truncation, max_doc_length=body.max_doc_length),
         )
         return DecodedRequest(request, body.documents or [])

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, IncomingRequest
+from gateway.api.dialects.blank import is_blank
 from gateway.api.dialects.validation import InvalidBody, build_decoder, validate
 from gateway.api.dialects.vllm import (
     MESSAGES,
@@ -116,5 +117,5 @@ def _check_lengths(queries: list[TextOrParts], documents: list[TextOrParts]) -> 
     if len(queries) not in (1, len(documents)):
         raise InvalidBody("Input lengths must be either 1:1, 1:N or N:N")
     for index, query in enumerate(queries):
-        if isinstance(query, str) and (not query or query.isspace()):
+        if isinstance(query, str) and is_blank(query):
             raise InvalidBody(f"The query at index {index} must not be empty", f"queries.{index}")

@@ -10,6 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from gateway.api.dialect import IncomingRequest
+from gateway.api.dialects.blank import is_blank
+from gateway.api.dialects.surrogates import find_half
 from providers.errors import InvalidRequest
 from providers.types import RerankRequest, TextOrParts
 
@@ -67,7 +69,7 @@ def build_decoder(body_type: type[Body], messages: ErrorMessages) -> Callable[[b
         except msgspec.ValidationError as error:
             raise _wrong_type(str(error), messages) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InvalidBody(messages.json.format(error), fault="json") from None
+            raise InvalidBody(messages.json.format(describe(raw, error)), fault="json") from None
         except RecursionError:
             raise InvalidBody(messages.json.format("it is nested too deeply"), fault="json") from None
 
@@ -82,22 +84,25 @@ def validate(
     query: TextOrParts | None,
     documents: list[TextOrParts] | None,
     limit: int | None = None,
+    max_tokens_per_doc: int | None = None,
     documents_field: str = "documents",
     limit_field: str = "top_n",
+    tokens_field: str = "max_tokens_per_doc",
     **optional: Any,
 ) -> RerankRequest:
     """Check what every vendor requires, in this order: model, query, documents, limit.
 
     Args:
         limit: results to return; None for all.
-        documents_field, limit_field: the vendor's names of those fields, for errors.
+        max_tokens_per_doc: cut each document after so many.
+        documents_field, limit_field, tokens_field: the vendor's names of those fields, for errors.
         optional: further fields of RerankRequest.
 
     Raises:
         InvalidBody: for the first field that is absent, empty or out of range.
         TooLarge: more documents than the limit.
     """
-    if _is_blank(model):
+    if is_blank(model):
         raise InvalidBody(messages.model, "model", "missing")
     if query is None or _is_blank(query):
         raise InvalidBody(messages.query, "query", "missing" if query is None else "value")
@@ -109,13 +114,29 @@ def validate(
             raise InvalidBody(messages.document.format(index), f"{documents_field}.{index}")
     if limit is not None and limit < 1:
         raise InvalidBody(messages.limit, limit_field)
+    if max_tokens_per_doc is not None and max_tokens_per_doc < 1:
+        raise InvalidBody(f"{tokens_field} must be at least 1", tokens_field)
     return RerankRequest(
-        model=model or "", query=query, documents=documents, top_n=limit, call=incoming.call, **optional
+        model=model or "",
+        query=query,
+        documents=documents,
+        top_n=limit,
+        max_tokens_per_doc=max_tokens_per_doc,
+        call=incoming.call,
+        **optional,
     )
 
 
+def describe(raw: bytes, error: Exception) -> str:
+    """What is wrong with a body that is no JSON."""
+    half = find_half(raw)
+    if half is None:
+        return str(error)
+    return f"{half[0]} is half of a character, whose other half was cut off - at `{half[1]}`"
+
+
 def _is_blank(text: TextOrParts | None) -> bool:
-    return text is None or (isinstance(text, str) and (not text or text.isspace()))
+    return text is None or (isinstance(text, str) and is_blank(text))
 
 
 def _wrong_type(reason: str, messages: ErrorMessages) -> InvalidBody:

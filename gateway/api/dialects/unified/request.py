@@ -13,8 +13,10 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from gateway.api.dialect import WireDocument
+from gateway.api.dialects.blank import is_blank, none_blank
 from gateway.api.dialects.pictures import to_parts
 from gateway.api.dialects.unified.yaml_text import to_yaml
+from gateway.api.dialects.validation import describe
 from gateway.blocking import check_cancelled
 from gateway.config.limits import MAX_FALLBACKS, NO_REQUEST_LIMITS, RequestLimitSettings
 from providers.errors import InvalidRequest
@@ -31,8 +33,9 @@ _PICTURE = {"image", "image_url", "type", "id", "meta"}
 class Body(Struct, kw_only=True):
     """The request body. A null means absent, unknown fields are ignored, and `top_k` is another name for `top_n`.
 
-    `return_documents` may be the text "true" or "false", which RAGFlow sends. A body with `texts` in place of
-    `documents` is one for text-embeddings-inference, and its dialect reads it.
+    Numbers may be in quotes or have a fraction of zero, as in `2.0`. `return_documents` may be the text "true" or
+    "false", which RAGFlow sends. A body with `texts` in place of `documents` is one for text-embeddings-inference, and
+    its dialect reads it.
 
     Attributes:
         vendor_fields: names of the further fields that a subclass of `build_decoder` has.
@@ -58,13 +61,13 @@ def build_decoder(vendor_fields: Iterable[str]) -> Callable[[bytes], Body]:
 
     Raises (when called): InvalidRequest for anything that is not JSON of the right types.
     """
-    decode_json = msgspec.json.Decoder(_body_with(vendor_fields)).decode
+    decode_json = msgspec.json.Decoder(_body_with(vendor_fields), strict=False).decode
 
     def decode(raw: bytes) -> Body:
         try:
             return decode_json(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InvalidRequest(f"invalid request format: {error}") from None
+            raise InvalidRequest(f"invalid request format: {describe(raw, error)}") from None
         except RecursionError:
             raise InvalidRequest("invalid request format: the JSON is nested too deeply") from None
 
@@ -95,7 +98,7 @@ def to_request(
         InvalidRequest: with the contract's message for the first check that fails.
         TooLarge: more documents than the limit.
     """
-    if _is_blank(body.model):
+    if is_blank(body.model):
         raise InvalidRequest("model is required")
     query = _query(body.query)
     limits.check_count(len(body.documents or ()))
@@ -103,6 +106,8 @@ def to_request(
     top_n = body.top_n if body.top_n is not None or body.top_k is UNSET else body.top_k
     if top_n is not None and top_n < 1:
         raise InvalidRequest("top_n must be at least 1")
+    if body.max_tokens_per_doc is not None and body.max_tokens_per_doc < 1:
+        raise InvalidRequest("max_tokens_per_doc must be at least 1")
     _check_fallbacks(body.model or "", body.fallbacks or ())
     for entry in body.fallbacks or ():
         if not (is_alias(entry) or _is_provider_and_model(entry)):
@@ -132,12 +137,12 @@ def to_texts(documents: list[WireDocument] | None) -> list[TextOrParts]:
     """The documents in the form in which they are ranked. Raises InvalidRequest if there are none or one is blank."""
     if not documents:
         raise InvalidRequest("documents are required for rerank")
-    if set(map(type, documents)) == _ONLY_STRINGS and all(map(str.strip, documents)):  # type: ignore[arg-type]
+    if set(map(type, documents)) == _ONLY_STRINGS and none_blank(documents):  # type: ignore[arg-type]
         return documents  # type: ignore[return-value]  # all text, none blank: the usual case, without a copy
     ranked: list[TextOrParts] = []
     for index, document in enumerate(documents):
         text = document if type(document) is str else _to_input(document, index)
-        if type(text) is str and (not text or text.isspace()):
+        if type(text) is str and is_blank(text):
             raise InvalidRequest(f"document text is required for rerank at index {index}")
         ranked.append(text)
     return ranked
@@ -167,7 +172,7 @@ def _query(query: str | dict[str, Any] | None) -> TextOrParts:
         if not isinstance(query.get("content"), list):
             raise InvalidRequest("invalid request format: Expected `str`, a picture or content parts - at `$.query`")
         return ContentParts(query["content"])
-    if query is None or _is_blank(query):
+    if query is None or is_blank(query):
         raise InvalidRequest("query is required for rerank")
     return query
 
@@ -204,8 +209,4 @@ def _vendor_fields(body: Body) -> dict[str, Any]:
 
 def _is_provider_and_model(entry: str) -> bool:
     provider, _, model = entry.partition("/")
-    return not _is_blank(provider) and not _is_blank(model)
-
-
-def _is_blank(text: str | None) -> bool:
-    return not text or text.isspace()
+    return not is_blank(provider) and not is_blank(model)
