@@ -31,6 +31,7 @@ class Call(Struct, frozen=True, eq=False):
         deadline: when the whole call must be over, in seconds of `time.monotonic()`; None is no limit.
         headers: headers that travel to every upstream (`x-request-id`, trace context).
         recorder: receives every attempt and every wait. The default keeps nothing.
+        body_bytes: length of what the request was decoded from, which its texts do not exceed by much; 0 if unknown.
         bypass_cooldowns: call a target though its breaker is open or its keys cool down: no other is left.
         attempts: counts the attempts of the request; None where nothing limits them.
     """
@@ -39,6 +40,7 @@ class Call(Struct, frozen=True, eq=False):
     deadline: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     recorder: Recorder = Recorder()
+    body_bytes: int = 0
     bypass_cooldowns: bool = False
     attempts: AttemptCounter | None = None
 

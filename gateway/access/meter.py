@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from msgspec import Struct
 
+from gateway import blocking
 from gateway.access import reservation
 from gateway.access.counters import Store
 from gateway.access.keys import Principal
@@ -89,7 +91,9 @@ class Meter:
         if not limits:
             return Admission(caller, request, ledger, None)
         has_budget = any(limit.unit == "usd" for limit in limits)
-        cost = self._max_cost(request, names) if has_budget else 0
+        cost = 0
+        if has_budget:
+            cost = await blocking.run(request.call.body_bytes, partial(self._max_cost, request, names))
         reserved = await reservation.reserve(self._store, limits, request, cost)
         return Admission(caller, request, ledger, reserved)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from gateway import blocking
 from gateway.access.counters import Charge, ReserveResult, Store
 from gateway.access.limits import Limit
 from gateway.access.prices import NANO, estimate_tokens, tokens_of
@@ -88,11 +90,16 @@ async def reserve(store: Store, limits: tuple[Limit, ...], request: RerankReques
         StoreDown: the store cannot be asked, and the configuration says to refuse then.
     """
     now = datetime.now(UTC)
-    charges = [limit.charge(_estimate(limit, request, cost), now) for limit in limits]
+    charge = partial(_charges, limits, request, cost, now)
+    charges = await blocking.run(request.call.body_bytes, charge)
     reserved = await store.reserve(charges)
     if reserved.refused < 0:
         return Reservation(store, limits, charges, reserved)
     raise _refusal(limits[reserved.refused], charges[reserved.refused], reserved, now)
+
+
+def _charges(limits: tuple[Limit, ...], request: RerankRequest, cost: int, now: datetime) -> list[Charge]:
+    return [limit.charge(_estimate(limit, request, cost), now) for limit in limits]
 
 
 def _estimate(limit: Limit, request: RerankRequest, cost: int) -> int:

@@ -75,7 +75,7 @@ class Endpoint:
                 check_origin(headers, config.server.cors)
             raw = await read_body(receive, headers, config.request_limits)
             seconds = deadline.allowed(config.deadline, headers.get(REQUEST_TIMEOUT_BYTES))
-            call = exchange.call = replace(call, deadline=monotonic() + seconds)
+            call = exchange.call = replace(call, deadline=monotonic() + seconds, body_bytes=len(raw))
             exchange.bytes_in = len(raw)
             incoming = IncomingRequest(
                 raw,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
+from gateway import blocking
 from gateway.backends.retry_after import retry_after
 from gateway.headers import REQUEST_TIMEOUT
 from gateway.settings import UNLIMITED
@@ -120,9 +122,10 @@ class RemoteModel:
         headers = {"content-type": "application/json", "x-request-id": request.call.id}
         seconds = _seconds_left(request)
         headers[REQUEST_TIMEOUT] = str(max(1, int(seconds * 1000)))
+        body = await blocking.run(request.call.body_bytes, partial(self._body, request), request.call.deadline)
         timeouts = Timeouts(connect=5.0, read=seconds, pool=seconds, total=seconds)
         try:
-            response = await self._client.send("POST", f"{_URL}/v1/rerank", headers, self._body(request), timeouts)
+            response = await self._client.send("POST", f"{_URL}/v1/rerank", headers, body, timeouts)
         except Unreachable:
             raise NotReady("the engine process is not running; it is being started again") from None
         if response.status != 200:

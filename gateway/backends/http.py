@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from gateway import blocking
 from gateway.backends.auth import Signer
 from gateway.backends.http_errors import refusal, sanitize
 from gateway.backends.redaction import redact
@@ -87,7 +88,8 @@ class HttpBackend:
         headers = {**request.call.headers, **own, **self._headers}
         if request.call.deadline is not None:
             headers[REQUEST_TIMEOUT] = str(int(timeouts.total * 1000) or 1)
-        body = self._body(api, request, limits)
+        size, deadline = request.call.body_bytes, request.call.deadline
+        body = await blocking.run(size, partial(self._body, api, request, limits), deadline)
         start = time.monotonic()
         try:
             headers.update(await self._signer.sign("POST", url, headers, body))
@@ -95,8 +97,8 @@ class HttpBackend:
         finally:
             request.call.recorder.add_wait(start, time.monotonic())
         if not 200 <= response.status < 300:
-            raise self._refused(response, request)
-        return self._decode(api, response.body, request)
+            raise await blocking.run(max(size, len(response.body)), partial(self._refused, response, request), deadline)
+        return await blocking.run(len(response.body), partial(self._decode, api, response.body, request), deadline)
 
     async def ready(self) -> bool:
         """Always: whether the provider answers is known only by asking it."""

@@ -28,7 +28,7 @@ def verify(results: list[Ranked], request: RerankRequest) -> list[Ranked]:
         raise BadAnswer("the answer has no results")
     if request.queries is not None and len(results) != len(request.documents):
         raise BadAnswer(f"the answer has {len(results)} scores for {len(request.documents)} pairs")
-    if not _is_valid(results, len(request.documents)):
+    if len(results) > len(request.documents) or not _is_valid(results, len(request.documents)):
         raise BadAnswer(_describe_fault(results, len(request.documents)))
     # Two stable sorts by attribute cost a third of one by a tuple: no Python code runs per result.
     ordered = sorted(results, key=_INDEX)

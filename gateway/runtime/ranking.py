@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from time import monotonic
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from gateway import blocking
 from gateway.access.keys import Principal
 from gateway.access.meter import Meter
 from gateway.access.reservation import Headers
@@ -66,7 +68,8 @@ async def rank(
         attempts=AttemptCounter(config.request_limits.attempts),
     )
     exchange.request = request = replace(request, call=exchange.call)
-    check_documents(request, body_bytes, config.request_limits)
+    check = partial(check_documents, request, body_bytes, config.request_limits)
+    await blocking.run(body_bytes or 0, check, request.call.deadline)
     names = [request.model, *service.fallbacks(request.model, fallbacks)]
     if max(map(len, names)) > MAX_NAME_LENGTH:
         raise InvalidRequest(f"a model's name has at most {MAX_NAME_LENGTH} characters")
