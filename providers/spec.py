@@ -124,6 +124,7 @@ class LocalModel(Struct, frozen=True, kw_only=True):
         name: what callers write after the provider's name.
         path: a folder, a Hub name, or `package:import_name/folder` for a model that an installed package carries.
         sha256: the expected hash of the folder's `model.safetensors`; checked before serving.
+        pad_token: the token that fills short rows of a batch; None is the tokenizer's own, or its end of text.
     """
 
     name: str
@@ -135,6 +136,7 @@ class LocalModel(Struct, frozen=True, kw_only=True):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     activation: Literal["default", "sigmoid", "none"] = "default"
     label: str | None = None
+    pad_token: str | None = None
     max_length: int | None = None
     long_documents: Literal["truncate", "chunk_max"] = "truncate"
     threads: int | None = None

@@ -48,6 +48,10 @@ class LocalModelSettings(Settings):
         default="default", description="Function applied to the logits; `default` is the model's own."
     )
     label: str | None = Field(default=None, description="The label whose score is used, for a model with several.")
+    pad_token: str | None = Field(
+        default=None,
+        description="Token that fills a batch; default is the tokenizer's pad token, else its end of text.",
+    )
     max_length: int | None = Field(
         default=None, ge=8, description="Tokens of query and document together; default is the model's own limit."
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,16 @@ from torch import nn
 from transformers.utils import logging as progress
 
 from providers.errors import NotReady, RerankError
+from providers.local.architecture import is_embedding
 from providers.local.batcher import Batcher
+from providers.local.control_tokens import hide_control_tokens
 from providers.local.engine import Engine
 from providers.local.model import CrossEncoderModel, EmbeddingModel
+from providers.local.padding import settle_pad_token
 from providers.local.queue import FairQueue
 from providers.local.source import fetch
 from providers.local.templates import template_for
+from providers.local.weights import check_weights, load_reports
 from providers.spec import LocalModel
 from providers.types import ClosableBackend
 
@@ -71,14 +74,30 @@ def load(settings: LocalModel) -> CrossEncoderModel | EmbeddingModel:
         "local_files_only": True,
         "model_kwargs": {"dtype": dtype},
     }
-    if is_embedding(folder):
-        return EmbeddingModel(SentenceTransformer(str(folder), **options), settings)
-    template = template_for(folder)
-    net = CrossEncoder(str(folder), **options, processor_kwargs={"chat_template": template} if template else None)
+    embeds = is_embedding(folder)
+    template = None if embeds else template_for(folder, settings)
+    with load_reports() as reports:
+        net = open_net(folder, embeds, template, options)
+    check_weights(net, reports)
+    settle_pad_token(net, settings.pad_token)
+    hide_control_tokens(net)
+    if isinstance(net, SentenceTransformer):
+        return EmbeddingModel(net, settings)
     prune_output_head(net)
     if dtype != torch.float32:
         net.set_keep_in_fp32_modules(score_layers(net))
     return CrossEncoderModel(net, settings)
+
+
+def open_net(
+    folder: Path, embeds: bool, template: str | None, options: dict[str, Any]
+) -> CrossEncoder | SentenceTransformer:
+    """The files as sentence-transformers opens them, a cross-encoder with `template` if it needs one."""
+    if embeds:
+        return SentenceTransformer(str(folder), **options)
+    processor = {"chat_template": template} if template else None
+    net: CrossEncoder = CrossEncoder(str(folder), **options, processor_kwargs=processor)
+    return net
 
 
 def silence_progress_bars() -> None:
@@ -91,18 +110,6 @@ def silence_progress_bars() -> None:
     if were_enabled:
         enable_progress_bars()
     logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
-
-
-def is_embedding(folder: Path) -> bool:
-    """Whether the files are those of an embedding model, as sentence-transformers tells them apart."""
-    if (folder / "modules.json").is_file():
-        saved = folder / "config_sentence_transformers.json"
-        kind = json.loads(saved.read_bytes()).get("model_type", "SentenceTransformer") if saved.is_file() else ""
-        if kind not in {"", "SentenceTransformer", "CrossEncoder"}:
-            raise NotReady(f"the model is a {kind}; only cross-encoders and embedding models are served")
-        return bool(kind != "CrossEncoder")
-    architecture = (json.loads((folder / "config.json").read_bytes()).get("architectures") or [""])[0]
-    return not architecture.endswith(("ForSequenceClassification", "ForCausalLM"))
 
 
 def pick_device(name: str) -> torch.device:

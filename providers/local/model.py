@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import chain
+from math import inf, isfinite, nextafter
 from typing import Any
 
 import numpy as np
@@ -32,8 +34,11 @@ from providers.spec import LocalModel
 CPU_LOCK = FairLock()
 """Models on the CPU compute one batch at a time, in the order they ask: two at once would fight for the cores."""
 
-RAW_GROUP = 1
-"""The group of a cross-encoder's inputs whose logits are wanted without the activation; that of the others is 0."""
+WARM_TOKENS, WARM_SHORT_TOKENS = 512, 8
+"""Tokens of the long texts of the warm-up, and of the short one beside them."""
+
+MAX_PADDING_DIFFERENCE = 1e-2
+"""How much a row may change in float32, beside a longer one: less than a hundredth of its largest number, or of 1."""
 
 WIDTH_STEP = 16
 """Widths on the CPU in 16-bit formats are rounded up to 16 tokens, and beyond 512 by less than a sixteenth.
@@ -78,26 +83,34 @@ class LoadedModel:
         """Start the forward pass of inputs of one group; a GPU goes on by itself. Raises MemoryError.
 
         Returns:
-            Scores of shape (inputs,), or embeddings of shape (inputs, dimensions), in float32 on the device.
+            Logits of shape (inputs, labels), or embeddings of shape (inputs, dimensions), in float32 on the device.
         """
         options = self.pipeline_options[texts[0].group]
         with memory_errors(), nullcontext() if self.on_gpu else CPU_LOCK, torch.inference_mode():
             features = {name: rows.to(self.device, non_blocking=True) for name, rows in self._padded(texts).items()}
             task = {"task": options["task"]} if "task" in options else {}
-            return self._activate(self.net({**features, **options}, **task)[self.output].float(), texts[0].group)
+            out: Tensor = self.net({**features, **options}, **task)[self.output]
+            return out.float()
 
     def collect(self, handle: Tensor) -> list[Any]:
-        """Wait for the device. Returns one row per input: a score, or an embedding. Raises MemoryError."""
+        """Wait for the device. Returns one row per input: logits, or an embedding. Raises MemoryError."""
         with memory_errors():
             return list(handle.cpu().numpy())
 
     def warm_up(self, budget: int) -> None:
-        """Compute a full batch of `budget` tokens and a short text, so that the first caller meets a warm model."""
-        size = min(self.window, budget, 512)
-        word = self.tokenizer.unk_token_id or 0
-        for length, count in ((size, max(1, budget // size)), (min(8, size), 1)):
-            text = Tokens([word] * length, [0] * length if self.typed else None)
-            self.collect(self.launch([text] * count))
+        """Compute a batch of `budget` tokens and a short text, so that the first caller meets a warm model.
+
+        Raises:
+            NotReady: if the model's numbers are not finite, or depend on the padding.
+        """
+        size = max(2, min(self.window, budget // 2, WARM_TOKENS))
+        long, short = self._probe(size), self._probe(min(WARM_SHORT_TOKENS, size - 1))
+        together = self.collect(self.launch([long] * max(1, budget // size - 1) + [short]))
+        check_rows(together, self.collect(self.launch([short]))[0], exact=next(self.net.parameters()).dtype)
+
+    def _probe(self, size: int) -> Tokens:
+        ids = self.tokenizer(PROBE, add_special_tokens=False)["input_ids"]
+        return Tokens((ids * size)[:size], [0] * size if self.typed else None)
 
     def release(self) -> None:
         """Free the memory now. Nothing of the model can be used afterwards.
@@ -113,14 +126,10 @@ class LoadedModel:
     def _reading(self, request: TextRequest, check: Callable[[], None]) -> Reading:
         return Reading(self.window, request.tokens_per_document(self.window, self.long_documents), check)
 
-    def _activate(self, out: Tensor, group: int) -> Tensor:
-        """What the pipeline's output becomes before it leaves the device."""
-        return out
-
     def _padded(self, texts: Sequence[Tokens]) -> dict[str, Tensor]:
         width = self.width(max(len(text.ids) for text in texts))
         rows = {
-            "input_ids": self._block([text.ids for text in texts], width, self.tokenizer.pad_token_id or 0),
+            "input_ids": self._block([text.ids for text in texts], width, self.tokenizer.pad_token_id),
             "attention_mask": self._block([[1] * len(text.ids) for text in texts], width, 0),
         }
         if self.typed:
@@ -166,22 +175,26 @@ class CrossEncoderModel(LoadedModel):
         super().__init__(net, settings)
         self.column = score_column(net, settings.label)
         self.activation: Any = ACTIVATIONS.get(settings.activation) or net.activation_fn
+        if isinstance(self.activation, nn.Module):
+            self.activation.to("cpu", torch.float64)
         prompt = net.prompts.get(net.default_prompt_name or "")
-        self.pipeline_options = [self._options_for((PROBE, PROBE), prompt)] * 2
+        self.pipeline_options = [self._options_for((PROBE, PROBE), prompt)]
         self._tokenize = self._tokenizer_for(paired=True, prompt=prompt)
 
     def encode(self, request: TextRequest, check: Callable[[], None]) -> EncodedRequest:
         reading = self._reading(request, check)
         texts = self._tokenize(request.query, request.documents, request.instruction, reading)
-        group = RAW_GROUP if request.raw_scores else 0
-        return encode(texts, self.window, request.max_tokens_per_doc, self.long_documents, group)
+        encoded = encode(texts, self.window, request.max_tokens_per_doc, self.long_documents)
+        encoded.raw_scores = request.raw_scores
+        return encoded
 
     def scores(self, rows: list[Any], encoded: EncodedRequest) -> list[float]:
-        return [max(float(rows[position]) for position in positions) for positions in encoded.document_inputs]
-
-    def _activate(self, out: Tensor, group: int) -> Tensor:
-        active: Tensor = out if group == RAW_GROUP else self.activation(out)
-        return active[:, self.column]
+        """The activation in float64, since in float32 the sigmoid of every logit above 17 is 1."""
+        with torch.inference_mode():
+            logits = torch.from_numpy(np.stack(rows)).double()
+            active = logits if encoded.raw_scores else self.activation(logits)
+        pairs = list(zip(active[:, self.column].tolist(), logits[:, self.column].tolist(), strict=True))
+        return separate_scores([max(pairs[own.start : own.stop]) for own in encoded.document_inputs])
 
 
 class EmbeddingModel(LoadedModel):
@@ -224,6 +237,40 @@ class EmbeddingModel(LoadedModel):
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         cosines = vectors @ vectors[encoded.query_input]
         return [float(cosines[own.start : own.stop].max()) for own in encoded.document_inputs]
+
+
+def separate_scores(pairs: Sequence[tuple[float, float]]) -> list[float]:
+    """Scores that are equal only where the logits are, in the logits' order.
+
+    Where float64 ends too, the least possible difference is made, away from the end of the activation's range.
+
+    Args:
+        pairs: score and logit of each document; of more than one the scores grow with the logits.
+    """
+    if len({score for score, _ in pairs}) == len(set(pairs)) or not all(map(isfinite, chain.from_iterable(pairs))):
+        return [score for score, _ in pairs]
+    distinct = sorted(set(pairs))
+    low, high = [pair for pair in distinct if pair[0] <= 0], [pair for pair in reversed(distinct) if pair[0] > 0]
+    separate = dict(zip(low, _spread(low, inf), strict=True)) | dict(zip(high, _spread(high, -inf), strict=True))
+    return [separate[pair] for pair in pairs]
+
+
+def _spread(pairs: Sequence[tuple[float, float]], towards: float) -> list[float]:
+    """The scores of sorted pairs, each at least one step of float64 farther on than the one before."""
+    scores: list[float] = []
+    for score, _ in pairs:
+        step = nextafter(scores[-1], towards) if scores else score
+        scores.append(max(score, step) if towards > 0 else min(score, step))
+    return scores
+
+
+def check_rows(together: Sequence[Any], alone: Any, *, exact: torch.dtype) -> None:
+    """Raises NotReady if numbers are not finite, or the last of `together` is not the row that was computed alone."""
+    if not all(np.isfinite(row).all() for row in (*together, alone)):
+        raise NotReady("the model computes numbers that are not finite; its files are damaged, or need another `dtype`")
+    allowed = MAX_PADDING_DIFFERENCE * max(1.0, float(np.abs(alone).max()))
+    if exact == torch.float32 and float(np.abs(together[-1] - alone).max()) > allowed:
+        raise NotReady("the model's numbers for a text depend on the longer text beside it; configure its `pad_token`")
 
 
 @contextmanager

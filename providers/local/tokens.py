@@ -110,12 +110,14 @@ class EncodedRequest(Struct, eq=False):
         document_inputs: for each document its positions in `inputs`; several where it is read in windows.
         query_input: the position of the query where it is an input of its own, else None.
         truncated: how many documents are not read whole.
+        raw_scores: whether the logits are wanted without the model's activation.
     """
 
     inputs: list[Tokens]
     document_inputs: list[range]
     query_input: int | None = None
     truncated: int = 0
+    raw_scores: bool = False
 
 
 def cut_into_windows(body: list[int], room: int, long_documents: LongDocuments) -> list[list[int]]:

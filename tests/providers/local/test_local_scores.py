@@ -23,6 +23,7 @@ from tiny_models import (
     engine,
     modernbert,
     qwen,
+    qwen3_reranker,
     request,
     scores,
     text,
@@ -133,7 +134,7 @@ def model_card(folder: Path, instruction: str | None) -> list[float]:
 
 @pytest.mark.parametrize("instruction", [None, "find the flow"], ids=["the card's instruction", "the caller's"])
 async def test_a_causal_reranker_without_template_gets_that_of_its_card(build: Build, instruction: str | None) -> None:
-    folder = build(qwen, template="{% for m in messages %}{{ m.role }}{% endfor %}", size=8 * WINDOW)
+    folder = build(qwen3_reranker, template="{% for m in messages %}{{ m.role }}{% endfor %}", size=8 * WINDOW)
     extra = {"instruction": instruction} if instruction else {}
     async with engine(folder) as backend:
         ranking = await backend.rerank(request(documents=DOCUMENTS[:6], extra=extra))
@@ -250,7 +251,7 @@ async def test_identical_documents_are_computed_once(build: Build) -> None:
     assert scores(often) == pytest.approx([*scores(once), scores(once)[0], scores(once)[0]], abs=1e-6)
 
 
-async def test_raw_scores_are_the_logits_and_share_no_batch_with_others(build: Build) -> None:
+async def test_raw_scores_are_the_logits(build: Build) -> None:
     folder = build(bert)
     logits = CrossEncoder(str(folder), device="cpu", activation_fn=torch.nn.Identity()).predict(PAIRS)
     async with engine(folder) as backend:

@@ -138,6 +138,11 @@ def qwen(
     return saved(folder, kind, tokenizer, **shape, **small, tie_word_embeddings=True, **config)
 
 
+def qwen3_reranker(folder: Path, **options: Any) -> Path:
+    """A model whose folder says that it is Qwen3-Reranker."""
+    return qwen(folder / "Qwen3-Reranker-tiny", **options)
+
+
 def embedder(folder: Path, **saved_config: Any) -> Path:
     """Mean pooling, normalised, with a prompt for queries and one for documents."""
     from sentence_transformers import SentenceTransformer
