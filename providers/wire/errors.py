@@ -22,7 +22,7 @@ import msgspec
 
 _SENTENCE = (
     *("message", "msg", "detail", "error", "error_message", "errorMessage", "error_msg", "error_description"),
-    *("Message", "reason", "description", "title"),
+    *("Message", "errmsg", "reason", "details", "description", "exception", "title"),
 )
 _DEPTH = 4
 

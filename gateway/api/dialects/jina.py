@@ -172,7 +172,7 @@ def _to_input(document: str | Document, field: str) -> TextOrParts:
     if not document.image:
         return document.text or ""
     try:
-        return to_parts(document.text, document.image)
+        return to_parts(document.text, {"image": document.image})
     except ValueError as error:
         raise InvalidBody(f"{field}.image: {error}", f"{field}.image") from None
 

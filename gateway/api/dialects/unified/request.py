@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from gateway.api.dialect import WireDocument
 from gateway.api.dialects.blank import is_blank, none_blank
-from gateway.api.dialects.pictures import to_parts
+from gateway.api.dialects.pictures import MEDIA, are_parts, beside, to_parts
 from gateway.api.dialects.unified.yaml_text import to_yaml
 from gateway.api.dialects.validation import describe
 from gateway.blocking import check_cancelled
@@ -26,7 +26,8 @@ BooleanText = Literal["true", "True", "TRUE", "false", "False", "FALSE"]
 TRUE = ("true", "True", "TRUE")
 
 _ONLY_STRINGS = {str}
-_PICTURE = {"image", "image_url", "type", "id", "meta"}
+_MEDIA = frozenset(MEDIA)
+_PICTURE = {*MEDIA, "type", "id", "meta"}
 """Keys of an object that is a picture and nothing else."""
 
 
@@ -153,11 +154,11 @@ def _to_input(document: Any, index: int) -> TextOrParts:
     order."""
     if not document:
         return ""
-    image = _image(document)
-    if image:
-        return _with_picture(document, image, f"$.documents[{index}]")
+    if not _MEDIA.isdisjoint(document) and _is_picture(document):
+        return _with_media(document, index)
     if "text" in document:
-        return _text(document, f"$.documents[{index}]")
+        text = _text(document, index)
+        return beside(text, document["content"]) if "content" in document and are_parts(document["content"]) else text
     if isinstance(document.get("content"), list):
         return ContentParts(document["content"])
     check_cancelled()
@@ -166,9 +167,8 @@ def _to_input(document: Any, index: int) -> TextOrParts:
 
 def _query(query: str | dict[str, Any] | None) -> TextOrParts:
     if isinstance(query, dict):
-        image = _image(query)
-        if image:
-            return _with_picture(query, image, "$.query")
+        if not _MEDIA.isdisjoint(query) and _is_picture(query):
+            return _with_media(query, None)
         if not isinstance(query.get("content"), list):
             raise InvalidRequest("invalid request format: Expected `str`, a picture or content parts - at `$.query`")
         return ContentParts(query["content"])
@@ -177,26 +177,30 @@ def _query(query: str | dict[str, Any] | None) -> TextOrParts:
     return query
 
 
-def _image(value: dict[str, Any]) -> Any:
-    """What is under `image` or `image_url`, where the object is a picture: it has text beside it, or nothing to rank.
-    Else it is a record, one of whose fields is the address of a picture."""
-    if "image" not in value and "image_url" not in value:
-        return None
-    return (value.get("image") or value.get("image_url")) if "text" in value or value.keys() <= _PICTURE else None
+def _is_picture(value: dict[str, Any]) -> bool:
+    """Whether a picture is there, with text beside it or with nothing else to rank. Otherwise the object is a record,
+    one of whose fields may be the address of a picture."""
+    return ("text" in value or value.keys() <= _PICTURE) and any(map(value.get, _MEDIA))
 
 
-def _with_picture(value: dict[str, Any], image: Any, place: str) -> ContentParts:
+def _with_media(value: dict[str, Any], index: int | None) -> ContentParts:
+    media = {name: value[name] for name in MEDIA if value.get(name)}
     try:
-        return to_parts(_text(value, place), image)
+        return to_parts(_text(value, index), media)
     except ValueError as error:
-        raise InvalidRequest(f"invalid request format: {error} - at `{place}`") from None
+        raise InvalidRequest(f"invalid request format: {error} - at `{_place(index)}`") from None
 
 
-def _text(value: dict[str, Any], place: str) -> str:
+def _text(value: dict[str, Any], index: int | None) -> str:
     text = value.get("text")
     if not isinstance(text, str | None):
-        raise InvalidRequest(f"invalid request format: Expected `str` - at `{place}.text`")
+        raise InvalidRequest(f"invalid request format: Expected `str` - at `{_place(index)}.text`")
     return text or ""
+
+
+def _place(index: int | None) -> str:
+    """Where a document is in the body, or the query for None."""
+    return "$.query" if index is None else f"$.documents[{index}]"
 
 
 def _vendor_fields(body: Body) -> dict[str, Any]:

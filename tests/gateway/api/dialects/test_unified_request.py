@@ -220,6 +220,13 @@ PICTURES: dict[str, tuple[Any, Any]] = {
     "an object": ({"image": {"url": URL}}, [PICTURE]),
     "image_url": ({"image_url": URL}, [PICTURE]),
     "a content part": (PICTURE, [PICTURE]),
+    "a video": ({"text": "a cog", "video": URL}, [text("a cog"), {"type": "video_url", "video_url": {"url": URL}}]),
+    "a picture and a video": (
+        {"video_url": {"url": URL}, "image": URL},
+        [PICTURE, {"type": "video_url", "video_url": {"url": URL}}],
+    ),
+    "content parts beside text": ({"text": "a cog", "content": [PICTURE]}, [text("a cog"), PICTURE]),
+    "other content beside text": ({"text": "a cog", "content": ["chapter 1"]}, "a cog"),
     "a data URL": ({"image": "data:image/webp;base64,UklG"}, [inline("webp", "UklG")]),
     "base64": ({"image": "QUJD"}, [inline("png", "QUJD")]),
     "base64 of a JPEG": ({"image": "/9j/4AAQ"}, [inline("jpeg", "/9j/4AAQ")]),
@@ -236,7 +243,7 @@ PICTURES: dict[str, tuple[Any, Any]] = {
 def test_a_picture_is_content_parts(document: Any, ranked: Any) -> None:
     expected = ContentParts(ranked) if isinstance(ranked, list) else ranked
     assert asked(without(documents=["a", document])).documents == ["a", expected]
-    if isinstance(ranked, list):
+    if isinstance(ranked, list) and "content" not in document:
         assert asked(without(query=document)).query == expected
 
 
@@ -263,6 +270,11 @@ def test_what_is_no_picture_is_refused_with_the_place(image: Any, beside: dict[s
         with pytest.raises(InvalidRequest) as caught:
             asked(body)
         assert caught.value.message == told.format(place)
+
+
+def test_a_video_in_base64_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="a picture must be"):
+        asked(without(documents=[{"video": "QUJD"}]))
 
 
 def test_a_picture_of_nothing_is_a_blank_document() -> None:
