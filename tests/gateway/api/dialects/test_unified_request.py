@@ -92,7 +92,10 @@ FORMAT: dict[str, tuple[Any, str]] = {
     "text": ("x", "Expected `object`, got `str`"),
     "not UTF-8": (b'{"model": "\xff"}', "'utf-8' codec can't decode byte 0xff in position"),
     "NaN": (b'{"top_n": NaN}', "JSON is malformed: invalid character"),
-    "half of a surrogate pair": (b'{"model": "m", "query": "\\ud83d", "documents": ["a"]}', "\\ud83d is half of a character"),
+    "half of a surrogate pair": (
+        b'{"model": "m", "query": "\\ud83d", "documents": ["a"]}',
+        "\\ud83d is half of a character",
+    ),
     "too deep": (b'{"documents": ' + b'[{"a":' * 100_000, "the JSON is nested too deeply"),
     "a model that is a number": (without(model=1), "Expected `str | null`, got `int` - at `$.model`"),
     "a query that is a list": (without(query=["q"]), "Expected `str | object | null`, got `array` - at `$.query`"),
