@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
+from providers.wire.json_text import parse
 
 _SENTENCE = (
     *("message", "msg", "detail", "error", "error_message", "errorMessage", "error_msg", "error_description"),
@@ -30,7 +30,7 @@ _DEPTH = 4
 def error_message(body: bytes) -> str:
     """The vendor's sentence, "" if there is none. Never raises. FastAPI's `input`, the caller's words, is left out."""
     try:
-        return message_of(msgspec.json.decode(body))
+        return message_of(parse(body))
     except (ValueError, RecursionError):
         return ""
 

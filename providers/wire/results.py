@@ -11,7 +11,6 @@ The documented shape takes one typed pass. Only a body that does not fit, or has
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -23,6 +22,7 @@ from providers.errors import BadAnswer
 from providers.types import Ranked, Usage
 from providers.wire import side_fields
 from providers.wire.errors import message_of
+from providers.wire.json_text import parse
 from providers.wire.rows import SCORES, find_rows, has_scores
 
 Answer = TypeVar("Answer", bound=Struct)
@@ -70,14 +70,10 @@ def _decode(body: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answer:
 def _parse(body: bytes, error: Exception) -> Any:
     """The answer, untyped. Raises the error given if no reader takes it."""
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        text = body.decode("utf-8-sig", errors="replace")
-    try:
-        return json.loads(text)
+        return parse(body, errors="replace")
     except ValueError:
-        if _UNKNOWN_PATH in text:
-            raise _no_ranking(text) from None
+        if _UNKNOWN_PATH.encode() in body:
+            raise _no_ranking(body.decode(errors="replace")) from None
         raise error from None
 
 

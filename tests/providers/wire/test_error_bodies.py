@@ -37,7 +37,8 @@ CASES: dict[str, tuple[Any, str]] = {
     "an error's description": ({"error": {"code": 5, "description": "no"}}, "no"),
     "a problem's title": ({"type": "about:blank", "title": "no", "status": 400}, "no"),
     "a code, and a message of errors": ({"errcode": 4, "errmsg": "no"}, "no"),
-    "half an emoji": ({"message": "no \ud83d"}, ""),
+    "half an emoji": ({"message": "no \ud83d"}, "no ?"),
+    "NaN beside it": ({"message": "no", "after": float("nan")}, "no"),
     "only a code": ({"code": 500}, ""),
     "an empty object": ({}, ""),
     "an empty list": ([], ""),
@@ -50,6 +51,10 @@ CASES: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize(("body", "sentence"), CASES.values(), ids=CASES)
 def test_finds_the_sentence(body: Any, sentence: str) -> None:
     assert error_message(json.dumps(body).encode()) == sentence
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    assert error_message(b'\xef\xbb\xbf{"message": "no"}') == "no"
 
 
 def test_leaves_out_what_the_caller_sent() -> None:
