@@ -12,6 +12,7 @@ The documented shape takes one typed pass. Only a body that does not fit, or has
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
@@ -113,6 +114,7 @@ def _no_ranking(sentence: str) -> BadAnswer:
     return BadAnswer(f"it has no ranking, but says: {sentence}")
 
 
+@lru_cache(maxsize=side_fields.MAX_SHAPES)
 def _name_of_rows(shape: type[Struct]) -> str | None:
     """The required field that lists rows of an index and a score; None if the vendor has other names for those."""
     return next((field.encode_name for field in fields(shape) if field.required and _are_rows(field.type)), None)

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import isfinite
 from typing import Any
 
@@ -29,29 +29,36 @@ def find_rows(answer: Any, documented: str) -> Iterator[list[Any]]:
     `index` and its score under all of SCORES."""
     if isinstance(answer, list):
         yield _named(answer, "index")
-    if isinstance(answer, Mapping):
+    if isinstance(answer, dict):
         names = dict.fromkeys((documented, *_ROWS))
         places: list[Any] = [answer, *map(answer.get, _ENVELOPES)]
         for place in places:
-            for name in names if isinstance(place, Mapping) else ():
+            for name in names if isinstance(place, dict) else ():
                 if isinstance(place.get(name), list):
                     yield _named(place[name], _INDEX.get(name, "index"))
 
 
 def has_scores(rows: list[Any]) -> bool:
     """Whether any of the rows, as `find_rows` gives them, has a score."""
-    return any(isinstance(row, Mapping) and row[SCORES[0]] is not None for row in rows)
+    return any(isinstance(row, dict) and row[SCORES[0]] is not None for row in rows)
 
 
 def _named(rows: list[Any], index: str) -> list[Any]:
-    return [_with_known_names(row, index) if isinstance(row, Mapping) else row for row in rows]
+    return [_with_known_names(row, index) if type(row) is dict else row for row in rows]
 
 
-def _with_known_names(row: Mapping[str, Any], index: str) -> dict[str, Any]:
-    score = next((row[name] for name in SCORES if _has_value(row.get(name))), None)
-    place = row["index"] if row.get("index") is not None else row.get(index)
-    return {"index": place, **dict.fromkeys(SCORES, score)}
-
-
-def _has_value(score: Any) -> bool:
-    return isfinite(score) if isinstance(score, float) else score is not None
+def _with_known_names(row: dict[str, Any], index: str) -> dict[str, Any]:
+    """Plain steps: servers with names of their own have every row read here."""
+    place = row.get("index")
+    score = None
+    for name in SCORES:
+        score = row.get(name)
+        if score is not None and (type(score) is not float or isfinite(score)):
+            break
+        score = None
+    return {
+        "index": row.get(index) if place is None else place,
+        "relevance_score": score,
+        "score": score,
+        "logit": score,
+    }

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from math import isfinite
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import fields
+from msgspec.structs import FieldInfo, fields
 
 Shape = TypeVar("Shape", bound=Struct)
+
+MAX_SHAPES = 1024
+"""Types of answers whose fields are remembered: looking them up costs far more than reading an answer by them."""
 
 
 def convert(answer: Mapping[str, Any], shape: type[Shape]) -> Shape:
@@ -20,7 +24,7 @@ def convert(answer: Mapping[str, Any], shape: type[Shape]) -> Shape:
     Raises ValueError.
     """
     known: dict[str, Any] = {}
-    for field in fields(shape):
+    for field in _fields(shape):
         if field.encode_name not in answer:
             if field.required:
                 raise ValueError(f"missing required field `{field.encode_name}`")
@@ -31,6 +35,11 @@ def convert(answer: Mapping[str, Any], shape: type[Shape]) -> Shape:
             if field.required:
                 raise
     return shape(**known)
+
+
+@lru_cache(maxsize=MAX_SHAPES)
+def _fields(shape: type[Struct]) -> tuple[FieldInfo, ...]:
+    return fields(shape)
 
 
 def _part(value: Any, kind: Any) -> Any:
