@@ -24,9 +24,10 @@ class Bearer(Struct, frozen=True):
 
 
 class Header(Struct, frozen=True):
-    """The key is sent as it is, in a header of the vendor's own, such as `api-key`."""
+    """The key is sent in a header of the vendor's own, such as `api-key`: as it is, or after a scheme (`ApiKey …`)."""
 
     name: str
+    scheme: str = ""
 
 
 class NoAuth(Struct, frozen=True):
@@ -90,7 +91,8 @@ class HttpProvider(Adapter, frozen=True, kw_only=True):
 
     Attributes:
         base_url: where the vendor serves it; None when the operator must say.
-        path: the endpoint below the base, for example `/v2/rerank`; a pure function of the model where it names it.
+        path: the endpoint below the base, for example `/v2/rerank`, with a query where the vendor demands a constant
+            one; a pure function of the model where it names it.
         encode: request to the body: JSON, or its bytes where the adapter encodes it itself. Pure: a retry may call it
             again.
         decode: body of a 200 to ranking. Pure; neither sorts, cuts nor checks indices: the gateway does, once. Raises

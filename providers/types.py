@@ -92,7 +92,7 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         prompt_tokens, completion_tokens, total_tokens: tokens.
-        search_units: Cohere's billing unit.
+        search_units: Cohere's billing unit, or another vendor's that is counted alike.
     """
 
     prompt_tokens: int | None = None

@@ -11,7 +11,8 @@ from gateway.config.providers import ProviderSettings
 from gateway.transport.base import ClientSettings, Timeouts
 from providers.spec import HttpProvider
 
-_VERSION = re.compile(r"^.*/v\d+(?=/)")
+_VERSION = re.compile(r"^.*?/v\d+(?=/)")
+"""Up to the first version: what follows may be a name that callers write."""
 _VERSION_AT_END = re.compile(r"/v\d+$")
 
 
@@ -23,11 +24,15 @@ def endpoint(base_url: str, path: str) -> str:
     """The URL to post to, from what a user may write: a base or a full endpoint, with or without trailing slash.
 
     A path prefix is kept. A base that ends in a version (`…/v1`) keeps the user's version. A URL that has a query, or
-    ends as rerank endpoints do, is a full endpoint.
+    ends as rerank endpoints do, is a full endpoint. The query of the path is kept, unless the base has its own.
     """
     if "?" in base_url:
         return base_url
-    base = base_url.rstrip("/")
+    below, mark, query = path.partition("?")
+    return _joined(base_url.rstrip("/"), below) + mark + query
+
+
+def _joined(base: str, path: str) -> str:
     below_version, given = _VERSION.sub("", path), urlsplit(base).path
     if given.endswith(below_version) or _last_segment(given) in _ENDPOINTS:
         return base

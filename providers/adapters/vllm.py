@@ -8,17 +8,15 @@ whatever is asked, and are skipped. A null is refused, so absent fields are left
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from msgspec import Meta, Struct
+from msgspec import Struct
 from msgspec.json import Decoder
 
 from providers.capabilities import Capabilities
 from providers.spec import JSON, HttpProvider, ScoreApi
-from providers.types import Ranked, Ranking, RerankRequest, Usage
+from providers.types import Ranking, RerankRequest, Usage
 from providers.wire.errors import error_message
 from providers.wire.fields import effective_top_n, vendor_fields, without_nulls
-from providers.wire.results import Rows, decode_response, known_usage
+from providers.wire.results import Rows, ScoredRows, decode_response, known_usage, ranked
 
 _EXTRAS = (
     "truncate_prompt_tokens",
@@ -39,13 +37,8 @@ class _Answer(Struct):
     id: str | None = None
 
 
-class _Scored(Struct):
-    index: int
-    score: float
-
-
 class _Scores(Struct):
-    data: Annotated[list[_Scored], Meta(min_length=1)]
+    data: ScoredRows
     usage: Usage | None = None
     id: str | None = None
 
@@ -81,8 +74,7 @@ def encode_score(request: RerankRequest) -> JSON:
 
 def decode_score(body: bytes, request: RerankRequest) -> Ranking:
     answer = decode_response(body, _SCORES)
-    results = [Ranked(row.index, row.score) for row in answer.data]
-    return Ranking(results=results, usage=known_usage(answer.usage), id=answer.id)
+    return Ranking(results=ranked(answer.data), usage=known_usage(answer.usage), id=answer.id)
 
 
 def decode(body: bytes, request: RerankRequest) -> Ranking:

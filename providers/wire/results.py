@@ -11,7 +11,7 @@ The documented shape takes one typed pass. Only a body that does not fit, or has
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -30,6 +30,17 @@ Answer = TypeVar("Answer", bound=Struct)
 
 Rows = Annotated[list[Ranked], msgspec.Meta(min_length=1)]
 """The documented rows. An empty list does not fit: the rows may be elsewhere, or the vendor says why there are none."""
+
+
+class Scored(Struct):
+    """A row whose score is under `score`, as several vendors write it."""
+
+    index: int
+    score: float
+
+
+ScoredRows = Annotated[list[Scored], msgspec.Meta(min_length=1)]
+"""As Rows."""
 
 _UNKNOWN_PATH = "Unexpected endpoint"
 """LM Studio's answer to a path it does not know, with a 200: https://github.com/CherryHQ/cherry-studio/issues/8547."""
@@ -50,6 +61,11 @@ def decode_response(body: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answe
         return _decode(body, decoder)
     except RecursionError:
         raise BadAnswer("the answer is nested too deeply") from None
+
+
+def ranked(rows: Iterable[Scored]) -> list[Ranked]:
+    """Those rows as a ranking has them."""
+    return [Ranked(row.index, row.score) for row in rows]
 
 
 def known_usage(usage: Usage | None) -> Usage | None:

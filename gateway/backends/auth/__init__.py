@@ -17,7 +17,7 @@ def open_signer(auth: Auth, key: str | None) -> Signer:
     match auth:
         case Bearer() if key:
             return ConstantHeader("authorization", f"Bearer {key}", key)
-        case Header(name) if key:
-            return ConstantHeader(name.lower(), key, key)
+        case Header(name, scheme) if key:
+            return ConstantHeader(name.lower(), f"{scheme} {key}".lstrip(), key)
         case _:
             return ConstantHeader()

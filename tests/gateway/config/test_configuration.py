@@ -493,6 +493,14 @@ URLS: dict[str, tuple[str, str, str]] = {
     "a query behind a host": ("https://x?a=b", "/v2/rerank", "https://x?a=b"),
     "a query behind a slash": ("https://x/reranks/?a=b", "/v2/rerank", "https://x/reranks/?a=b"),
     "an empty query": ("https://x/p?", "/v2/rerank", "https://x/p?"),
+    "the path's own query": ("https://x", "/ml/v1/rerank?version=1", "https://x/ml/v1/rerank?version=1"),
+    "the path's own query behind an endpoint": (
+        "https://x/rerank/",
+        "/ml/v1/rerank?version=1",
+        "https://x/rerank?version=1",
+    ),
+    "the base's query before the path's": ("https://x/p?version=2", "/v1/rerank?version=1", "https://x/p?version=2"),
+    "a model that looks like a version": ("https://x/v4", "/client/v4/run/a/v1/b", "https://x/v4/run/a/v1/b"),
 }
 
 
