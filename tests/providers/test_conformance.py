@@ -25,14 +25,34 @@ SAMPLES: dict[str, Any] = {
     "mm_processor_kwargs": {"num_crops": 4},
     "padding": "max_length",
     "cache_salt": "tenant-7",
+    "parameters": {"truncate": "END"},
+    "instruct": "prefer official manuals",
+    "metadata": ["2024", "2025", ""],
+    "is_iql": True,
+    "scoring_method": "chunk_avg",
+    "chunking_options": {"size": 512},
+    "latency": "slow",
+    "truncate_input_tokens": 256,
+    "task_settings": {"top_n": 3},
 }
 MODELS = {"jina": "jina-reranker-v3"}
 """Where what is sent depends on the model: one that takes every declared field."""
+OPTIONS = {"watsonx": {"project_id": "a-project"}, "cloudflare": {"account_id": "an-account"}}
+WITHOUT_COUNTS = {"contextual", "elastic", "cloudflare"}
+"""Vendors whose documented answers do not say what was counted."""
 
 
 def subject(provider: HttpProvider) -> Subject:
     success, minimal = ((WIRE / provider.name / f"{name}.json").read_bytes() for name in ("success", "minimal"))
-    return Subject(provider, success, minimal, model=MODELS.get(provider.name, "a-model"), samples=SAMPLES)
+    return Subject(
+        provider,
+        success,
+        minimal,
+        model=MODELS.get(provider.name, "a-model"),
+        samples=SAMPLES,
+        options=OPTIONS.get(provider.name, {}),
+        counts=provider.name not in WITHOUT_COUNTS,
+    )
 
 
 SUBJECTS = [subject(found) for found in map(registry.find, registry.names()) if isinstance(found, HttpProvider)]
