@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, Generic, TypeVar
 
 from gateway.errors import DeadlineExceeded
-from providers.errors import Overloaded
+from providers.errors import Overloaded, RerankError
 
 Result = TypeVar("Result")
 
@@ -42,6 +42,10 @@ class _Job(Generic[Result]):
         _thread.job = self
         try:
             return self._work()
+        except RerankError as error:
+            # The frames that it went through hold all that was read so far, which takes long to free: here, not later.
+            error.__context__ = None
+            raise error.with_traceback(None) from None
         finally:
             _thread.job = None
 

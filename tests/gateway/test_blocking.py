@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from time import monotonic
 
 import pytest
@@ -83,3 +84,23 @@ async def test_the_deadline_ends_the_wait_and_the_work() -> None:
         await pool.run(1, gate, deadline=monotonic() + 0.01)
     await asyncio.to_thread(gate.ended.wait)
     assert gate.cancelled
+
+
+async def test_what_failed_work_has_read_is_freed_with_it() -> None:
+    class Read:
+        """Something large."""
+
+    alive: list[weakref.ref[Read]] = []
+
+    def refuse() -> None:
+        read = Read()
+        alive.append(weakref.ref(read))
+        try:
+            raise ValueError
+        except ValueError:
+            raise InvalidRequest("no") from None
+
+    with pytest.raises(InvalidRequest) as raised:
+        await BlockingPool().run(1, refuse)
+    assert alive[0]() is None
+    assert raised.value.message == "no"
