@@ -52,25 +52,25 @@ class AttemptCounter(Struct, eq=False):
 
     Attributes:
         limit: attempts that may be made; None for no limit of its own.
-        taken: attempts so far.
+        count: attempts so far.
         parent: counts these attempts too, among others.
         permit_another: is asked before every attempt but the first, and says whether it may be made.
     """
 
     limit: int | None = None
-    taken: int = 0
+    count: int = 0
     parent: AttemptCounter | None = None
     permit_another: Callable[[], Awaitable[bool]] | None = None
 
     async def take(self) -> bool:
         """Count one attempt. False if it must not be made."""
-        if self.limit is not None and self.taken >= self.limit:
+        if self.limit is not None and self.count >= self.limit:
             return False
         if self.parent is not None and not await self.parent.take():
             return False
-        if self.taken and self.permit_another is not None and not await self.permit_another():
+        if self.count and self.permit_another is not None and not await self.permit_another():
             return False
-        self.taken += 1
+        self.count += 1
         return True
 
 

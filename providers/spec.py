@@ -63,7 +63,7 @@ class Adapter(Struct, frozen=True, kw_only=True):
             conformance test checks: over HTTP a field changes the body if and only if it is named here.
         capabilities: what is known of the models, by name or pattern; every adapter has an entry for `*`, all of them.
         api_key_env: the environment variable that the vendor's users set; None if there is no usual one.
-        missing: what must be installed first, as a command to run; "" when all is there. Imports nothing heavy.
+        missing: the install command, or "" if nothing is missing. Imports nothing heavy.
     """
 
     name: str

@@ -36,19 +36,19 @@ class Reservation(Struct, frozen=True):
     charges: list[Charge]
     reserved: ReserveResult
 
-    async def settle(self, outcome: Outcome, *, asked: bool = True, further_cost: int = 0) -> None:
+    async def settle(self, outcome: Outcome, *, was_called: bool = True, further_cost: int = 0) -> None:
         """Replace what was reserved by what was used, and end the request's share of `concurrency`.
 
         Args:
             outcome: how the request ended.
-            asked: whether any target was asked; if not, all is given back.
+            was_called: whether any target was called; if not, all is given back.
             further_cost: nano-dollars of the attempts that did not serve.
 
         Raises nothing of its own. If it is cancelled, the store still settles.
         """
         if not self.reserved.left:
             return  # The store was down when it was asked to reserve, so there is nothing to correct.
-        if corrections := self._corrections(outcome, asked, further_cost):
+        if corrections := self._corrections(outcome, was_called, further_cost):
             await self.store.settle(corrections, self.reserved)
 
     def headers(self) -> Headers:
@@ -63,11 +63,11 @@ class Reservation(Struct, frozen=True):
                 headers.update(_limit_headers(limit, left))
         return headers
 
-    def _corrections(self, outcome: Outcome, asked: bool, further_cost: int) -> list[Charge]:
+    def _corrections(self, outcome: Outcome, was_called: bool, further_cost: int) -> list[Charge]:
         """The difference between used and reserved, for each charge where there is one."""
         corrections = []
         for limit, charge in zip(self.limits, self.charges, strict=True):
-            used = _used(limit, charge.amount, outcome) if asked else 0
+            used = _usage(limit, charge.amount, outcome) if was_called else 0
             if limit.unit == "usd":
                 used = used + further_cost if isinstance(outcome, Ranking) else max(used, further_cost)
             difference = used - charge.amount
@@ -114,20 +114,20 @@ def _estimate(limit: Limit, request: RerankRequest, cost: int) -> int:
     return 1
 
 
-def _used(limit: Limit, reserved: int, outcome: Outcome) -> int:
+def _usage(limit: Limit, reserved: int, outcome: Outcome) -> int:
     """What the request has used of a limit, of which it had reserved so much."""
     match limit.unit:
         case "concurrency":
             return 0
         case "usd":
-            return _spent(reserved, outcome)
+            return _expense(reserved, outcome)
         case "tokens":
             tokens = tokens_of(outcome) if isinstance(outcome, Ranking) else None
             return reserved if tokens is None else tokens
     return reserved
 
 
-def _spent(reserved: int, outcome: Outcome) -> int:
+def _expense(reserved: int, outcome: Outcome) -> int:
     """Nano-dollars to be paid.
 
     An error costs nothing. After a timeout, or when the caller hung up, the target may still bill the answer, so all of
@@ -157,7 +157,7 @@ def _limit_headers(limit: Limit, left: int) -> Headers:
 
 
 def _budget_headers(limit: Limit, left: int) -> Headers:
-    spent = 1 - left / limit.maximum
-    if spent < limit.warn_at:
+    share = 1 - left / limit.maximum
+    if share < limit.warn_at:
         return {}
-    return {"x-budget-warning": f"{100 * spent:.1f}% of {limit.words} is spent"}
+    return {"x-budget-warning": f"{100 * share:.1f}% of {limit.words} is spent"}

@@ -138,10 +138,10 @@ class UsageLedger:
     async def _write_batch(self, rows: int) -> None:
         """Write the batch that failed before, else one of so many rows that are waiting."""
         if self._unwritten is None:
-            taken = {row: self._waiting.pop(row) for row in list(islice(self._waiting, rows))}
-            if not taken:
+            oldest = {row: self._waiting.pop(row) for row in list(islice(self._waiting, rows))}
+            if not oldest:
                 return
-            self._unwritten = UsageBatch(f"{self._process}:{next(self._batches)}", taken)
+            self._unwritten = UsageBatch(f"{self._process}:{next(self._batches)}", oldest)
         await self._store.add(self._unwritten)
         self._unwritten = None
 
@@ -168,10 +168,10 @@ class UsageLedger:
         except TimeoutError:
             raise StoreDown("the store of usage took too long; ask for fewer days", retry_after=READ_SECONDS) from None
 
-    async def _page(self, found: AsyncGenerator[tuple[Row, UsageTotals], None]) -> UsagePage:
+    async def _page(self, pairs: AsyncGenerator[tuple[Row, UsageTotals], None]) -> UsagePage:
         rows, last = list[UsageRow](), None
-        async with aclosing(found):
-            async for row, totals in found:
+        async with aclosing(pairs):
+            async for row, totals in pairs:
                 if len(rows) == MAX_PAGE_ROWS:
                     return UsagePage(rows, last)
                 rows.append(usage(row, totals))

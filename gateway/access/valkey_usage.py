@@ -55,7 +55,7 @@ class ValkeyUsage:
         return names
 
     async def totals(self, day: str, key: str) -> dict[str, UsageTotals]:
-        found: dict[str, UsageTotals] = {}
+        models: dict[str, UsageTotals] = {}
         cursor, scan = 0, partial(self._reader.redis.hscan, _hash(day, key), count=SCAN_FIELDS)
         while True:
             cursor, fields = await self._reader.ask(partial(scan, cursor))
@@ -63,9 +63,9 @@ class ValkeyUsage:
                 # A caller may have put anything into the model's name, the separator too.
                 model, _, name = field.rpartition(_SEPARATOR)
                 if name in _FIELDS:  # another version of the gateway may count more
-                    setattr(found.setdefault(model, UsageTotals()), name, int(amount))
+                    setattr(models.setdefault(model, UsageTotals()), name, int(amount))
             if not cursor:
-                return found
+                return models
 
     async def aclose(self) -> None:
         """Wait for the calls under way, and close the connections."""

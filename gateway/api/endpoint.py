@@ -90,7 +90,7 @@ class Endpoint:
         except CallerGone:
             return None
         except RerankError as error:
-            status, body, extra = self._refused(error, exchange)
+            status, body, extra = self._error_reply(error, exchange)
         if self._service.draining:
             extra["connection"] = "close"
         exchange.finish(status, body)
@@ -126,12 +126,12 @@ class Endpoint:
             body = await blocking.run(len(incoming.body), encode)
             return 200, body, {**result.headers, **DEGRADED} if result.degraded else result.headers
         except RerankError as error:
-            return self._refused(error, exchange, model)
+            return self._error_reply(error, exchange, model)
         except Exception:
             logger.exception("internal error")
             exchange.ranking, exchange.error_type = None, "internal_error"
-            refusal = ErrorReply(500, "internal error", "internal_error", incoming.call, model)
-            return 500, self._dialect.encode_error(refusal), {}
+            reply = ErrorReply(500, "internal error", "internal_error", incoming.call, model)
+            return 500, self._dialect.encode_error(reply), {}
 
     async def _decode(self, incoming: IncomingRequest, exchange: Exchange) -> DecodedRequest[Any]:
         try:
@@ -146,13 +146,13 @@ class Endpoint:
         check_structure(incoming.body, incoming.limits)
         return self._dialect.decode(incoming)
 
-    def _refused(
+    def _error_reply(
         self, error: RerankError, exchange: Exchange, model: str | None = None
     ) -> tuple[int, bytes, dict[str, str]]:
         exchange.error_type = error.code
         status = self._dialect.status(error)
-        refusal = ErrorReply(status, error.message, error.code, exchange.call, model, error)
-        return status, self._dialect.encode_error(refusal), errors.headers(error)
+        reply = ErrorReply(status, error.message, error.code, exchange.call, model, error)
+        return status, self._dialect.encode_error(reply), errors.headers(error)
 
     def _route(self, path: str) -> str:
         """The path as it is served: never with what a caller put into it."""

@@ -97,7 +97,7 @@ class HttpBackend:
         finally:
             request.call.recorder.add_wait(start, time.monotonic())
         if not 200 <= response.status < 300:
-            raise await blocking.run(max(size, len(response.body)), partial(self._refused, response, request), deadline)
+            raise await blocking.run(max(size, len(response.body)), partial(self._error, response, request), deadline)
         return await blocking.run(len(response.body), partial(self._decode, api, response.body, request), deadline)
 
     async def ready(self) -> bool:
@@ -150,7 +150,7 @@ class HttpBackend:
             return timeouts
         return Timeouts(timeouts.connect, timeouts.read, timeouts.pool, left)
 
-    def _refused(self, response: Response, request: RerankRequest) -> RerankError:
+    def _error(self, response: Response, request: RerankRequest) -> RerankError:
         secrets = self._secrets()
         error = refusal(self._provider, self._name, response, secrets)
         error.message = redact(error.message, secrets, request)
@@ -166,8 +166,8 @@ class HttpBackend:
             return api.decode(body, request)
         except (BadAnswer, msgspec.MsgspecError) as error:
             # A BadAnswer may quote the vendor; msgspec's messages tell the place and the expected type.
-            told = redact(sanitize(str(error), self._secrets()), self._secrets(), request)
-            raise BadAnswer(f'provider "{self._name}" gave an unusable answer: {told}') from error
+            reason = redact(sanitize(str(error), self._secrets()), self._secrets(), request)
+            raise BadAnswer(f'provider "{self._name}" gave an unusable answer: {reason}') from error
         except Exception as error:  # An adapter may be anybody's, and a backend raises nothing but RerankError.
             raise BadAnswer(f'provider "{self._name}" gave an unusable answer ({type(error).__name__})') from error
 

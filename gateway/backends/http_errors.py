@@ -11,7 +11,7 @@ from gateway.transport.base import Response
 from providers.errors import CredentialsRejected, RateLimited, Rejected, TargetError, TargetFailed
 from providers.spec import HttpProvider
 
-_REJECTED = frozenset({400, 404, 413, 422, 498})
+_CALLERS_FAULT = frozenset({400, 404, 413, 422, 498})
 """Statuses that blame the request, which another attempt would not change. 498 is Cohere's, for a blocked word."""
 
 _CREDENTIALS = frozenset({401, 402, 403})
@@ -31,7 +31,7 @@ def refusal(provider: HttpProvider, name: str, response: Response, secrets: Iter
     if status in _CREDENTIALS:
         # The vendor's own text is left out: some echo parts of the key.
         return CredentialsRejected(
-            f'provider "{name}" refused the gateway\'s own credentials or account ({_named(status)}); '
+            f'provider "{name}" refused the gateway\'s own credentials or account ({_status_phrase(status)}); '
             f'check the api_key configured for "{name}"',
             status=status,
         )
@@ -43,13 +43,15 @@ def refusal(provider: HttpProvider, name: str, response: Response, secrets: Iter
         )
     text = sanitize(provider.error_message(response.body), secrets)
     wait = retry_after(response.headers)
-    if status in _REJECTED:
-        return Rejected(text or f'provider "{name}" answered {_named(status)}', status=status)
+    if status in _CALLERS_FAULT:
+        return Rejected(text or f'provider "{name}" answered {_status_phrase(status)}', status=status)
     if status == 429:
         wait = rate_limit_reset(response.headers) if wait is None else wait
         return RateLimited(text or f'provider "{name}" asks for fewer calls', status=status, retry_after=wait)
-    told = f": {text}" if text else ""
-    return TargetFailed(f'provider "{name}" failed with status {_named(status)}{told}', status=status, retry_after=wait)
+    detail = f": {text}" if text else ""
+    return TargetFailed(
+        f'provider "{name}" failed with status {_status_phrase(status)}{detail}', status=status, retry_after=wait
+    )
 
 
 def sanitize(text: str, secrets: Iterable[str]) -> str:
@@ -60,7 +62,7 @@ def sanitize(text: str, secrets: Iterable[str]) -> str:
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
 
 
-def _named(status: int) -> str:
+def _status_phrase(status: int) -> str:
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

@@ -58,10 +58,10 @@ def one_line(text: str) -> str:
 
 
 def _mask_parts(message: str, secret: str) -> str:
-    def mask(found: re.Match[str]) -> str:
-        start, end = found.groups()
+    def mask(match: re.Match[str]) -> str:
+        start, end = match.groups()
         is_part = (start and secret.startswith(start)) or (end and secret.endswith(end))
-        return MASK if is_part else found[0]
+        return MASK if is_part else match[0]
 
     return _ELISION.sub(mask, message)
 

@@ -40,8 +40,8 @@ class AddressCache:
         self._loop = asyncio.get_running_loop()
         self._host = host
         self._port = port
-        self._known: Addresses = ()
-        self._known_since = self._failed_at = self._asked_at = _NEVER
+        self._addresses: Addresses = ()
+        self._resolved_at = self._failed_at = self._asked_at = _NEVER
         self._is_doubtful = False
         self._lookup: asyncio.Task[None] | None = None
         self._first = 0
@@ -54,15 +54,15 @@ class AddressCache:
             UnicodeError: it cannot be a name.
         """
         now = self._loop.time()
-        age = now - self._known_since
+        age = now - self._resolved_at
         if age > MAX_AGE_SECONDS or self._is_doubtful:
-            if not self._known or age > MAX_STALE_SECONDS:
+            if not self._addresses or age > MAX_STALE_SECONDS:
                 # Concurrent connections share one look-up, which one of them that is cancelled must not cancel.
                 await asyncio.shield(self._look_up())
             elif now - self._failed_at > RETRY_SECONDS:
                 await self._refresh(now)
-        self._first = (self._first + 1) % len(self._known)
-        return [*self._known[self._first :], *self._known[: self._first]]
+        self._first = (self._first + 1) % len(self._addresses)
+        return [*self._addresses[self._first :], *self._addresses[: self._first]]
 
     def doubt(self) -> None:
         """Look the name up before the next connection: no address has answered, so the server may have moved."""
@@ -71,7 +71,7 @@ class AddressCache:
     async def _refresh(self, now: float) -> None:
         lookup = self._look_up()
         await asyncio.wait([lookup], timeout=max(self._asked_at + STALE_WAIT_SECONDS - now, 0))
-        if not self._known:
+        if not self._addresses:
             await asyncio.shield(lookup)  # It has failed, and says why.
 
     def _look_up(self) -> asyncio.Task[None]:
@@ -84,12 +84,12 @@ class AddressCache:
 
     async def _ask(self) -> None:
         try:
-            found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-            self._known, self._known_since, self._is_doubtful = found, self._loop.time(), False
+            addresses = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            self._addresses, self._resolved_at, self._is_doubtful = addresses, self._loop.time(), False
         except socket.gaierror as error:
             self._failed_at = self._loop.time()
             if error.errno in _NO_SUCH_NAME:
-                self._known = ()
+                self._addresses = ()
             raise
         finally:
             self._lookup = None

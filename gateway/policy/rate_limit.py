@@ -47,7 +47,7 @@ class RateLimit(Wrapper):
         try:
             ranking = await self.backend.rerank(replace(request, call=replace(request.call, attempts=attempts)))
         except BaseException as error:
-            await reserved.settle(error, asked=attempts.taken > 0 and not isinstance(error, (Overloaded, Skipped)))
+            await reserved.settle(error, was_called=attempts.count > 0 and not isinstance(error, (Overloaded, Skipped)))
             raise
         await reserved.settle(ranking)
         return ranking

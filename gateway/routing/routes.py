@@ -98,13 +98,13 @@ class Routes:
 
     def local_models(self, *names: str) -> list[LocalBackend]:
         """Every local model, or only those that these names and their fallbacks need."""
-        reached = [*names, *(fallback for name in names for fallback in self.fallbacks(name))]
-        wanted = {path for name in reached for path in self.config.paths(name)}
+        reachable = [*names, *(fallback for name in names for fallback in self.fallbacks(name))]
+        paths = {path for name in reachable for path in self.config.paths(name)}
         return [
             model
             for provider, models in self.models.items()
             for name, model in models.items()
-            if not names or f"{provider}/{name}" in wanted
+            if not names or f"{provider}/{name}" in paths
         ]
 
     def breakers(self) -> dict[str, BreakerState]:
@@ -124,8 +124,8 @@ class Routes:
         """End the health checks, and close every resource that the successor has not taken over."""
         for check in self._health_checks:
             await check.aclose()
-        kept = {id(resource) for resource in successor._resources()} if successor else set()
-        await asyncio.gather(*(resource.aclose() for resource in self._resources() if id(resource) not in kept))
+        shared = {id(resource) for resource in successor._resources()} if successor else set()
+        await asyncio.gather(*(resource.aclose() for resource in self._resources() if id(resource) not in shared))
 
     def _resources(self) -> Iterator[Resource]:
         for provider in self.providers.values():

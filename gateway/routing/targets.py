@@ -170,9 +170,9 @@ class Targets:
             self._states.pop(path, None)
 
     def _unknown(self, path: str) -> UnknownTarget:
-        shown = path[:MAX_NAME_LENGTH]
-        provider, slash, model = shown.partition("/")
+        short = path[:MAX_NAME_LENGTH]
+        provider, slash, model = short.partition("/")
         open_ended = [name for name, live in self._providers.items() if live.backend is not None]
         meant = near(path, self._names) + [f"{name}/{model}" for name in near(provider, open_ended) if slash]
-        error = UnknownModel(f'unknown model "{shown}"{clause(meant)}')
+        error = UnknownModel(f'unknown model "{short}"{clause(meant)}')
         return UnknownTarget(error, provider, model) if slash else UnknownTarget(error, "", provider)

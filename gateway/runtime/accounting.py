@@ -94,7 +94,7 @@ def multi_worker_warning(config: Config) -> str | None:
 def _limits(config: Config) -> Mapping[str, tuple[Limit, ...]]:
     """The limits by the name of the key; "" is for callers without one."""
     everybody = limits_of("the gateway", config.rate_limits)
-    found = {"": everybody}
+    limits_by_key = {"": everybody}
     for key in config.auth.keys if config.auth else ():
-        found[key.name] = key_limits(key.name, key.limits, key.budget) + everybody
-    return {name: limits for name, limits in found.items() if limits}
+        limits_by_key[key.name] = key_limits(key.name, key.limits, key.budget) + everybody
+    return {name: limits for name, limits in limits_by_key.items() if limits}

@@ -80,9 +80,9 @@ class Service:
         finally:
             routes.in_flight -= 1
 
-    def fallbacks(self, model: str, asked: Sequence[str] | None) -> Sequence[str]:
+    def fallbacks(self, model: str, callers_own: Sequence[str] | None) -> Sequence[str]:
         """What is tried after the model: the caller's own fallbacks, else those configured."""
-        return self.routes.fallbacks(model) if asked is None else asked
+        return self.routes.fallbacks(model) if callers_own is None else callers_own
 
     def replace_keys(self, config: Config) -> None:
         """Put the keys of another configuration in force, with their limits; everything else stays."""

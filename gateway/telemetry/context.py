@@ -51,13 +51,13 @@ class Trace(Struct, frozen=True):
 
 def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """The trace context and baggage among these ASGI headers. Repeated headers are joined, as the standard says."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for name, value in headers:
         if name in _CONTEXT_HEADERS:
             key, text = name.decode("ascii"), value.decode("latin-1")
             if text.isascii() and text.isprintable() and len(text) <= MAX_HEADER_LENGTH:
-                found[key] = f"{found[key]},{text}" if key in found else text
-    return found
+                values[key] = f"{values[key]},{text}" if key in values else text
+    return values
 
 
 def parse(traceparent: str | None) -> Parent | None:

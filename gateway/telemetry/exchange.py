@@ -118,16 +118,16 @@ class AttemptPosition(Struct, frozen=True):
 def positions(attempts: Sequence[AttemptRecord]) -> list[tuple[AttemptRecord, AttemptPosition]]:
     """Every attempt, in the order in which they started, with its position."""
     seen: dict[tuple[str, str], int] = {}
-    placed = []
+    pairs = []
     busy_until = 0.0
     for attempt in sorted(attempts, key=_start):
         target = (attempt.provider, attempt.model)
         retry = seen.get(target, 0)
         fallback = list(seen).index(target) if retry else len(seen)
-        placed.append((attempt, AttemptPosition(retry, fallback, attempt.start < busy_until)))
+        pairs.append((attempt, AttemptPosition(retry, fallback, attempt.start < busy_until)))
         seen[target] = retry + 1
         busy_until = max(busy_until, attempt.end)
-    return placed
+    return pairs
 
 
 def covered_seconds(intervals: Sequence[tuple[float, float]]) -> float:

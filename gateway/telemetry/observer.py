@@ -61,7 +61,7 @@ class Telemetry:
         self.traces: Traces | None = None
         self._push: PeriodicExporter | None = None
         self._sources: list[Callable[[], Iterable[Reading]]] = []
-        self._shown: dict[Key, float] = {}
+        self._last_readings: dict[Key, float] = {}
         self._refreshing: asyncio.Task[None] | None = None
 
     def watch(self, source: Callable[[], Iterable[Reading]]) -> None:
@@ -131,15 +131,15 @@ class Telemetry:
     def refresh(self) -> None:
         """Copy every watched reading into its metric. A gauge that nothing reports any more is set to 0."""
         now = {(metric.name, labels): value for source in self._sources for metric, labels, value in source()}
-        for name, labels in {**self._shown, **now}:
+        for name, labels in {**self._last_readings, **now}:
             value, metric = now.get((name, labels), 0.0), METRICS[name]
             if metric.kind == "gauge":
                 self.metric_store.set(metric, labels, value)
             else:
                 # A source counts from 0 in each new process, the stored counter goes on: add only the growth.
-                grown = max(0.0, value - self._shown.get((name, labels), 0.0))
-                self.metric_store.add(metric, labels, grown)
-        self._shown = now
+                growth = max(0.0, value - self._last_readings.get((name, labels), 0.0))
+                self.metric_store.add(metric, labels, growth)
+        self._last_readings = now
 
     async def _keep_fresh(self) -> None:
         while True:

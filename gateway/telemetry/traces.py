@@ -96,20 +96,20 @@ class Traces:
     def _rerank(self, tree: _Tree, exchange: Exchange, server: SpanContext) -> None:
         assert exchange.trace is not None  # noqa: S101  # `ended` saw both
         assert exchange.request is not None  # noqa: S101
-        found = self._wording.rerank_attributes(exchange)
+        values = self._wording.rerank_attributes(exchange)
         name = f"rerank {attributes.shorten(exchange.request.model)}"
         ids = exchange.trace.rerank_span
         rerank = tree.span(
-            name, names.RERANK_SPAN, ids, server, exchange.read, exchange.end, found, exchange.outcome != "ok"
+            name, names.RERANK_SPAN, ids, server, exchange.read, exchange.end, values, exchange.outcome != "ok"
         )
         for attempt, position in positions(exchange.attempts):
             self._attempt(tree, attempt, position, rerank)
 
     def _attempt(self, tree: _Tree, record: AttemptRecord, position: AttemptPosition, rerank: SpanContext) -> None:
-        found = self._wording.attempt_attributes(record, position)
-        kind = names.ATTEMPT_SPAN if names.ADDRESS.name in found else _INSIDE
+        values = self._wording.attempt_attributes(record, position)
+        kind = names.ATTEMPT_SPAN if names.ADDRESS.name in values else _INSIDE
         name, failed = f"attempt {record.provider}", bool(record.error_type)
-        attempt = tree.span(name, kind, record.span_id, rerank, record.start, record.end, found, failed)
+        attempt = tree.span(name, kind, record.span_id, rerank, record.start, record.end, values, failed)
         start = record.start
         for phase, detail in names.LOCAL_PHASES:
             if record.details is not None and detail in record.details:
@@ -131,8 +131,8 @@ _INSIDE = SpanName(names.ATTEMPT_SPAN.name, "INTERNAL", names.ATTEMPT_SPAN.paren
 class _Hashed(Resource):
     """A resource that computes its hash once: the exporter asks for it with every span, at 14 CPU-µs each time."""
 
-    def __init__(self, found: Resource) -> None:
-        super().__init__(found.attributes, found.schema_url)
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(resource.attributes, resource.schema_url)
         self._hash = super().__hash__()
 
     def __hash__(self) -> int:
@@ -156,7 +156,7 @@ class _Tree:
         parent: SpanContext | None,
         start: float,
         end: float,
-        found: Mapping[str, Any],
+        values: Mapping[str, Any],
         failed: bool,
     ) -> SpanContext:
         """Export a finished span under `parent`, or under the caller's span. Returns the context for its children."""
@@ -166,7 +166,7 @@ class _Tree:
             own,
             self._callers() if parent is None else parent,
             self._resource,
-            found,
+            values,
             kind=_KINDS[kind.kind],
             status=_ERROR if failed else _UNSET,
             start_time=self._epoch + int(start * 1e9),

@@ -75,14 +75,14 @@ def check_hash(folder: Path, expected: str | None) -> None:
 
 
 def check_download(folder: Path) -> None:
-    """Raises NotReady if a downloaded file is not what the Hub announced.
+    """Raises NotReady if a downloaded file is not what the Hub expected_hash.
 
     The Hub's cache keeps each large file under its SHA-256 and links to it, so this needs no network and finds a file
     that was cut short or changed on disk.
     """
     for file in sorted(folder.rglob("*")):
-        announced = file.resolve().name
-        if file.is_symlink() and SHA256.fullmatch(announced) and sha256_of(file) != announced:
+        expected_hash = file.resolve().name
+        if file.is_symlink() and SHA256.fullmatch(expected_hash) and sha256_of(file) != expected_hash:
             raise NotReady(f"{file.name} was not downloaded whole or was changed since; delete {file.resolve()}")
 
 

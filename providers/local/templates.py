@@ -79,8 +79,8 @@ def _is_qwen3_reranker(folder: Path, config: dict[str, Any], own: str, settings:
     if architecture not in {"Qwen3ForCausalLM", "Qwen3ForSequenceClassification"}:
         return False
     card = folder / MODEL_CARD
-    said = [Path(settings.path).name, str(config.get("_name_or_path", ""))]
-    said += [card.read_text(errors="replace")[:MAX_CARD_CHARACTERS]] if card.is_file() else []
-    is_named = any(map(QWEN3_RERANKER.search, said)) or config.get("is_original_qwen3_reranker") is True
+    names = [Path(settings.path).name, str(config.get("_name_or_path", ""))]
+    names += [card.read_text(errors="replace")[:MAX_CARD_CHARACTERS]] if card.is_file() else []
+    is_named = any(map(QWEN3_RERANKER.search, names)) or config.get("is_original_qwen3_reranker") is True
     is_conversion = architecture != "Qwen3ForCausalLM" and bool(own) and len(config.get("id2label", "01")) == 1
     return is_named or is_conversion

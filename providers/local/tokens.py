@@ -149,10 +149,10 @@ def encode(
     room = room_for_document(texts.frame, window)
     encoded = EncodedRequest([], [])
     for number, body in enumerate(texts.bodies):
-        kept = body if max_tokens is None else body[:max_tokens]
-        pieces = cut_into_windows(kept, room, long_documents)
-        is_cut = number in texts.cut or len(kept) < len(body)
-        encoded.truncated += is_cut or (long_documents == "truncate" and len(kept) > room)
+        head = body if max_tokens is None else body[:max_tokens]
+        pieces = cut_into_windows(head, room, long_documents)
+        is_cut = number in texts.cut or len(head) < len(body)
+        encoded.truncated += is_cut or (long_documents == "truncate" and len(head) > room)
         start = len(encoded.inputs)
         encoded.inputs.extend(texts.frame.wrap(piece, group) for piece in pieces)
         encoded.document_inputs.append(range(start, len(encoded.inputs)))

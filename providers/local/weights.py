@@ -37,10 +37,10 @@ def load_reports() -> Iterator[list[Report]]:
     original = PreTrainedModel.__dict__["from_pretrained"]
 
     def from_pretrained(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        asked = kwargs.pop("output_loading_info", False)
+        wants_report = kwargs.pop("output_loading_info", False)
         model, report = original.__func__(cls, *args, output_loading_info=True, **kwargs)
         reports.append(report)
-        return (model, report) if asked else model
+        return (model, report) if wants_report else model
 
     with LOAD_LOCK:
         PreTrainedModel.from_pretrained = classmethod(from_pretrained)  # type: ignore[method-assign, assignment]  # see above
@@ -55,14 +55,14 @@ def check_weights(net: BaseModel, reports: Iterable[Report]) -> None:
 
     What the model's own class says can be left out, or ignored, is in no report.
     """
-    spared = UNREAD_POOLER if _pools_tokens(net) else None
+    optional = UNREAD_POOLER if _pools_tokens(net) else None
     problems: list[str] = []
     for report in reports:
-        missing = [name for name in report["missing_keys"] if spared is None or not name.startswith(spared)]
+        missing = [name for name in report["missing_keys"] if optional is None or not name.startswith(optional)]
         if missing:
-            problems.append(f"lacks {_listed(missing)}")
+            problems.append(f"lacks {_join_names(missing)}")
         if report["unexpected_keys"]:
-            problems.append(f"holds {_listed(report['unexpected_keys'])}, which the model does not have")
+            problems.append(f"holds {_join_names(report['unexpected_keys'])}, which the model does not have")
     if problems:
         raise NotReady(
             f"the weights are not those of a {type(net.transformers_model).__name__}: the file {' and '.join(problems)}"
@@ -78,7 +78,7 @@ def _pools_tokens(net: BaseModel) -> bool:
     return outputs == {"last_hidden_state"}
 
 
-def _listed(names: Iterable[str]) -> str:
+def _join_names(names: Iterable[str]) -> str:
     ordered = sorted(names)
     more = f" and {len(ordered) - MAX_NAMES} more" if len(ordered) > MAX_NAMES else ""
     return ", ".join(ordered[:MAX_NAMES]) + more

@@ -23,7 +23,7 @@ _MARK = "\ufdd0\ufdd1\ufdd2"
 
 def find_half(body: bytes) -> tuple[str, str] | None:
     """The first half in the JSON, and its place: `("\\ud83d", "$.documents[2]")`; None if there is none."""
-    half = next((found for found in _ESCAPE.finditer(body) if found[1]), None)
+    half = next((match for match in _ESCAPE.finditer(body) if match[1]), None)
     if half is None:
         return None
     marked = body[: half.start()] + _MARK.encode() + _without_halves(body[half.end() :])
@@ -35,7 +35,7 @@ def find_half(body: bytes) -> tuple[str, str] | None:
 
 
 def _without_halves(body: bytes) -> bytes:
-    whole = _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], body)
+    whole = _ESCAPE.sub(lambda match: b"\\ufffd" if match[1] else match[0], body)
     return whole.decode("utf-8", "replace").encode()
 
 
