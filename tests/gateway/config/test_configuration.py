@@ -567,6 +567,11 @@ class TestWithoutAFile:
         with pytest.raises(ConfigError, match=r"providers\.cohere\.api_key: must not be empty or contain spaces"):
             configuration.default({"COHERE_API_KEY": "a b"})
 
+    @pytest.mark.parametrize("variable", ["CLOUDFLARE_API_TOKEN", "WATSONX_TOKEN"])
+    def test_a_vendor_that_needs_more_than_a_key_is_left_out(self, variable: str) -> None:
+        config = configuration.default({variable: "k", "PINECONE_API_KEY": "k"})
+        assert list(config.providers) == ["local", "pinecone"]
+
     def test_the_quick_start_file_says_the_same(self, tmp_path: Path) -> None:
         quick_start = Path(__file__).parents[3] / "config" / "gateway.yaml"
         assert load(quick_start, {}) == configuration.default({})
