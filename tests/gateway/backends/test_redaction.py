@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.backends import redaction
 from gateway.backends.http_errors import sanitize
 from gateway.backends.redaction import redact
 from providers.types import RerankRequest
@@ -55,3 +56,20 @@ PARTS = {
 def test_parts_of_a_secret_beside_an_elision_are_masked(message: str, shown: str) -> None:
     request = RerankRequest(model="m", query="q", documents=["d"])
     assert redact(message, [KEY], request) == shown
+
+
+def test_no_text_is_gone_through_that_the_message_does_not_quote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an outage each attempt of a large request ends with a message."""
+    gone_through = 0
+    whole = redaction.one_line
+
+    def one_line(text: str) -> str:
+        nonlocal gone_through
+        gone_through += len(text)
+        return whole(text)
+
+    monkeypatch.setattr(redaction, "one_line", one_line)
+    documents = ["\n" * (n % 2) + f"document {n} of a large request " * 1000 for n in range(100)]
+    request = RerankRequest(model="m", query="q", documents=documents)  # type: ignore[arg-type]  # lists are invariant
+    assert redact(f"cannot read {documents[7][1:60]}", [], request) == "cannot read ***"
+    assert gone_through < 2 * len(documents[7])
