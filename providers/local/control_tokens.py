@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sentence_transformers.base.model import BaseModel
 from sentence_transformers.base.modules import Transformer
 
-from providers.errors import NotReady
+from providers.errors import NotReady, Unsupported
 from providers.local.tokens import PROBE
 
 DELIMITED = re.compile(r"<.+>|\[.+\]", re.DOTALL)
@@ -51,6 +51,22 @@ def control_tokens(tokenizer: Any) -> set[str]:
         return set()
     added = tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
     return {token.content for token in added if token.special or DELIMITED.fullmatch(token.content)}
+
+
+def refuse_control_tokens(tokenizer: Any, rows: Iterable[list[int]], expected: list[int]) -> None:
+    """Raises Unsupported if a row has other control tokens than the `expected` row, where they could not be renamed.
+
+    Tokenizers in Python look up whole words, or single characters, among all of their tokens.
+    """
+    if getattr(tokenizer, "backend_tokenizer", None) is not None:
+        return
+    control = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    allowed = sum(token in control for token in expected)
+    if any(sum(token in control for token in row) > allowed for row in rows):
+        raise Unsupported(
+            "the query or a document holds a control token of this model, which its tokenizer cannot read as text;"
+            " leave it out"
+        )
 
 
 def _renaming(names: Names) -> Callable[[str], str]:

@@ -16,6 +16,7 @@ from sentence_transformers.base.modules import Router
 from torch import Tensor, nn
 
 from providers.errors import NotReady, Unsupported
+from providers.local.control_tokens import refuse_control_tokens
 from providers.local.engine import TextRequest
 from providers.local.fair_lock import FairLock
 from providers.local.reading import Reading
@@ -148,11 +149,18 @@ class LoadedModel:
         if backend is not None and task is None and "message" not in self.net.modalities:
             return PlainTokenizer(backend, typed=self.typed, paired=paired, prompt=prompt or "")
 
-        def render(texts: Sequence[Any], prompt: str | None) -> list[list[int]]:
+        def ids(texts: Sequence[Any], prompt: str | None) -> list[list[int]]:
             uncut = {"text": {"truncation": False}}
             features = self.net.preprocess(texts, prompt=prompt, processing_kwargs=uncut, task=task)
             masks = features["attention_mask"].bool()
             return [row[mask].tolist() for row, mask in zip(features["input_ids"], masks, strict=True)]
+
+        expected = ids([(PROBE, PROBE) if paired else PROBE], prompt)[0]
+
+        def render(texts: Sequence[Any], prompt: str | None) -> list[list[int]]:
+            rows = ids(texts, prompt)
+            refuse_control_tokens(self.tokenizer, rows, expected)
+            return rows
 
         return TemplateTokenizer(render, prompt=prompt, typed=self.typed, paired=paired)
 

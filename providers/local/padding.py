@@ -33,8 +33,16 @@ def _settle(tokenizer: Any, model: Any, configured: str | None) -> None:
         raise NotReady(
             f'the tokenizer has no token "{token}" to fill a batch with; configure `pad_token` as one it has'
         )
-    if number >= model.get_input_embeddings().weight.shape[0]:
+    if number >= _embeddings(model):
         raise NotReady(f'the model has no embedding for "{token}"; configure `pad_token` as a token that it knows')
     tokenizer.pad_token = token
     for config in (model.config, model.config.get_text_config()):
         config.pad_token_id = number
+
+
+def _embeddings(model: Any) -> int:
+    """How many tokens the model has embeddings for; a huge number where it makes them otherwise."""
+    try:
+        return len(model.get_input_embeddings().weight)
+    except NotImplementedError:
+        return 1 << 62

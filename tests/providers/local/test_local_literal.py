@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from sentence_transformers import CrossEncoder
@@ -34,7 +35,7 @@ from tiny_models import (
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from providers.errors import NotReady
+from providers.errors import NotReady, Unsupported
 from providers.local.engine import TextRequest
 from providers.local.loading import load
 from providers.local.model import separate_scores
@@ -148,6 +149,50 @@ def test_other_texts_read_as_before(build: Build, maker: Any, options: Any, text
     for document in ("wing", "[not a token] <neither>", *DOCUMENTS[:4], "hypersonic  flow\n<|", "[SE P] é"):
         expected = reference.preprocess([(QUERY, document)])["input_ids"][0].tolist()
         assert ids(loaded, QUERY, document) == expected
+
+
+def bytes_in_python(folder: Path) -> Path:
+    tokenizer = transformers.ByT5Tokenizer(model_max_length=WINDOW)
+    return saved(folder, "BertForSequenceClassification", tokenizer, **ROOMY, num_labels=1)
+
+
+def words_in_python(folder: Path) -> Path:
+    words = folder / "words.txt"
+    words.write_text("\n".join(["<cls>", "<pad>", "<eos>", "<unk>", "<mask>", "wing", "flow", "<", "eos>"]))
+    tokenizer = transformers.EsmTokenizer(str(words), model_max_length=WINDOW)
+    return saved(folder, "BertForSequenceClassification", tokenizer, **ROOMY, num_labels=1)
+
+
+def code_points_in_python(folder: Path) -> Path:
+    tokenizer = transformers.CanineTokenizer(model_max_length=WINDOW)
+    return saved(folder, "CanineForSequenceClassification", tokenizer, **ROOMY, num_labels=1)
+
+
+@pytest.mark.parametrize("text", ["</s>", "<pad>", "<unk>", "<extra_id_0>", "wing</s>flow"])
+def test_a_tokenizer_in_python_reads_control_tokens_as_text(build: Build, text: str) -> None:
+    loaded = open_model(build(bytes_in_python))
+    control = set(loaded.tokenizer.all_special_ids)
+    read = [token in control for token in ids(loaded, text, text)]
+    assert sum(read) == sum(token in control for token in ids(loaded, "wing", "wing"))
+    loaded.warm_up(256)
+
+
+@pytest.mark.parametrize(
+    ("maker", "text"),
+    [
+        pytest.param(words_in_python, "<eos>", id="a word alone"),
+        pytest.param(words_in_python, "wing <eos> flow", id="a word among others"),
+        pytest.param(words_in_python, "flow <mask>", id="another"),
+        pytest.param(code_points_in_python, "\ue000", id="a character"),
+        pytest.param(code_points_in_python, "wing \ue001", id="a character in a text"),
+    ],
+)
+def test_a_control_token_that_cannot_be_text_is_refused(build: Build, maker: Any, text: str) -> None:
+    loaded = open_model(build(maker))
+    for query, document in ((text, "wing"), ("wing", text)):
+        with pytest.raises(Unsupported, match="holds a control token"):
+            ids(loaded, query, document)
+    assert ids(loaded, "wing", "flow")
 
 
 async def test_an_instruction_is_a_callers_text_too(build: Build) -> None:
