@@ -27,6 +27,7 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from benchmarks.cranfield import Bm25
+from benchmarks.local_company import company
 from benchmarks.local_load import callers, fair, full, lag, livez
 from benchmarks.local_setup import QUERY, build_model, documents, interleaved, open_backend, rank, records
 
@@ -199,6 +200,7 @@ PARTS: dict[str, Part] = {
     "livez": livez,
     "full": full,
     "order": order,
+    "company": company,
 }
 
 

@@ -140,6 +140,7 @@ def prune_output_head(net: CrossEncoder) -> None:
     """Of a causal model's output head, keep the rows of its two answers, yes and no, in float32.
 
     A vocabulary has some 150,000 rows, so this saves most of the head's work, and float32 then costs next to nothing.
+    Raises NotReady if the tokenizer lacks an answer: every score would then be that of the same unknown token.
     """
     score = next((module for module in net if isinstance(module, LogitScore)), None)
     model: Any = net.transformers_model
@@ -147,6 +148,8 @@ def prune_output_head(net: CrossEncoder) -> None:
         return
     head = model.get_output_embeddings()
     answers = [token for token in (score.true_token_id, score.false_token_id) if token is not None]
+    if len(set(answers)) < len(answers) or net.tokenizer.unk_token_id in answers:
+        raise NotReady('the tokenizer has no tokens "yes" and "no" for the answers that are compared')
     slim = nn.Linear(head.in_features, len(answers), bias=head.bias is not None, device=net.device)
     with torch.no_grad():
         slim.weight.copy_(head.weight[answers])

@@ -17,6 +17,7 @@ from tiny_models import (
     DOCUMENTS,
     QUERY,
     ROOMY,
+    TEMPLATE,
     WINDOW,
     bert,
     embedder,
@@ -259,6 +260,17 @@ async def test_qwen3_reranker_and_its_conversion_get_the_prompt_of_its_card(
     async with engine(directory) as backend:
         ranking = await backend.rerank(request(documents=DOCUMENTS[:6]))
     assert scores(ranking) == pytest.approx(list(reference.predict(PAIRS[:6])), abs=1e-5)
+
+
+@pytest.mark.parametrize("known", [[], ["yes"], ["no"]], ids=["neither", "yes alone", "no alone"])
+def test_answers_that_the_tokenizer_lacks_are_named(tmp_path: Path, known: list[str]) -> None:
+    tokenizer = wordpiece()
+    tokenizer.add_tokens(known)
+    tokenizer.chat_template = TEMPLATE
+    heads = {"num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    folder = saved(tmp_path, "Qwen3ForCausalLM", tokenizer, **ROOMY, **heads)
+    with pytest.raises(NotReady, match='no tokens "yes" and "no"'):
+        open_model(folder)
 
 
 def test_a_cross_encoder_saved_with_its_template_was_trained_so(build: Build, tmp_path: Path) -> None:
