@@ -78,10 +78,10 @@ def _decode(body: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answer:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        found = _read(_parse(body, error), decoder.type)
-        if found is None:
+        answer = _read(_parse(body, error), decoder.type)
+        if answer is None:
             raise
-        return found
+        return answer
 
 
 def _parse(body: bytes, error: Exception) -> Any:
@@ -96,15 +96,18 @@ def _parse(body: bytes, error: Exception) -> Any:
 
 def _read(answer: Any, shape: type[Answer]) -> Answer | None:
     """The answer in its documented shape, or None. Raises BadAnswer if it has no ranking and says why."""
-    is_scored = False
+    is_scored, lists = False, list[list[Any]]()
     for candidate, rows in _candidates(answer, _name_of_rows(shape)):
         try:
             return side_fields.convert(candidate, shape)
         except ValueError:
             is_scored = is_scored or has_scores(rows)
+            lists.append(rows)
     sentence = "" if is_scored else _sentence(answer)
     if sentence:
         raise _no_ranking(sentence)
+    if isinstance(answer, Mapping) and _name_of_rows(shape) is not None and lists and not any(lists):
+        raise BadAnswer("the answer has no results")
     return None
 
 
