@@ -3,7 +3,8 @@
 Source: https://www.alibabacloud.com/help/en/model-studio/text-rerank-api and the SDK dashscope 2.0.2 (2026-11)
 
 Each model has one of two APIs: the "compatible" one, whose path ends in `reranks`, or the native one, which nests both
-ways. Outside Beijing set `base_url` to the workspace's host, `https://WORKSPACE.ap-southeast-1.maas.aliyuncs.com`.
+ways. Outside Beijing set `base_url` to the workspace's host, `https://WORKSPACE.ap-southeast-1.maas.aliyuncs.com`, and
+nothing behind it: below `/compatible-mode`, where the chat API is, there are no rerankers.
 An instruction is called `instruct`; what other vendors call `instruction` is sent as that.
 """
 
