@@ -30,6 +30,16 @@ def check_listeners(server: ServerSettings, auth: AuthSettings | None) -> None:
         server.tls.check()
 
 
+def check_keys_kept(before: AuthSettings | None, auth: AuthSettings | None) -> None:
+    """Raises ConfigError if keys were required and the new configuration does not say a word of them.
+
+    A file that was emptied, or cut short by a full disk, is a valid one as well. It must not let everybody in.
+    """
+    if auth is None and before is not None and before.keys:
+        message = "is missing, and keys were required so far; to go on without any, write `auth: none`"
+        raise ConfigError([Problem("auth", message)])
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach that address."""
     try:

@@ -122,6 +122,7 @@ class Reloader:
 
     async def _put_in_force(self, config: Config) -> None:
         exposure.check_listeners(config.server, config.auth)
+        exposure.check_keys_kept(self._service.config.auth, config.auth)
         self._service.replace_keys(config)
         # Keep the stamps taken before reading, so that a change made meanwhile is noticed. Only a key file that the
         # new configuration names for the first time has none yet.

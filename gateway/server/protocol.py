@@ -21,6 +21,10 @@ MAX_HEAD_BYTES = 65_536
 HEAD_SECONDS = 20.0
 """Seconds in which a head must be complete, from its first byte; for the first head, from the connection's start."""
 
+MAX_FRAMING_BYTES = 65_536
+"""Bytes that may come after the head without one of the body among them: a chunk's extensions, trailers. They may be
+longer by the size of one read."""
+
 BODY_SECONDS = 60.0
 """Seconds in which a body must be complete, from the end of its head."""
 
@@ -40,10 +44,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _active: RequestResponseCycle | None = None
     """The request that is being answered, or was last; `cycle` is the newest one that has come."""
-    _checked_hosts: Sequence[bytes] = ()
-    """The Host header of the last head that was checked: on most connections they are all the same."""
+    _checked_headers: Sequence[tuple[bytes, bytes]] = ()
+    """Those of `refusal.CHECKED` in the last head that was: on most connections they are all the same."""
     _in_head = False
     _head_bytes = 0
+    _framing_bytes = 0
+    _has_body = False
+    """Whether some of a body came in this read."""
     _has_message_ended = False
     """Whether a request ended in this read: then it is not known where in it the next head began."""
     _has_offer = False
@@ -82,7 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_over:
             return
         self._unset_keepalive_if_required()
-        self._has_message_ended = False
+        self._has_message_ended = self._has_body = False
         try:
             self._parse(data)
         except httptools.HttpParserError as error:
@@ -109,10 +116,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        hosts, version = [value for name, value in self.headers if name == b"host"], self.parser.get_http_version()
-        if hosts != self._checked_hosts or version != "1.1" or not hosts:
-            refusal.check_head(version, hosts)
-            self._checked_hosts = hosts
+        headers, version = [header for header in self.headers if header[0] in refusal.CHECKED], self._version()
+        if headers != self._checked_headers or version != "1.1" or not headers:
+            refusal.check_head(version, headers)
+            self._checked_headers = headers
         self._in_head = False
         self._has_offer = self.parser.should_upgrade()
         if self._has_offer:
@@ -121,7 +128,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._stop_timer()
         super().on_headers_complete()
+        # What the parser adds from now on are trailers, which nobody reads (RFC 9110 section 6.5.1).
+        self.headers = []
+        self._framing_bytes = 0
         self._adapt(self.cycle)
+
+    def on_body(self, body: bytes) -> None:
+        self._has_body = True
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         if self._has_offer:
@@ -131,6 +145,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if not cycle.response_complete:
             cycle.more_body = False
             cycle.message_event.set()
+
+    def _version(self) -> str:
+        """HTTP's, such as `1.1`. In HTTP/1.0 nobody may be told to continue (RFC 9110 section 10.1.1)."""
+        version: str = self.parser.get_http_version()
+        if version == "1.0":
+            self.expect_100_continue = False
+        return version
 
     def _adapt(self, cycle: RequestResponseCycle) -> None:
         # uvicorn names the class itself, and leaves no other way to choose it. Nothing of the cycle has run yet.
@@ -177,9 +198,16 @@ class BoundedProtocol(HttpToolsProtocol):
             # at them.
             self._start_timer(HEAD_SECONDS)
         elif self.cycle.more_body:
-            self._start_timer(BODY_SECONDS)
+            self._bound_framing(byte_count)
         elif self._timer is not None:
             self._stop_timer()
+
+    def _bound_framing(self, byte_count: int) -> None:
+        self._framing_bytes = 0 if self._has_body else self._framing_bytes + byte_count
+        if self._framing_bytes > MAX_FRAMING_BYTES:
+            self._refuse(refusal.framing_too_large(MAX_FRAMING_BYTES))
+        else:
+            self._start_timer(BODY_SECONDS)
 
     def _start_timer(self, seconds: float) -> None:
         if self._timer is None:
@@ -224,8 +252,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def _send_refusal(self, reason: Refusal) -> None:
         active = self._active
         if active is None or active.response_complete or not active.response_started:
-            headers = self.headers if self._in_head or (self.cycle is not None and self.cycle.more_body) else ()
-            self.transport.write(refusal.encode(reason, headers))
+            self.transport.write(refusal.encode(reason, self._refused_headers()))
+
+    def _refused_headers(self) -> refusal.Headers:
+        """Those of the request that is refused, as far as it has come."""
+        if self._in_head:
+            return self.headers
+        return self.cycle.scope["headers"] if self.cycle is not None and self.cycle.more_body else ()
 
     def _drop_incomplete(self) -> None:
         """Forget the newest request if it is not whole and nobody has begun to serve it."""

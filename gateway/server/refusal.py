@@ -37,7 +37,13 @@ class RefusedError(Exception):
 HTTP_2 = Refusal(505, "http_version_not_supported", "this gateway speaks HTTP/1.1; let the client use that")
 VERSION = Refusal(505, "http_version_not_supported", "this gateway speaks HTTP/1.1 and HTTP/1.0 only")
 TUNNEL = Refusal(400, "invalid_request", "this gateway is no proxy: CONNECT is not implemented")
+CODING = Refusal(
+    501, "not_implemented", "of transfer codings only `chunked` is read here; send the body without others"
+)
 HOST = Refusal(400, "invalid_request", "an HTTP/1.1 request needs one valid Host header (RFC 9112 section 3.2)")
+
+CHECKED = frozenset({b"host", b"transfer-encoding"})
+"""Headers that `check_head` looks at; names in lower case."""
 
 
 def malformed(reason: str) -> Refusal:
@@ -50,24 +56,37 @@ def head_too_large(max_bytes: int) -> Refusal:
     return Refusal(431, "headers_too_large", f"the request's headers are longer than {max_bytes} bytes")
 
 
+def framing_too_large(max_bytes: int) -> Refusal:
+    """For a body that does not go on for longer than this."""
+    return Refusal(
+        431,
+        "headers_too_large",
+        f"chunk extensions or trailers of the request's body are longer than {max_bytes} bytes",
+    )
+
+
 def too_slow(seconds: float) -> Refusal:
     """For a body that was not complete in this time."""
     return Refusal(408, "request_timeout", f"the request's body did not arrive within {seconds:g} s of its headers")
 
 
-def check_head(version: str, hosts: Sequence[bytes]) -> None:
+def check_head(version: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
     """Raises RefusedError for a head that is well-formed but cannot be served.
 
     Args:
         version: of HTTP, such as `1.1`.
-        hosts: the values of all its Host headers.
+        headers: all those of the names in CHECKED.
     """
+    hosts = [value for name, value in headers if name == b"host"]
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
     if version not in ("1.1", "1.0"):
         raise RefusedError(VERSION)
     if len(hosts) != 1 if version == "1.1" else len(hosts) > 1:
         raise RefusedError(HOST)
     if hosts and not _HOST.fullmatch(hosts[0]):
         raise RefusedError(HOST)
+    if codings not in ([], [b"chunked"]):
+        raise RefusedError(CODING)
 
 
 def check_method(method: bytes) -> None:

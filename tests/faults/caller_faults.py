@@ -55,6 +55,14 @@ FAULTS: dict[str, CallerFault] = {
     "sends a head beyond 64 KiB": CallerFault(
         [head()[:-2] + b"x-a: " + b"a" * 400_000], f"431 headers_too_large, {CLOSED}"
     ),
+    "sends trailers without end": CallerFault(
+        [head().replace(b"content-length: 63", b"transfer-encoding: chunked") + b"0\r\n", b"x-a: a\r\n" * 50_000],
+        f"431 headers_too_large, {CLOSED}",
+    ),
+    "packs its body in a transfer coding beside `chunked`": CallerFault(
+        [head().replace(b"content-length: 63", b"transfer-encoding: gzip, chunked") + b"0\r\n\r\n"],
+        f"501 not_implemented, {CLOSED}",
+    ),
     "pipelines": CallerFault([(head() + BODY) * 3], f"200, 200, 200, {KEPT}"),
     "sends no more after its request": CallerFault([head() + BODY], f"200, {CLOSED}", ends=True),
     "sends no more amid its request": CallerFault([head() + BODY[:9]], CLOSED, ends=True),

@@ -155,6 +155,22 @@ async def test_a_file_with_an_error_changes_no_keys(live: Live, caplog: pytest.L
     assert live.keys() == ["old"]
 
 
+@pytest.mark.parametrize("tree", [{}, {"providers": {"passthrough": {}}}], ids=["emptied", "cut short"])
+async def test_a_file_without_auth_takes_no_keys_away(live: Live, tree: Any, caplog: pytest.LogCaptureFixture) -> None:
+    live.write("new")
+    live.tree = tree
+    await until(lambda: "was not reloaded" in caplog.text)
+    assert live.keys() == ["old"]
+    assert "auth: is missing, and keys were required so far" in caplog.text
+
+
+async def test_keys_are_taken_away_by_auth_none(live: Live) -> None:
+    live.write("new")
+    live.tree["auth"] = "none"
+    await until(lambda: not live.keys())
+    assert live.service.keys is None
+
+
 async def test_the_log_says_what_is_in_force(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     live.write("new", m="refused")
     await until(lambda: "was not reloaded" in caplog.text)

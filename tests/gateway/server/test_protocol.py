@@ -48,6 +48,8 @@ class Echo:
             body, more = body + message["body"], message["more_body"]
         if scope["path"] == "/wait":
             await self._wait(receive)
+        if scope["path"] == "/headers":
+            body = b",".join(name for name, _ in scope["headers"])
         return await respond(scope, send, 200, scope["path"].encode() + b":" + body, {})
 
     async def _wait(self, receive: Receive) -> None:
@@ -187,6 +189,7 @@ async def test_an_offer_with_close_is_the_last_request(gate: Gate) -> None:
     assert [(status, body) for status, _, body in answers] == [(200, b"/a:body")]
 
 
+IN_CHUNKS = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
 NO_REQUESTS: dict[str, tuple[bytes, int, str]] = {
     "HTTP/2 by prior knowledge": (
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04", 505, "http_version_not_supported",
@@ -216,6 +219,13 @@ NO_REQUESTS: dict[str, tuple[bytes, int, str]] = {
     "a chunk of no size": (
         b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n", 400, "invalid_request",
     ),
+    "a coding beside chunks": (
+        b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, "not_implemented",
+    ),
+    "endless trailers": (IN_CHUNKS + b"0\r\n" + b"x: y\r\n" * 14_000, 431, "headers_too_large"),
+    "an endless trailer": (IN_CHUNKS + b"0\r\nx: " + b"y" * 70_000, 431, "headers_too_large"),
+    "an endless chunk extension": (IN_CHUNKS + b"2;x=" + b"y" * 70_000, 431, "headers_too_large"),
+    "an endless chunk size": (IN_CHUNKS + b"0" * 70_000, 431, "headers_too_large"),
     "a head too long": (b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"y" * 70_000, 431, "headers_too_large"),
 }  # fmt: skip
 
@@ -232,6 +242,23 @@ async def test_what_is_no_request_is_refused_in_its_turn(
     assert b"content-type: application/json" in head
     assert b"connection: close" in head
     assert f"x-request-id: {error['id']}".encode() in head
+
+
+async def test_trailers_are_no_headers(gate: Gate) -> None:
+    sent = IN_CHUNKS.replace(b"/", b"/headers", 1) + b"1\r\n-\r\n0\r\nx-request-id: a\r\nauthorization: b\r\n\r\n"
+    answers = await gate.answers([sent + sent, LAST])
+    assert [said for _, _, said in answers[:-1]] == [b"/headers:host,transfer-encoding"] * 2
+
+
+async def test_chunks_of_one_byte_are_a_body(gate: Gate) -> None:
+    sent = IN_CHUNKS + b"1\r\nx\r\n" * 40_000 + b"0\r\n\r\n"
+    (status, _, said), _ = await gate.answers([sent, LAST])
+    assert (status, said) == (200, b"/:" + b"x" * 40_000)
+
+
+async def test_an_http_1_0_caller_is_not_told_to_continue(gate: Gate) -> None:
+    [(status, _, said)] = await gate.answers([post().replace(b"HTTP/1.1", b"HTTP/1.0\r\nexpect: 100-continue")])
+    assert (status, said) == (200, b"/a:body")
 
 
 async def test_a_refusal_has_the_callers_id(gate: Gate) -> None:
