@@ -14,11 +14,12 @@ from collections.abc import Callable
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-CHECK_SECONDS = 0.5
-"""Seconds between two looks at the socket. A quick answer is sent without any interim response."""
+CHECK_SECONDS = 0.1
+"""Seconds between two looks at the socket. Most callers that end their half have gone, and until it is known their
+calls hold places. A quick answer is sent without any interim response."""
 
-PROBE_CHECKS = frozenset({1, 4, 16, 64, 256})
-"""The looks at which an interim response is sent: after 0.5, 2, 8, 32 and 128 s. Go's client takes five, no more."""
+PROBE_CHECKS = frozenset({1, 10, 60, 300, 1500})
+"""The looks at which an interim response is sent: after 0.1, 1, 6, 30 and 150 s. Go's client takes five, no more."""
 
 _INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 

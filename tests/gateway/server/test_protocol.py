@@ -464,6 +464,16 @@ async def test_who_still_waits_gets_interim_responses_and_then_the_answer(
     writer.close()
 
 
+async def test_who_has_gone_holds_its_place_for_a_moment_only(gate: Gate) -> None:
+    _, writer = await gate.connect()
+    writer.write(post("/wait"))
+    await _turns()
+    start = asyncio.get_running_loop().time()
+    writer.close()
+    await asyncio.wait_for(gate.app.gone.wait(), 10)
+    assert asyncio.get_running_loop().time() - start < 0.7
+
+
 async def test_who_does_not_read_its_answers_is_dropped(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "STALLED_WRITE_SECONDS", 0.05)
     with socket.create_connection(("127.0.0.1", gate.port)) as connection:
