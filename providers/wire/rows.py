@@ -28,14 +28,14 @@ def find_rows(answer: Any, documented: str) -> Iterator[list[Any]]:
     """Every list in an untyped answer that may be its rows, the documented name's first, each row with its index under
     `index` and its score under all of SCORES."""
     if isinstance(answer, list):
-        yield _named(answer, "index")
+        yield _rename_all(answer, "index")
     if isinstance(answer, dict):
         names = dict.fromkeys((documented, *_ROWS))
         places: list[Any] = [answer, *map(answer.get, _ENVELOPES)]
         for place in places:
             for name in names if isinstance(place, dict) else ():
                 if isinstance(place.get(name), list):
-                    yield _named(place[name], _INDEX.get(name, "index"))
+                    yield _rename_all(place[name], _INDEX.get(name, "index"))
 
 
 def has_scores(rows: list[Any]) -> bool:
@@ -43,11 +43,11 @@ def has_scores(rows: list[Any]) -> bool:
     return any(isinstance(row, dict) and row[SCORES[0]] is not None for row in rows)
 
 
-def _named(rows: list[Any], index: str) -> list[Any]:
-    return [_with_known_names(row, index) if type(row) is dict else row for row in rows]
+def _rename_all(rows: list[Any], index: str) -> list[Any]:
+    return [_rename(row, index) if type(row) is dict else row for row in rows]
 
 
-def _with_known_names(row: dict[str, Any], index: str) -> dict[str, Any]:
+def _rename(row: dict[str, Any], index: str) -> dict[str, Any]:
     """Plain steps: servers with names of their own have every row read here."""
     place = row.get("index")
     score = None
