@@ -72,8 +72,7 @@ class Fallback:
             failures.clear()
 
     def _may_call_skipped(self, request: RerankRequest, failures: list[RerankError]) -> bool:
-        refused = any(isinstance(failure, Rejected) and not isinstance(failure, LimitExceeded) for failure in failures)
-        return not refused and not request.call.bypass_cooldowns and self._has_time(request)
+        return not any(map(is_refusal, failures)) and not request.call.bypass_cooldowns and self._has_time(request)
 
     async def _call_skipped(
         self, request: RerankRequest, steps: Sequence[Step], failures: list[RerankError]
@@ -93,6 +92,11 @@ class Fallback:
         if attempts and not self._has_time(request):
             return _deadline_exceeded(attempts)
         return next((failure for failure in failures if not _is_skip(failure)), failures[0])
+
+
+def is_refusal(error: RerankError) -> bool:
+    """Whether a target was asked and refused the request as such, so that the fault is probably its own."""
+    return isinstance(error, Rejected) and not isinstance(error, LimitExceeded)
 
 
 def _is_skip(error: RerankError) -> bool:

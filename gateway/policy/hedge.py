@@ -13,7 +13,7 @@ from pydantic import Field
 from gateway.errors import Skipped
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.deadline import within_share
-from gateway.policy.fallback import Step
+from gateway.policy.fallback import Step, is_refusal
 from gateway.policy.latency import LatencyStats
 from gateway.settings import Settings
 from providers.errors import RerankError
@@ -86,7 +86,8 @@ class Hedge:
         self._clock = clock
 
     async def rerank(self, request: RerankRequest) -> Ranking:
-        """The ranking that comes first. Raises Skipped if a target was skipped, else the first one's error."""
+        """The ranking that comes first. Raises a refusal of the request, else Skipped if a target was, else the
+        first one's error."""
         self._budget.deposit()
         delay = self._settings.after or self._latency.p95()
         first = within_share(request, self._clock, self._first.time_shares, self._second.time_shares)
@@ -125,8 +126,10 @@ async def _first_of(tasks: Sequence[asyncio.Future[Ranking]]) -> Ranking:
 
 def _failure(tasks: Sequence[asyncio.Future[Ranking]]) -> RerankError:
     failures = [failure for task in tasks if isinstance(failure := task.exception(), RerankError)]
-    # A skip goes first: `Fallback` then calls the skipped targets all the same, if nothing else is left.
-    return next((failure for failure in failures if isinstance(failure, Skipped)), failures[0])
+    # A skip goes before other errors: `Fallback` then calls the skipped targets all the same, if nothing else is left.
+    # A refusal goes before a skip: the target that refused the request must not be asked again.
+    refusal = next(filter(is_refusal, failures), None)
+    return refusal or next((failure for failure in failures if isinstance(failure, Skipped)), failures[0])
 
 
 async def _cancel(tasks: Sequence[asyncio.Future[Ranking]]) -> None:

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.errors import BreakerOpen
 from gateway.policy.clock import Clock
 from gateway.policy.fallback import Fallback, Step
 from gateway.policy.hedge import Hedge, HedgeBudget, HedgeSettings
 from gateway.policy.latency import LatencyStats
-from providers.errors import RerankError, TargetFailed, TargetTimeout
+from providers.errors import Rejected, RerankError, TargetFailed, TargetTimeout
 from providers.types import Ranked, Ranking, RerankRequest
 
 FIRST = Ranking(results=[Ranked(0, 1.0)], provider="first")
@@ -135,6 +136,16 @@ async def test_a_first_that_hangs_leaves_the_second_its_time(
     pair = Hedge(Step(Hanging()), Step(second), HedgeSettings(after=after), LatencyStats(), allowed(budget), clock)
     assert await Fallback([Step(pair, time_shares=2)], clock).rerank(request_with(30.0)) == SECOND
     assert seen == [15.0]
+
+
+@pytest.mark.parametrize("refuses", [0, 1], ids=["the first refuses", "the second refuses"])
+async def test_a_request_that_one_refuses_is_not_sent_again(request_with: Any, refuses: int) -> None:
+    targets = [Manual(), Manual()]
+    targets[refuses].answer.set_exception(Rejected("too long", status=400))
+    targets[1 - refuses].answer.set_exception(BreakerOpen("breaker open"))
+    with pytest.raises(Rejected):
+        await Fallback([Step(hedge(*targets, allowed()))]).rerank(request_with())
+    assert [target.asked for target in targets] == [1, 1]
 
 
 async def test_a_failing_first_needs_no_budget(request_with: Any) -> None:
