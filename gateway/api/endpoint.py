@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from gateway import blocking
 from gateway.api import auth, errors
-from gateway.api.body import read_body
+from gateway.api.body import header_values, read_body
 from gateway.api.dialect import AnyDialect, DecodedRequest, ErrorReply, IncomingRequest
 from gateway.api.disconnect import DisconnectWatcher
 from gateway.api.http import method, respond
@@ -67,7 +67,7 @@ class Endpoint:
             exchange.error_type = "method_not_allowed"
             exchange.finish(405, body)
             return await respond(scope, send, 405, body, {"x-request-id": call.id, "allow": "POST"})
-        config, headers = self._service.config, dict(scope["headers"])
+        config, headers = self._service.config, header_values(scope["headers"])
         try:
             caller = auth.principal(self._service, scope["headers"])
             exchange.caller = caller.name

@@ -96,3 +96,9 @@ async def test_unpacking_a_large_body_lets_others_run() -> None:
     await body.read_body(arriving(sent), {b"content-encoding": b"gzip"}, RequestLimitSettings())
     counting.cancel()
     assert turns >= 18
+
+
+@pytest.mark.parametrize("lines", [(b"gzip", b"identity"), (b"identity", b"gzip"), (b"gzip", b""), (b"gzip",)])
+async def test_codings_in_lines_of_their_own_all_count(lines: tuple[bytes, ...]) -> None:
+    headers = body.header_values([(b"host", b"a"), *((b"content-encoding", line) for line in lines)])
+    assert await body.read_body(arriving(gzip.compress(PLAIN)), headers, LIMITS) == PLAIN
