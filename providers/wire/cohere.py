@@ -1,0 +1,54 @@
+"""What Cohere's answers count, and what is known of its models, wherever they are served.
+
+Limits: `fern/pages/models/rerank-2.mdx` of cohere-ai/cohere-developer-experience (2026-08). Of a longer document the
+best piece counts, and a longer query is cut; only too many documents are refused.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from providers.capabilities import Capabilities, Limits
+from providers.types import Usage
+
+
+class Counts(Struct):
+    """Cohere's numbers are floats, whole or not."""
+
+    input_tokens: float | None = None
+    output_tokens: float | None = None
+    search_units: float | None = None
+
+
+class Meta(Struct):
+    """What was processed, and what is charged for."""
+
+    tokens: Counts | None = None
+    billed_units: Counts | None = None
+
+
+def usage_of(meta: Meta) -> Usage:
+    """What was processed (`tokens`) rather than what is charged for; search units are only ever charged."""
+    billed = meta.billed_units or Counts()
+    tokens = meta.tokens if meta.tokens and meta.tokens.input_tokens is not None else billed
+    known = [count for count in (tokens.input_tokens, tokens.output_tokens) if count is not None]
+    return Usage(
+        prompt_tokens=_whole(tokens.input_tokens),
+        completion_tokens=_whole(tokens.output_tokens),
+        total_tokens=int(sum(known)) if known else None,
+        search_units=billed.search_units,
+    )
+
+
+def _whole(count: float | None) -> int | None:
+    return None if count is None else int(count)
+
+
+CAPABILITIES = {
+    "*": Capabilities(limits=Limits(documents=10_000), score_space="probability"),
+    # "Calibrated relevance scores": https://docs.cohere.com/changelog/rerank-v5 (2026-11)
+    "rerank-v5*": Capabilities(limits=Limits(tokens_per_pair=32_768), score_space="calibrated"),
+    "rerank-v4*": Capabilities(limits=Limits(tokens_per_pair=32_768, tokens_per_query=16_384)),
+    "rerank-v3.5": Capabilities(limits=Limits(tokens_per_pair=4_096, tokens_per_query=2_048)),
+    "rerank-*-v3.0": Capabilities(limits=Limits(tokens_per_pair=4_096)),
+}
