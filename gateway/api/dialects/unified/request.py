@@ -25,6 +25,9 @@ from providers.types import Call, ContentParts, RerankRequest, TextOrParts
 BooleanText = Literal["true", "True", "TRUE", "false", "False", "FALSE"]
 TRUE = ("true", "True", "TRUE")
 
+PASSED_ON = {"max_chunks_per_doc"}
+"""Fields of the body that are also vendors' own, for adapters that declare them."""
+
 _ONLY_STRINGS = {str}
 _MEDIA = frozenset(MEDIA)
 _PICTURE = {*MEDIA, "type", "id", "meta"}
@@ -76,10 +79,11 @@ def build_decoder(vendor_fields: Iterable[str]) -> Callable[[bytes], Body]:
 
 
 def _body_with(vendor_fields: Iterable[str]) -> type[Body]:
-    names = tuple(sorted(set(vendor_fields) - set(Body.__struct_fields__)))
+    declared = set(vendor_fields)
+    names = tuple(sorted(declared - set(Body.__struct_fields__)))
     fields = [(name, Any, UNSET) for name in names]
     extended: type[Body] = msgspec.defstruct(  # type: ignore[assignment]  # it is one, by its bases
-        "Body", fields, bases=(Body,), namespace={"vendor_fields": names}, kw_only=True
+        "Body", fields, bases=(Body,), namespace={"vendor_fields": (*names, *(declared & PASSED_ON))}, kw_only=True
     )
     return extended
 

@@ -61,7 +61,7 @@ _OPTIONAL: dict[str, Any] = {
     },
     "max_chunks_per_doc": {
         "type": "integer",
-        "description": "From Cohere's v1 API. Here it only adds `meta` to the answer.",
+        "description": "From Cohere's v1 API: passed on to providers that take it. It adds `meta` to the answer.",
     },
     "texts": {
         "type": "array",
