@@ -1,4 +1,4 @@
-"""Find an adapter by name: ours, or one that an installed package offers."""
+"""Find an adapter by name: a module of ours, a line of our table, or one that an installed package offers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import get_args
 
 from providers import adapters
 from providers.spec import Provider
+from providers.variants import VARIANTS
 
 GROUP = "rerank_gateway.providers"
 """The entry-point group through which a package offers an adapter: `name = "module:PROVIDER"`."""
@@ -18,7 +19,7 @@ _KINDS = get_args(Provider)
 
 def names() -> list[str]:
     """All adapters that can be named in a configuration, ours first."""
-    ours = sorted(module.name for module in pkgutil.iter_modules(adapters.__path__))
+    ours = sorted({*_modules(), *VARIANTS})
     return ours + sorted({point.name for point in _entry_points()} - set(ours))
 
 
@@ -32,9 +33,13 @@ def find(name: str) -> Provider:
     return provider
 
 
+def _modules() -> set[str]:
+    return {module.name for module in pkgutil.iter_modules(adapters.__path__)}
+
+
 def _built_in(name: str) -> object | None:
-    if name not in {module.name for module in pkgutil.iter_modules(adapters.__path__)}:
-        return None
+    if name not in _modules():
+        return VARIANTS.get(name)
     return getattr(importlib.import_module(f"{adapters.__name__}.{name}"), "PROVIDER", None)
 
 

@@ -64,6 +64,7 @@ class Adapter(Struct, frozen=True, kw_only=True):
         capabilities: what is known of the models, by name or pattern; every adapter has an entry for `*`, all of them.
         api_key_env: the environment variable that the vendor's users set; None if there is no usual one.
         missing: the install command, or "" if nothing is missing. Imports nothing heavy.
+        source: where and when the facts were read, `https://… (YYYY-MM)`; "" where the adapter's module says it.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Adapter(Struct, frozen=True, kw_only=True):
     capabilities: CapabilitiesByModel = {}
     api_key_env: str | None = None
     missing: Callable[[], str] = _nothing_missing
+    source: str = ""
 
 
 class Options(Struct, frozen=True, kw_only=True):

@@ -119,10 +119,11 @@ def has_a_sample_of_every_declared_field(subject: Subject) -> None:
 
 @_promise
 def says_where_it_is_from(subject: Subject) -> None:
-    encode = subject.provider.encode
+    encode, source = subject.provider.encode, subject.provider.source
     written = encode.func if isinstance(encode, partial) else encode
     doc = importlib.import_module(written.__module__).__doc__ or ""
-    found = re.search(r"^Source: .*https://.*\(20\d\d-\d\d\)$", doc, re.M | re.S)
+    told = f"Source: {source}" if source else doc
+    found = re.search(r"^Source: .*(https://|docs/).*\(20\d\d-\d\d\)$", told, re.M | re.S)
     _require(found is not None, 'its module\'s docstring has no line "Source: https://… (YYYY-MM)"')
 
 
@@ -248,7 +249,7 @@ def reads_a_full_answer(subject: Subject) -> None:
     for row in ranking.results:
         typed = type(row.index) is int and type(row.relevance_score) is float
         _require(typed and math.isfinite(row.relevance_score), f"{row} is not an int and a finite float")
-    _require(not subject.counts or ranking.usage is not None, "the usage of the full answer is not read")
+    _require((ranking.usage is not None) is subject.counts, "the usage of the full answer is not read, or is made up")
 
 
 @_promise

@@ -34,22 +34,35 @@ SAMPLES: dict[str, Any] = {
     "latency": "slow",
     "truncate_input_tokens": 256,
     "task_settings": {"top_n": 3},
+    "max_chunks_per_doc": 4,
+    "overlap_tokens": 20,
+    "raw_scores": True,
+    "rewrite_query": True,
+    "service_tier": "flex",
+    "truncate": False,
+    "truncation_direction": "Left",
 }
+OWN_SAMPLES = {"nim": {"truncate": "NONE"}, "nvidia": {"truncate": "NONE"}}
+"""Values of fields that are of another kind for one adapter."""
 MODELS = {"jina": "jina-reranker-v3"}
 """Where what is sent depends on the model: one that takes every declared field."""
 OPTIONS = {"watsonx": {"project_id": "a-project"}, "cloudflare": {"account_id": "an-account"}}
-WITHOUT_COUNTS = {"contextual", "elastic", "cloudflare"}
+WITHOUT_COUNTS = {
+    *("contextual", "elastic", "cloudflare"),
+    *("infron", "nim", "nvidia", "openvino", "sglang", "tei", "xinference"),
+}
 """Vendors whose documented answers do not say what was counted."""
 
 
 def subject(provider: HttpProvider) -> Subject:
-    success, minimal = ((WIRE / provider.name / f"{name}.json").read_bytes() for name in ("success", "minimal"))
+    folder = WIRE / provider.name
+    own = folder / "minimal.json"
     return Subject(
         provider,
-        success,
-        minimal,
+        success=(folder / "success.json").read_bytes(),
+        minimal=(own if own.exists() else WIRE / "minimal.json").read_bytes(),
         model=MODELS.get(provider.name, "a-model"),
-        samples=SAMPLES,
+        samples={**SAMPLES, **OWN_SAMPLES.get(provider.name, {})},
         options=OPTIONS.get(provider.name, {}),
         counts=provider.name not in WITHOUT_COUNTS,
     )

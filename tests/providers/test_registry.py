@@ -45,20 +45,20 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["cohere", "jina", "voyage", "vllm"])
+@pytest.mark.parametrize("name", ["cohere", "jina", "voyage", "vllm", "tei", "cohere-v1"])
 def test_ours_are_named_and_found(name: str) -> None:
     assert name in registry.names()
     assert registry.find(name).name == name
 
 
-@pytest.mark.parametrize("name", ["errors", "registry", "spec", "types", "dialects", "__init__"])
+@pytest.mark.parametrize("name", ["errors", "registry", "spec", "types", "dialects", "variants", "__init__"])
 def test_what_is_no_adapter_is_not_named(name: str) -> None:
     assert name not in registry.names()
 
 
 @pytest.mark.parametrize("name", ["nobody", "", "types", "dialects", "dialects.errors", "..gateway", "os"])
 def test_an_unknown_name_is_answered_with_the_known_ones(name: str) -> None:
-    with pytest.raises(LookupError, match=r'unknown adapter ".*"; known are cohere, .*vllm, voyage'):
+    with pytest.raises(LookupError, match=r'unknown adapter ".*"; known are .*cohere, .*vllm, voyage'):
         registry.find(name)
 
 
