@@ -16,11 +16,11 @@ from typing import Any
 
 import yaml
 
-from docs import observability
+from docs import observability, providers
 from gateway.config import loader as config
 
 ROOT = Path(__file__).parent.parent
-PARTS: dict[str, Callable[[], str]] = {**observability.PARTS}
+PARTS: dict[str, Callable[[], str]] = {**observability.PARTS, **providers.PARTS}
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 MARKER = "<!-- Everything below is written by `make docs`. -->\n"
 HEAD = """\

@@ -8,6 +8,7 @@ A `Shape` says where a server differs; `encoder` and `decoder` make an adapter's
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -71,7 +72,7 @@ def encoder(shape: Shape) -> Encode:
 
 def decoder(shape: Shape) -> Decode:
     """The `decode` of an adapter with that shape."""
-    return _answer_decoder(shape, shape.rows) if shape.rows else _list_decoder(shape)
+    return _answer_decoder(shape.rows, shape.score) if shape.rows else _list_decoder(shape.score)
 
 
 def _held(text: Any, holder: str | None) -> Any:
@@ -101,8 +102,9 @@ class _Answer(Struct, kw_only=True):
     tokens: Counts | None = None
 
 
-def _answer_decoder(shape: Shape, name: str) -> Decode:
-    rows = ("rows", Annotated[list[_row(shape)], Bounds(min_length=1)])  # type: ignore[misc]  # made from data
+@cache
+def _answer_decoder(name: str, score: str) -> Decode:
+    rows = ("rows", Annotated[list[_row(score)], Bounds(min_length=1)])  # type: ignore[misc]  # made from data
     typed = Decoder(defstruct("Answer", [rows], bases=(_Answer,), kw_only=True, rename={"rows": name}))
 
     def decode(body: bytes, request: RerankRequest) -> Ranking:
@@ -112,9 +114,10 @@ def _answer_decoder(shape: Shape, name: str) -> Decode:
     return decode
 
 
-def _list_decoder(shape: Shape) -> Decode:
-    typed = Decoder(Annotated[list[_row(shape)], Bounds(min_length=1)])  # type: ignore[misc]  # made from data
-    otherwise = _answer_decoder(shape, "results")
+@cache
+def _list_decoder(score: str) -> Decode:
+    typed = Decoder(Annotated[list[_row(score)], Bounds(min_length=1)])  # type: ignore[misc]  # made from data
+    otherwise = _answer_decoder("results", "relevance_score")
 
     def decode(body: bytes, request: RerankRequest) -> Ranking:
         try:
@@ -125,10 +128,10 @@ def _list_decoder(shape: Shape) -> Decode:
     return decode
 
 
-def _row(shape: Shape) -> type[Struct]:
-    if shape.score == "relevance_score":
+def _row(score: str) -> type[Struct]:
+    if score == "relevance_score":
         return Ranked
-    return defstruct("Row", [("index", int), ("relevance_score", float)], rename={"relevance_score": shape.score})
+    return defstruct("Row", [("index", int), ("relevance_score", float)], rename={"relevance_score": score})
 
 
 def _ranked(rows: list[Any]) -> list[Ranked]:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from providers import registry
 from providers.capabilities import resolve
 from providers.spec import Bearer, Header, HttpProvider, NoAuth
 from providers.types import Ranked, Ranking, RerankRequest, Usage
@@ -211,12 +210,6 @@ def test_a_list_without_scores_is_refused(name: str, body: bytes, asked: Asked) 
     with pytest.raises(Exception, match=r"says: no|NaN|malformed|Invalid|Expected|missing|shape|invalid") as failure:
         VARIANTS[name].decode(body, asked())
     assert type(failure.value).__name__ in ("BadAnswer", "ValidationError", "DecodeError")
-
-
-@pytest.mark.parametrize("name", registry.names())
-def test_a_usual_variable_is_enough_to_use_a_vendor(name: str) -> None:
-    provider = registry.find(name)
-    assert not provider.api_key_env or (isinstance(provider, HttpProvider) and provider.base_url)
 
 
 @pytest.mark.parametrize(

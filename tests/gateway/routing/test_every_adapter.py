@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from gateway.config.loader import default
 from providers import registry
 from providers.spec import Header, HttpProvider
 from providers.testing import ScriptedUpstream
@@ -19,6 +21,8 @@ ADAPTERS = {
 }
 SUCCESSES = sorted(name for name in ADAPTERS if (WIRE / name / "success.json").exists())
 ERRORS = sorted(f"{name}/{body.stem}" for name in ADAPTERS for body in (WIRE / name).glob("error_*.json"))
+OPTIONS = {"cloudflare": {"account_id": "an-account"}, "watsonx": {"project_id": "a-project"}}
+"""Of adapters that do not work without."""
 DOCUMENTS = ["tubes", "helmets", "sealant", "pumps", "patches"]
 
 
@@ -28,6 +32,7 @@ def ask(opened: Any, upstream: ScriptedUpstream) -> Any:
 
     async def post(name: str, **settings: Any) -> Any:
         provider = {"adapter": name, "base_url": upstream.url, "api_key": "secret-key", "retry": {"retries": 0}}
+        provider |= {"options": OPTIONS[name]} if name in OPTIONS else {}
         client = await opened({"providers": {"vendor": {**provider, **settings}}})
         body = {"model": "vendor/a/model-1", "query": "how long does a tube last", "documents": DOCUMENTS, "top_n": 3}
         return await client.post("/v1/rerank", json=body)
@@ -35,9 +40,16 @@ def ask(opened: Any, upstream: ScriptedUpstream) -> Any:
     return post
 
 
+def configured(name: str) -> HttpProvider:
+    """The adapter with the options that it needs."""
+    provider = ADAPTERS[name]
+    options = provider.options
+    return options.apply(msgspec.convert(OPTIONS[name], options.shape)) if options and name in OPTIONS else provider
+
+
 @pytest.mark.parametrize("name", SUCCESSES)
 async def test_ranks(name: str, ask: Any, upstream: ScriptedUpstream) -> None:
-    provider, body = ADAPTERS[name], (WIRE / name / "success.json").read_bytes()
+    provider, body = configured(name), (WIRE / name / "success.json").read_bytes()
     upstream.reply_with(200, body)
     answer = await ask(name)
     assert answer.status_code == 200, answer.text
@@ -46,8 +58,8 @@ async def test_ranks(name: str, ask: Any, upstream: ScriptedUpstream) -> None:
     assert 1 <= len(scores) <= 3
     (request,) = upstream.requests
     assert request.path == (provider.path if isinstance(provider.path, str) else provider.path("a/model-1"))
-    where = provider.auth.name if isinstance(provider.auth, Header) else "authorization"
-    assert request.headers[where] == ("secret-key" if where != "authorization" else "Bearer secret-key")
+    auth = provider.auth if isinstance(provider.auth, Header) else Header("authorization", "Bearer")
+    assert request.headers[auth.name.lower()] == f"{auth.scheme} secret-key".strip()
 
 
 @pytest.mark.parametrize("case", ERRORS)
@@ -62,6 +74,15 @@ async def test_tells_the_vendor_s_own_sentence(case: str, ask: Any, upstream: Sc
         assert answer.json()["error_type"] == "upstream_credentials"
     else:
         assert ADAPTERS[name].error_message(body) in answer.json()["message"]
+
+
+VARIABLES = {name: provider.api_key_env for name, provider in ADAPTERS.items() if provider.api_key_env}
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_a_usual_variable_alone_is_enough_or_does_nothing(name: str) -> None:
+    configured = default({VARIABLES[name]: "a-key"}).providers
+    assert (name in configured) is (name not in OPTIONS)
 
 
 async def test_a_compatible_server_has_its_endpoint_where_its_options_say(ask: Any, upstream: ScriptedUpstream) -> None:
