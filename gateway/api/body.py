@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from codecs import BOM_UTF8
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 
 from litestar.types import Receive
 
@@ -39,8 +39,12 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: Re
     return body.removeprefix(BOM_UTF8)
 
 
-def header_values(fields: Collection[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """The headers by name; of a repeated one the last counts, but all content codings do (RFC 9110 section 5.3)."""
+def header_values(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The headers by name; of a repeated one the last counts, but all content codings do (RFC 9110 section 5.3).
+
+    Args:
+        fields: a list, in their order; ASGI's type says less.
+    """
     values = dict(fields)
     if b"content-encoding" in values:
         values[b"content-encoding"] = b",".join(value for name, value in fields if name == b"content-encoding")
