@@ -111,6 +111,14 @@ _LINES = [
         options=Options(shape=PathOptions, apply=_at_path),
     ),
     _variant(
+        "contextual",
+        "https://docs.contextual.ai/api-reference/rerank/rerank (2026-11)",
+        Shape(takes=same("top_n", "instruction", "metadata")),
+        {"*": _PROBABILITY},
+        base_url="https://api.contextual.ai",
+        api_key_env="CONTEXTUAL_API_KEY",
+    ),
+    _variant(
         "fireworks",
         "https://docs.litellm.ai/docs/providers/fireworks_ai (2026-11)",
         Shape(always=_SILENT, rows="data"),

@@ -30,6 +30,7 @@ WHERE: dict[str, tuple[str, dict[str, Any]]] = {
     "azure": ("/providers/cohere/v2/rerank", PLAIN),
     "cohere-v1": ("https://api.cohere.com/v1/rerank", SILENT),
     "compatible": ("/v1/rerank", SILENT),
+    "contextual": ("https://api.contextual.ai/v1/rerank", PLAIN),
     "fireworks": ("https://api.fireworks.ai/inference/v1/rerank", SILENT),
     "infinity": ("/rerank", SILENT),
     "infron": ("https://llm.onerouter.pro/v1/rerank", PLAIN),
@@ -51,6 +52,11 @@ WHERE: dict[str, tuple[str, dict[str, Any]]] = {
 """Where a request goes, and what is sent of one without optional fields."""
 
 SENT: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "an instruction and metadata": (
+        "contextual",
+        {"extra": {"instruction": "manuals", "metadata": ["a", "b", ""]}},
+        {"instruction": "manuals", "metadata": ["a", "b", ""]},
+    ),
     "a limit under its usual name": ("together", {"top_n": 2}, {"top_n": 2}),
     "a limit under another name": ("mixedbread", {"top_n": 2}, {"top_k": 2}),
     "a limit beyond the list": ("mixedbread", {"top_n": 9}, {"top_k": 3}),
@@ -73,6 +79,8 @@ SENT: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 
 BY_COUNT = Usage(prompt_tokens=19, total_tokens=19)
 READ: dict[str, Ranking] = {
+    "contextual/success": Ranking(results=[Ranked(1, 0.87654321), Ranked(0, 0.25)]),
+    "contextual/odd_score": Ranking(results=[Ranked(1, 0.87654321), Ranked(0, 0.25)]),
     "azure/success": Ranking(
         results=[Ranked(0, 0.9473211), Ranked(2, 0.1841175)], usage=Usage(search_units=1.0), id="0a1c"
     ),
@@ -150,6 +158,8 @@ READ: dict[str, Ranking] = {
 SAID = {
     "azure/error_400_gateway": "the deployment does not rerank",
     "cohere-v1/error_400_no_documents": "invalid request: list of documents must not be empty",
+    "contextual/error_401": "Invalid API key",
+    "contextual/error_422": "body.metadata: metadata must have the length of documents",
     "infinity/error_400_model": "Invalid model: x",
     "infinity/error_401": "Unauthorized",
     "infinity/error_422": "body.top_n: Input should be greater than 0",

@@ -58,7 +58,7 @@ PINECONE = {"model": "a-model", "query": QUERY, "documents": OBJECTS, "return_do
 DASHSCOPE = {"model": "a-model", "query": QUERY, "documents": TEXTS}
 DASHSCOPE_ID = "85ba5752-1900-47d2-8896-23f99b13f6e1"
 NATIVE_INPUT = {"query": QUERY, "documents": TEXTS}
-CONTEXTUAL = {"model": "a-model", "query": QUERY, "documents": TEXTS}
+ZEROENTROPY = {"model": "a-model", "query": QUERY, "documents": TEXTS}
 ISAACUS = {"model": "a-model", "query": QUERY, "texts": TEXTS}
 WATSONX = {"model_id": "a-model", "project_id": "a-project", "query": QUERY, "inputs": OBJECTS}
 ELASTIC = {"query": QUERY, "input": TEXTS, "return_documents": False}
@@ -140,21 +140,6 @@ VENDORS = {
             "error_429": "Requests rate limit exceeded, please try again later.",
         },
     ),
-    "contextual": Vendor(
-        sends={
-            "no more than needed": ({}, CONTEXTUAL),
-            "a limit": ({"top_n": 2}, {**CONTEXTUAL, "top_n": 2}),
-            "its own fields": (
-                {"extra": {"instruction": "manuals", "metadata": ["a", "b", ""]}},
-                {**CONTEXTUAL, "instruction": "manuals", "metadata": ["a", "b", ""]},
-            ),
-        },
-        reads={"success": scores(0.87654321, 0.25), "odd_score": scores(0.87654321, 0.25)},
-        says={
-            "error_401": "Invalid API key",
-            "error_422": "body.metadata: metadata must have the length of documents",
-        },
-    ),
     "isaacus": Vendor(
         sends={
             "no more than needed": ({}, ISAACUS),
@@ -173,10 +158,10 @@ VENDORS = {
     ),
     "zeroentropy": Vendor(
         sends={
-            "no more than needed": ({}, CONTEXTUAL),
+            "no more than needed": ({}, ZEROENTROPY),
             "a limit and a pace": (
                 {"top_n": 2, "extra": {"latency": "slow"}},
-                {**CONTEXTUAL, "top_n": 2, "latency": "slow"},
+                {**ZEROENTROPY, "top_n": 2, "latency": "slow"},
             ),
         },
         reads={"success": scores(0.875, 0.25, Usage(total_tokens=33)), "odd_total": scores(0.875, 0.25)},
