@@ -9,13 +9,17 @@ BIN := $(VENV)/bin
 
 CLIENTS := newest frameworks oldest
 
-.PHONY: serve test test-clients check audit sbom lock bench docs clean
+.PHONY: serve test test-ui test-clients vendor check audit sbom lock bench docs clean
 
 serve: $(VENV)/serve
 	$(BIN)/rerank-gateway serve --config $(CONFIG) --host $(HOST) --port $(PORT)
 
 test: $(VENV)/develop
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto --ignore tests/ui
+
+# The pages in a real browser; skipped, visibly, where there is no chromium.
+test-ui: $(VENV)/develop
+	$(BIN)/python -m pytest -rs tests/ui
 
 # Each group of client packages has an environment of its own: they exclude each other's versions.
 test-clients: $(VENV)/develop $(CLIENTS:%=.venv-clients-%/done)
@@ -59,6 +63,10 @@ $(VENV)/develop: $(VENV)/serve requirements-dev.lock
 # Known vulnerabilities of what is locked.
 audit: $(VENV)/develop
 	$(BIN)/python .ci/audit.py
+
+# Swagger UI, as pinned; `make vendor SWAGGER_UI=5.36.0` pins another release.
+vendor: $(BIN)/python
+	$(BIN)/python .ci/vendor.py $(SWAGGER_UI)
 
 # What is installed, as CycloneDX.
 sbom: $(VENV)/develop

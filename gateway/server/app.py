@@ -14,11 +14,13 @@ from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, ControllerRouterHandler
 
-from gateway.api import dialect_routes, endpoint, errors, openapi
+from gateway.api import dialect_routes, endpoint, errors
 from gateway.api.dialects.unified import dialect as rerank
 from gateway.api.middleware.hosts import TrustedHostMiddleware
 from gateway.api.middleware.paths import PathNormalization
 from gateway.api.middleware.request_id import RequestIdMiddleware
+from gateway.api.openapi import routes as openapi
+from gateway.api.openapi.document import Document
 from gateway.api.resources import health, metrics, models, status, usage
 from gateway.config.loader import CONFIG_VARIABLE, read_config
 from gateway.config.root import Config
@@ -95,6 +97,7 @@ def _routes(service: Service) -> list[ControllerRouterHandler]:
         *health.route(service),
         *metrics.route(service),
         status.route(service),
+        openapi.document_route(Document(lambda: service.keys is not None)),
         openapi.assets(),
     ]
 
@@ -102,10 +105,11 @@ def _routes(service: Service) -> list[ControllerRouterHandler]:
 def _middleware(config: Config, direct: ASGIApp) -> list[Middleware]:
     """What every request passes before it is routed, outermost first."""
     hosts = config.server.allowed_hosts
+    by_path = {**dict.fromkeys(rerank.PATHS, direct), f"{openapi.PAGE}/": openapi.to_page}
     return [
         lambda app: RequestIdMiddleware(app, rerank.PATHS),
         *([lambda app: TrustedHostMiddleware(app, hosts)] if hosts else []),
-        lambda app: PathNormalization(app, dict.fromkeys(rerank.PATHS, direct)),
+        lambda app: PathNormalization(app, by_path),
     ]
 
 

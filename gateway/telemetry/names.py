@@ -184,5 +184,6 @@ ANSWER_HEADERS = (
     Header("x-gateway-model", "The model that served."),
     Header("x-gateway-attempts", "How many attempts were made."),
     Header("x-gateway-overhead-ms", "Milliseconds of the gateway's own, without waiting for others."),
+    Header("x-gateway-degraded", "`true` if no model ranked: the answer is in the caller's order."),
     Header("traceparent", "The gateway's span; to callers that sent one, or `x-gateway-traceparent: true`."),
 )

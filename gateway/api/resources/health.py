@@ -24,11 +24,24 @@ class Health(Struct):
 def route(service: Service) -> list[HTTPRouteHandler]:
     """The three probes."""
 
-    @http("/livez", http_method=METHODS, sync_to_thread=False, summary="Whether the process lives", tags=["health"])
+    @http(
+        "/livez",
+        http_method=METHODS,
+        sync_to_thread=False,
+        summary="Whether the process lives",
+        tags=["health"],
+        security=[{}],
+    )
     def livez() -> Health:
         return Health("ok")
 
-    @http(["/readyz", "/health"], http_method=METHODS, summary="Whether requests can be served", tags=["health"])
+    @http(
+        ["/readyz", "/health"],
+        http_method=METHODS,
+        summary="Whether requests can be served",
+        tags=["health"],
+        security=[{}],
+    )
     async def readyz() -> Health:
         if service.draining:
             raise NotReady("the gateway is shutting down")

@@ -17,7 +17,14 @@ def route(service: Service) -> list[HTTPRouteHandler]:
     if not service.config.telemetry.metrics.prometheus:
         return []
 
-    @get("/metrics", guards=[auth.scrapers_only(service)], sync_to_thread=False, include_in_schema=False)
+    @get(
+        "/metrics",
+        guards=[auth.scrapers_only(service)],
+        sync_to_thread=False,
+        media_type="text/plain",
+        summary="The metrics of all workers, for Prometheus",
+        tags=["health"],
+    )
     def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         telemetry = service.telemetry
         telemetry.refresh()

@@ -47,7 +47,13 @@ def routes(service: Service) -> list[HTTPRouteHandler]:
 
     started = int(time())
 
-    @get("/v1/cluster/auth", sync_to_thread=False, summary="Whether a key is needed", tags=["xinference"])
+    @get(
+        "/v1/cluster/auth",
+        sync_to_thread=False,
+        summary="Whether a key is needed",
+        tags=["xinference"],
+        security=[{}],
+    )
     def cluster_auth() -> ClusterAuth:
         return ClusterAuth(auth=service.keys is not None)
 

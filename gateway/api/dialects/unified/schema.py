@@ -96,6 +96,22 @@ _DESCRIPTIONS: dict[str, dict[str, str]] = {
         "relevance_score": "Higher is more relevant; the scale depends on the model.",
         "document": "Your document, if `return_documents` is true.",
     },
+    "ExtraFields": {
+        "request_type": "Always `rerank`.",
+        "provider": "The configured name of the provider that served; absent if none did.",
+        "latency": "Milliseconds from reading the request to writing the answer.",
+        "chunk_index": "Always 0.",
+        "original_model_requested": "`model` of the request, with its provider or as an alias.",
+        "attempts": "Every attempt, if more than one was needed; with an error, every attempt.",
+        "cost": "US dollars by the price table; absent if unknown.",
+    },
+    "Attempt": {
+        "provider": "The configured name of the provider.",
+        "model": "The provider's name of the model.",
+        "status": "The HTTP status that the provider answered with; absent if it gave none.",
+        "error": "What went wrong; absent on success.",
+        "latency": "Whole milliseconds.",
+    },
     "ErrorBody": {
         "message": "One sentence: what happened, or what to change.",
         "detail": "The same sentence, where some clients look for it.",
@@ -105,6 +121,18 @@ _DESCRIPTIONS: dict[str, dict[str, str]] = {
         "extra_fields": "The provider that failed, and every attempt.",
     },
 }
+
+_DETAILS: dict[str, Any] = {
+    "tokenize_ms": {"type": "number", "description": "Of a local model: milliseconds of making tokens."},
+    "queue_ms": {"type": "number", "description": "Of a local model: milliseconds of waiting for it."},
+    "compute_ms": {"type": "number", "description": "Of a local model: milliseconds in which it computed."},
+    "truncated_documents": {
+        "type": "integer",
+        "description": "Of a local model: how many documents were longer than what it reads.",
+    },
+    "degraded": {"type": "boolean", "description": "True if no model ranked: the results are in the order sent."},
+}
+"""What backends add to `extra_fields`. One of an installed package may add more."""
 
 
 def request() -> dict[str, Any]:
@@ -135,6 +163,6 @@ def answers() -> dict[str, Any]:
         properties = components[name]["properties"]
         for field, text in fields.items():
             properties[field] = {**properties[field], "description": text}
-    # The local engine adds figures of its own.
+    components["ExtraFields"]["properties"] |= _DETAILS
     components["ExtraFields"]["additionalProperties"] = True
     return components
