@@ -25,9 +25,9 @@ def names() -> list[str]:
 
 def find(name: str) -> Provider:
     """The adapter of that name. Raises LookupError, saying which names exist, if there is none."""
-    if name not in names():
-        raise LookupError(f'unknown adapter "{name}"; known are {", ".join(names())}')
     provider = _built_in(name) or _from_package(name)
+    if provider is None and name not in names():
+        raise LookupError(f'unknown adapter "{name}"; known are {", ".join(names())}')
     if not isinstance(provider, Provider) or type(provider) not in _KINDS:
         raise LookupError(f'adapter "{name}" does not offer one of {", ".join(kind.__name__ for kind in _KINDS)}')
     return provider
