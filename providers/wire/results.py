@@ -77,21 +77,21 @@ def known_usage(usage: Usage | None) -> Usage | None:
 def _decode(body: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answer:
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        answer = _read(_parse(body, error), decoder.type)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        answer = _read(_parse(body), decoder.type)
         if answer is None:
             raise
         return answer
 
 
-def _parse(body: bytes, error: Exception) -> Any:
-    """The answer, untyped. Raises the error given if no reader takes it."""
+def _parse(body: bytes) -> Any:
+    """The answer, untyped; None if no reader takes it. Raises BadAnswer if the server has no rerank API."""
     try:
         return parse(body, errors="replace")
     except ValueError:
         if _UNKNOWN_PATH.encode() in body:
             raise _no_ranking(body.decode(errors="replace")) from None
-        raise error from None
+        return None
 
 
 def _read(answer: Any, shape: type[Answer]) -> Answer | None:

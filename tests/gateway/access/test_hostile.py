@@ -353,7 +353,8 @@ def test_no_path_breaks_the_gateway(verb: bytes, target: bytes, world: World) ->
 def _survives(world: World, raw: bytes) -> None:
     answer = world.send(raw)
     statuses = re.findall(rb"HTTP/1\.1 (\d{3})", answer)
-    assert all(status < b"500" for status in statuses), answer[:500]
+    # 501 and 505 are what RFC 9110 wants for a transfer coding or a version that is not served.
+    assert all(status < b"500" or status in {b"501", b"505"} for status in statuses), answer[:500]
     assert b"set-cookie" not in answer.partition(b"\r\n\r\n")[0].lower()
     assert b"root:" not in answer
     _tells_nothing(answer.decode("latin-1"), world)
