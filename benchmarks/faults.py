@@ -1,6 +1,8 @@
 """Soak test under load: upstreams that fail at random, a healthy last target, reloads, and SIGTERM at the end.
 
-    python -m benchmarks.faults --seconds 180
+    python -m benchmarks.faults --seconds 600
+
+Two workers count in a real Redis server; callers have keys with limits, slow targets are hedged, and all are checked.
 
 Exits with 1 unless every request was served with the right ranking, and nothing grew.
 """
@@ -11,6 +13,7 @@ import argparse
 import asyncio
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +21,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,6 +30,7 @@ from typing import Any
 import aiohttp
 import yaml
 
+from gateway.access.keys import new_key
 from tests.faults.server import ACTIONS, ANSWERS, FaultServer
 
 FLAPPING = ("one", "two", "three")
@@ -35,14 +41,20 @@ FAULTS = [mode for mode in [*ANSWERS, *ACTIONS] if mode not in HARMLESS | COOLDO
 CALLERS = 16
 PAUSE = 0.05
 TIMEOUT_MS = 4000
+KEY, HASH = new_key()
+HEADERS = {"x-request-timeout-ms": str(TIMEOUT_MS), "authorization": f"Bearer {KEY}"}
 
 
-def configuration(server: FaultServer, round_: int) -> dict[str, Any]:
+def configuration(server: FaultServer, store: str, round_: int) -> dict[str, Any]:
     providers = {name: _provider(server.url(name)) for name in FLAPPING}
     targets = [{"target": f"{name}/m"} for name in FLAPPING] + [{"target": "good/m"}]
     # The round changes a provider, so that a reload opens and closes something.
     return {
-        "server": {"drain": 1.0},
+        "server": {"drain": 1.0, "workers": 2},
+        "store": {"url": store},
+        "auth": {
+            "keys": [{"name": "soak", "hash": HASH, "limits": {"requests": "1000000/minute", "concurrency": 100}}]
+        },
         "request_limits": {"answer_bytes": 4_000_000},
         "telemetry": {"logs": {"level": "error"}},
         "providers": {
@@ -50,14 +62,22 @@ def configuration(server: FaultServer, round_: int) -> dict[str, Any]:
             "one": {**providers["one"], "timeout": 20 + round_ % 2},
             "good": _provider(server.url("good")),
         },
-        "models": {"best": {"targets": targets}},
+        "models": {"best": {"targets": targets, "hedge": {"after": 0.5}}},
     }
 
 
 def _provider(url: str) -> dict[str, Any]:
     # Ejections far shorter than the defaults: faults must be met again and again.
     breaker = {"base_ejection": 0.5, "max_ejection": 2.0}
-    return {"adapter": "jina", "base_url": url, "api_key": "k", "proxy": "none", "breaker": breaker}
+    check = {"url": url, "interval": 1.0}
+    return {
+        "adapter": "jina",
+        "base_url": url,
+        "api_key": "k",
+        "proxy": "none",
+        "breaker": breaker,
+        "health_check": check,
+    }
 
 
 class Soak:
@@ -76,9 +96,7 @@ class Soak:
         while True:
             start = time.monotonic()
             try:
-                async with session.post(
-                    f"{self.url}/v1/rerank", json=body, headers={"x-request-timeout-ms": str(TIMEOUT_MS)}
-                ) as answer:
+                async with session.post(f"{self.url}/v1/rerank", json=body, headers=HEADERS) as answer:
                     self._count(answer.status, await answer.json())
                     if answer.headers.get("connection") == "close":
                         return  # As a load balancer would: told to go elsewhere, it goes.
@@ -101,9 +119,19 @@ class Soak:
             self.seen[f"by {body['extra_fields']['provider']}"] += 1
 
     def sample(self) -> None:
-        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
-        rss = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-        self.samples.append((rss / 1024, len(os.listdir(f"/proc/{self.pid}/fd"))))
+        tree = _process_tree(self.pid)
+        self.samples.append((sum(map(_rss_mib, tree)), sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in tree)))
+
+
+def _process_tree(pid: int) -> list[int]:
+    """The supervisor and its workers."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [pid, *(each for child in children for each in _process_tree(int(child)))]
+
+
+def _rss_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS")), 0.0)
 
 
 async def flap(server: FaultServer) -> None:
@@ -112,7 +140,9 @@ async def flap(server: FaultServer) -> None:
         await asyncio.sleep(random.random())
 
 
-async def soak(seconds: float, server: FaultServer, gateway: subprocess.Popen[bytes], file: Path, url: str) -> Soak:
+async def soak(
+    seconds: float, server: FaultServer, store: str, gateway: subprocess.Popen[bytes], file: Path, url: str
+) -> Soak:
     run = Soak(url, gateway.pid)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         flapping = asyncio.create_task(flap(server))
@@ -122,7 +152,7 @@ async def soak(seconds: float, server: FaultServer, gateway: subprocess.Popen[by
             if tick % 5 == 4:
                 run.sample()
             if tick % 20 == 19:
-                file.write_text(yaml.safe_dump(configuration(server, tick // 20 + 1)))  # noqa: ASYNC240  # tiny
+                file.write_text(yaml.safe_dump(configuration(server, store, tick // 20 + 1)))  # noqa: ASYNC240  # tiny
                 gateway.send_signal(signal.SIGHUP)
                 run.seen["reloads"] += 1
         run.stopping = True
@@ -158,23 +188,43 @@ def main() -> int:
     random.seed(chosen.seed)
     server = FaultServer().start()
     server.plays.update(dict.fromkeys(FLAPPING, "good"))
-    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-        free.close()
+    port, store_port = _free_ports(2)
+    store = f"redis://127.0.0.1:{store_port}/0"
+    with tempfile.TemporaryDirectory() as folder, _redis(store_port, folder):
         file = Path(folder, "gateway.yaml")
-        file.write_text(yaml.safe_dump(configuration(server, 0)))
+        file.write_text(yaml.safe_dump(configuration(server, store, 0)))
         command = [sys.executable, "-m", "gateway", "serve", "--config", str(file), "--port", str(port)]
         with Path(folder, "log").open("wb") as log:
             gateway = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             _wait_until_ready(port)
-            run = asyncio.run(soak(chosen.seconds, server, gateway, file, f"http://127.0.0.1:{port}"))
+            run = asyncio.run(soak(chosen.seconds, server, store, gateway, file, f"http://127.0.0.1:{port}"))
             status = gateway.wait(60)
         finally:
             gateway.kill()
             server.stop()
         errors = [line for line in Path(folder, "log").read_text().splitlines() if "Traceback" in line]
     return 0 if report(run, status) and not errors else 1
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in held]
+
+
+@contextmanager
+def _redis(port: int, folder: str) -> Iterator[None]:
+    program = shutil.which("valkey-server") or shutil.which("redis-server")
+    if program is None:
+        raise SystemExit("the soak test needs valkey-server or redis-server")
+    options = ("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder)
+    with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as server:
+        try:
+            _wait_until_ready(port)
+            yield
+        finally:
+            server.terminate()
 
 
 def _wait_until_ready(port: int) -> None:
