@@ -16,6 +16,8 @@ RUN /opt/gateway/bin/python -m pip install --no-cache-dir --no-build-isolation "
 FROM python:3.12-slim
 # Nothing in the working directory may stand in for a module, and nothing is buffered on its way to the log.
 ENV PATH=/opt/gateway/bin:$PATH PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 HF_HOME=/var/cache/gateway
+# Where the gateway listens, with TLS or without, for the health check. /dev/shm can be written with --read-only as well.
+ENV RERANK_GATEWAY_ADDRESS_FILE=/dev/shm/rerank-gateway
 RUN useradd --system --uid 10001 --create-home --home-dir /var/cache/gateway gateway
 COPY --from=build /opt/gateway /opt/gateway
 COPY config/docker.yaml /etc/gateway/gateway.yaml
@@ -23,7 +25,7 @@ USER 10001
 WORKDIR /var/cache/gateway
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
-  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/readyz', timeout=2)"]
+  CMD ["python", "-m", "gateway.server.healthcheck"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["rerank-gateway"]
 CMD ["serve", "--config", "/etc/gateway/gateway.yaml"]

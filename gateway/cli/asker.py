@@ -21,13 +21,11 @@ from gateway.config.loader import read_config
 from gateway.routing.endpoints import endpoint
 from gateway.runtime.ranking import rank
 from gateway.runtime.service import Service
+from gateway.server.banner import KEY_VARIABLE
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.recorder import RequestRecorder
 from providers.errors import InvalidRequest, TargetFailed, Unreachable
 from providers.types import Call
-
-KEY_VARIABLE = "RERANK_GATEWAY_KEY"
-"""The environment variable with the key that is sent to a gateway elsewhere."""
 
 HTTP_TIMEOUT = 300.0
 """Seconds without a sign of life after which a gateway elsewhere is given up."""

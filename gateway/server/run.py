@@ -17,6 +17,7 @@ import uvicorn
 from gateway.config.root import Config
 from gateway.config.server import AdminSettings, ServerSettings
 from gateway.server import app as application
+from gateway.server import healthcheck
 from gateway.server.banner import ready_message
 from gateway.server.engine_process import running_engine
 from gateway.server.processes import EXIT_NOT_LOADED, LoadResults, Server, Supervisor, WorkerApp
@@ -45,8 +46,10 @@ def serve(config: Config, config_path: str | None = None) -> int:
     with ExitStack() as stack:
         addresses: list[ServerSettings | AdminSettings | None] = [config.server, config.server.admin]
         listeners = [stack.enter_context(open_listener(address)) for address in addresses if address]
-        message = ready_message(url_of(listeners[0], "https" if config.server.tls else "http"), config)
+        urls = [url_of(listener, "https" if config.server.tls else "http") for listener in listeners]
+        message = ready_message(urls[0], config, *urls[1:])
         logs.configure(config.telemetry.logs)
+        healthcheck.publish(urls[0], config.server.tls)
         run = _run_alone if config.server.workers == 1 else _run_workers
         return run(config, listeners, message, config_path)
 
