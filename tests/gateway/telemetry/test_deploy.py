@@ -78,6 +78,16 @@ def test_compose_mounts_files_that_exist() -> None:
     assert [mount for mount in mounts if mount.startswith("./") and not (ROOT / mount).exists()] == []
 
 
+def test_the_images_of_compose_are_named_by_version_and_digest() -> None:
+    """A version for readers, a digest for machines: the same bytes tomorrow, whoever moves the tag."""
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    images = [service["image"] for service in services.values() if "image" in service]
+    assert len(images) == 5
+    assert [
+        image for image in images if not re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+[a-z-]*@sha256:[0-9a-f]{64}", image)
+    ] == []
+
+
 def test_the_gateway_of_compose_is_valid() -> None:
     from gateway.config.loader import from_tree
 
