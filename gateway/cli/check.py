@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from datetime import date
 from typing import Any
 
 from gateway.cli import capabilities
+from gateway.cli.model_ends import retirement_warnings
 from gateway.cli.table import table
 from gateway.config import exposure
 from gateway.config.loader import read_config
@@ -42,6 +44,8 @@ def run(chosen: Namespace) -> int:
     print(f"\nlistens on {server.host}:{server.port} with {server.workers} worker{'s' if server.workers > 1 else ''}")
     if advice := accounting.multi_worker_warning(config):
         print(f"warning: {advice}")
+    for sentence in retirement_warnings(config, date.today()):
+        print(f"warning: {sentence}")
     return 0
 
 
