@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from importlib.metadata import EntryPoint, entry_points
 from typing import get_args
 
@@ -31,6 +32,19 @@ def find(name: str) -> Provider:
     if not isinstance(provider, Provider) or type(provider) not in _KINDS:
         raise LookupError(f'adapter "{name}" does not offer one of {", ".join(kind.__name__ for kind in _KINDS)}')
     return provider
+
+
+def source_of(name: str) -> str:
+    """Where the facts of an adapter were read, as it declares or as its module says after `Source:`; "" if nowhere.
+
+    Raises LookupError as `find` does.
+    """
+    declared = find(name).source
+    if declared or name not in _modules():
+        return declared
+    documentation = importlib.import_module(f"{adapters.__name__}.{name}").__doc__ or ""
+    said = re.search(r"^Source: (.*)$", documentation, re.MULTILINE)
+    return said[1] if said else ""
 
 
 def _modules() -> set[str]:

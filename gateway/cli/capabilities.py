@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import asdict
 
-from providers.capabilities import Capabilities, Limits
+from providers.capabilities import Capabilities, Limits, resolve
+from providers.spec import Provider
 
 TITLES = ("SCORING", "SCORES", "LIMITS OF A CALL")
 
@@ -12,6 +13,12 @@ TITLES = ("SCORING", "SCORES", "LIMITS OF A CALL")
 def cells(capabilities: Capabilities) -> list[str]:
     """One cell for each of TITLES."""
     return [capabilities.scoring, capabilities.score_space, _limits(capabilities.limits)]
+
+
+def declared(adapter: Provider) -> list[list[str]]:
+    """A row for each pattern of the adapter, with what it takes from the less specific ones."""
+    known = adapter.capabilities
+    return [[f"{adapter.name}/{pattern}", *cells(resolve(pattern, known))] for pattern in known]
 
 
 def _limits(limits: Limits) -> str:
