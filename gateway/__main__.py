@@ -1,8 +1,9 @@
-"""The command line, `rerank-gateway`: serve, check, keys, providers, rerank."""
+"""The command line, `rerank-gateway`: its commands are those of gateway/cli."""
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -32,9 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is None and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _stop_early)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # where the locale is not UTF-8, texts are printed all the same
     options = parser().parse_args(arguments)
     try:
-        status = int(options.run(options))
+        status = int(options.run(options) or 0)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output, such as `head`, has closed it. Python would report that once more when it flushes
@@ -52,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line; each command sets `run`."""
     # Importing the commands takes a second, in which a signal must not be lost.
-    from gateway.cli import check, keys, providers, rerank, serve
+    from gateway.cli import check, completion, keys, providers, rerank, serve
+    from gateway.cli import version as version_command
     from gateway.config.loader import CONFIG_VARIABLE
 
     top = argparse.ArgumentParser(
@@ -62,8 +68,9 @@ def parser() -> argparse.ArgumentParser:
         "Without a file, the gateway serves the built-in model and each vendor whose API key variable is set.",
     )
     top.add_argument("--version", action="version", version=f"rerank-gateway {version('rerank-gateway')}")
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (serve, check, keys, providers, rerank):
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
+    top.set_defaults(run=lambda options: top.print_help(), program=top)
+    for command in (serve, check, keys, providers, rerank, completion, version_command):
         command.add_to(commands, os.environ.get(CONFIG_VARIABLE))
     return top
 
@@ -74,11 +81,13 @@ def _stop_early(number: int, frame: FrameType | None) -> None:
 
 
 def _format_error(error: Exception) -> str:
+    from gateway.cli.terminal import visible
+
     if isinstance(error, ConfigError):
         count = len(error.problems)
         title = "the configuration has a problem" if count == 1 else f"the configuration has {count} problems"
-        return "\n".join([f"error: {title}:", *(f"  {problem}" for problem in error.problems)])
-    return f"error: {error.message if isinstance(error, RerankError) else error}"
+        return "\n".join([f"error: {title}:", *(f"  {visible(str(problem))}" for problem in error.problems)])
+    return f"error: {visible(error.message if isinstance(error, RerankError) else str(error))}"
 
 
 if __name__ == "__main__":

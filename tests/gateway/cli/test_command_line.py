@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,7 @@ def vendor(upstream, tmp_path: Path):
     return upstream
 
 
-COMMANDS = ["serve", "check", "providers", "rerank"]
+COMMANDS = ["serve", "check", "providers", "rerank", "completion", "version"]
 
 
 class TestHelp:
@@ -80,13 +81,20 @@ class TestHelp:
         assert all(action.help for action in grammar._actions)
         assert f"rerank-gateway {command}" in out
 
+    def test_the_program_alone_prints_its_help(self, said) -> None:
+        assert said() == said("--help")
+
+    def test_the_versions_that_a_report_should_say(self, said) -> None:
+        status, out, _ = said("version")
+        assert status == 0
+        assert re.match(r"rerank-gateway 0\.1\.0\nPython 3\.\d+\.\d+ \(\w+ \w+\)\nlitestar \d", out)
+
     def test_the_version(self, said) -> None:
         assert said("--version")[:2] == (0, "rerank-gateway 0.1.0\n")
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            pytest.param((), "COMMAND", id="no command"),
             pytest.param(("sevre",), "invalid choice: 'sevre'", id="an unknown command"),
             pytest.param(
                 ("serve", "--port", "http"), '"http" is not a whole number from 0 to 65535', id="a port in words"
@@ -154,6 +162,15 @@ class TestCheck:
         done = run("check", cwd=tmp_path, RERANK_GATEWAY_CONFIG="other.yaml")
         assert (done.returncode, done.stdout.splitlines()[0]) == (0, "other.yaml is valid")
 
+    def test_a_model_that_has_ended_is_a_warning(self, said, tmp_path) -> None:
+        (tmp_path / "gateway.yaml").write_text(
+            "providers: {ali: {adapter: dashscope, api_key: k}}\nmodels: {best: {target: ali/gte-rerank}}\n",
+            encoding="utf-8",
+        )
+        status, out, _ = said("check", "gateway.yaml")
+        assert status == 0
+        assert "\nwarning: ali: gte-rerank was retired on 2026-05-30; use qwen3-rerank\n" in out
+
     def test_no_file_is_the_default(self, said) -> None:
         status, out, _ = said("check")
         assert status == 0
@@ -171,6 +188,13 @@ def test_providers_is_a_table_of_all_adapters_and_their_fields(said) -> None:
     assert {line.split()[0] for line in models.splitlines()} == {"MODELS", *declared}
     for name in registry.names():
         assert all(field in rows[name] for field in registry.find(name).fields)
+
+
+def test_an_unknown_adapter_is_an_error_with_near_matches(said) -> None:
+    assert said("providers", "azur") == (1, "", 'error: unknown adapter "azur"; did you mean "azure"?\n')
+    status, _, err = said("providers", "\x1b[31mxyz")
+    assert status == 1
+    assert err.startswith('error: unknown adapter "\ufffd[31mxyz"; known are azure, ')
 
 
 LINES: dict[str, tuple[str, list[Any]]] = {
