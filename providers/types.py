@@ -109,6 +109,7 @@ class Ranking(Struct, frozen=True, kw_only=True):
         usage: None if the target gave no counts.
         id: the target's own id of the answer.
         provider, model, cost: who served, and for how many US dollars (None: unknown), filled in by the gateway.
+        alias: the configuration's name that led to this model; "" if none did. Filled in by the gateway.
         details: figures about how the answer was made (`queue_ms`, `truncated_documents`, …), shown in `extra_fields`.
     """
 
@@ -119,6 +120,12 @@ class Ranking(Struct, frozen=True, kw_only=True):
     model: str = ""
     cost: float | None = None
     details: dict[str, Any] | None = None
+    alias: str = ""
+
+    @property
+    def shown_model(self) -> str:
+        """The model as answers name it: as the configuration does, else as the provider does."""
+        return self.alias or self.model
 
 
 class EngineStats(Struct, frozen=True, kw_only=True):

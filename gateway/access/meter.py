@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -27,17 +27,19 @@ class Admission(Struct, frozen=True):
         request: what was asked.
         ledger: where the usage is recorded; None if it is not.
         reservation: what was taken from the caller's limits; None if there are none.
+        alias: the name that was asked for, if it is one of the configuration.
     """
 
     caller: Principal
     request: RerankRequest
     ledger: UsageLedger | None
     reservation: Reservation | None
+    alias: str = ""
 
     async def settle(self, outcome: Outcome) -> None:
         """Record the usage, and correct the reservation. Raises nothing of its own."""
         if self.ledger is not None:
-            self.ledger.record(self.caller.name, self.request, outcome)
+            self.ledger.record(self.caller.name, self.request, outcome, self.alias)
         if self.reservation is not None:
             await self.reservation.settle(outcome, further_cost=_further_cost(self.request))
 
@@ -59,6 +61,7 @@ class Meter:
         ledger: where the usage of keys is recorded; None where no key is asked for.
         limits: of each key by name; the gateway's own are in all of them. "" is for callers without a key.
         prices: of all targets that a name leads to; None where one is unknown.
+        aliases: the names that the configuration gives a meaning.
     """
 
     def __init__(
@@ -67,11 +70,13 @@ class Meter:
         ledger: UsageLedger | None,
         limits: Mapping[str, tuple[Limit, ...]],
         prices: Callable[[str], Sequence[Price | None]],
+        aliases: Container[str] = (),
     ) -> None:
         self._store = store
         self._ledger = ledger
         self._limits = limits
         self._prices = prices
+        self._aliases = aliases
 
     async def admit(self, caller: Principal, request: RerankRequest, names: Sequence[str]) -> Admission:
         """Reserve what the request may use at most, from all limits or from none.
@@ -87,15 +92,16 @@ class Meter:
             StoreDown: the store cannot be asked, and the configuration says to refuse then.
         """
         ledger = self._ledger if caller.name else None
+        alias = request.model if request.model in self._aliases else ""
         limits = self._limits.get(caller.name, ())
         if not limits:
-            return Admission(caller, request, ledger, None)
+            return Admission(caller, request, ledger, None, alias)
         has_budget = any(limit.unit == "usd" for limit in limits)
         cost = 0
         if has_budget:
             cost = await blocking.run(request.call.body_bytes, partial(self._max_cost, request, names))
         reserved = await reservation.reserve(self._store, limits, request, cost)
-        return Admission(caller, request, ledger, reserved)
+        return Admission(caller, request, ledger, reserved, alias)
 
     def _max_cost(self, request: RerankRequest, names: Sequence[str]) -> int:
         """The most that the request can cost, in nano-dollars, whichever of its targets serves."""

@@ -43,6 +43,9 @@ MAX_MODELS = 1000
 OTHERS = "_other"
 """The name under which all further models are counted."""
 
+_ALIAS_MARK = "\x1e"
+"""Between a target and the alias by which it was asked for, in a stored row's name of the model."""
+
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -51,6 +54,7 @@ class UsageRow(Struct, omit_defaults=True, kw_only=True):
 
     Attributes:
         model: `provider/model` as it served; absent for failed requests, `_other` beyond a thousand names.
+        alias: the name of the configuration that was asked for; absent where the request named `provider/model`.
         tokens: as providers counted them; answers that came without a count add nothing.
         cost: US dollars, of the answers whose price is known, absent if none is; see `unpriced_requests`.
     """
@@ -58,6 +62,7 @@ class UsageRow(Struct, omit_defaults=True, kw_only=True):
     date: str
     key: str
     model: str = ""
+    alias: str = ""
     requests: int = 0
     failed_requests: int = 0
     unpriced_requests: int = 0
@@ -103,17 +108,20 @@ class UsageLedger:
         self._day = ""
         self.lost = 0
 
-    def record(self, key: str, request: RerankRequest, outcome: Ranking | BaseException) -> None:
-        """Add one request to the usage of a key: answered, or else failed, which it also is if its caller hung up."""
+    def record(self, key: str, request: RerankRequest, outcome: Ranking | BaseException, alias: str = "") -> None:
+        """Add one request to the usage of a key: answered, or else failed, which it also is if its caller hung up.
+
+        `alias` is the name that was asked for, if it is one of the configuration.
+        """
         if isinstance(outcome, Ranking):
-            self._record_answer(key, request, outcome)
+            self._record_answer(key, request, outcome, alias)
             return
         totals = self._totals(key, "")
         totals.requests += 1
         totals.failed_requests += 1
 
-    def _record_answer(self, key: str, request: RerankRequest, ranking: Ranking) -> None:
-        totals = self._totals(key, f"{ranking.provider}/{ranking.model}")
+    def _record_answer(self, key: str, request: RerankRequest, ranking: Ranking, alias: str) -> None:
+        totals = self._totals(key, _joined(f"{ranking.provider}/{ranking.model}", alias))
         totals.requests += 1
         totals.documents += len(request.documents)
         totals.tokens += tokens_of(ranking) or 0
@@ -217,12 +225,14 @@ class UsageLedger:
 
 def usage(row: Row, totals: UsageTotals) -> UsageRow:
     """A row as callers see it."""
-    day, key, model = row
+    day, key, name = row
+    model, alias = _split(name)
     priced = totals.requests - totals.failed_requests - totals.unpriced_requests
     return UsageRow(
         date=day,
         key=key,
         model=model,
+        alias=alias,
         requests=totals.requests,
         failed_requests=totals.failed_requests,
         unpriced_requests=totals.unpriced_requests,
@@ -231,6 +241,18 @@ def usage(row: Row, totals: UsageTotals) -> UsageRow:
         search_units=totals.milli_searches / 1000 or 0,
         cost=totals.nano_usd / NANO if priced else None,
     )
+
+
+def _joined(model: str, alias: str) -> str:
+    """One name for both. Callers may have put the mark into a model's name, so that name then ends in another one."""
+    return f"{model}{_ALIAS_MARK}{alias}" if alias or _ALIAS_MARK in model else model
+
+
+def _split(name: str) -> tuple[str, str]:
+    if _ALIAS_MARK not in name:
+        return name, ""
+    model, _, alias = name.rpartition(_ALIAS_MARK)
+    return model, alias
 
 
 def days_between(first: date, last: date) -> list[str]:

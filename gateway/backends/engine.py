@@ -45,7 +45,10 @@ ADOPT_TIMEOUT = 300.0
 """Seconds in which a running engine must begin to serve a model that a reload has added."""
 
 GATEWAY_FIELDS: Final = frozenset(
-    {"request_type", "provider", "latency", "chunk_index", "original_model_requested", "attempts", "cost"}
+    {
+        *("request_type", "provider", "latency", "chunk_index", "original_model_requested", "resolved_model_used"),
+        *("attempts", "cost"),
+    }
 )
 """The `extra_fields` of a response that the engine's own gateway adds; the others are details of the model."""
 

@@ -89,8 +89,15 @@ def _text_of(file: str) -> str:
 def _readable(reply: Reply) -> str:
     answer = msgspec.convert(reply, Answer)
     rows = [[f"{result.relevance_score:.4f}", str(result.index), _text(result.document)] for result in answer.results]
-    served = f"{answer.extra_fields.provider}/{answer.model}"
-    return f"{table(['SCORE', 'INDEX', 'DOCUMENT'], rows)}\n\n{served}, {answer.extra_fields.latency} ms"
+    return f"{table(['SCORE', 'INDEX', 'DOCUMENT'], rows)}\n\n{_served(answer)}, {answer.extra_fields.latency} ms"
+
+
+def _served(answer: Answer) -> str:
+    """`provider/model`; with the alias that was asked for before it: `best → cohere/rerank-v3.5`."""
+    fields = answer.extra_fields
+    target = f"{fields.provider}/{fields.resolved_model_used or answer.model}"
+    asked = fields.original_model_requested
+    return target if asked in (None, target) else f"{asked} → {target}"
 
 
 def _text(document: EchoedDocument | None) -> str:

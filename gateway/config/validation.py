@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.config import kinds
+from gateway.config import chains, kinds
 from gateway.config.models import ModelSettings
 from gateway.config.parsing import parse
 from gateway.config.providers import ProviderSettings
@@ -48,13 +48,12 @@ def _inconsistencies(config: Config, removed: set[str]) -> list[Problem]:
         ]
     problems += config.auth.problems() if config.auth else []
     for name, model in config.models.items():
-        if name in model.fallbacks:
-            problems.append(Problem(f"models.{name}.fallbacks", "must not name the model itself"))
         for path, target, alias_allowed in _targets(model):
             if removed & {"providers", f"providers.{target.partition('/')[0]}"}:
                 continue
             if message := _target_problem(config, target, alias_allowed=alias_allowed):
                 problems.append(Problem(f"models.{name}.{path}", message))
+    problems += chains.problems(config.models)
     if config.default_model and (message := _target_problem(config, config.default_model, alias_allowed=True)):
         problems.append(Problem("default_model", message))
     return problems

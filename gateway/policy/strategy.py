@@ -37,11 +37,13 @@ class Candidate(Struct, frozen=True):
         step: what to call.
         weight: its share of the calls, relative to the other candidates; for `weighted`.
         latency: for `least_latency`.
+        path: its `provider/model`; "" if it has none.
     """
 
     step: Step
     weight: float
     latency: LatencyStats
+    path: str = ""
 
 
 Order = Callable[[], Sequence[Candidate]]

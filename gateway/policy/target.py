@@ -36,7 +36,7 @@ class Target(Wrapper):
     Args:
         backend: the provider's, or the local model.
         target: the provider and the name that it knows the model by.
-        shown_as: the model's name in the answer: the alias that leads here; None shows the provider's own.
+        alias: the configuration's name that leads here, which answers show; None shows the provider's name.
         cost: what its calls cost; None if that is unknown.
         is_instant: it is a pure function, which no limit on attempts needs to hold off.
     """
@@ -45,14 +45,14 @@ class Target(Wrapper):
         self,
         backend: Backend,
         target: TargetId,
-        shown_as: str | None = None,
+        alias: str | None = None,
         cost: Cost | None = None,
         *,
         is_instant: bool = False,
     ) -> None:
         super().__init__(backend)
         self.provider, self.model = target.provider, target.model
-        self.shown_as = shown_as or target.model
+        self.alias = alias or ""
         self._cost = cost
         self._is_instant = is_instant
 
@@ -79,7 +79,15 @@ class Target(Wrapper):
             attempt.finish_all(None, "internal error", "internal_error", cost=cost)
             raise TargetFailed(f"internal error in provider {self.provider}") from None
         attempt.finish_all(200, None, "", ranking.details, cost)
-        return replace(ranking, results=results, usage=usage, provider=self.provider, model=self.shown_as, cost=cost)
+        return replace(
+            ranking,
+            results=results,
+            usage=usage,
+            provider=self.provider,
+            model=self.model,
+            cost=cost,
+            alias=self.alias,
+        )
 
     def _answer_cost(self, ranking: Ranking, request: RerankRequest) -> float | None:
         return self._cost.of(ranking, len(request.documents)) if self._cost else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
@@ -19,12 +19,14 @@ class Route(Struct, frozen=True):
         fixed: the steps of every request, where they are always the same.
         hedge: when the second target is called beside the first; None never does.
         budget: how many such calls may be made; None where there is no hedge.
+        paths: the `provider/model` of each candidate.
     """
 
     order: Order
     fixed: list[Step] | None = None
     hedge: HedgeSettings | None = None
     budget: HedgeBudget | None = None
+    paths: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -32,20 +34,27 @@ class Route(Struct, frozen=True):
     ) -> Route:
         """A route over these candidates, of which there is at least one."""
         order = selection_policy(strategy, candidates)
+        paths = frozenset(candidate.path for candidate in candidates if candidate.path)
         if hedge is not None:
-            return cls(order, hedge=hedge, budget=HedgeBudget())
+            return cls(order, hedge=hedge, budget=HedgeBudget(), paths=paths)
         is_fixed = strategy == "ordered" or len(candidates) == 1
-        return cls(order, fixed=[candidate.step for candidate in candidates] if is_fixed else None)
+        return cls(order, fixed=[candidate.step for candidate in candidates] if is_fixed else None, paths=paths)
 
     async def ready(self) -> bool:
         """Whether one of its targets could serve now."""
         return any([await candidate.step.backend.ready() for candidate in self.order()])
 
-    def steps(self) -> list[Step]:
-        """The steps of one request: what to call, and what next if that fails."""
-        if self.fixed is not None:
+    def steps(self, without: Collection[str] = ()) -> list[Step]:
+        """The steps of one request: what to call, and what next if that fails.
+
+        `without` are the `provider/model` of targets that the request has tried by then.
+        """
+        has_tried = not self.paths.isdisjoint(without)
+        if self.fixed is not None and not has_tried:
             return self.fixed
         candidates = self.order()
+        if has_tried:
+            candidates = [candidate for candidate in candidates if candidate.path not in without]
         steps = [candidate.step for candidate in candidates]
         if self.hedge is None or self.budget is None or len(steps) < 2:
             return steps

@@ -12,6 +12,7 @@ from functools import partial
 
 from gateway.access.memory import MemoryStore
 from gateway.backends.local import LocalBackend
+from gateway.config import chains
 from gateway.config.models import ModelSettings
 from gateway.config.root import Config
 from gateway.policy.breaker import BreakerState
@@ -51,6 +52,9 @@ class Routes:
         self.targets = targets
         self.in_flight = 0
         self._aliases = aliases
+        self._fallbacks = {
+            name: chains.flatten(config.models, name, model.fallbacks) for name, model in config.models.items()
+        }
         self._health_checks = list(_health_checks(providers, targets))
 
     @property
@@ -59,19 +63,29 @@ class Routes:
         return {name: provider.models for name, provider in self.providers.items() if provider.models}
 
     def steps(self, names: Sequence[str]) -> list[Step]:
-        """The steps of one request for a model and its fallbacks, given as names in the order to try them."""
+        """The steps of one request for a model and its fallbacks, given as names in the order to try them.
+
+        No target is among them twice, whatever names lead to it.
+        """
         if len(names) == 1:
             return self.resolve(names[0]).steps()
-        return [step for name in names for step in self.resolve(name).steps()]
+        steps: list[Step] = []
+        paths: set[str] = set()
+        for name in names:
+            route = self.resolve(name)
+            steps += route.steps(paths)
+            paths |= route.paths
+        return steps
 
     def resolve(self, name: str) -> Route:
         """The route of that name; for an unknown name one that raises UnknownModel (404), with near matches."""
         return self._aliases.get(name) or self.targets.adhoc_route(name)
 
-    def fallbacks(self, name: str) -> list[str]:
-        """The fallbacks configured for that name."""
-        model = self.config.models.get(name)
-        return model.fallbacks if model else []
+    def fallbacks(self, name: str, callers_own: Sequence[str] | None = None) -> list[str]:
+        """What is tried after that name: the caller's own fallbacks, else those configured, with what they bring."""
+        if callers_own is None:
+            return self._fallbacks.get(name, [])
+        return chains.flatten(self.config.models, name, callers_own)
 
     def names(self) -> list[str]:
         """All names that can be listed."""
@@ -153,7 +167,7 @@ def build(config: Config, previous: Routes | None = None, pricing: TargetPricing
 def _alias_route(name: str, model: ModelSettings, targets: Targets) -> Route:
     measure = model.hedge is not None or model.strategy == "least_latency"
     candidates = [
-        targets.candidate(entry.target, shown_as=name, weight=entry.weight, measure_latency=measure)
+        targets.candidate(entry.target, alias=name, weight=entry.weight, measure_latency=measure)
         for entry in model.all_targets
     ]
     return Route.of(candidates, model.strategy, model.hedge)

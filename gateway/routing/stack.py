@@ -47,7 +47,7 @@ def stack(
     state: TargetState,
     pricing: TargetPricing,
     *,
-    shown_as: str | None = None,
+    alias: str | None = None,
     measure_latency: bool = False,
     in_process: bool = False,
 ) -> Backend:
@@ -58,7 +58,7 @@ def stack(
         target: whose policies these are.
         state: the target's.
         pricing: what its answers cost, and its rate limits.
-        shown_as: the model's name in answers; None shows the provider's own name of it.
+        alias: the configuration's name that leads here, which answers show; None shows the provider's name of it.
         measure_latency: whether the route compares its targets by latency, or hedges.
         in_process: whether the backend works inside the gateway.
     """
@@ -69,7 +69,7 @@ def stack(
     # Inside the retries, so that a call gives its slot back while it pauses between two attempts.
     served = Bulkhead(served, state.bulkhead, target)
     # Around the bulkhead, so that a recorded attempt includes the wait for a slot.
-    served = Target(served, target, shown_as, pricing.cost(target))
+    served = Target(served, target, alias, pricing.cost(target))
     # Around the verification in Target, so that unusable answers count as failures, like those that never came.
     served = Breaker(served, state.breaker, target)
     limits = pricing.limits(target)

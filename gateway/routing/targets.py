@@ -71,36 +71,36 @@ class Targets:
         return route
 
     def candidate(
-        self, path: str, *, shown_as: str | None = None, weight: float = 1.0, measure_latency: bool = False
+        self, path: str, *, alias: str | None = None, weight: float = 1.0, measure_latency: bool = False
     ) -> Candidate:
         """One target as a route may choose it.
 
         Args:
             path: `provider/model`.
-            shown_as: the model's name in answers; None shows the provider's own name of it.
+            alias: the configuration's name that leads here, which answers show; None shows the provider's name of it.
             weight: its share of the calls, relative to the other candidates of the route.
             measure_latency: whether the route needs to know how fast it answers.
         """
         target = TargetId.parse(path)
         backend = self._backend(target)
         if backend is None:
-            return Candidate(Step(self._unknown(path), time_shares=0), weight, LatencyStats())
+            return Candidate(Step(self._unknown(path), time_shares=0), weight, LatencyStats(), path)
         provider = self._providers[target.provider]
         if provider.is_instant:
             # A pure function takes no time and cannot fail: there is nothing that a policy could do for it.
-            pure = Target(backend, target, shown_as, self._pricing.cost(target), is_instant=True)
-            return Candidate(Step(pure, time_shares=0), weight, LatencyStats())
+            pure = Target(backend, target, alias, self._pricing.cost(target), is_instant=True)
+            return Candidate(Step(pure, time_shares=0), weight, LatencyStats(), path)
         state = self._state(path, target)
         served = stack(
             backend,
             target,
             state,
             self._pricing,
-            shown_as=shown_as,
+            alias=alias,
             measure_latency=measure_latency,
             in_process=provider.is_in_process,
         )
-        return Candidate(Step(served), weight, state.latency)
+        return Candidate(Step(served), weight, state.latency, path)
 
     def exists(self, path: str) -> bool:
         """Whether there is such a provider, and it may have such a model; an upstream's own models are not known."""

@@ -76,7 +76,7 @@ def build_meter(config: Config, accounts: UsageAccounts, pricing: TargetPricing)
     has_keys = build_key_table(config) is not None
     if not limits and not has_keys:
         return None
-    return Meter(accounts.store, accounts.ledger if has_keys else None, limits, pricing.prices)
+    return Meter(accounts.store, accounts.ledger if has_keys else None, limits, pricing.prices, config.models)
 
 
 def multi_worker_warning(config: Config) -> str | None:

@@ -81,8 +81,8 @@ class Service:
             routes.in_flight -= 1
 
     def fallbacks(self, model: str, callers_own: Sequence[str] | None) -> Sequence[str]:
-        """What is tried after the model: the caller's own fallbacks, else those configured."""
-        return self.routes.fallbacks(model) if callers_own is None else callers_own
+        """What is tried after the model: the caller's own fallbacks, else those configured, with what they bring."""
+        return self.routes.fallbacks(model, callers_own)
 
     def replace_keys(self, config: Config) -> None:
         """Put the keys of another configuration in force, with their limits; everything else stays."""

@@ -96,6 +96,8 @@ class Exchange(Struct, eq=False):
         if self.ranking is not None:
             headers["x-gateway-provider"] = header_text(self.ranking.provider)
             headers["x-gateway-model"] = header_text(self.ranking.model)
+            if self.request is not None:
+                headers["x-gateway-requested-model"] = header_text(self.request.model)
         if self.answer_trace and self.trace is not None:
             headers["traceparent"] = self.trace.traceparent(self.trace.server_span)
         return headers

@@ -234,8 +234,7 @@ class Metrics:
     def _count_ranking(
         self, exchange: Exchange, ranking: Ranking, attempts: Sequence[AttemptRecord], model: str
     ) -> None:
-        winners = (attempt.model for attempt in reversed(attempts) if not attempt.error_type)
-        target = (ranking.provider, self._models.label(next(winners, ranking.model)))
+        target = (ranking.provider, self._models.label(ranking.model))
         if ranking.usage is not None:
             self._count_usage(ranking.usage, target)
         if exchange.cost:

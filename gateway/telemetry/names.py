@@ -181,7 +181,8 @@ class Header(Struct, frozen=True):
 ANSWER_HEADERS = (
     Header("x-request-id", "The caller's own, else one made here."),
     Header("x-gateway-provider", "The configured name of the provider that served."),
-    Header("x-gateway-model", "The model that served."),
+    Header("x-gateway-model", "The model that served, as its provider calls it."),
+    Header("x-gateway-requested-model", "The name that was asked for: `provider/model`, or an alias."),
     Header("x-gateway-attempts", "How many attempts were made."),
     Header("x-gateway-overhead-ms", "Milliseconds of the gateway's own, without waiting for others."),
     Header("x-gateway-degraded", "`true` if no model ranked: the answer is in the caller's order."),

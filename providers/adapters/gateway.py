@@ -21,7 +21,10 @@ from providers.wire.results import Rows, decode_response, known_usage
 from providers.wire.shape import Shape, encoder, same
 
 OF_ITSELF = frozenset(
-    {"request_type", "provider", "latency", "chunk_index", "original_model_requested", "attempts", "cost"}
+    {
+        *("request_type", "provider", "latency", "chunk_index", "original_model_requested", "resolved_model_used"),
+        *("attempts", "cost"),
+    }
 )
 MAX_FIGURES = 32
 """Figures kept of one answer: what an upstream may have shown."""

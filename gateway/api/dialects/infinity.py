@@ -128,7 +128,9 @@ def encode(decoded: DecodedRequest[None], ranking: Ranking, latency: int) -> byt
         Result(row.relevance_score, row.index, _text(ranked[row.index]) if ranked else None) for row in ranking.results
     ]
     call = decoded.request.call
-    return _encode(Answer("rerank", results, ranking.model, tokens(ranking.usage), f"infinity-{call.id}", int(time())))
+    return _encode(
+        Answer("rerank", results, ranking.shown_model, tokens(ranking.usage), f"infinity-{call.id}", int(time()))
+    )
 
 
 def encode_error(reply: ErrorReply) -> bytes:

@@ -142,7 +142,7 @@ def encode(decoded: DecodedRequest[Form], ranking: Ranking, latency: int) -> byt
         Result(row.index, row.relevance_score, _to_document(echo[row.index]) if echo else None)
         for row in ranking.results
     ]
-    return _encode(Answer(ranking.model, "list", Tokens(tokens), results))
+    return _encode(Answer(ranking.shown_model, "list", Tokens(tokens), results))
 
 
 def encode_error(reply: ErrorReply) -> bytes:

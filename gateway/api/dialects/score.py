@@ -100,7 +100,7 @@ def encode(decoded: DecodedRequest[None], ranking: Ranking, latency: int) -> byt
     ordered = sorted(ranking.results, key=lambda row: row.index)
     data = [Score(row.index, "score", row.relevance_score) for row in ordered]
     call = decoded.request.call
-    return _encode(Answer(f"score-{call.id}", "list", int(time()), ranking.model, data, tokens(ranking.usage)))
+    return _encode(Answer(f"score-{call.id}", "list", int(time()), ranking.shown_model, data, tokens(ranking.usage)))
 
 
 def queries_and_documents(body: Body) -> tuple[list[TextOrParts], list[TextOrParts]]:

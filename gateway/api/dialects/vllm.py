@@ -167,7 +167,7 @@ def encode(decoded: DecodedRequest[None], ranking: Ranking, latency: int) -> byt
     """The body of a 200."""
     documents = decoded.request.documents
     results = [Result(row.index, _to_document(documents[row.index]), row.relevance_score) for row in ranking.results]
-    return _encode(Answer(f"rerank-{decoded.request.call.id}", ranking.model, tokens(ranking.usage), results))
+    return _encode(Answer(f"rerank-{decoded.request.call.id}", ranking.shown_model, tokens(ranking.usage), results))
 
 
 def encode_error(reply: ErrorReply) -> bytes:

@@ -99,7 +99,9 @@ def dialect() -> Dialect[None]:
 
 def encode(decoded: DecodedRequest[None], ranking: Ranking, latency: int) -> bytes:
     """The body of a 200."""
-    return _encode(Answer("list", rows(decoded.request, ranking), ranking.model, Tokens(total_tokens(ranking.usage))))
+    return _encode(
+        Answer("list", rows(decoded.request, ranking), ranking.shown_model, Tokens(total_tokens(ranking.usage)))
+    )
 
 
 def rows(request: RerankRequest, ranking: Ranking) -> list[Row]:

@@ -237,7 +237,7 @@ class TestRerank:
             ["0.2000", "1", "the", "capital", "is", "Paris"],
             ["0.0000", "0", "horses", "eat", "grass"],
         ]
-        assert out.splitlines()[-1].startswith("cohere/best, ")
+        assert out.splitlines()[-1].startswith("best → cohere/m, ")
 
     def test_json_is_the_whole_answer(self, said, vendor, lines) -> None:
         arguments = ("--config", "gateway.yaml", "--model", "cohere/m", "--query", "capital", "--top-n", "1", "--json")

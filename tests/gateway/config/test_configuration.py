@@ -262,7 +262,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a name that falls back to itself": (
         {"providers": KEYED, "models": {"m": {"target": "cohere/x", "fallbacks": ["cohere/y", "m"]}}},
-        ["models.m.fallbacks: must not name the model itself"],
+        ["models.m.fallbacks.1: leads back to where it began: m → m; take one of these fallbacks out"],
     ),
     "too many fallbacks": (
         {"providers": KEYED, "models": {"m": {"target": "cohere/x", "fallbacks": [f"cohere/{n}" for n in range(17)]}}},

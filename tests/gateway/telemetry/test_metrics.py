@@ -151,7 +151,7 @@ def exchange(*attempts: AttemptRecord, ranking: bool = True, details: dict[str, 
     winner = next((t for t in attempts if not t.error_type), None)
     if ranking and winner:
         found.ranking = Ranking(
-            results=[Ranked(0, 1.0)], provider=winner.provider, model="alias", usage=Usage(), details=details
+            results=[Ranked(0, 1.0)], provider=winner.provider, model="m", alias="alias", usage=Usage(), details=details
         )
     found.status, found.end = (200 if found.ranking else 502), 9.0
     return found

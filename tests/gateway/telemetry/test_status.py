@@ -61,7 +61,8 @@ async def test_headers_of_an_answer(opened, settings) -> None:
     answer = await client.post("/v1/rerank", json={**BODY, "model": "best"}, headers={"x-request-id": "mine"})
     assert answer.headers["x-request-id"] == "mine"
     assert answer.headers["x-gateway-provider"] == "cohere"
-    assert answer.headers["x-gateway-model"] == "best"
+    assert answer.headers["x-gateway-requested-model"] == "best"
+    assert answer.headers["x-gateway-model"] == "m"
     assert answer.headers["x-gateway-attempts"] == "1"
     assert 0 < float(answer.headers["x-gateway-overhead-ms"]) < 60_000
     assert "traceparent" not in answer.headers

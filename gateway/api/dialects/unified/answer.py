@@ -57,6 +57,7 @@ class ExtraFields(Struct, omit_defaults=True, kw_only=True):
     Attributes:
         provider: the configured name of the provider that served; absent if none did.
         latency: milliseconds from decoding the request to encoding the answer.
+        resolved_model_used: the provider's own name of the model that served; absent where `model` is that name.
         attempts: every attempt, if more than one was needed.
         cost: US dollars by the price table; absent if unknown.
     """
@@ -66,6 +67,7 @@ class ExtraFields(Struct, omit_defaults=True, kw_only=True):
     latency: int | None = None
     chunk_index: int = msgspec.field(default_factory=int)
     original_model_requested: str | None = None
+    resolved_model_used: str | None = None
     attempts: list[Attempt] | None = None
     cost: float | None = None
 
@@ -120,7 +122,7 @@ def build(
     return Answer(
         id=request.call.id,
         results=results,
-        model=ranking.model,
+        model=ranking.shown_model,
         **{"usage": ranking.usage, **more},
         extra_fields=_extra_fields(ranking, request, latency),
     )
@@ -138,6 +140,7 @@ def _extra_fields(ranking: Ranking, request: RerankRequest, latency: int) -> Any
     fields = ExtraFields(
         provider=ranking.provider,
         original_model_requested=request.model,
+        resolved_model_used=ranking.model if ranking.alias and ranking.alias != ranking.model else None,
         latency=latency,
         attempts=attempts_to_show(request.call, least=2),
         cost=ranking.cost,

@@ -102,6 +102,7 @@ _DESCRIPTIONS: dict[str, dict[str, str]] = {
         "latency": "Milliseconds from reading the request to writing the answer.",
         "chunk_index": "Always 0.",
         "original_model_requested": "`model` of the request, with its provider or as an alias.",
+        "resolved_model_used": "The provider's name of the model that served, where `model` is an alias.",
         "attempts": "Every attempt, if more than one was needed; with an error, every attempt.",
         "cost": "US dollars by the price table; absent if unknown.",
     },
