@@ -143,12 +143,12 @@ class HttpBackend:
         timeouts = self._timeouts
         if deadline is None:
             return timeouts
-        left = deadline - time.monotonic()
-        if left <= 0:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
             raise TargetTimeout(f"no time was left to ask {host_of(url)}", waited=0.0)
-        if left >= timeouts.total:
+        if remaining >= timeouts.total:
             return timeouts
-        return Timeouts(timeouts.connect, timeouts.read, timeouts.pool, left)
+        return Timeouts(timeouts.connect, timeouts.read, timeouts.pool, remaining)
 
     def _error(self, response: Response, request: RerankRequest) -> RerankError:
         secrets = self._secrets()

@@ -33,15 +33,15 @@ def allowed(settings: DeadlineSettings, header: bytes | None) -> float:
     return min(int(header) / 1000, settings.max)
 
 
-def time_share(left: float, own: int, later: int) -> float:
+def time_share(remaining: float, own: int, later: int) -> float:
     """Seconds that one target may use. What it does not use falls to the targets after it.
 
     Args:
-        left: seconds until the deadline.
+        remaining: seconds until the deadline.
         own: the target's shares.
         later: the shares of all targets after it.
     """
-    return left * own / (own + later) if later else left
+    return remaining * own / (own + later) if later else remaining
 
 
 def within_share(request: RerankRequest, clock: Clock, own: int, later: int) -> RerankRequest:
@@ -66,12 +66,12 @@ class Deadline(Wrapper):
         deadline = request.call.deadline
         if deadline is None:
             return await self.backend.rerank(request)
-        left = deadline - self._clock.now()
-        if left <= 0:
+        remaining = deadline - self._clock.now()
+        if remaining <= 0:
             raise TargetTimeout(f'no time was left to ask provider "{self._provider}"', waited=0.0)
         try:
-            async with asyncio.timeout(left):
+            async with asyncio.timeout(remaining):
                 return await self.backend.rerank(request)
         except TimeoutError:
-            message = f'no complete answer from provider "{self._provider}" within {left:.3g} s'
-            raise TargetTimeout(message, waited=left) from None
+            message = f'no complete answer from provider "{self._provider}" within {remaining:.3g} s'
+            raise TargetTimeout(message, waited=remaining) from None

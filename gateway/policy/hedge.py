@@ -118,10 +118,10 @@ async def _first_of(tasks: Sequence[asyncio.Future[Ranking]]) -> Ranking:
         await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         if any(map(_is_ranking, tasks)):
             break
-    served = next(filter(_is_ranking, tasks), None)
-    if served is None:
+    winner = next(filter(_is_ranking, tasks), None)
+    if winner is None:
         raise _failure(tasks)
-    return served.result()
+    return winner.result()
 
 
 def _failure(tasks: Sequence[asyncio.Future[Ranking]]) -> RerankError:

@@ -151,17 +151,17 @@ class KeyPool:
 
     def _no_usable_key(self, model: str) -> TargetError:
         now = self._clock.now()
-        left = max(0.0, min(key.state.until(model) for key in self.keys) - now)
+        remaining = max(0.0, min(key.state.until(model) for key in self.keys) - now)
         if all(key.state.is_rejected(model) for key in self.keys):
             return KeysRejected(
                 f'provider "{self._provider}" refused the gateway\'s own credentials or account; '
-                f'next attempt in {left:.0f} s; check the keys configured for "{self._provider}"',
-                retry_after=left,
+                f'next attempt in {remaining:.0f} s; check the keys configured for "{self._provider}"',
+                retry_after=remaining,
             )
         return KeysCooling(
-            f'provider "{self._provider}" is rate limiting us; next attempt in {left:.1f} s',
+            f'provider "{self._provider}" is rate limiting us; next attempt in {remaining:.1f} s',
             status=429,
-            retry_after=left,
+            retry_after=remaining,
         )
 
     async def ready(self) -> bool:

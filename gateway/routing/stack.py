@@ -37,7 +37,7 @@ class TargetState:
 
     @property
     def is_in_use(self) -> bool:
-        """Whether something would be lost if it were forgotten: calls, an ejection, or that the target has served."""
+        """Whether something would be lost if it were forgotten: calls, an ejection, or that the target has backend."""
         return self.has_calls or not self.breaker.is_blank
 
 
@@ -62,23 +62,22 @@ def stack(
         measure_latency: whether the route compares its targets by latency, or hedges.
         in_process: whether the backend works inside the gateway.
     """
-    served = backend
     if in_process:
         # An HTTP client ends calls at the deadline, and its adapter knows about pairs; a local model does neither.
-        served = Deadline(PairwiseFanOut(served), target.provider)
+        backend = Deadline(PairwiseFanOut(backend), target.provider)
     # Inside the retries, so that a call gives its slot back while it pauses between two attempts.
-    served = Bulkhead(served, state.bulkhead, target)
+    backend = Bulkhead(backend, state.bulkhead, target)
     # Around the bulkhead, so that a recorded attempt includes the wait for a slot.
-    served = Target(served, target, alias, pricing.cost(target))
+    backend = Target(backend, target, alias, pricing.cost(target))
     # Around the verification in Target, so that unusable answers count as failures, like those that never came.
-    served = Breaker(served, state.breaker, target)
+    backend = Breaker(backend, state.breaker, target)
     limits = pricing.limits(target)
     if limits:
         # Inside the retries, so that it counts attempts; around the breaker, whose calls it must not be taken for.
-        served = RateLimit(served, pricing.store, limits)
+        backend = RateLimit(backend, pricing.store, limits)
     # Around the breaker: it counts every attempt, and while it is open there is nothing to retry.
-    served = Retry(served, state.settings.retry, state.retry_budget)
+    backend = Retry(backend, state.settings.retry, state.retry_budget)
     if measure_latency:
         # Around the retries: what counts is how long a caller waits for an answer.
-        served = LatencyProbe(served, state.latency)
-    return served
+        backend = LatencyProbe(backend, state.latency)
+    return backend

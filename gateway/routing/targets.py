@@ -91,7 +91,7 @@ class Targets:
             pure = Target(backend, target, alias, self._pricing.cost(target), is_instant=True)
             return Candidate(Step(pure, time_shares=0), weight, LatencyStats(), path)
         state = self._state(path, target)
-        served = stack(
+        policies = stack(
             backend,
             target,
             state,
@@ -100,7 +100,7 @@ class Targets:
             measure_latency=measure_latency,
             in_process=provider.is_in_process,
         )
-        return Candidate(Step(served), weight, state.latency, path)
+        return Candidate(Step(policies), weight, state.latency, path)
 
     def exists(self, path: str) -> bool:
         """Whether there is such a provider, and it may have such a model; an upstream's own models are not known."""

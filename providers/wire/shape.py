@@ -80,13 +80,13 @@ def _held(text: Any, holder: str | None) -> Any:
 
 
 def _optional(request: RerankRequest, takes: Mapping[str, str]) -> dict[str, Any]:
-    given = {
+    fields = {
         **request.extra,
         "top_n": effective_top_n(request),
         "max_tokens_per_doc": request.max_tokens_per_doc,
         "priority": request.priority,
     }
-    return {theirs: given[name] for name, theirs in takes.items() if given.get(name) is not None}
+    return {theirs: fields[name] for name, theirs in takes.items() if fields.get(name) is not None}
 
 
 class _Answer(Struct, kw_only=True):

@@ -49,11 +49,11 @@ def are_parts(value: Any) -> bool:
 
 
 def _part(kind: str, value: Any) -> dict[str, Any]:
-    given = value.get("url") if isinstance(value, dict) else value
-    if isinstance(given, str) and _URL.match(given):
-        return {"type": kind, kind: {"url": given}}
-    if kind == "image_url" and isinstance(given, str):
-        return {"type": kind, kind: {"url": _data_url(given)}}
+    address = value.get("url") if isinstance(value, dict) else value
+    if isinstance(address, str) and _URL.match(address):
+        return {"type": kind, kind: {"url": address}}
+    if kind == "image_url" and isinstance(address, str):
+        return {"type": kind, kind: {"url": _data_url(address)}}
     raise ValueError(_NO_PICTURE)
 
 

@@ -105,14 +105,14 @@ def request_example(dialect: AnyDialect) -> Json:
 
 def responses(dialect: AnyDialect, answer: Json, error: Json) -> Json:
     """By status. `answer` and `error` are the schemas of the bodies."""
-    found = {"200": _response("The ranking.", [*_ALWAYS, *_UNDER_LIMITS], answer, _answer_example(dialect))}
+    by_status = {"200": _response("The ranking.", [*_ALWAYS, *_UNDER_LIMITS], answer, _answer_example(dialect))}
     for description, failure in FAILURES:
         status = str(dialect.status(failure))
-        if status in found:
-            found[status]["description"] += f" Or: {description}"
+        if status in by_status:
+            by_status[status]["description"] += f" Or: {description}"
         else:
-            found[status] = _response(description, _headers(failure), error, _error(dialect, failure))
-    return dict(sorted(found.items()))
+            by_status[status] = _response(description, _headers(failure), error, _error(dialect, failure))
+    return dict(sorted(by_status.items()))
 
 
 def _answer_example(dialect: AnyDialect) -> Any:

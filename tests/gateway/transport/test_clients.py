@@ -1,4 +1,4 @@
-"""Every promise of the Client seam, kept by each client, against a real server on loopback."""
+"""Every promise of the Client protocol, kept by each client, against a real server on loopback."""
 
 from __future__ import annotations
 
