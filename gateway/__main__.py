@@ -1,29 +1,28 @@
-"""The command line, `rerank-gateway`: its commands are those of gateway/cli."""
+"""The command line, `rerank-gateway`: its commands are those of gateway/cli.
+
+Only what a signal needs is imported here: the rest takes a second, in which no signal must be lost.
+"""
 
 from __future__ import annotations
 
-import argparse
-import io
-import os
-import signal
 import sys
-from collections.abc import Sequence
-from importlib.metadata import version
-from types import FrameType
 
-from gateway.errors import ConfigError
-from providers.errors import RerankError
+from gateway import exits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 EXIT_ERROR = 1
-EXIT_INTERRUPTED = 130
-"""128 + SIGINT, as shells report it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: without the program's name; by default those of the process.
+        arguments: without the program's name; by default those of the process, which then ends here (gateway.exits).
 
     Returns:
         The exit status: 0 for success, 1 for an error that was printed, 130 for Ctrl-C, or the command's own.
@@ -31,13 +30,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: with 2 for unknown or invalid arguments, and with 0 for --help and --version.
     """
-    if arguments is None and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _stop_early)
+    if arguments is None:
+        _run_program()
+    return run_command(arguments)
+
+
+def _run_program() -> NoReturn:
+    # What stops a server is its normal end. A command that did not finish must not look as if it had.
+    exits.catch_signals(status_at_sigterm=0 if sys.argv[1:2] == ["serve"] else exits.EXIT_TERMINATED)
+    try:
+        status = run_command(sys.argv[1:])
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else EXIT_ERROR if end.code else 0
+    exits.leave(status)
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command; as `main`, with arguments."""
+    import io
+    import os
+
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(
             errors="backslashreplace"
         )  # where the locale is not UTF-8, texts are printed all the same
     options = parser().parse_args(arguments)
+    from gateway.errors import ConfigError
+    from providers.errors import RerankError
+
     try:
         status = int(options.run(options) or 0)
         sys.stdout.flush()
@@ -50,13 +70,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_format_error(error), file=sys.stderr)
         return EXIT_ERROR
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return exits.EXIT_INTERRUPTED
     return status
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line; each command sets `run`."""
-    # Importing the commands takes a second, in which a signal must not be lost.
+    import argparse
+    import os
+    from importlib.metadata import version
+
     from gateway.cli import check, completion, keys, providers, rerank, serve
     from gateway.cli import version as version_command
     from gateway.config.loader import CONFIG_VARIABLE
@@ -75,13 +98,10 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _stop_early(number: int, frame: FrameType | None) -> None:
-    """For SIGTERM before the server handles it. As process 1 of a container we have no default action for signals."""
-    sys.exit(0)
-
-
 def _format_error(error: Exception) -> str:
     from gateway.cli.terminal import visible
+    from gateway.errors import ConfigError
+    from providers.errors import RerankError
 
     if isinstance(error, ConfigError):
         count = len(error.problems)

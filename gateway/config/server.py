@@ -62,7 +62,7 @@ class ServerSettings(Settings):
         default=[], description="Origins whose pages may call the gateway from a browser; none if empty."
     )
     drain: float = Field(
-        default=1.0,
+        default=0.3,
         ge=0,
         le=300,
         description="Seconds after SIGTERM during which requests are still accepted, and connections told to close.",

@@ -1,4 +1,5 @@
-"""What signals do: SIGTERM drains, then stops; a second SIGTERM stops at once; SIGHUP reloads the configuration."""
+"""What signals do: SIGTERM drains, then stops; SIGINT stops without draining; a second one of either stops at once;
+SIGHUP reloads the configuration."""
 
 from __future__ import annotations
 
@@ -28,19 +29,26 @@ def handle(service: Service, drain: float, reload: Callable[[], object] | None) 
         yield
         return
     loop = asyncio.get_running_loop()
-    previous_handlers = {signal.SIGTERM: server_stop, signal.SIGHUP: signal.getsignal(signal.SIGHUP)}
+    handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    previous_handlers = {number: signal.getsignal(number) for number in handled}
+    first: list[int] = []
 
-    def terminate(number: int, frame: FrameType | None) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        first.append(number)
         if service.draining:
-            server_stop(number, frame)
+            server_stop(first[0], frame)
             # uvicorn stops without waiting for requests only at SIGINT, and only if it is stopping already.
             server_stop(signal.SIGINT, frame)
             return
         service.draining = True
+        if number == signal.SIGINT:
+            server_stop(number, frame)
+            return
         # A signal handler runs between any two instructions: only call_soon_threadsafe may touch the loop from here.
         loop.call_soon_threadsafe(loop.call_later, drain, server_stop, number, None)
 
-    signal.signal(signal.SIGTERM, terminate)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     if reload is not None:
         signal.signal(signal.SIGHUP, lambda number, frame: loop.call_soon_threadsafe(reload))
     try:

@@ -19,6 +19,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import NoReturn
 
 import uvicorn
 
@@ -28,6 +29,7 @@ from gateway.config.loader import read_config
 from gateway.config.providers import ProviderSettings
 from gateway.config.root import Config
 from gateway.errors import ConfigError
+from gateway.exits import leave
 from gateway.policy.bulkhead import BulkheadSettings
 from gateway.policy.deadline import DeadlineSettings
 from gateway.routing.kinds import kind_of
@@ -46,8 +48,9 @@ logger = logging.getLogger(__name__)
 RESTART_DELAY = 1.0
 """Seconds between the end of an engine process and the start of the next one."""
 
-STOP_TIMEOUT = 10.0
-"""Seconds in which the engine process must stop. The workers have stopped before it, so it has no requests left."""
+STOP_TIMEOUT = 0.2
+"""Seconds in which the engine process must stop, or it is killed: the workers have stopped before it, so it has no
+requests left, and while it imports torch it hears nothing for seconds."""
 
 MAX_SOCKET_PATH_BYTES = 100
 """A length that every system accepts for the path of a Unix socket. Linux allows 107 bytes, macOS 103."""
@@ -143,7 +146,7 @@ def running_engine(config: Config, path: str | None, load_results: LoadResults) 
 
 def serve_engine(
     config: Config, path: str | None, socket: str, load_results: LoadResults, lifeline: Connection
-) -> None:
+) -> NoReturn:
     """The main function of the engine process: serve until the other end of `lifeline` is closed."""
     os.environ.pop(SOCKET_VARIABLE, None)
     logs.configure(config.telemetry.logs)
@@ -173,6 +176,7 @@ def serve_engine(
     )
     threading.Thread(target=_stop_at_eof, args=(lifeline, server), daemon=True).start()
     server.run()
+    leave(0)
 
 
 def local_part(config: Config) -> Config:

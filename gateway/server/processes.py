@@ -1,4 +1,5 @@
-"""uvicorn's server and supervisor, adapted: nothing accepted is lost at a stop, and a failed model ends the gateway."""
+"""uvicorn's server and supervisor, adapted: nothing accepted is lost at a stop, a second signal does not wait, and a
+failed model ends the gateway."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from time import monotonic
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import uvicorn
 from litestar import Litestar
@@ -23,6 +25,7 @@ from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
 from gateway.config.root import Config
+from gateway.exits import EXIT_INTERRUPTED, leave, leave_at_once
 from gateway.server import app as application
 from gateway.telemetry import logs
 from providers.errors import RerankError
@@ -37,7 +40,10 @@ STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 """What a worker hears from the supervisor alone."""
 
 SIGNAL_POLL_SECONDS = 0.1
-"""Seconds in which a stopping supervisor passes a second signal on."""
+"""Seconds after which a supervisor acts on a signal at the latest."""
+
+HEALTH_CHECK_INTERVAL = 0.5
+"""Seconds between two looks at the workers."""
 
 WORKER_HANG_TIMEOUT = 60
 """Seconds for which a worker may be unresponsive, for example while it imports torch, before it is replaced."""
@@ -48,10 +54,10 @@ that cannot load one."""
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that exits with 0 after a signal, and stops when a local model cannot be loaded.
+    """A uvicorn server that exits with 0 after SIGTERM, and stops when a local model cannot be loaded.
 
     Attributes:
-        exit_status: for the process, once the server has stopped.
+        exit_status: for the process, once the server has stopped: 0, EXIT_INTERRUPTED or EXIT_NOT_LOADED.
     """
 
     exit_status = 0
@@ -64,11 +70,15 @@ class Server(uvicorn.Server):
             self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop gracefully at a signal, and at once at SIGINT while stopping.
+        """Stop gracefully at a signal; end the process at a further one, or while nothing has been accepted yet.
 
         uvicorn would raise the signal again after it has stopped, and the process would end with that status.
         """
-        self.force_exit = self.should_exit and sig == signal.SIGINT
+        if self.should_exit:
+            leave_at_once(self.exit_status)
+        self.exit_status = EXIT_INTERRUPTED if sig == signal.SIGINT else 0
+        if not self.started:
+            leave_at_once(self.exit_status)
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -85,7 +95,7 @@ class Server(uvicorn.Server):
         for connection in pending:
             loop = asyncio.get_running_loop()
             await loop.connect_accepted_socket(self._create_protocol, connection, ssl=self.config.ssl)
-        if not self.force_exit:
+        if pending or self.server_state.connections:
             # uvicorn closes idle connections at once; leave these the time to send the request they were opened for.
             await asyncio.sleep(ACCEPT_DRAIN_SECONDS)
         await super().shutdown(sockets)
@@ -111,12 +121,13 @@ class WorkerProcess(Process):
     """
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
-        self._stop_reader, self._stop_writer = multiprocessing.get_context("spawn").Pipe(duplex=False)
+        self._supervisor_end, self._worker_end = multiprocessing.get_context("spawn").Pipe()
+        self._listens = False
         super().__init__(config, sockets)
 
     def __getstate__(self) -> dict[str, Any]:
         """What the worker gets: not the end of the pipe that is the supervisor's alone."""
-        return {name: value for name, value in vars(self).items() if name != "_stop_writer"}
+        return {name: value for name, value in vars(self).items() if name != "_supervisor_end"}
 
     @property
     def server(self) -> uvicorn.Server:
@@ -134,17 +145,31 @@ class WorkerProcess(Process):
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
             signal.signal(signal.SIGHUP, previous_handler)
-        self._stop_reader.close()
+        self._worker_end.close()
 
-    def target(self, sockets: list[socket.socket] | None = None) -> None:
+    def target(self, sockets: list[socket.socket] | None = None) -> NoReturn:
         """Serve: the main function of the worker."""
-        threading.Thread(target=_stop_when_told, args=(self._stop_reader, self.server), daemon=True).start()
-        super().target(sockets)
+        threading.Thread(target=_stop_when_told, args=(self._worker_end, self.server), daemon=True).start()
+        self._worker_end.send(None)
+        try:
+            super().target(sockets)
+        except SystemExit as end:
+            leave(STARTUP_FAILURE if end.code else 0)
+        leave(0)
 
     def send_stop(self, number: int) -> None:
-        """Have the worker stop, as that signal would stop a single process."""
-        with suppress(OSError):  # It has ended already.
-            self._stop_writer.send(number)
+        """Have the worker stop, as that signal would stop a single process.
+
+        One that still imports what it needs cannot hear us for seconds. It has accepted nothing yet, so it is killed.
+        """
+        with suppress(OSError, EOFError):  # It has ended already.
+            if not self._listens and self._supervisor_end.poll():
+                self._supervisor_end.recv()
+                self._listens = True
+            if not self._listens:
+                return self.process.kill()
+            self._supervisor_end.send(number)
+        return None
 
     def terminate(self) -> None:
         """Have the worker stop gracefully."""
@@ -156,12 +181,16 @@ def _stop_when_told(reader: Connection, server: uvicorn.Server) -> None:
     with suppress(EOFError, OSError):
         while True:
             _stop(server, reader.recv())
-    _stop(server, signal.SIGINT)
+    if not server.should_exit:
+        server.handle_exit(signal.SIGINT, None)
 
 
 def _stop(server: uvicorn.Server, number: int) -> None:
-    """Do what that signal does, from another thread: its handlers only set flags, or are told through the loop."""
-    handler = signal.getsignal(number) if number == signal.SIGTERM else None
+    """Do what that signal does, from another thread: its handlers only set flags, or are told through the loop.
+
+    The application has one for both signals. Until it has, that of SIGTERM is none, and that of SIGINT is Python's.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
     (handler if callable(handler) else server.handle_exit)(number, None)
 
 
@@ -181,6 +210,13 @@ class Supervisor(Multiprocess):
     startup_error: str | None = None
     _stop_signal: int = signal.SIGTERM
 
+    @property
+    def exit_status(self) -> int:
+        """For the process, once the supervisor has stopped."""
+        if self.startup_error is not None:
+            return EXIT_NOT_LOADED
+        return EXIT_INTERRUPTED if self._stop_signal == signal.SIGINT else 0
+
     def __init__(
         self, config: uvicorn.Config, sockets: list[socket.socket], load_results: LoadResults, ready_message: str
     ) -> None:
@@ -192,16 +228,27 @@ class Supervisor(Multiprocess):
         """Run until a signal or until a model cannot be loaded."""
         # A daemon, because the supervisor may stop before all workers have reported.
         threading.Thread(target=self._await_workers, daemon=True).start()
-        super().run()
+        self.init_processes()
+        next_check = 0.0
+        while not self.should_exit.wait(SIGNAL_POLL_SECONDS):
+            self.handle_signals()
+            if monotonic() >= next_check and not self.should_exit.is_set():
+                self.keep_subprocess_alive()
+                next_check = monotonic() + HEALTH_CHECK_INTERVAL
+        self.terminate_all()
+        self.join_all()
 
     def init_processes(self) -> None:
-        """Start all workers."""
-        self.processes = [self._start_worker() for _ in range(self.processes_num)]
+        """Start all workers, unless a signal says otherwise meanwhile."""
+        for _ in range(self.processes_num):
+            self.handle_signals()
+            if not self.should_exit.is_set():
+                self.processes.append(self._start_worker())
 
     def keep_subprocess_alive(self) -> None:
         """Replace each worker that has died or hangs. Stop if one could not even start."""
         for index, process in enumerate(self.processes):
-            if self.should_exit.is_set() or process.is_alive(timeout=WORKER_HANG_TIMEOUT):
+            if self._lives(process):
                 continue
             process.kill()
             process.join()
@@ -210,6 +257,20 @@ class Supervisor(Multiprocess):
             else:
                 print(f"worker {process.pid} died and is replaced", file=sys.stderr, flush=True)
                 self.processes[index] = self._start_worker()
+
+    def _lives(self, process: Process) -> bool:
+        """Whether the worker answers, or need not any more. While it is waited for, signals are heard."""
+        give_up = monotonic() + WORKER_HANG_TIMEOUT
+        if not process.process.is_alive():
+            return self.should_exit.is_set()
+        with suppress(OSError, EOFError):
+            process.parent_conn.send(b"ping")
+            while not self.should_exit.is_set() and monotonic() < give_up:
+                if process.parent_conn.poll(SIGNAL_POLL_SECONDS):
+                    process.parent_conn.recv()
+                    return True
+                self.handle_signals()
+        return self.should_exit.is_set()
 
     def terminate_all(self) -> None:
         """Stop the workers and close our own copies of the listeners.

@@ -20,7 +20,7 @@ from gateway.server import app as application
 from gateway.server import healthcheck
 from gateway.server.banner import ready_message
 from gateway.server.engine_process import running_engine
-from gateway.server.processes import EXIT_NOT_LOADED, LoadResults, Server, Supervisor, WorkerApp
+from gateway.server.processes import LoadResults, Server, Supervisor, WorkerApp
 from gateway.server.protocol import BoundedProtocol
 from gateway.telemetry import logs
 from gateway.telemetry.metric_store import shared_folder
@@ -38,7 +38,7 @@ def serve(config: Config, config_path: str | None = None) -> int:
         config_path: the file that it was read from, to be watched for changes; None without one.
 
     Returns:
-        The exit status: 0, or EXIT_NOT_LOADED.
+        The exit status: 0, EXIT_INTERRUPTED, or EXIT_NOT_LOADED.
 
     Raises:
         OSError: an address cannot be listened on; the message says what to do.
@@ -79,10 +79,9 @@ def _run_workers(config: Config, listeners: list[socket.socket], message: str, p
     supervisor = Supervisor(options, listeners, results, message)
     with shared_folder(), running_engine(config, path, results):
         supervisor.run()
-    if supervisor.startup_error is None:
-        return 0
-    print(f"error: {supervisor.startup_error}", file=sys.stderr)
-    return EXIT_NOT_LOADED
+    if supervisor.startup_error is not None:
+        print(f"error: {supervisor.startup_error}", file=sys.stderr)
+    return supervisor.exit_status
 
 
 def open_listener(address: ServerSettings | AdminSettings) -> socket.socket:
