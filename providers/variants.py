@@ -37,6 +37,7 @@ _NIM = Shape(
     always={"truncate": "END"},
     documents="passages",
     holder="text",
+    query_holder="text",
     rows="rankings",
     score="logit",
 )

@@ -1,7 +1,5 @@
 """Cloudflare Workers AI.
 
-Source: https://developers.cloudflare.com/workers-ai/models/bge-reranker-base (2026-11)
-
 The account and the model are in the path, and a row's `id` is the document's index. The answer comes in the envelope of
 Cloudflare's API; one without it is read as well.
 """
@@ -9,63 +7,36 @@ Cloudflare's API; one without it is read as well.
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
 
-from msgspec import Meta, Struct
-from msgspec.json import Decoder
+from msgspec import Struct
 from msgspec.structs import replace
 
 from providers.capabilities import Capabilities
-from providers.spec import JSON, HttpProvider, Options
-from providers.types import Ranked, Ranking, RerankRequest
+from providers.spec import HttpProvider, Options
 from providers.wire.errors import error_message
-from providers.wire.fields import effective_top_n, without_nulls
-from providers.wire.paths import quote_path, quote_segment
-from providers.wire.results import Rows, decode_response
+from providers.wire.paths import UrlName, quote_path, quote_segment
+from providers.wire.shape import Shape, decoder, encoder
+
+_SHAPE = Shape(
+    takes={"top_n": "top_k"},
+    model=None,
+    documents="contexts",
+    holder="text",
+    envelope="result",
+    rows="response",
+    index="id",
+    score="score",
+)
 
 
 class Account(Struct, frozen=True):
     """Whose account is called."""
 
-    account_id: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]+$")]
-
-
-class _Row(Struct):
-    id: int
-    score: float
-
-
-class _Result(Struct):
-    response: Annotated[list[_Row], Meta(min_length=1)]
-
-
-class _Answer(Struct):
-    result: _Result
-
-
-class _Bare(Struct):
-    response: Rows
-
-
-_ANSWER = Decoder(_Answer)
-_BARE = Decoder(_Bare)
+    account_id: UrlName
 
 
 def path(account_id: str, model: str) -> str:
     return f"/client/v4/accounts/{quote_segment(account_id)}/ai/run/{quote_path(model)}"
-
-
-def encode(request: RerankRequest) -> JSON:
-    contexts = [{"text": document} for document in request.documents]
-    return without_nulls(query=request.query, contexts=contexts, top_k=effective_top_n(request))
-
-
-def decode(body: bytes, request: RerankRequest) -> Ranking:
-    try:
-        rows = _ANSWER.decode(body).result.response
-    except (ValueError, RecursionError):
-        return Ranking(results=decode_response(body, _BARE).response)
-    return Ranking(results=[Ranked(row.id, row.score) for row in rows])
 
 
 def apply(account: Account) -> HttpProvider:
@@ -74,12 +45,13 @@ def apply(account: Account) -> HttpProvider:
 
 PROVIDER = HttpProvider(
     name="cloudflare",
+    source="https://developers.cloudflare.com/workers-ai/models/bge-reranker-base (2026-11)",
     base_url="https://api.cloudflare.com",
     path=partial(path, "ACCOUNT_ID"),
-    encode=encode,
-    decode=decode,
+    encode=encoder(_SHAPE),
+    decode=decoder(_SHAPE),
     error_message=error_message,
-    fields=frozenset({"top_n"}),
+    fields=frozenset(_SHAPE.takes),
     capabilities={"*": Capabilities()},
     api_key_env="CLOUDFLARE_API_TOKEN",
     options=Options(shape=Account, apply=apply),

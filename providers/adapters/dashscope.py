@@ -10,35 +10,15 @@ An instruction is called `instruct`; what other vendors call `instruction` is se
 
 from __future__ import annotations
 
-from msgspec import Struct
-from msgspec.json import Decoder
-
 from providers.capabilities import Capabilities, Limits
 from providers.spec import JSON, HttpProvider
-from providers.types import Ranking, RerankRequest, Usage
+from providers.types import Ranking, RerankRequest
 from providers.wire.errors import error_message
-from providers.wire.fields import effective_top_n, without_nulls
-from providers.wire.results import Rows, decode_response, known_usage
+from providers.wire.shape import Shape, decoder, encoder
 
-
-class _Answer(Struct):
-    results: Rows
-    usage: Usage | None = None
-    id: str | None = None
-
-
-class _Output(Struct):
-    results: Rows
-
-
-class _NativeAnswer(Struct):
-    output: _Output
-    usage: Usage | None = None
-    request_id: str | None = None
-
-
-_ANSWER = Decoder(_Answer)
-_NATIVE_ANSWER = Decoder(_NativeAnswer)
+_SHAPE = Shape(takes={"top_n": "top_n", "instruction": "instruct", "instruct": "instruct"}, counts="usage")
+_compatible, _decode = encoder(_SHAPE), decoder(_SHAPE)
+_decode_native = decoder(Shape(envelope="output", counts="usage", id="request_id"))
 
 
 def is_native(model: str) -> bool:
@@ -52,20 +32,15 @@ def path(model: str) -> str:
 
 
 def encode(request: RerankRequest) -> JSON:
-    texts = {"query": request.query, "documents": request.documents}
-    instruct = request.extra.get("instruct") or request.extra.get("instruction")
-    wishes = without_nulls(top_n=effective_top_n(request), instruct=instruct)
-    if is_native(request.model):
-        return {"model": request.model, "input": texts, "parameters": {"return_documents": False, **wishes}}
-    return {"model": request.model, **texts, **wishes}
+    body = _compatible(request)
+    if not is_native(request.model):
+        return body
+    texts = {name: body.pop(name) for name in ("query", "documents")}
+    return {"model": body.pop("model"), "input": texts, "parameters": {"return_documents": False, **body}}
 
 
 def decode(body: bytes, request: RerankRequest) -> Ranking:
-    if is_native(request.model):
-        native = decode_response(body, _NATIVE_ANSWER)
-        return Ranking(results=native.output.results, usage=known_usage(native.usage), id=native.request_id)
-    answer = decode_response(body, _ANSWER)
-    return Ranking(results=answer.results, usage=known_usage(answer.usage), id=answer.id)
+    return _decode_native(body, request) if is_native(request.model) else _decode(body, request)
 
 
 def _limits(documents: int, item: int, call: int) -> Capabilities:
@@ -82,7 +57,7 @@ PROVIDER = HttpProvider(
     encode=encode,
     decode=decode,
     error_message=error_message,
-    fields=frozenset({"top_n", "instruct", "instruction"}),
+    fields=frozenset(_SHAPE.takes),
     capabilities={
         "*": Capabilities(),
         "qwen3-rerank": _limits(500, 4_000, 120_000),

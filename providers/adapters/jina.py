@@ -9,27 +9,15 @@ at their own limit, with `truncation`. `return_embeddings` is not passed on: a r
 
 from __future__ import annotations
 
-from msgspec import Struct
-from msgspec.json import Decoder
-
 from providers.capabilities import Capabilities, Limits
 from providers.spec import JSON, HttpProvider
-from providers.types import Ranking, RerankRequest, Usage
+from providers.types import RerankRequest
 from providers.wire.errors import error_message
 from providers.wire.fields import effective_top_n, vendor_fields, without_nulls
-from providers.wire.results import Rows, decode_response, known_usage
+from providers.wire.shape import Shape, decoder
 
 _EXTRAS = ("truncation", "max_doc_length")
 _LONGEST_DOCUMENT = 8192
-
-
-class _Answer(Struct):
-    results: Rows
-    usage: Usage | None = None
-    id: str | None = None
-
-
-_ANSWER = Decoder(_Answer)
 
 
 def encode(request: RerankRequest) -> JSON:
@@ -50,11 +38,6 @@ def _max_doc_length(request: RerankRequest) -> int | None:
     return min(wanted, _LONGEST_DOCUMENT) if wanted is not None and takes_it else None
 
 
-def decode(body: bytes, request: RerankRequest) -> Ranking:
-    answer = decode_response(body, _ANSWER)
-    return Ranking(results=answer.results, usage=known_usage(answer.usage), id=answer.id)
-
-
 CAPABILITIES = {
     "*": Capabilities(),
     # Both read the whole list at once, and score by cosine: https://jina.ai/models/jina-reranker-v3.5 (2026-11)
@@ -68,7 +51,7 @@ PROVIDER = HttpProvider(
     base_url="https://api.jina.ai",
     path="/v1/rerank",
     encode=encode,
-    decode=decode,
+    decode=decoder(Shape(counts="usage")),
     error_message=error_message,
     fields=frozenset({"top_n", "max_tokens_per_doc", *_EXTRAS}),
     capabilities=CAPABILITIES,

@@ -15,27 +15,22 @@ from msgspec.json import Decoder
 
 from providers.capabilities import Capabilities, Limits
 from providers.spec import JSON, HttpProvider
-from providers.types import Ranked, Ranking, RerankRequest, TextOrParts, Usage
+from providers.types import Ranked, Ranking, RerankRequest, TextOrParts
+from providers.wire.decisions import STATEMENT, Counts, usage_of
 from providers.wire.errors import error_message
 from providers.wire.fields import vendor_fields
-from providers.wire.results import decode_response, known_usage
+from providers.wire.results import decode_response
 
 _EXTRAS = ("instruction",)
-_STATEMENT = "This document is relevant to the query: it helps to answer it."
 
 
 class _Noul(Struct):
     noul: float
 
 
-class _Usage(Struct):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-
-
 class _Answer(Struct):
     answers: Annotated[dict[str, _Noul], Meta(min_length=1)]
-    usage: _Usage | None = None
+    usage: Counts | None = None
 
 
 _ANSWER = Decoder(_Answer)
@@ -50,19 +45,13 @@ def encode(request: RerankRequest) -> JSON:
 
 
 def _question(document: TextOrParts) -> JSON:
-    return {"type": "noul", "instructions": {"statement": _STATEMENT, "document": document}}
+    return {"type": "noul", "instructions": {"statement": STATEMENT, "document": document}}
 
 
 def decode(body: bytes, request: RerankRequest) -> Ranking:
     answer = decode_response(body, _ANSWER)
     results = [Ranked(int(name), each.noul) for name, each in answer.answers.items()]
-    return Ranking(results=results, usage=known_usage(_counted(answer.usage or _Usage())))
-
-
-def _counted(usage: _Usage) -> Usage:
-    known = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
-    total = sum(known) if known else None
-    return Usage(prompt_tokens=usage.input_tokens, completion_tokens=usage.output_tokens, total_tokens=total)
+    return Ranking(results=results, usage=usage_of(answer.usage))
 
 
 PROVIDER = HttpProvider(
@@ -73,9 +62,6 @@ PROVIDER = HttpProvider(
     decode=decode,
     error_message=error_message,
     fields=frozenset(_EXTRAS),
-    capabilities={
-        "*": Capabilities(score_space="probability"),
-        "jev-*": Capabilities(limits=Limits(documents=255)),
-    },
+    capabilities={"*": Capabilities(score_space="probability"), "jev-*": Capabilities(limits=Limits(documents=255))},
     api_key_env="TYPESAFE_API_KEY",
 )

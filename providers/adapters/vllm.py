@@ -1,22 +1,17 @@
 """vLLM's own server, self-hosted.
 
-Source: https://docs.vllm.ai/en/latest/models/pooling_models/scoring/ and the source of vLLM 0.33.0 (2026-11)
-
 The path is `/v1/rerank` because the server guards only versioned paths with its `--api-key`. Documents come back
 whatever is asked, and are skipped. A null is refused, so absent fields are left out.
 """
 
 from __future__ import annotations
 
-from msgspec import Struct
-from msgspec.json import Decoder
-
 from providers.capabilities import Capabilities
 from providers.spec import JSON, HttpProvider, ScoreApi
-from providers.types import Ranking, RerankRequest, Usage
+from providers.types import RerankRequest
 from providers.wire.errors import error_message
-from providers.wire.fields import effective_top_n, vendor_fields, without_nulls
-from providers.wire.results import Rows, ScoredRows, decode_response, known_usage, ranked
+from providers.wire.fields import vendor_fields, without_nulls
+from providers.wire.shape import Shape, decoder, encoder, same
 
 _EXTRAS = (
     "truncate_prompt_tokens",
@@ -31,33 +26,14 @@ _EXTRAS = (
 )
 
 
-class _Answer(Struct):
-    results: Rows
-    usage: Usage | None = None
-    id: str | None = None
+_RERANK = Shape(
+    takes=same("top_n", "max_tokens_per_doc", "priority", *_EXTRAS),
+    # Without it a pair longer than the model's limit fails the whole call; -1 cuts it at that limit.
+    always={"truncate_prompt_tokens": -1},
+    counts="usage",
+)
 
-
-class _Scores(Struct):
-    data: ScoredRows
-    usage: Usage | None = None
-    id: str | None = None
-
-
-_ANSWER = Decoder(_Answer)
-_SCORES = Decoder(_Scores)
-
-
-def encode(request: RerankRequest) -> JSON:
-    return without_nulls(
-        model=request.model,
-        query=request.query,
-        documents=request.documents,
-        top_n=effective_top_n(request),
-        max_tokens_per_doc=request.max_tokens_per_doc,
-        priority=request.priority,
-        # Without it a pair longer than the model's limit fails the whole call; -1 cuts it at that limit.
-        truncate_prompt_tokens=-1,
-    ) | vendor_fields(request, _EXTRAS)
+encode, decode = encoder(_RERANK), decoder(_RERANK)
 
 
 def encode_score(request: RerankRequest) -> JSON:
@@ -72,14 +48,7 @@ def encode_score(request: RerankRequest) -> JSON:
     ) | vendor_fields(request, _EXTRAS)
 
 
-def decode_score(body: bytes, request: RerankRequest) -> Ranking:
-    answer = decode_response(body, _SCORES)
-    return Ranking(results=ranked(answer.data), usage=known_usage(answer.usage), id=answer.id)
-
-
-def decode(body: bytes, request: RerankRequest) -> Ranking:
-    answer = decode_response(body, _ANSWER)
-    return Ranking(results=answer.results, usage=known_usage(answer.usage), id=answer.id)
+decode_score = decoder(Shape(rows="data", score="score", counts="usage"))
 
 
 # A cross-encoder reads each pair by itself; its scores are behind a sigmoid, unless the caller sends
@@ -102,12 +71,13 @@ CAPABILITIES = {
 
 PROVIDER = HttpProvider(
     name="vllm",
+    source="https://docs.vllm.ai/en/latest/models/pooling_models/scoring/ and the source of vLLM 0.33.0 (2026-11)",
     base_url=None,
     path="/v1/rerank",
     encode=encode,
     decode=decode,
     error_message=error_message,
-    fields=frozenset({"top_n", "max_tokens_per_doc", "priority", *_EXTRAS}),
+    fields=frozenset(_RERANK.takes),
     capabilities=CAPABILITIES,
     multimodal=True,
     score=ScoreApi(path="/v1/score", encode=encode_score, decode=decode_score),

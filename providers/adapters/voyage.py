@@ -1,48 +1,24 @@
 """Voyage AI rerank.
 
-Source: https://docs.voyageai.com/reference/reranker-api (2026-11)
-
 The limit is `top_k` and the rows are under `data`. Keys that start with `al-` (MongoDB Atlas) are served elsewhere: set
 `base_url: https://ai.mongodb.com` for those. An instruction to the model goes into the query text.
 """
 
 from __future__ import annotations
 
-from msgspec import Struct
-from msgspec.json import Decoder
-
 from providers.capabilities import Capabilities, Limits
-from providers.spec import JSON, HttpProvider
-from providers.types import Ranking, RerankRequest, Usage
+from providers.spec import HttpProvider
 from providers.wire.errors import error_message
-from providers.wire.fields import effective_top_n, vendor_fields, without_nulls
-from providers.wire.results import Rows, decode_response, known_usage
+from providers.wire.shape import Shape, decoder, encoder
 
-_EXTRAS = ("truncation",)
+_SHAPE = Shape(
+    takes={"top_n": "top_k", "truncation": "truncation"},
+    always={"return_documents": False},
+    rows="data",
+    counts="usage",
+)
 
-
-class _Answer(Struct):
-    data: Rows
-    usage: Usage | None = None
-    id: str | None = None
-
-
-_ANSWER = Decoder(_Answer)
-
-
-def encode(request: RerankRequest) -> JSON:
-    return without_nulls(
-        model=request.model,
-        query=request.query,
-        documents=request.documents,
-        top_k=effective_top_n(request),
-        return_documents=False,
-    ) | vendor_fields(request, _EXTRAS)
-
-
-def decode(body: bytes, request: RerankRequest) -> Ranking:
-    answer = decode_response(body, _ANSWER)
-    return Ranking(results=answer.data, usage=known_usage(answer.usage), id=answer.id)
+encode, decode = encoder(_SHAPE), decoder(_SHAPE)
 
 
 def _limits(query: int, pair: int, call: int | None = None) -> Capabilities:
@@ -63,12 +39,13 @@ CAPABILITIES = {
 
 PROVIDER = HttpProvider(
     name="voyage",
+    source="https://docs.voyageai.com/reference/reranker-api (2026-11)",
     base_url="https://api.voyageai.com",
     path="/v1/rerank",
     encode=encode,
     decode=decode,
     error_message=error_message,
-    fields=frozenset({"top_n", *_EXTRAS}),
+    fields=frozenset(_SHAPE.takes),
     capabilities=CAPABILITIES,
     api_key_env="VOYAGE_API_KEY",
 )

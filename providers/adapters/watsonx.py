@@ -9,18 +9,17 @@ project or a space. `truncate_input_tokens` cuts what is longer; without it a ca
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
 
-from msgspec import Meta, Struct
-from msgspec.json import Decoder
+from msgspec import Struct
 from msgspec.structs import replace
 
 from providers.capabilities import Capabilities
 from providers.spec import JSON, HttpProvider, Options
-from providers.types import Ranking, RerankRequest, Usage
+from providers.types import RerankRequest
 from providers.wire.errors import error_message
 from providers.wire.fields import effective_top_n, vendor_fields, without_nulls
-from providers.wire.results import ScoredRows, decode_response, known_usage, ranked
+from providers.wire.paths import UrlName
+from providers.wire.shape import Shape, decoder
 
 _EXTRAS = ("truncate_input_tokens",)
 
@@ -30,15 +29,7 @@ class Place(Struct, frozen=True):
 
     project_id: str | None = None
     space_id: str | None = None
-    region: Annotated[str, Meta(pattern="^[a-z0-9-]+$")] = "us-south"
-
-
-class _Answer(Struct):
-    results: ScoredRows
-    input_token_count: int | None = None
-
-
-_ANSWER = Decoder(_Answer)
+    region: UrlName = "us-south"
 
 
 def encode(place: Place, request: RerankRequest) -> JSON:
@@ -53,12 +44,6 @@ def encode(place: Place, request: RerankRequest) -> JSON:
     )
 
 
-def decode(body: bytes, request: RerankRequest) -> Ranking:
-    answer = decode_response(body, _ANSWER)
-    tokens = answer.input_token_count
-    return Ranking(results=ranked(answer.results), usage=known_usage(Usage(prompt_tokens=tokens, total_tokens=tokens)))
-
-
 def apply(place: Place) -> HttpProvider:
     if (place.project_id is None) == (place.space_id is None):
         raise ValueError("set either project_id or space_id")
@@ -71,7 +56,7 @@ PROVIDER = HttpProvider(
     base_url="https://us-south.ml.cloud.ibm.com",
     path="/ml/v1/text/rerank?version=2024-03-13",
     encode=partial(encode, Place()),
-    decode=decode,
+    decode=decoder(Shape(score="score", tokens="input_token_count")),
     error_message=error_message,
     fields=frozenset({"top_n", *_EXTRAS}),
     capabilities={

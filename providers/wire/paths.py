@@ -1,10 +1,16 @@
-"""Names in the path of a URL. They come from callers, who must not reach another endpoint by them."""
+"""Names in a URL. In its path they come from callers, who must not reach another endpoint by them."""
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import quote
 
+from msgspec import Meta
+
 from providers.errors import InvalidRequest
+
+UrlName = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]+$")]
+"""A region, account or project that an operator names in `options`, and that a URL is made with."""
 
 
 def quote_segment(name: str) -> str:

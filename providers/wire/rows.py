@@ -6,6 +6,7 @@
 {"rerank": [{"index", "relevance_score"}]}      Elastic
 {"response": [{"id", "score"}]}                 Cloudflare, whose `id` is the index
 {"output": {"results": […]}}                    DashScope; Cloudflare's REST API puts its answer under `result`
+{"results": [{"index", "relevanceScore"}]}      Bedrock
 [{"index", "score"}]                            SGLang, text-embeddings-inference
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from math import isfinite
 from typing import Any
 
-SCORES = ("relevance_score", "score", "logit")
+SCORES = ("relevance_score", "score", "logit", "relevanceScore")
 """Names of a row's score. The first that has a value counts: 0.0 is one, NaN and infinity are none."""
 
 _ROWS = ("results", "data", "rankings", "ranks", "rerank", "response")
@@ -61,4 +62,5 @@ def _rename(row: dict[str, Any], index: str) -> dict[str, Any]:
         "relevance_score": score,
         "score": score,
         "logit": score,
+        "relevanceScore": score,
     }

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from operator import attrgetter
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta as Bounds
 from msgspec import Struct, defstruct
@@ -36,18 +37,30 @@ class Shape(Struct, frozen=True, kw_only=True):
         always: sent with every request; a field of the caller's replaces it.
         model: the model's name; None where the server has one model and no such field.
         documents: the list of documents.
-        holder: texts are sent as `{holder: text}`; None sends them as they are.
+        holder: documents are sent as `{holder: text}`; None sends them as they are.
+        query_holder: as `holder`, for the query.
         rows: the list of results; None if it is the whole answer.
+        envelope: what holds that list, where it is not at the top.
+        index: a result's document.
         score: a result's score.
+        id: the answer's id.
+        counts: where it says what it counted: in `usage`, in Cohere's `meta`, or in whichever of the known places.
+        tokens: a count of tokens beside the rows, instead of those.
     """
 
     takes: Mapping[str, str] = _TOP_N
-    always: Mapping[str, bool | str] = {}
+    always: Mapping[str, bool | str | int] = {}
     model: str | None = "model"
     documents: str = "documents"
     holder: str | None = None
+    query_holder: str | None = None
     rows: str | None = "results"
+    envelope: str | None = None
+    index: str = "index"
     score: str = "relevance_score"
+    id: str = "id"
+    counts: Literal["usage", "meta", "any"] = "any"
+    tokens: str | None = None
 
 
 def same(*names: str) -> dict[str, str]:
@@ -57,67 +70,83 @@ def same(*names: str) -> dict[str, str]:
 
 def encoder(shape: Shape) -> Encode:
     """The `encode` of an adapter with that shape."""
+    model, documents, holder, always = shape.model, shape.documents, shape.holder, shape.always
+    known = [(_KNOWN[name], theirs) for name, theirs in shape.takes.items() if name in _KNOWN]
+    own = [(name, theirs) for name, theirs in shape.takes.items() if name not in _KNOWN]
 
     def encode(request: RerankRequest) -> dict[str, Any]:
-        return {
-            **({shape.model: request.model} if shape.model else {}),
-            "query": _held(request.query, shape.holder),
-            shape.documents: [_held(document, shape.holder) for document in request.documents],
-            **shape.always,
-            **_optional(request, shape.takes),
-        }
+        body: dict[str, Any] = {} if model is None else {model: request.model}
+        body["query"] = request.query if shape.query_holder is None else {shape.query_holder: request.query}
+        body[documents] = request.documents if holder is None else [{holder: text} for text in request.documents]
+        body.update(always)
+        for value_of, theirs in known:
+            if (value := value_of(request)) is not None:
+                body[theirs] = value
+        if request.extra:
+            extra = request.extra
+            body.update({theirs: extra[name] for name, theirs in own if extra.get(name) is not None})
+        return body
 
     return encode
 
 
+_KNOWN: Mapping[str, Callable[[RerankRequest], Any]] = {
+    "top_n": effective_top_n,
+    "max_tokens_per_doc": attrgetter("max_tokens_per_doc"),
+    "priority": attrgetter("priority"),
+}
+"""The optional fields of our own contract; others are a vendor's."""
+
+
 def decoder(shape: Shape) -> Decode:
     """The `decode` of an adapter with that shape."""
-    return _answer_decoder(shape.rows, shape.score) if shape.rows else _list_decoder(shape.score)
+    counts = "tokens" if shape.tokens is not None else shape.counts
+    rows, count = shape.rows or "results", shape.tokens or "count"
+    flat = _flat(counts, shape.score, rows, shape.id, count)
+    if shape.rows is None:
+        return _whole(shape.score, flat)
+    if shape.envelope is None:
+        return flat
+    inner = defstruct("Inner", [("rows", _rows(shape.index, shape.score))], rename={"rows": rows})
+    return _enveloped(*_typed(counts, inner, {"rows": shape.envelope, "id": shape.id, "count": count}), flat)
 
 
-def _held(text: Any, holder: str | None) -> Any:
-    return text if holder is None else {holder: text}
+def _any_usage(answer: Any) -> Usage | None:
+    return known_usage(answer.usage) or known_usage(usage_of(answer.meta or Meta(tokens=answer.tokens)))
 
 
-def _optional(request: RerankRequest, takes: Mapping[str, str]) -> dict[str, Any]:
-    fields = {
-        **request.extra,
-        "top_n": effective_top_n(request),
-        "max_tokens_per_doc": request.max_tokens_per_doc,
-        "priority": request.priority,
-    }
-    return {theirs: fields[name] for name, theirs in takes.items() if fields.get(name) is not None}
+def _tokens(count: int | None) -> Usage | None:
+    return known_usage(Usage(prompt_tokens=count, total_tokens=count))
 
 
-class _Answer(Struct, kw_only=True):
-    """What may stand beside the rows.
-
-    Attributes:
-        tokens: SiliconFlow's count until 2025, which is under `meta` now.
-    """
-
-    id: str | None = None
-    usage: Usage | None = None
-    meta: Meta | None = None
-    tokens: Counts | None = None
+_COUNTS: Mapping[str, tuple[dict[str, Any], Callable[[Any], Usage | None]]] = {
+    "usage": ({"usage": Usage}, lambda answer: known_usage(answer.usage)),
+    "meta": ({"meta": Meta}, lambda answer: known_usage(usage_of(answer.meta or Meta()))),
+    "tokens": (
+        {"count": int},
+        lambda answer: known_usage(Usage(prompt_tokens=answer.count, total_tokens=answer.count)),
+    ),
+    # `tokens` is SiliconFlow's count until 2025, which is under `meta` now.
+    "any": ({"usage": Usage, "meta": Meta, "tokens": Counts}, _any_usage),
+}
+"""What may stand beside the rows, and what was counted in it."""
 
 
 @cache
-def _answer_decoder(name: str, score: str) -> Decode:
-    rows = ("rows", Annotated[list[_row(score)], Bounds(min_length=1)])  # type: ignore[misc]  # made from data
-    typed = Decoder(defstruct("Answer", [rows], bases=(_Answer,), kw_only=True, rename={"rows": name}))
+def _flat(counts: str, score: str, rows: str, id: str, count: str) -> Decode:
+    """Of the usual shape, and of every other that servers are known to answer."""
+    typed, usage = _typed(counts, _rows("index", score), {"rows": rows, "id": id, "count": count})
 
     def decode(body: bytes, request: RerankRequest) -> Ranking:
-        answer: Any = decode_response(body, typed)
-        return Ranking(results=_ranked(answer.rows), usage=_usage(answer), id=answer.id)
+        answer = decode_response(body, typed)
+        return Ranking(results=_ranked(answer.rows), usage=usage(answer), id=answer.id)
 
     return decode
 
 
-@cache
-def _list_decoder(score: str) -> Decode:
-    typed = Decoder(Annotated[list[_row(score)], Bounds(min_length=1)])  # type: ignore[misc]  # made from data
-    otherwise = _answer_decoder("results", "relevance_score")
+def _whole(score: str, otherwise: Decode) -> Decode:
+    """Of an answer that is the list of results."""
+    typed: Decoder[Any] = Decoder(_rows("index", score))
 
     def decode(body: bytes, request: RerankRequest) -> Ranking:
         try:
@@ -128,15 +157,33 @@ def _list_decoder(score: str) -> Decode:
     return decode
 
 
-def _row(score: str) -> type[Struct]:
-    if score == "relevance_score":
-        return Ranked
-    return defstruct("Row", [("index", int), ("relevance_score", float)], rename={"relevance_score": score})
+def _enveloped(typed: Decoder[Any], usage: Callable[[Any], Usage | None], otherwise: Decode) -> Decode:
+    """Of an answer whose list of results is one level below the top."""
+
+    def decode(body: bytes, request: RerankRequest) -> Ranking:
+        try:
+            answer = typed.decode(body)
+        except (ValueError, RecursionError):
+            return otherwise(body, request)
+        return Ranking(results=_ranked(answer.rows.rows), usage=usage(answer), id=answer.id)
+
+    return decode
+
+
+def _typed(counts: str, rows: Any, names: Mapping[str, str]) -> tuple[Decoder[Any], Callable[[Any], Usage | None]]:
+    """What decodes an answer with those rows, and what reads the usage out of it."""
+    side, usage = _COUNTS[counts]
+    fields: list[Any] = [("rows", rows), *((name, kind | None, None) for name, kind in {"id": str, **side}.items())]
+    return Decoder(defstruct("Answer", fields, rename=names)), usage
+
+
+def _rows(index: str, score: str) -> Any:
+    row: type[Struct] = Ranked
+    if (index, score) != ("index", "relevance_score"):
+        fields = [("index", int), ("relevance_score", float)]
+        row = defstruct("Row", fields, rename={"index": index, "relevance_score": score})
+    return Annotated[list[row], Bounds(min_length=1)]  # type: ignore[valid-type]  # made from data
 
 
 def _ranked(rows: list[Any]) -> list[Ranked]:
     return rows if type(rows[0]) is Ranked else [Ranked(row.index, row.relevance_score) for row in rows]
-
-
-def _usage(answer: _Answer) -> Usage | None:
-    return known_usage(answer.usage) or known_usage(usage_of(answer.meta or Meta(tokens=answer.tokens)))

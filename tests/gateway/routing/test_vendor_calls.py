@@ -93,7 +93,7 @@ WRONG = {
     "a region that is a host": (
         "watsonx",
         {"project_id": "a", "region": "evil.example/"},
-        "options.region: Expected `str` matching regex '^[a-z0-9-]+$'",
+        "options.region: Expected `str` matching regex '^[A-Za-z0-9_-]+$'",
     ),
     "no account": ("cloudflare", {}, "options.account_id: is required"),
     "an account that is a path": (

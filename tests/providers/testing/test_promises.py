@@ -82,7 +82,11 @@ BROKEN: dict[str, tuple[str, Subject, str]] = {
         changed(fields=frozenset({"top_n", "truncation", "colour"})),
         "no sample value of colour",
     ),
-    "no source": ("says where it is from", encoded(lambda request, body: body), "Source: "),
+    "no source": (
+        "says where it is from",
+        changed(source="", encode=lambda request: voyage.encode(request)),
+        "Source: ",
+    ),
     "the name of another": ("is found by its name", changed(name="cohere"), '"cohere"'),
     "a path with a blank": ("says where to send", changed(path="/v1/re rank"), "'/v1/re rank'"),
     "a path with a step": ("says where to send", changed(path="/v1/../rerank"), "'/v1/../rerank'"),
