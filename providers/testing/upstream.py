@@ -20,7 +20,7 @@ class ReceivedRequest(Struct):
 
     Attributes:
         headers: by name in lower case.
-        body: decoded JSON; None if there was no body.
+        body: decoded JSON; bytes that are none, as they came; None if there was no body.
     """
 
     method: str
@@ -47,6 +47,13 @@ class Reply(NamedTuple):
 
 
 Behaviour = Callable[[ReceivedRequest], Reply | tuple[int, Any, Mapping[str, str]]]
+
+
+def _decoded(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return raw
 
 
 def rank_by_words(request: ReceivedRequest) -> Reply:
@@ -147,7 +154,7 @@ def _reply_handler(upstream: ScriptedUpstream) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers.get("content-length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            body = json.loads(raw) if raw else None
+            body = _decoded(raw) if raw else None
             self._send(upstream.receive(ReceivedRequest(self.command, self.path, headers, body)))
 
         def _send(self, reply: Reply) -> None:
