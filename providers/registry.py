@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import re
 from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
 from typing import get_args
 
 from providers import adapters
@@ -42,19 +43,24 @@ def source_of(name: str) -> str:
     declared = find(name).source
     if declared or name not in _modules():
         return declared
-    documentation = importlib.import_module(f"{adapters.__name__}.{name}").__doc__ or ""
+    documentation = _module(name).__doc__ or ""
     said = re.search(r"^Source: (.*)$", documentation, re.MULTILINE)
     return said[1] if said else ""
 
 
 def _modules() -> set[str]:
-    return {module.name for module in pkgutil.iter_modules(adapters.__path__)}
+    """The names of our adapters; a hyphen of a name is an underscore in its module's."""
+    return {module.name.replace("_", "-") for module in pkgutil.iter_modules(adapters.__path__)}
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{adapters.__name__}.{name.replace('-', '_')}")
 
 
 def _built_in(name: str) -> object | None:
     if name not in _modules():
         return VARIANTS.get(name)
-    return getattr(importlib.import_module(f"{adapters.__name__}.{name}"), "PROVIDER", None)
+    return getattr(_module(name), "PROVIDER", None)
 
 
 def _from_package(name: str) -> object | None:

@@ -34,7 +34,27 @@ class NoAuth(Struct, frozen=True):
     """No key is sent."""
 
 
-Auth = Bearer | Header | NoAuth
+class AwsSignature(Struct, frozen=True):
+    """Requests are signed (AWS Signature Version 4), with the credentials that the AWS SDK's chain finds.
+
+    Attributes:
+        service: its name in signatures.
+        region: that the endpoint is in.
+        profile: of the AWS configuration files; None is the usual one.
+    """
+
+    service: str
+    region: str
+    profile: str | None = None
+
+
+class GoogleToken(Struct, frozen=True):
+    """An access token of Google Cloud is sent as a bearer token, by Application Default Credentials."""
+
+    scope: str = "https://www.googleapis.com/auth/cloud-platform"
+
+
+Auth = Bearer | Header | NoAuth | AwsSignature | GoogleToken
 
 
 class ScoreApi(Struct, frozen=True, kw_only=True):

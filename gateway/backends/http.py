@@ -28,6 +28,9 @@ _encode: Final = msgspec.json.Encoder().encode
 MAX_MODELS = 1024
 """Models whose URL and limits are remembered: callers may invent names, and must not fill the memory with them."""
 
+_REFUSED = frozenset({401, 403})
+"""Statuses that may mean that a credential has ended."""
+
 Url = str | Callable[[str], str]
 """A complete URL; a function of the model where the URL names it."""
 
@@ -83,17 +86,12 @@ class HttpBackend:
         limits = self._limits(request.model)
         self._check(request, limits)
         api, url = self._api(request)
-        timeouts = self._within(request.call.deadline, url)
-        own = request.attempt.headers or {} if request.attempt is not None else {}
-        headers = {**request.call.headers, **own, **self._headers}
-        if request.call.deadline is not None:
-            headers[REQUEST_TIMEOUT] = str(int(timeouts.total * 1000) or 1)
         size, deadline = request.call.body_bytes, request.call.deadline
+        self._within(deadline, url)
         body = await blocking.run(size, partial(self._body, api, request, limits), deadline)
         start = time.monotonic()
         try:
-            headers.update(await self._signer.sign("POST", url, headers, body))
-            response = await self._client.send("POST", url, headers, body, timeouts)
+            response = await self._ask(request, url, body)
         finally:
             request.call.recorder.add_wait(start, time.monotonic())
         if not 200 <= response.status < 300:
@@ -103,6 +101,28 @@ class HttpBackend:
     async def ready(self) -> bool:
         """Always: whether the provider answers is known only by asking it."""
         return True
+
+    async def _ask(self, request: RerankRequest, url: str, body: bytes) -> Response:
+        """Send the request; once more if its credential had ended, and another could be had."""
+        own = request.attempt.headers or {} if request.attempt is not None else {}
+        headers = {**request.call.headers, **own, **self._headers}
+        response, signed = await self._send(request, url, headers, body)
+        if response.status in _REFUSED and self._signer.forget(signed, response) and await request.call.take_attempt():
+            response, _ = await self._send(request, url, headers, body)
+        return response
+
+    async def _send(
+        self, request: RerankRequest, url: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Response, Mapping[str, str]]:
+        """The response, and the headers that signed the request."""
+        deadline = request.call.deadline
+        until = time.monotonic() + self._timeouts.total if deadline is None else deadline
+        signed = await self._signer.sign("POST", url, headers, body, until)
+        timeouts = self._within(deadline, url)
+        sent = {**headers, **signed}
+        if deadline is not None:
+            sent[REQUEST_TIMEOUT] = str(int(timeouts.total * 1000) or 1)
+        return await self._client.send("POST", url, sent, body, timeouts), signed
 
     def _api(self, request: RerankRequest) -> tuple[HttpProvider | ScoreApi, str]:
         """What the request is put to: the score API where it carries pairs and there is one."""

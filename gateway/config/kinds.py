@@ -12,7 +12,7 @@ from typing import Any
 from gateway.config import options
 from gateway.config.providers import ProviderSettings, local_model
 from gateway.transport.tls import tls_context
-from providers.spec import HttpProvider, LocalProvider, NoAuth, Provider, PureProvider
+from providers.spec import Bearer, Header, HttpProvider, LocalProvider, Provider, PureProvider
 
 Problems = list[tuple[str, str]]
 """What is wrong: where, from the provider's section on (`.api_key`), and a sentence."""
@@ -39,7 +39,7 @@ def _credential(provider: HttpProvider, settings: ProviderSettings) -> Problems:
     has_key = bool(settings.api_key or settings.api_keys)
     if provider.key_required and not (has_key or settings.base_url):
         return [(".api_key", f'is required, for example "${{{provider.api_key_env or "A_VARIABLE"}}}"')]
-    if has_key and isinstance(provider.auth, NoAuth):
+    if has_key and not isinstance(provider.auth, Bearer | Header):
         return [(".api_key" if settings.api_key else ".api_keys", f"{provider.name} takes no key")]
     return []
 

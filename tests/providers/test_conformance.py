@@ -46,9 +46,14 @@ OWN_SAMPLES = {"nim": {"truncate": "NONE"}, "nvidia": {"truncate": "NONE"}}
 """Values of fields that are of another kind for one adapter."""
 MODELS = {"jina": "jina-reranker-v3"}
 """Where what is sent depends on the model: one that takes every declared field."""
-OPTIONS = {"watsonx": {"project_id": "a-project"}, "cloudflare": {"account_id": "an-account"}}
+OPTIONS = {
+    "bedrock": {"region": "us-west-2"},
+    "cloudflare": {"account_id": "an-account"},
+    "vertex": {"project": "a-project"},
+    "watsonx": {"project_id": "a-project"},
+}
 WITHOUT_COUNTS = {
-    *("contextual", "elastic", "cloudflare"),
+    *("bedrock", "contextual", "elastic", "cloudflare", "vertex"),
     *("infron", "nim", "nvidia", "openvino", "sglang", "tei", "xinference"),
 }
 """Vendors whose documented answers do not say what was counted."""

@@ -5,9 +5,11 @@ A new way (signatures over the request, tokens that are fetched and expire) is a
 
 from __future__ import annotations
 
+from gateway.backends.auth.aws import AwsSigner
 from gateway.backends.auth.constant import ConstantHeader
+from gateway.backends.auth.google import GoogleSigner
 from gateway.backends.auth.signer import Signer
-from providers.spec import Auth, Bearer, Header
+from providers.spec import Auth, AwsSignature, Bearer, GoogleToken, Header
 
 __all__ = ["Signer", "open_signer"]
 
@@ -19,5 +21,9 @@ def open_signer(auth: Auth, key: str | None) -> Signer:
             return ConstantHeader("authorization", f"Bearer {key}", key)
         case Header(name, scheme) if key:
             return ConstantHeader(name.lower(), f"{scheme} {key}".lstrip(), key)
+        case AwsSignature():
+            return AwsSigner(auth)
+        case GoogleToken():
+            return GoogleSigner(auth)
         case _:
             return ConstantHeader()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gateway.transport.base import Response
+
 
 class ConstantHeader:
     """The same header for every request.
@@ -18,6 +20,12 @@ class ConstantHeader:
         self.secrets = (secret,) if secret else ()
         self._headers = {name: value} if name else {}
 
-    async def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
+    async def sign(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, deadline: float
+    ) -> Mapping[str, str]:
         """See Signer."""
         return self._headers
+
+    def forget(self, signed: Mapping[str, str], response: Response) -> bool:
+        """Never: there is no other."""
+        return False

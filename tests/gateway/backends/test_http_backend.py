@@ -262,7 +262,7 @@ class Rotating:
     def __init__(self) -> None:
         self.secrets = ["token-0"]
 
-    async def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
+    async def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes, _: float) -> dict[str, str]:
         self.secrets = [f"token-{int(self.secrets[0][-1]) + 1}"]
         return {"x-signature": f"{method} {len(body)} {headers['x-team']} {self.secrets[0]}"}
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gateway.config.loader import default
 from providers import registry
-from providers.spec import Header, HttpProvider
+from providers.spec import AwsSignature, Bearer, Header, HttpProvider
 from providers.testing import ScriptedUpstream
 
 WIRE = Path(__file__).parents[2] / "wire"
@@ -21,9 +25,35 @@ ADAPTERS = {
 }
 SUCCESSES = sorted(name for name in ADAPTERS if (WIRE / name / "success.json").exists())
 ERRORS = sorted(f"{name}/{body.stem}" for name in ADAPTERS for body in (WIRE / name).glob("error_*.json"))
-OPTIONS = {"cloudflare": {"account_id": "an-account"}, "watsonx": {"project_id": "a-project"}}
+OPTIONS = {
+    "bedrock": {"region": "us-west-2"},
+    "cloudflare": {"account_id": "an-account"},
+    "vertex": {"project": "a-project"},
+    "watsonx": {"project_id": "a-project"},
+}
 """Of adapters that do not work without."""
 DOCUMENTS = ["tubes", "helmets", "sealant", "pumps", "patches"]
+
+
+@pytest.fixture(autouse=True)
+def clouds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Credentials as AWS's and Google's own libraries find them, with Google's token service on loopback."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "an-aws-secret")
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    with ScriptedUpstream() as tokens:
+        tokens.reply_with(200, {"access_token": "secret-key", "expires_in": 3600, "token_type": "Bearer"})
+        account = {"client_email": "a@b.example", "private_key": private_key(), "token_uri": f"{tokens.url}/token"}
+        file = tmp_path / "account.json"
+        file.write_text(json.dumps({"type": "service_account", "project_id": "a-project", **account}))
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+        yield
+
+
+@cache
+def private_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 @pytest.fixture
@@ -31,7 +61,8 @@ def ask(opened: Any, upstream: ScriptedUpstream) -> Any:
     """Rank by that adapter, the vendor on loopback being its base URL."""
 
     async def post(name: str, **settings: Any) -> Any:
-        provider = {"adapter": name, "base_url": upstream.url, "api_key": "secret-key", "retry": {"retries": 0}}
+        provider = {"adapter": name, "base_url": upstream.url, "retry": {"retries": 0}}
+        provider |= {"api_key": "secret-key"} if isinstance(ADAPTERS[name].auth, Bearer | Header) else {}
         provider |= {"options": OPTIONS[name]} if name in OPTIONS else {}
         client = await opened({"providers": {"vendor": {**provider, **settings}}})
         body = {"model": "vendor/a/model-1", "query": "how long does a tube last", "documents": DOCUMENTS, "top_n": 3}
@@ -59,7 +90,12 @@ async def test_ranks(name: str, ask: Any, upstream: ScriptedUpstream) -> None:
     (request,) = upstream.requests
     assert request.path == (provider.path if isinstance(provider.path, str) else provider.path("a/model-1"))
     auth = provider.auth if isinstance(provider.auth, Header) else Header("authorization", "Bearer")
-    assert request.headers[auth.name.lower()] == f"{auth.scheme} secret-key".strip()
+    sent = request.headers[auth.name.lower()]
+    if isinstance(provider.auth, AwsSignature):
+        assert re.match(r"AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/\d{8}/us-west-2/bedrock/aws4_request, ", sent)
+    else:
+        assert sent == f"{auth.scheme} secret-key".strip()
+    assert {name: request.headers[name.lower()] for name in provider.headers} == provider.headers
 
 
 @pytest.mark.parametrize("case", ERRORS)

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from providers.types import Ranked, Ranking, Usage
+from tests.providers.vendor import QUERY, TEXTS, Sends, Vendor, onto, vendor_tests
 
-import pytest
-
-from providers.adapters.cohere import PROVIDER
-from providers.types import Ranked, Ranking, RerankRequest, Usage
-
-Wire = Callable[[str], bytes]
-Asked = Callable[..., RerankRequest]
-
-DOCUMENTS = ["tubes", "helmets", "sealant"]
-
-PLAIN = {"model": "a-model", "query": "how long does a tube last", "documents": DOCUMENTS}
-SENT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+PLAIN = {"model": "a-model", "query": QUERY, "documents": TEXTS}
+SENT: dict[str, Sends] = {
     "no more than needed": ({}, {}),
     "a limit": ({"top_n": 2}, {"top_n": 2}),
     "a limit beyond the list": ({"top_n": 9}, {"top_n": 3}),
@@ -58,21 +47,4 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize(("fields", "changes"), SENT.values(), ids=SENT)
-def test_sends(fields: dict[str, Any], changes: dict[str, Any], asked: Asked) -> None:
-    assert PROVIDER.encode(asked(**fields)) == {**PLAIN, **changes}
-
-
-@pytest.mark.parametrize(("name", "ranking"), READ.items(), ids=READ)
-def test_reads(name: str, ranking: Ranking, wire: Wire, asked: Asked) -> None:
-    assert PROVIDER.decode(wire(f"{PROVIDER.name}/{name}"), asked()) == ranking
-
-
-@pytest.mark.parametrize(("name", "sentence"), SAID.items(), ids=SAID)
-def test_says_why(name: str, sentence: str, wire: Wire) -> None:
-    assert PROVIDER.error_message(wire(f"{PROVIDER.name}/{name}")) == sentence
-
-
-def test_every_recorded_body_is_a_case() -> None:
-    recorded = Path(__file__).parents[2] / "wire" / PROVIDER.name
-    assert {body.stem for body in recorded.iterdir()} == READ.keys() | SAID.keys()
+test_vendor = vendor_tests({"cohere": Vendor(sends=onto(PLAIN, SENT), reads=READ, says=SAID)})

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-import pytest
-
 from providers.adapters.deepinfra import PROVIDER
-from providers.types import Ranked, Ranking, RerankRequest, Usage
+from providers.types import Ranked, Ranking, Usage
+from tests.providers.vendor import QUERY, TEXTS, Sends, Vendor, onto, vendor_tests
 
-Wire = Callable[[str], bytes]
-Asked = Callable[..., RerankRequest]
-
-QUERY = "how long does a tube last"
-PLAIN = {"queries": [QUERY, QUERY, QUERY], "documents": ["tubes", "helmets", "sealant"]}
-SENT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+PLAIN = {"queries": [QUERY, QUERY, QUERY], "documents": TEXTS}
+SENT: dict[str, Sends] = {
     "a query for each document": ({}, {}),
     "no limit": ({"top_n": 2}, {}),
     "an instruction": ({"extra": {"instruction": "prefer manuals"}}, {"instruction": "prefer manuals"}),
@@ -38,26 +29,9 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize(("fields", "changes"), SENT.values(), ids=SENT)
-def test_sends(fields: dict[str, Any], changes: dict[str, Any], asked: Asked) -> None:
-    assert PROVIDER.encode(asked(**fields)) == {**PLAIN, **changes}
-
-
-@pytest.mark.parametrize(("name", "ranking"), READ.items(), ids=READ)
-def test_reads(name: str, ranking: Ranking, wire: Wire, asked: Asked) -> None:
-    assert PROVIDER.decode(wire(f"deepinfra/{name}"), asked()) == ranking
-
-
-@pytest.mark.parametrize(("name", "sentence"), SAID.items(), ids=SAID)
-def test_says_why(name: str, sentence: str, wire: Wire) -> None:
-    assert PROVIDER.error_message(wire(f"deepinfra/{name}")) == sentence
+test_vendor = vendor_tests({"deepinfra": Vendor(sends=onto(PLAIN, SENT), reads=READ, says=SAID)})
 
 
 def test_the_model_is_named_in_the_path() -> None:
     assert callable(PROVIDER.path)
     assert PROVIDER.path("Qwen/Qwen3-Reranker-8B") == "/v1/inference/Qwen/Qwen3-Reranker-8B"
-
-
-def test_every_recorded_body_is_a_case() -> None:
-    recorded = Path(__file__).parents[2] / "wire" / "deepinfra"
-    assert {body.stem for body in recorded.iterdir()} == READ.keys() | SAID.keys()

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-import pytest
 
 from gateway.api.dialects.unified.answer import ExtraFields
 from providers.adapters.gateway import MAX_FIGURES, OF_ITSELF, PROVIDER
-from providers.types import ContentParts, Ranked, Ranking, RerankRequest, Usage
+from providers.types import ContentParts, Ranked, Ranking, Usage
+from tests.providers.vendor import QUERY, TEXTS, Asked, Sends, Vendor, onto, vendor_tests
 
-Wire = Callable[[str], bytes]
-Asked = Callable[..., RerankRequest]
-
-PLAIN = {"model": "a-model", "query": "how long does a tube last", "documents": ["tubes", "helmets", "sealant"]}
+PLAIN = {"model": "a-model", "query": QUERY, "documents": TEXTS}
 PARTS = ContentParts([{"type": "text", "text": "a tube"}])
-SENT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+SENT: dict[str, Sends] = {
     "no more than needed": ({}, {}),
     "a limit": ({"top_n": 2}, {"top_n": 2}),
     "a cut and a priority": ({"max_tokens_per_doc": 9, "priority": 0}, {"max_tokens_per_doc": 9, "priority": 0}),
@@ -38,18 +31,9 @@ READ = {
 }
 
 
-@pytest.mark.parametrize(("fields", "changes"), SENT.values(), ids=SENT)
-def test_sends(fields: dict[str, Any], changes: dict[str, Any], asked: Asked) -> None:
-    assert PROVIDER.encode(asked(**fields)) == {**PLAIN, **changes}
+SAID = {"error_400": "top_n must be at least 1"}
 
-
-@pytest.mark.parametrize(("name", "ranking"), READ.items(), ids=READ)
-def test_reads(name: str, ranking: Ranking, wire: Wire, asked: Asked) -> None:
-    assert PROVIDER.decode(wire(f"gateway/{name}"), asked()) == ranking
-
-
-def test_says_why(wire: Wire) -> None:
-    assert PROVIDER.error_message(wire("gateway/error_400")) == "top_n must be at least 1"
+test_vendor = vendor_tests({"gateway": Vendor(sends=onto(PLAIN, SENT), reads=READ, says=SAID)})
 
 
 def test_a_flood_of_figures_is_cut(asked: Asked) -> None:
@@ -62,8 +46,3 @@ def test_a_flood_of_figures_is_cut(asked: Asked) -> None:
 
 def test_what_a_gateway_says_of_itself_is_all_that_is_dropped() -> None:
     assert set(ExtraFields.__struct_fields__) == OF_ITSELF
-
-
-def test_every_recorded_body_is_a_case() -> None:
-    recorded = Path(__file__).parents[2] / "wire" / "gateway"
-    assert {body.stem for body in recorded.iterdir()} == {*READ, "error_400"}

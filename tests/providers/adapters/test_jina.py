@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-import pytest
-
-from providers.adapters.jina import PROVIDER
-from providers.types import Ranked, Ranking, RerankRequest, Usage
-
-Wire = Callable[[str], bytes]
-Asked = Callable[..., RerankRequest]
-
-DOCUMENTS = ["tubes", "helmets", "sealant"]
+from providers.types import Ranked, Ranking, Usage
+from tests.providers.vendor import QUERY, TEXTS, Sends, Vendor, onto, vendor_tests
 
 PLAIN = {
     "model": "a-model",
-    "query": "how long does a tube last",
-    "documents": DOCUMENTS,
+    "query": QUERY,
+    "documents": TEXTS,
     "return_documents": False,
 }
 V2, V3 = {"model": "jina-reranker-v2-base-multilingual"}, {"model": "jina-reranker-v3"}
-SENT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+SENT: dict[str, Sends] = {
     "no more than needed": ({}, {}),
     "a limit": ({"top_n": 2}, {"top_n": 2}),
     "a limit beyond the list": ({"top_n": 9}, {"top_n": 3}),
@@ -59,21 +48,4 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize(("fields", "changes"), SENT.values(), ids=SENT)
-def test_sends(fields: dict[str, Any], changes: dict[str, Any], asked: Asked) -> None:
-    assert PROVIDER.encode(asked(**fields)) == {**PLAIN, **changes}
-
-
-@pytest.mark.parametrize(("name", "ranking"), READ.items(), ids=READ)
-def test_reads(name: str, ranking: Ranking, wire: Wire, asked: Asked) -> None:
-    assert PROVIDER.decode(wire(f"{PROVIDER.name}/{name}"), asked()) == ranking
-
-
-@pytest.mark.parametrize(("name", "sentence"), SAID.items(), ids=SAID)
-def test_says_why(name: str, sentence: str, wire: Wire) -> None:
-    assert PROVIDER.error_message(wire(f"{PROVIDER.name}/{name}")) == sentence
-
-
-def test_every_recorded_body_is_a_case() -> None:
-    recorded = Path(__file__).parents[2] / "wire" / PROVIDER.name
-    assert {body.stem for body in recorded.iterdir()} == READ.keys() | SAID.keys()
+test_vendor = vendor_tests({"jina": Vendor(sends=onto(PLAIN, SENT), reads=READ, says=SAID)})

@@ -2,57 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from msgspec import Struct
 
-from providers import registry
-from providers.errors import BadAnswer
-from providers.spec import HttpProvider
-from providers.types import Ranked, Ranking, RerankRequest, Usage
-
-Wire = Callable[[str], bytes]
-Asked = Callable[..., RerankRequest]
-
-WIRE = Path(__file__).parents[2] / "wire"
-QUERY = "how long does a tube last"
-TEXTS = ["tubes", "helmets", "sealant"]
-OBJECTS = [{"text": text} for text in TEXTS]
-MINIMAL = Ranking(results=[Ranked(0, 0.5)])
-
-
-class Vendor(Struct):
-    """One vendor's cases.
-
-    Attributes:
-        sends: a request's fields, and the body they make.
-        reads: a recorded answer, and the ranking in it; `minimal` is every vendor's own.
-        says: a recorded error, and its sentence.
-        options: of the provider.
-        model: what the answers are to, by name, where it is not `a-model`.
-        refuses: a recorded answer that is none, and what is said of it.
-    """
-
-    sends: dict[str, tuple[dict[str, Any], dict[str, Any]]]
-    reads: dict[str, Ranking]
-    says: dict[str, str]
-    options: dict[str, Any] = {}
-    models: dict[str, str] = {}
-    refuses: dict[str, str] = {}
-
-    @property
-    def read(self) -> dict[str, Ranking]:
-        return {"minimal": MINIMAL, **self.reads}
-
-
-def scores(first: float, second: float, usage: Usage | None = None, id: str | None = None) -> Ranking:
-    """Document 1 before document 0."""
-    return Ranking(results=[Ranked(1, first), Ranked(0, second)], usage=usage, id=id)
-
+from providers.types import Ranked, Ranking, Usage
+from tests.providers.vendor import MINIMAL, OBJECTS, QUERY, TEXTS, Vendor, adapter, scores, vendor_tests
 
 PINECONE = {"model": "a-model", "query": QUERY, "documents": OBJECTS, "return_documents": False}
 DASHSCOPE = {"model": "a-model", "query": QUERY, "documents": TEXTS}
@@ -72,6 +27,38 @@ SYSTEMONE = {
         for index, text in enumerate(TEXTS)
     },
 }
+
+ARN = "arn:aws:bedrock:us-west-2::foundation-model/a-model"
+BEDROCK_CONFIGURATION = "bedrockRerankingConfiguration"
+VERTEX = {
+    "model": "a-model",
+    "query": QUERY,
+    "records": [{"id": str(index), "content": text} for index, text in enumerate(TEXTS)],
+    "ignoreRecordDetailsInResponse": True,
+}
+
+
+def decisions(*context: str) -> dict[str, Any]:
+    def texts(*given: str) -> list[dict[str, str]]:
+        return [{"type": "input_text", "text": text} for text in given]
+
+    return {
+        "model": "a-model",
+        "input": [{"role": "user", "content": texts(QUERY, *context)}],
+        "questions": [{"type": "predicate", "instructions": texts(STATEMENT, text)} for text in TEXTS],
+    }
+
+
+def bedrock(model: str, wanted: int) -> dict[str, Any]:
+    documents = [{"type": "TEXT", "textDocument": {"text": text}} for text in TEXTS]
+    return {
+        "queries": [{"type": "TEXT", "textQuery": {"text": QUERY}}],
+        "sources": [{"type": "INLINE", "inlineDocumentSource": document} for document in documents],
+        "rerankingConfiguration": {
+            "type": "BEDROCK_RERANKING_MODEL",
+            BEDROCK_CONFIGURATION: {"numberOfResults": wanted, "modelConfiguration": {"modelArn": model}},
+        },
+    }
 
 
 def native(model: str, **parameters: Any) -> dict[str, Any]:
@@ -211,6 +198,69 @@ VENDORS = {
         },
         refuses={"error_200": "it has no ranking, but says: No such model @cf/baai/a-model or task"},
     ),
+    "bedrock": Vendor(
+        options={"region": "us-west-2"},
+        sends={
+            "no more than needed": ({}, bedrock(ARN, 3)),
+            "a limit": ({"top_n": 2}, bedrock(ARN, 2)),
+            "a limit beyond the list": (
+                {"top_n": 9},
+                bedrock(ARN, 3),
+            ),
+            "a whole name": (
+                {"model": "arn:aws:bedrock:eu-central-1::foundation-model/amazon.rerank-v1:0"},
+                bedrock("arn:aws:bedrock:eu-central-1::foundation-model/amazon.rerank-v1:0", 3),
+            ),
+        },
+        reads={
+            "success": scores(0.68, 0.02),
+            "odd_more_pages": scores(0.68, 0.02),
+            "odd_cohere": scores(0.68, 0.02),
+        },
+        says={
+            "error_400": "Cannot provide numberOfResults value that exceeds the number of sources.",
+            "error_403": "User is not authorized to perform: bedrock:Rerank",
+            "error_404": "The provided model identifier was not found.",
+            "error_424": "The dependency failed.",
+            "error_429": "Too many requests, please wait before trying again.",
+            "error_500": "Internal server error.",
+        },
+    ),
+    "vertex": Vendor(
+        options={"project": "a-project"},
+        sends={
+            "no more than needed": ({}, VERTEX),
+            "a limit": ({"top_n": 2}, {**VERTEX, "topN": 2}),
+            "a limit beyond the list": ({"top_n": 9}, {**VERTEX, "topN": 3}),
+        },
+        reads={"success": scores(0.98, 0.21), "odd_details": scores(0.98, 0.21)},
+        says={
+            "error_400": "At most 200 records can be ranked.",
+            "error_401": "Request had invalid authentication credentials.",
+            "error_403": "The caller does not have permission.",
+            "error_429": "Quota exceeded for the metric.",
+            "error_500": "Internal error encountered.",
+        },
+    ),
+    "openai-decisions": Vendor(
+        sends={
+            "one question for each document": ({"top_n": 1}, decisions()),
+            "an instruction": ({"extra": {"instruction": "manuals"}}, decisions("manuals")),
+        },
+        reads={
+            "success": Ranking(
+                results=[Ranked(0, 0.25), Ranked(1, 0.875)],
+                usage=Usage(prompt_tokens=120, completion_tokens=0, total_tokens=120),
+            ),
+            "odd_one_refusal": Ranking(results=[Ranked(0, 0.25), Ranked(2, 0.75)]),
+        },
+        says={
+            "error_400": "Too many questions: at most 400 can be asked.",
+            "error_401": "Incorrect API key provided.",
+            "error_429": "Rate limit reached for gpt-6-luna.",
+        },
+        refuses={"odd_all_refused": "the model declined to judge any of the documents"},
+    ),
     "systemone": Vendor(
         sends={
             "one question for each document": ({"top_n": 1}, SYSTEMONE),
@@ -234,53 +284,7 @@ VENDORS = {
 }
 
 
-def adapter(name: str) -> HttpProvider:
-    """The adapter, with the vendor's options in force."""
-    found = registry.find(name)
-    assert isinstance(found, HttpProvider)
-    options = found.options
-    return found if options is None else options.apply(msgspec.convert(VENDORS[name].options, options.shape))
-
-
-def cases(kind: str) -> list[Any]:
-    return [
-        pytest.param(name, case, expected, id=f"{name}, {case}")
-        for name, vendor in VENDORS.items()
-        for case, expected in getattr(vendor, kind).items()
-    ]
-
-
-@pytest.mark.parametrize(("name", "_", "case"), cases("sends"))
-def test_sends(name: str, _: str, case: tuple[dict[str, Any], dict[str, Any]], asked: Asked) -> None:
-    fields, body = case
-    assert adapter(name).encode(asked(**fields)) == body
-
-
-@pytest.mark.parametrize(("name", "body", "ranking"), cases("read"))
-def test_reads(name: str, body: str, ranking: Ranking, wire: Wire, asked: Asked) -> None:
-    model = VENDORS[name].models.get(body, "a-model")
-    assert adapter(name).decode(wire(f"{name}/{body}"), asked(model=model)) == ranking
-
-
-@pytest.mark.parametrize(("name", "body", "sentence"), cases("says"))
-def test_says_why(name: str, body: str, sentence: str, wire: Wire) -> None:
-    assert adapter(name).error_message(wire(f"{name}/{body}")) == sentence
-
-
-@pytest.mark.parametrize(("name", "body", "reason"), cases("refuses"))
-def test_refuses(name: str, body: str, reason: str, wire: Wire, asked: Asked) -> None:
-    with pytest.raises(BadAnswer) as caught:
-        adapter(name).decode(wire(f"{name}/{body}"), asked())
-    assert str(caught.value) == reason
-
-
-@pytest.mark.parametrize("name", VENDORS)
-def test_every_recorded_body_is_a_case(name: str) -> None:
-    vendor = VENDORS[name]
-    assert {
-        body.stem for body in (WIRE / name).iterdir()
-    } == vendor.read.keys() | vendor.says.keys() | vendor.refuses.keys()
-
+test_vendor = vendor_tests(VENDORS)
 
 PATHS = {
     "dashscope": {
@@ -295,6 +299,6 @@ PATHS = {
 
 @pytest.mark.parametrize(("name", "paths"), PATHS.items(), ids=PATHS)
 def test_the_path_names_the_model(name: str, paths: dict[str, str]) -> None:
-    path = adapter(name).path
+    path = adapter(name, VENDORS[name].options).path
     assert callable(path)
     assert {model: path(model) for model in paths} == paths

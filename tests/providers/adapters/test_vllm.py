@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from providers.adapters.vllm import PROVIDER
-from providers.types import ContentParts, Ranked, Ranking, RerankRequest, Usage
-
-Wire = Callable[[str], bytes]
-Asked = Callable[..., RerankRequest]
-
-DOCUMENTS = ["tubes", "helmets", "sealant"]
+from providers.types import ContentParts, Ranked, Ranking, Usage
+from tests.providers.vendor import QUERY, TEXTS, Asked, Sends, Vendor, onto, vendor_tests
 
 PLAIN = {
     "model": "a-model",
-    "query": "how long does a tube last",
-    "documents": DOCUMENTS,
+    "query": QUERY,
+    "documents": TEXTS,
     "truncate_prompt_tokens": -1,
 }
 IMAGE = ContentParts(content=[{"type": "image_url", "image_url": {"url": "https://img.example/gears.png"}}])
-SENT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+SENT: dict[str, Sends] = {
     "no more than needed, but pairs cut to fit": ({}, {}),
     "a limit": ({"top_n": 2}, {"top_n": 2}),
     "a limit beyond the list": ({"top_n": 9}, {"top_n": 3}),
@@ -66,27 +60,10 @@ def test_content_parts_are_written_as_vllm_reads_them(asked: Asked) -> None:
     assert body["documents"] == ["gears", {"content": IMAGE.content}]
 
 
-@pytest.mark.parametrize(("fields", "changes"), SENT.values(), ids=SENT)
-def test_sends(fields: dict[str, Any], changes: dict[str, Any], asked: Asked) -> None:
-    assert PROVIDER.encode(asked(**fields)) == {**PLAIN, **changes}
+test_vendor = vendor_tests({"vllm": Vendor(sends=onto(PLAIN, SENT), reads=READ, says=SAID)})
 
 
-@pytest.mark.parametrize(("name", "ranking"), READ.items(), ids=READ)
-def test_reads(name: str, ranking: Ranking, wire: Wire, asked: Asked) -> None:
-    assert PROVIDER.decode(wire(f"{PROVIDER.name}/{name}"), asked()) == ranking
-
-
-@pytest.mark.parametrize(("name", "sentence"), SAID.items(), ids=SAID)
-def test_says_why(name: str, sentence: str, wire: Wire) -> None:
-    assert PROVIDER.error_message(wire(f"{PROVIDER.name}/{name}")) == sentence
-
-
-def test_every_recorded_body_is_a_case() -> None:
-    recorded = Path(__file__).parents[2] / "wire" / PROVIDER.name
-    assert {body.stem for body in recorded.iterdir()} == READ.keys() | SAID.keys()
-
-
-PAIRS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+PAIRS: dict[str, Sends] = {
     "one query": ({"queries": ["q"]}, {"text_1": "q"}),
     "a query for each": ({"queries": ["q", "r", "s"]}, {"text_1": ["q", "r", "s"]}),
     "content parts": ({"queries": [IMAGE]}, {"text_1": IMAGE}),
@@ -105,7 +82,7 @@ PAIRS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize(("fields", "sent"), PAIRS.values(), ids=PAIRS)
 def test_scores_are_asked_for(fields: dict[str, Any], sent: dict[str, Any], asked: Asked) -> None:
     assert PROVIDER.score is not None
-    plain = {"model": "a-model", "text_2": DOCUMENTS, "truncate_prompt_tokens": -1}
+    plain = {"model": "a-model", "text_2": TEXTS, "truncate_prompt_tokens": -1}
     assert PROVIDER.score.encode(asked(**fields)) == {**plain, **sent}
 
 
