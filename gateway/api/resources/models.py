@@ -10,16 +10,26 @@ from litestar.handlers.http_handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from gateway.api import auth
+from gateway.routing.facts import facts_of
 from gateway.runtime.service import Service
+from providers.capabilities import Scoring
 
 
 class Model(Struct):
-    """A name that callers may send as `model`."""
+    """A name that callers may send as `model`.
+
+    Attributes:
+        scoring: whether a document's score depends on it and the query alone (pointwise), or also on the other
+            documents (listwise), for all targets of the name. If pointwise, scores of several requests can be merged.
+        max_documents: documents that each of its targets takes in one call; absent where no limit is known.
+    """
 
     id: str
     created: int
     owned_by: str
     object: str = "model"
+    scoring: Scoring = "unknown"
+    max_documents: int | None = None
 
 
 class ModelList(Struct):
@@ -42,6 +52,12 @@ def route(service: Service) -> HTTPRouteHandler:
     def list_models(request: Request[Any, Any, Any]) -> ModelList:
         caller = auth.principal(service, request.scope["headers"])
         names = filter(caller.may, service.routes.names())
-        return ModelList([Model(name, created, service.routes.owner(name)) for name in names])
+        return ModelList([_describe(service, name, created) for name in names])
 
     return list_models
+
+
+def _describe(service: Service, name: str, created: int) -> Model:
+    facts = facts_of(service.config, name)
+    owner = service.routes.owner(name)
+    return Model(name, created, owner, scoring=facts.scoring, max_documents=facts.documents)

@@ -1,0 +1,50 @@
+"""What is known of the models behind a name, whichever of its targets serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from gateway.config import chains
+from gateway.config.providers import capability_corrections
+from gateway.config.root import Config
+from gateway.routing import kinds
+from providers.capabilities import Capabilities, Scoring, resolve
+
+
+class ModelFacts(Struct, frozen=True):
+    """What holds for all targets of a name.
+
+    Attributes:
+        scoring: pointwise if every target scores each document by itself; listwise if one does not; else unknown.
+        documents: as many as every target takes in one call; None where no limit is known.
+    """
+
+    scoring: Scoring = "unknown"
+    documents: int | None = None
+
+
+def facts_of(config: Config, name: str) -> ModelFacts:
+    """The facts of a model's name: an alias, with its targets and fallbacks, or a `provider/model`."""
+    alias = config.models.get(name)
+    names = [name, *chains.flatten(config.models, name, alias.fallbacks if alias else [])]
+    return combine(target_capabilities(config, path) for each in names for path in config.paths(each))
+
+
+def target_capabilities(config: Config, path: str) -> Capabilities:
+    """What is known of a `provider/model`, as the operator corrects it; nothing of one that is not configured."""
+    name, _, model = path.partition("/")
+    if name not in config.providers:
+        return Capabilities()
+    adapter = kinds.configure(config, name).provider
+    return resolve(model, adapter.capabilities, capability_corrections(config.providers[name]))
+
+
+def combine(targets: Iterable[Capabilities]) -> ModelFacts:
+    """The facts that hold for each of these targets."""
+    known = list(targets)
+    scorings = {each.scoring for each in known}
+    limits = [each.limits.documents for each in known if each.limits.documents is not None]
+    scoring: Scoring = "listwise" if "listwise" in scorings else "unknown"
+    return ModelFacts("pointwise" if scorings == {"pointwise"} else scoring, min(limits, default=None))
