@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import monotonic
 from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.access.keys import ANYONE
@@ -19,13 +22,21 @@ from gateway.api.request_id import request_id
 from gateway.backends.engine import MAX_CALL_SECONDS
 from gateway.config.loader import read_config
 from gateway.routing.endpoints import endpoint
+from gateway.routing.facts import ModelFacts, facts_of
 from gateway.runtime.ranking import rank
 from gateway.runtime.service import Service
 from gateway.server.banner import KEY_VARIABLE
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.recorder import RequestRecorder
+from providers.capabilities import Scoring
 from providers.errors import InvalidRequest, TargetFailed, Unreachable
 from providers.types import Call
+
+URL_VARIABLE = "RERANK_GATEWAY_URL"
+"""The environment variable with the URL of a gateway elsewhere."""
+
+MAX_NAMES_SHOWN = 20
+"""Names of models that one message holds."""
 
 HTTP_TIMEOUT = 300.0
 """Seconds without a sign of life after which a gateway elsewhere is given up."""
@@ -41,13 +52,30 @@ class Asker(Protocol):
         """The answer to a request as callers write it. Raises RerankError."""
         ...
 
+    async def find_model(self, name: str | None) -> tuple[str, ModelFacts]:
+        """A model's name, and what is known of it.
 
-def open_asker(url: str | None, config: str | None) -> AbstractAsyncContextManager[Asker]:
+        Args:
+            name: as the user wrote it; None asks for the one that needs no name: the default, or the only one.
+
+        Raises:
+            InvalidRequest: there is no such one, with the names that there are.
+            RerankError: the gateway elsewhere does not answer.
+        """
+        ...
+
+
+def open_asker(url: str | None, config: str | None, timeout: float | None = None) -> AbstractAsyncContextManager[Asker]:
     """The gateway at that URL; without one, a gateway in this process with that configuration file, if any.
+
+    Args:
+        url: of a running gateway.
+        config: path of a configuration.
+        timeout: seconds for which whoever asks will wait; by default the limits here.
 
     Raises (when entered): ConfigError.
     """
-    return over_http(url) if url else in_process(config)
+    return over_http(url, max(HTTP_TIMEOUT, timeout or 0)) if url else in_process(config)
 
 
 @asynccontextmanager
@@ -62,9 +90,9 @@ async def in_process(config: str | None) -> AsyncIterator[Asker]:
 
 
 @asynccontextmanager
-async def over_http(url: str) -> AsyncIterator[Asker]:
-    """A gateway that runs elsewhere."""
-    async with httpx.AsyncClient(timeout=HTTP_TIMEOUT) as client:
+async def over_http(url: str, patience: float = HTTP_TIMEOUT) -> AsyncIterator[Asker]:
+    """A gateway that runs elsewhere, given up after that many seconds without a sign of life."""
+    async with httpx.AsyncClient(timeout=patience) as client:
         yield OverHttp(client, url)
 
 
@@ -89,6 +117,13 @@ class InProcess:
         reply: Reply = msgspec.to_builtins(answer.build(result.ranking, request, body.documents or [], latency))
         return reply
 
+    async def find_model(self, name: str | None) -> tuple[str, ModelFacts]:
+        routes = self._service.routes
+        chosen = name or routes.default_model()
+        if chosen is None:
+            raise InvalidRequest(_which_model(routes.names()))
+        return chosen, facts_of(self._service.config, chosen)
+
 
 class OverHttp:
     """Asks the gateway at a URL, with the key in RERANK_GATEWAY_KEY if there is one.
@@ -110,11 +145,27 @@ class OverHttp:
             raise Unreachable(f"cannot reach {self._url}: {error}") from None
         return self._reply(response)
 
-    def _reply(self, response: httpx.Response) -> Reply:
+    async def find_model(self, name: str | None) -> tuple[str, ModelFacts]:
+        listed = msgspec.convert(await self._list_models(), _Listing).data
+        if name is None and len(listed) == 1:
+            name = listed[0].id
+        if name is None:
+            raise InvalidRequest(_which_model([model.id for model in listed]))
+        facts = next((ModelFacts(model.scoring, model.max_documents) for model in listed if model.id == name), None)
+        return name, facts or ModelFacts()
+
+    async def _list_models(self) -> Reply:
+        try:
+            response = await self._client.get(_models_url(self._url), headers=_headers())
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unreachable(f"cannot reach {self._url}: {error}") from None
+        return self._reply(response, _Listing)
+
+    def _reply(self, response: httpx.Response, shape: type[Struct] = answer.Answer) -> Reply:
         try:
             reply = response.json()
             if response.status_code == 200:
-                msgspec.convert(reply, answer.Answer)
+                msgspec.convert(reply, shape)
                 return dict(reply)
             refusal = msgspec.convert(reply, _Refusal)
         except (ValueError, RecursionError):
@@ -123,10 +174,38 @@ class OverHttp:
         raise InvalidRequest(f"{refusal.message} (HTTP {response.status_code})")
 
 
-class _Refusal(msgspec.Struct):
+class _Refusal(Struct):
     message: str
 
 
+class _Listed(Struct):
+    id: str
+    scoring: Scoring = "unknown"
+    max_documents: int | None = None
+
+
+class _Listing(Struct):
+    """The answer of /v1/models, of this version or of one that tells names alone."""
+
+    data: list[_Listed]
+
+
+def _which_model(names: Sequence[str]) -> str:
+    if not names:
+        return "no model is known by name; name one with --model, as provider/model"
+    shown = ", ".join(names[:MAX_NAMES_SHOWN]) + (", …" if len(names) > MAX_NAMES_SHOWN else "")
+    return f"name one of the models with --model: {shown}"
+
+
+def _models_url(url: str) -> str:
+    """Where the gateway that a user names lists its models."""
+    parts = urlsplit(endpoint(url, "/v1/rerank"))
+    prefix = re.sub(r"(/v\d+)?/[^/]*$", "", parts.path)
+    return urlunsplit(parts._replace(path=f"{prefix}/v1/models", query=""))
+
+
 def _headers() -> dict[str, str]:
-    key = os.environ.get(KEY_VARIABLE)
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidRequest(f"{KEY_VARIABLE} is not a key: it holds characters that no header can carry")
     return {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})

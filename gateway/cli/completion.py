@@ -18,8 +18,8 @@ def add_to(commands: Any, path: str | None) -> None:
         "completion",
         help="print a script that completes commands and options",
         description="Print a script for a shell that completes commands, options and files. For bash: "
-        "source <(rerank-gateway completion bash); zsh: the same with zsh, after compinit; "
-        "fish: rerank-gateway completion fish | source.",
+        "source <(rerank-gateway completion bash); for zsh, after compinit: "
+        'eval "$(rerank-gateway completion zsh)"; for fish: rerank-gateway completion fish | source.',
     )
     command.add_argument("shell", choices=SHELLS, help="the shell")
     command.set_defaults(run=run)

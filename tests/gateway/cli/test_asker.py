@@ -15,9 +15,10 @@ from gateway.access.keys import new_key
 from gateway.api.dialects.unified.request import Body
 from gateway.cli.asker import Asker, InProcess, OverHttp, open_asker
 from gateway.config.loader import from_tree
+from gateway.routing.facts import ModelFacts
 from gateway.runtime.service import Service
 from gateway.server import app as application
-from providers.errors import RerankError, TargetFailed, Unreachable
+from providers.errors import InvalidRequest, RerankError, TargetFailed, Unreachable
 
 TREE: dict[str, Any] = {
     "providers": {
@@ -32,9 +33,9 @@ TREE: dict[str, Any] = {
 
 
 @asynccontextmanager
-async def opened(kind: str) -> AsyncIterator[Asker]:
+async def opened(kind: str, tree: dict[str, Any] = TREE) -> AsyncIterator[Asker]:
     """A context in each test's own task, as the lifespan of an application wants it."""
-    config = from_tree(TREE)
+    config = from_tree(tree)
     if kind == "in process":
         service = Service(config)
         await service.open()
@@ -125,6 +126,69 @@ async def test_whoever_asks_in_process_adds_to_nobodys_usage() -> None:
     await service.aclose()
 
 
+NAMED: dict[str, tuple[dict[str, Any], str | None, str, ModelFacts]] = {
+    "the only one": ({"models": {"best": {"target": "own/order"}}}, None, "best", ModelFacts("pointwise")),
+    "by name": ({}, "best", "best", ModelFacts("unknown")),
+    "by path": ({"models": {"best": {"target": "own/order"}}}, "best", "best", ModelFacts("pointwise")),
+}
+
+
+@either
+@pytest.mark.parametrize(("changes", "name", "found", "facts"), NAMED.values(), ids=NAMED)
+async def test_what_is_known_of_a_model(
+    changes: dict[str, Any], name: str | None, found: str, facts: ModelFacts, kind: str
+) -> None:
+    async with opened(kind, {**TREE, **changes}) as asker:
+        assert await asker.find_model(name) == (found, facts)
+
+
+NAMELESS: dict[str, tuple[dict[str, Any], str]] = {
+    "several": (
+        {"models": {"a": {"target": "own/x"}, "b": {"target": "own/x"}}},
+        "name one of the models with --model: a, b",
+    ),
+    "more than can be shown": (
+        {"models": {f"m{number:02}": {"target": "own/x"} for number in range(21)}},
+        f"name one of the models with --model: {', '.join(f'm{number:02}' for number in range(20))}, …",
+    ),
+    "none": ({"models": {}}, "no model is known by name; name one with --model, as provider/model"),
+}
+
+
+@either
+@pytest.mark.parametrize(("changes", "message"), NAMELESS.values(), ids=NAMELESS)
+async def test_a_name_is_needed_where_there_is_not_one_model(changes: dict[str, Any], message: str, kind: str) -> None:
+    async with opened(kind, {**TREE, **changes}) as asker:
+        with pytest.raises(InvalidRequest) as refused:
+            await asker.find_model(None)
+    assert refused.value.message == message
+
+
+URLS = {
+    "a base": ("http://x", "http://x/v1/models"),
+    "a base with a slash": ("http://x/", "http://x/v1/models"),
+    "a prefix": ("http://x/rerank-gateway", "http://x/rerank-gateway/v1/models"),
+    "a version": ("http://x/a/v1", "http://x/a/v1/models"),
+    "an endpoint": ("http://x/a/v1/rerank", "http://x/a/v1/models"),
+    "an endpoint of another version": ("http://x/v2/rerank", "http://x/v1/models"),
+    "an endpoint without a version": ("http://x/a/rerank", "http://x/a/v1/models"),
+    "a query": ("http://x/v1/rerank?team=1", "http://x/v1/models"),
+}
+
+
+@pytest.mark.parametrize(("url", "models"), URLS.values(), ids=URLS)
+async def test_models_are_listed_beside_the_endpoint(url: str, models: str) -> None:
+    asked = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(200, json={"data": [{"id": "of an older gateway"}]})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(reply)) as client:
+        assert await OverHttp(client, url).find_model(None) == ("of an older gateway", ModelFacts())
+    assert asked == [models]
+
+
 STRANGERS: dict[str, tuple[int, bytes]] = {
     "text": (200, b"hello"),
     "a list": (200, b"[]"),
@@ -146,6 +210,8 @@ async def test_a_server_of_another_kind_is_said_to_be_one(status: int, content: 
     async with httpx.AsyncClient(transport=transport) as client:
         with pytest.raises(TargetFailed) as told:
             await OverHttp(client, "http://x").ask(body())
+        with pytest.raises(TargetFailed):
+            await OverHttp(client, "http://x").find_model("m")
     assert told.value.message == f"http://x does not answer like a rerank-gateway (HTTP {status})"
 
 

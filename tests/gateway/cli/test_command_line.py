@@ -8,14 +8,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gateway.__main__ import main, parser
-from gateway.cli.rerank import read_documents
+from gateway.access.keys import hash_of
 from providers import registry
-from providers.errors import InvalidRequest
 
 ROOT = Path(__file__).parents[3]
 VENDOR = 'providers: {cohere: {base_url: "URL", api_key: "sk-very-secret"}}\nmodels: {best: {target: cohere/m}}\n'
@@ -101,7 +99,9 @@ class TestHelp:
             ),
             pytest.param(("serve", "--port", "65536"), '"65536" is not a whole number', id="a port out of range"),
             pytest.param(("serve", "--workers", "0"), '"0" is not a whole number from 1 to 256', id="no worker"),
-            pytest.param(("rerank", "--query", "q"), "--model", id="no model"),
+            pytest.param(("rerank", "--query", "q", "--min-score", "nan"), "is not a number", id="no score"),
+            pytest.param(("rerank", "--query", "q", "--timeout", "0"), "seconds above 0", id="no time"),
+            pytest.param(("rerank", "--query", "q", "--from", "xml"), "invalid choice: 'xml'", id="no such format"),
             pytest.param(("rerank", "--model", "m"), "--query", id="no query"),
             pytest.param(("rerank", "--model", "m", "--query", "q", "--top-n", "0"), "from 1", id="no results"),
         ],
@@ -197,32 +197,6 @@ def test_an_unknown_adapter_is_an_error_with_near_matches(said) -> None:
     assert err.startswith('error: unknown adapter "\ufffd[31mxyz"; known are azure, ')
 
 
-LINES: dict[str, tuple[str, list[Any]]] = {
-    "text": ("a\nb b\n", ["a", "b b"]),
-    "blank lines": ("\na\n\n \nb", ["a", "b"]),
-    "Windows lines": ("a\r\nb\r\n", ["a", "b"]),
-    "text like JSON": ('"quoted" he said\n{not JSON}\n', ['"quoted" he said', "{not JSON}"]),
-    "a number first is text": ('1\n"a"\n', ["1", '"a"']),
-    "strings": ('"a"\n"b\\nc"\n', ["a", "b\nc"]),
-    "objects": ('{"text": "a", "id": 1}\r\n{"Title": "b"}\n', [{"text": "a", "id": 1}, {"Title": "b"}]),
-    "strings and objects": ('{"text": "a"}\n"b"\n', [{"text": "a"}, "b"]),
-    "a separator of lines within a text": ("a\u2028b\n", ["a\u2028b"]),
-    "nothing": ("", []),
-    "blanks": (" \n\n", []),
-}
-
-
-@pytest.mark.parametrize(("text", "documents"), LINES.values(), ids=LINES)
-def test_documents_are_one_a_line(text: str, documents: list[Any]) -> None:
-    assert read_documents(text) == documents
-
-
-@pytest.mark.parametrize("line", ["{broken", "5", "null", "[]", "text"])
-def test_a_broken_line_of_json_lines_is_named(line: str) -> None:
-    with pytest.raises(InvalidRequest, match=r"^line 3 is not a JSON string or object"):
-        read_documents(f'{{"text": "a"}}\n\n{line}\n')
-
-
 class TestRerank:
     @pytest.fixture
     def lines(self, tmp_path: Path) -> str:
@@ -245,6 +219,83 @@ class TestRerank:
         reply = json.loads(out)
         assert status == 0
         assert reply["results"] == [{"index": 1, "relevance_score": 0.2, "document": {"text": "the capital is Paris"}}]
+
+    def test_a_model_is_not_needed_where_there_is_one(self, said, vendor, lines) -> None:
+        status, out, _ = said("rerank", "--config", "gateway.yaml", "--query", "capital", "--to", "text", lines)
+        assert (status, out) == (0, "the capital is Paris\nhorses eat grass\n")
+
+    def test_of_several_models_one_must_be_named(self, said, vendor, lines, tmp_path) -> None:
+        text = (tmp_path / "gateway.yaml").read_text("utf-8").replace("{best:", "{other: {target: cohere/n}, best:")
+        (tmp_path / "gateway.yaml").write_text(text, encoding="utf-8")
+        ended, _, err = said("rerank", "--config", "gateway.yaml", "--query", "capital", lines)
+        assert (ended, err) == (1, "error: name one of the models with --model: other, best\n")
+
+    def test_ids_and_a_least_score(self, said, vendor, tmp_path) -> None:
+        (tmp_path / "table.csv").write_text("id,text\nx,horses\ny,the capital\n", encoding="utf-8")
+        arguments = ("--config", "gateway.yaml", "--query", "capital", "--min-score", "0.1")
+        status, out, _ = said("rerank", *arguments, "table.csv")
+        assert status == 0
+        rows = [line.split() for line in out.splitlines()[:3]]
+        assert rows == [["SCORE", "INDEX", "ID", "DOCUMENT"], ["0.3333", "1", "y", "the", "capital"], []]
+
+    def test_many_documents_are_sent_in_bounded_requests(self, said, upstream, tmp_path) -> None:
+        (tmp_path / "gateway.yaml").write_text(
+            f'providers: {{tei: {{adapter: compatible, base_url: "{upstream.url}", '
+            "capabilities: {'*': {scoring: pointwise, limits: {documents: 100}}}}}\nmodels: {best: {target: tei/m}}\n",
+            encoding="utf-8",
+        )
+        lines = [f"line {number}" for number in range(1000)]
+        (tmp_path / "many.txt").write_text("\n".join([*lines, "the capital"]), encoding="utf-8")
+        arguments = ("--config", "gateway.yaml", "--query", "capital", "--top-n", "3", "--to", "jsonl")
+        status, out, err = said("rerank", *arguments, "many.txt")
+        assert (status, err) == (0, "")
+        assert [json.loads(line)["index"] for line in out.splitlines()] == [1000, 0, 1]
+        assert [len(request.body["documents"]) for request in upstream.requests] == [100] * 10 + [1]
+
+    def test_the_gateway_may_be_named_by_the_environment(self, start_gateway, vendor, tmp_path) -> None:
+        auth = {"keys": [{"name": "me", "hash": hash_of("rgw_secret")}]}
+        models = {"best": {"target": "cohere/m"}}
+        gateway = start_gateway({"providers": {"cohere": {"base_url": vendor.url}}, "models": models, "auth": auth})
+        gateway.wait_until_ready()
+        environ = {"RERANK_GATEWAY_URL": gateway.url, "RERANK_GATEWAY_KEY": "rgw_secret\n"}
+        done = run("rerank", "--query", "capital", cwd=tmp_path, given=b"grass\nthe capital", **environ)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.splitlines()[-1].startswith("best → cohere/m, ")
+        own = run("rerank", "--query", "q", "--config", "no.yaml", cwd=tmp_path, given=b"a", **environ)
+        assert own.stderr.startswith("error: the configuration has a problem")
+
+    def test_time_runs_out(self, said, vendor, lines) -> None:
+        vendor.hold()
+        arguments = ("--config", "gateway.yaml", "--query", "capital", "--timeout", "0.2")
+        ended, _, err = said("rerank", *arguments, lines)
+        assert (ended, err) == (1, "error: no complete answer within 0.2 s (--timeout)\n")
+
+    @pytest.mark.parametrize("key", ["sk-very-secret\nx: y", "sk-very-secret\u20ac"], ids=["a line", "no ASCII"])
+    def test_what_is_no_key_is_not_sent_nor_shown(self, said, vendor, lines, monkeypatch, key) -> None:
+        monkeypatch.setenv("RERANK_GATEWAY_KEY", key)
+        ended, _, err = said("rerank", "--url", vendor.url, "--model", "m", "--query", "q", lines)
+        assert (ended, err) == (
+            1,
+            "error: RERANK_GATEWAY_KEY is not a key: it holds characters that no header can carry\n",
+        )
+
+    @pytest.mark.parametrize("url", [(), ("--url", "http://127.0.0.1:9")], ids=["in process", "elsewhere"])
+    def test_half_a_character_is_named(self, said, vendor, tmp_path, url) -> None:
+        (tmp_path / "half.jsonl").write_text('"a"\n"\\ud83d"\n', encoding="utf-8")
+        ended, _, err = said(
+            "rerank", "--config", "gateway.yaml", *url, "--model", "best", "--query", "q", "half.jsonl"
+        )
+        assert (ended, err) == (1, "error: document 1 holds half a character (an unpaired surrogate)\n")
+
+    def test_what_a_terminal_obeys_is_not_printed(self, said, vendor, tmp_path) -> None:
+        evil = '{"text": "capital \\u001b]0;owned\\u0007\\u202e", "id": "\\u009b2J"}'
+        (tmp_path / "evil.jsonl").write_text(evil, encoding="utf-8")
+        for answer_format in ("table", "json", "jsonl", "csv", "tsv", "text"):
+            arguments = ("--config", "gateway.yaml", "--query", "capital", "--to", answer_format)
+            status, out, _ = said("rerank", *arguments, "evil.jsonl")
+            assert status == 0
+            assert "capital" in out
+            assert not {"\x1b", "\x07", "\u202e", "\x9b"} & set(out)
 
     @pytest.mark.parametrize("path", ["/", "/v1/rerank"], ids=["a base", "a full endpoint"])
     def test_asks_a_running_gateway_and_reads_standard_input(self, path, start_gateway, vendor, tmp_path) -> None:
