@@ -20,6 +20,7 @@ from gateway.api.dialects.unified import answer
 from gateway.api.dialects.unified.request import Body, to_request
 from gateway.api.request_id import request_id
 from gateway.backends.engine import MAX_CALL_SECONDS
+from gateway.backends.retry_after import retry_after
 from gateway.config.loader import read_config
 from gateway.routing.endpoints import endpoint
 from gateway.routing.facts import ModelFacts, facts_of
@@ -29,7 +30,7 @@ from gateway.server.banner import KEY_VARIABLE
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.recorder import RequestRecorder
 from providers.capabilities import Scoring
-from providers.errors import InvalidRequest, TargetFailed, Unreachable
+from providers.errors import InvalidRequest, RerankError, TargetFailed, Unreachable
 from providers.types import Call
 
 URL_VARIABLE = "RERANK_GATEWAY_URL"
@@ -43,6 +44,27 @@ HTTP_TIMEOUT = 300.0
 
 Reply = dict[str, Any]
 """The body of a 200 of /v1/rerank, whole, as JSON holds it."""
+
+
+class GatewayUnreachable(Unreachable):
+    """The gateway elsewhere cannot be reached: it, not the target behind it."""
+
+
+class GatewayRefusal(InvalidRequest):
+    """A gateway elsewhere answered with an error.
+
+    Attributes:
+        error_type: the code of the error as that gateway gives it.
+    """
+
+    def __init__(self, message: str, error_type: str, status: int, retry_after: float | None) -> None:
+        super().__init__(message, status=status, retry_after=retry_after)
+        self.error_type = error_type
+
+
+def error_type(error: RerankError) -> str:
+    """The code of an error, wherever it was raised."""
+    return error.error_type if isinstance(error, GatewayRefusal) else error.code
 
 
 class Asker(Protocol):
@@ -142,7 +164,7 @@ class OverHttp:
         try:
             response = await self._client.post(endpoint(self._url, "/v1/rerank"), content=content, headers=_headers())
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Unreachable(f"cannot reach {self._url}: {error}") from None
+            raise GatewayUnreachable(f"cannot reach {self._url}: {error}") from None
         return self._reply(response)
 
     async def find_model(self, name: str | None) -> tuple[str, ModelFacts]:
@@ -158,7 +180,7 @@ class OverHttp:
         try:
             response = await self._client.get(_models_url(self._url), headers=_headers())
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Unreachable(f"cannot reach {self._url}: {error}") from None
+            raise GatewayUnreachable(f"cannot reach {self._url}: {error}") from None
         return self._reply(response, _Listing)
 
     def _reply(self, response: httpx.Response, shape: type[Struct] = answer.Answer) -> Reply:
@@ -171,11 +193,13 @@ class OverHttp:
         except (ValueError, RecursionError):
             status = f"HTTP {response.status_code}"
             raise TargetFailed(f"{self._url} does not answer like a rerank-gateway ({status})") from None
-        raise InvalidRequest(f"{refusal.message} (HTTP {response.status_code})")
+        message, wait = f"{refusal.message} (HTTP {response.status_code})", retry_after(response.headers)
+        raise GatewayRefusal(message, refusal.error_type, response.status_code, wait)
 
 
 class _Refusal(Struct):
     message: str
+    error_type: str = InvalidRequest.code
 
 
 class _Listed(Struct):
