@@ -81,7 +81,7 @@ lock: $(BIN)/python
 	$(BIN)/python -m pip install --quiet --quiet 'uv>=0.9'
 	$(LOCK) --quiet --group build --output-file requirements-upstreams.lock
 	$(LOCK) --quiet --group build --constraint requirements-upstreams.lock --extra local $(addprefix --no-emit-package ,$(WITH_TORCH)) --output-file requirements.lock
-	$(LOCK) --quiet --group test --group check --group audit --constraint requirements.lock --output-file requirements-dev.lock
+	$(LOCK) --quiet --group test --group check --group audit --extra eval --constraint requirements.lock --output-file requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) .venv-clients-* tests/clients/node/node_modules

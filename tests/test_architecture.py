@@ -19,6 +19,7 @@ NAME = "docs/architecture.md"
 PAGE = (ROOT / NAME).read_text(encoding="utf-8")
 TREE, LAYERS, WALK = re.findall(r"^```\n(.*?)^```$", PAGE, re.M | re.S)
 KEYS = [{"name": "first", "key": "first-key"}, {"name": "second", "key": "second-key"}]
+TOPS = ("gateway", "providers", "evaluation")
 STEP = r"[a-z_.0-9]+:[A-Za-z_.]+"
 
 
@@ -35,8 +36,8 @@ def printed() -> list[str]:
 
 def real() -> set[str]:
     """Every package, and the loose modules of the two packages at the top."""
-    packages = [init.parent for top in ("gateway", "providers") for init in (ROOT / top).rglob("__init__.py")]
-    loose = [path for top in ("gateway", "providers") for path in (ROOT / top).glob("*.py") if path.stem != "__init__"]
+    packages = [init.parent for top in TOPS for init in (ROOT / top).rglob("__init__.py")]
+    loose = [path for top in TOPS for path in (ROOT / top).glob("*.py") if path.stem != "__init__"]
     return {f"{path.relative_to(ROOT)}/" for path in packages} | {str(path.relative_to(ROOT)) for path in loose}
 
 

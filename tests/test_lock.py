@@ -15,12 +15,19 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 GROUPS: dict[str, list[str]] = PROJECT["dependency-groups"]
+EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
+EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 
 RUNTIME = [*PROJECT["project"]["dependencies"], *GROUPS["build"]]
 WANTED = {
     "requirements-upstreams.lock": RUNTIME,
-    "requirements.lock": [*RUNTIME, *PROJECT["project"]["optional-dependencies"]["local"]],
-    "requirements-dev.lock": [*GROUPS["test"], *GROUPS["check"], *GROUPS["audit"]],
+    "requirements.lock": [*RUNTIME, *EXTRAS["local"]],
+    "requirements-dev.lock": [
+        *EXTRAS["eval"],
+        *GROUPS["test"],
+        *GROUPS["check"],
+        *GROUPS["audit"],
+    ],
 }
 
 

