@@ -165,13 +165,16 @@ class Problem(Struct, frozen=True, order=True):
     Attributes:
         path: its place in the YAML, such as `providers.cohere.api_key`; "" for the file as a whole.
         message: what is wrong, and what to write instead.
+        line: of the file, from 1; 0 if there is none.
     """
 
     path: str
     message: str
+    line: int = 0
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.path else self.message
+        line = f"line {self.line}, " if self.line else ""
+        return f"{line}{self.path}: {self.message}" if self.path else self.message
 
 
 class ConfigError(Exception):

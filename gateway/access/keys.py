@@ -23,12 +23,13 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gateway.access.limits import BudgetSettings, KeyLimitSettings
 from gateway.errors import ModelNotAllowed, Problem, Unauthorized
-from gateway.settings import Settings
+from gateway.settings import FileName, Settings
 
 PREFIX = "rgw_"
 """The beginning of every key that is made here, by which secret scanners recognize it."""
 
 _NO_DIGEST = bytes(32)
+_REMEDY = "remove it, or set a later time"
 _ALGORITHM = "sha256:"
 
 
@@ -67,7 +68,7 @@ class AuthSettings(Settings):
     mode: Literal["keys", "none"] = Field(
         default="keys", description="`none` accepts requests without a key; usually written `auth: none`."
     )
-    file: str | None = Field(
+    file: FileName | None = Field(
         default=None, description="YAML file with more keys: a mapping with `keys`, in the same form."
     )
     keys: list[CallerKeySettings] = Field(default=[], description="The keys that callers may use.")
@@ -87,6 +88,17 @@ class AuthSettings(Settings):
         if self.keys or self.mode == "none":
             return []
         return [Problem("auth.keys", "is empty; make a key with `rerank-gateway keys new NAME`, or write `auth: none`")]
+
+    def expired(self, now: datetime) -> list[Problem]:
+        """The keys that do not work any more. None of them keeps a gateway from starting: the others still work."""
+        return [
+            Problem(
+                f"auth.keys.{index}.expires",
+                f'"{key.name}" expired at {key.expires.isoformat()}; {_REMEDY}',
+            )
+            for index, key in enumerate(self.keys)
+            if key.expires is not None and key.expires <= now
+        ]
 
 
 def _spelled_out(value: Any) -> Any:

@@ -7,14 +7,14 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from gateway.settings import Settings
+from gateway.settings import Seconds, Settings
 
 
 class StoreSettings(Settings):
     """The Valkey or Redis server that holds counters for all processes and hosts."""
 
     url: SecretStr = Field(description="`redis://user:password@host:6379/0`, `rediss://` for TLS, or `unix://`.")
-    timeout: float = Field(default=0.25, gt=0, le=10, description="Seconds to wait for one call to the server.")
+    timeout: Seconds = Field(default=0.25, gt=0, le=10, description="Seconds to wait for one call to the server.")
     when_down: Literal["fail_closed", "fail_open"] = Field(
         default="fail_closed",
         description="While the server cannot be reached: refuse requests with 503, or accept them without counting.",

@@ -10,11 +10,11 @@ from gateway.errors import ConfigError, Problem
 
 
 def check_listeners(server: ServerSettings, auth: AuthSettings | None) -> None:
-    """Check the addresses, the ports and the TLS files.
+    """Check the addresses and the ports.
 
     Raises:
-        ConfigError: other machines can reach an address and `auth` is absent; callers and operators share a port, which
-            is what tells them apart; or the TLS files cannot be used.
+        ConfigError: other machines can reach an address and `auth` is absent; or callers and operators share a port,
+            which is what tells them apart.
     """
     hosts = [server.host, *([server.admin.host] if server.admin else [])]
     if auth is None and (open_to_all := [name for name in hosts if not is_loopback(name)]):
@@ -26,8 +26,6 @@ def check_listeners(server: ServerSettings, auth: AuthSettings | None) -> None:
     if server.admin and server.admin.port == server.port:
         message = f"is {server.port}, the same as server.port; choose another port"
         raise ConfigError([Problem("server.admin.port", message)])
-    if server.tls:
-        server.tls.check()
 
 
 def check_keys_kept(before: AuthSettings | None, auth: AuthSettings | None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.config import yaml_source
 from gateway.errors import ConfigError, Problem
+from gateway.settings import in_folder
 
 
 def merge(tree: dict[str, Any], folder: Path, environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
@@ -25,7 +26,7 @@ def merge(tree: dict[str, Any], folder: Path, environ: Mapping[str, str]) -> tup
     if not isinstance(auth, dict) or not isinstance(auth.get("file"), str):
         return tree, []
     try:
-        section, problems = yaml_source.read(folder / auth["file"], environ)
+        section, problems = yaml_source.read(Path(in_folder(auth["file"], folder)), environ)
     except ConfigError as error:
         return tree, [Problem("auth.file", problem.message) for problem in error.problems]
     keys, own = section.pop("keys", None), auth.get("keys") or []

@@ -10,9 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.config import options
+from gateway.config.certificates import check_authorities, check_chain
 from gateway.config.providers import ProviderSettings, local_model
-from gateway.transport.tls import tls_context
+from gateway.transport.proxies import proxy_of
 from providers.spec import Bearer, Header, HttpProvider, LocalProvider, Provider, PureProvider
+
+PROXY = ".proxy"
+"""Where the problem with a proxy is that the chosen client cannot use."""
 
 Problems = list[tuple[str, str]]
 """What is wrong: where, from the provider's section on (`.api_key`), and a sentence."""
@@ -32,7 +36,7 @@ def _http(provider: HttpProvider, settings: ProviderSettings) -> Problems:
     if not settings.base_url and not provider.base_url:
         problems.append((".base_url", "is required; this adapter has no default URL"))
     problems += _credential(provider, settings) + options.check(provider, settings)
-    return problems + _certificates(settings)
+    return problems + _certificates(settings) + _proxy(provider, settings)
 
 
 def _credential(provider: HttpProvider, settings: ProviderSettings) -> Problems:
@@ -45,19 +49,23 @@ def _credential(provider: HttpProvider, settings: ProviderSettings) -> Problems:
 
 
 def _certificates(settings: ProviderSettings) -> Problems:
+    problems = []
     if settings.client_key and not settings.client_cert:
-        return [(".client_key", "needs client_cert, the certificate of this key")]
-    try:
-        if settings.ca_file:
-            tls_context(settings.ca_file, None, None)
-    except OSError as error:
-        return [(".ca_file", f"cannot be used: {error.strerror or error}")]
-    try:
-        if settings.client_cert:
-            tls_context(settings.ca_file, settings.client_cert, settings.client_key)
-    except OSError as error:
-        return [(".client_cert", f"the certificate or its key cannot be used: {error.strerror or error}")]
-    return []
+        problems.append((".client_key", "needs client_cert, the certificate of this key"))
+    if settings.ca_file and (message := check_authorities(settings.ca_file)):
+        problems.append((".ca_file", message))
+    if settings.client_cert and (problem := check_chain(settings.client_cert, settings.client_key)):
+        problems.append((f".client_{problem[0]}", problem[1]))
+    return problems
+
+
+def _proxy(provider: HttpProvider, settings: ProviderSettings) -> Problems:
+    url = settings.base_url or provider.base_url
+    proxy = proxy_of(settings.proxy, url) if url else None
+    if settings.client == "httpx" or proxy is None or not proxy.lower().startswith("socks"):
+        return []
+    origin = " (from the environment)" if settings.proxy == "environment" else ""
+    return [(PROXY, f"a SOCKS proxy{origin} needs `client: httpx`; the other clients speak to HTTP proxies only")]
 
 
 def _local(provider: LocalProvider, settings: ProviderSettings) -> Problems:

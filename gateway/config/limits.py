@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from gateway.errors import TooLarge
-from gateway.settings import UNLIMITED, Settings
+from gateway.settings import UNLIMITED, Bytes, Settings
 
 MIB = 1024 * 1024
 
@@ -16,9 +16,9 @@ MAX_FALLBACKS = 16
 class RequestLimitSettings(Settings):
     """Maximum sizes of a request and of an upstream's answer, and of attempts."""
 
-    body_bytes: int = Field(default=32 * MIB, ge=1024, description="Bytes of a request body, after decompression.")
+    body_bytes: Bytes = Field(default=32 * MIB, ge=1024, description="Bytes of a request body, after decompression.")
     documents: int = Field(default=10_000, ge=1, description="Documents per request.")
-    document_bytes: int = Field(default=4 * MIB, ge=1, description="Bytes per document.")
+    document_bytes: Bytes = Field(default=4 * MIB, ge=1, description="Bytes per document.")
     json_depth: int = Field(default=64, ge=3, le=200, description="Levels of nesting in the JSON of a request.")
     json_values: int = Field(
         default=500_000,
@@ -31,7 +31,7 @@ class RequestLimitSettings(Settings):
         le=1000,
         description="Calls of targets that one request may make in all: fallbacks, retries, hedges and further keys.",
     )
-    answer_bytes: int = Field(
+    answer_bytes: Bytes = Field(
         default=32 * MIB, ge=1024, description="Bytes of an upstream's answer body, after decompression."
     )
 

@@ -14,9 +14,11 @@ from typing import Any
 from pydantic import SecretStr
 
 from gateway.config import key_file, kinds, yaml_source
+from gateway.config.locations import located
 from gateway.config.providers import ProviderSettings
 from gateway.config.root import Config
 from gateway.config.validation import validate
+from gateway.errors import ConfigError, Problem
 from providers import registry
 
 CONFIG_VARIABLE = "RERANK_GATEWAY_CONFIG"
@@ -24,8 +26,19 @@ CONFIG_VARIABLE = "RERANK_GATEWAY_CONFIG"
 
 
 def read_config(path: str | None) -> Config:
-    """The configuration in that file, or the default one if no file is named. Raises ConfigError."""
-    return load(Path(path), os.environ) if path else default(os.environ)
+    """The configuration in that file, or the default one if no file is named.
+
+    Raises:
+        ConfigError: with all problems, also for a file by which nothing could be served.
+    """
+    if not path:
+        return default(os.environ)
+    config = load(Path(path), os.environ)
+    if not config.model_fields_set:
+        raise ConfigError([Problem("", f"{path} is empty; it needs `providers` at least")])
+    if not config.providers:
+        raise ConfigError([Problem("providers", "is required: add at least one, such as a vendor with its api_key")])
+    return config
 
 
 EMBEDDED_MODEL = "all-minilm-l6-v2"
@@ -38,9 +51,10 @@ _WITH_A_KEY = ProviderSettings(api_key=SecretStr("any"))
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
     """Read and validate a YAML file. Raises ConfigError with all problems."""
-    tree, problems = yaml_source.read(path, environ)
-    tree, key_problems = key_file.merge(tree, path.parent, environ)
-    return validate(tree, problems + key_problems)
+    with located(path):
+        tree, problems = yaml_source.read(path, environ)
+        tree, key_problems = key_file.merge(tree, path.parent, environ)
+        return validate(tree, problems + key_problems, path.parent)
 
 
 def from_tree(tree: Mapping[str, Any]) -> Config:
@@ -57,8 +71,8 @@ def default(environ: Mapping[str, str]) -> Config:
     for name in registry.names():
         adapter = registry.find(name)
         key = environ.get(adapter.api_key_env or "")
-        if key and not kinds.check(adapter, _WITH_A_KEY):
-            providers[name] = {"api_key": key}
+        if key and (needs := {place for place, _ in kinds.check(adapter, _WITH_A_KEY)}) <= {kinds.PROXY}:
+            providers[name] = {"api_key": key, **({"client": "httpx"} if needs else {})}
     return from_tree({"providers": providers})
 
 
@@ -69,6 +83,7 @@ def json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
         "title": "rerank-gateway configuration",
+        "patternProperties": {f"^{yaml_source.EXTENSION}": {}},
     }
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gateway.config.limits import MAX_FALLBACKS
 from gateway.policy.hedge import HedgeSettings
@@ -44,3 +44,15 @@ class ModelSettings(Settings):
     def all_targets(self) -> list[TargetSettings]:
         """The targets, whether written as `target` or as `targets`."""
         return self.targets or [TargetSettings(target=self.target or "")]
+
+
+def _spelled_out(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"target": value}
+    if not isinstance(value, dict | ModelSettings):
+        raise ValueError("must be a `provider/model`, or a mapping with `target` or `targets`")
+    return value
+
+
+ModelSection = Annotated[ModelSettings, BeforeValidator(_spelled_out, json_schema_input_type=ModelSettings | str)]
+"""One name: a mapping, or its only target in short."""

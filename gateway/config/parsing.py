@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -11,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.config.root import Config
 from gateway.errors import Problem
-from gateway.settings import Settings
+from gateway.settings import FOLDER, Settings
 from gateway.suggestions import did_you_mean
 
 _MESSAGES = {
@@ -26,16 +27,16 @@ Location = tuple[int | str, ...]
 """A place in the tree: keys of mappings, and indices of lists."""
 
 
-def parse(tree: Any) -> tuple[Config, list[Problem]]:
+def parse(tree: Any, folder: Path | None = None) -> tuple[Config, list[Problem]]:
     """The configuration in the tree, and what is wrong with it.
 
     What is wrong is removed from the tree, and the rest is validated again: so all problems are found in one go, and
-    the configuration that is returned is whole, if not what was written.
+    the configuration that is returned is whole, if not what was written. Names of files are relative to `folder`.
     """
     problems: list[Problem] = []
     while True:
         try:
-            return Config.model_validate(tree), problems
+            return Config.model_validate(tree, context={FOLDER: folder}), problems
         except ValidationError as error:
             details = error.errors(include_input=False, include_url=False)
             problems += map(_problem, details)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from gateway.backends.retry_after import MAX_RETRY_AFTER_SECONDS
 from gateway.policy.breaker import BreakerSettings
@@ -15,7 +16,7 @@ from gateway.policy.cooldown import MAX_SECONDS
 from gateway.policy.health_check import HealthCheckSettings
 from gateway.policy.key_pool import Key, ProviderKeySettings
 from gateway.policy.retry import RetrySettings
-from gateway.settings import Settings
+from gateway.settings import Bytes, FileName, Seconds, Settings, folder_of, in_folder
 from providers.capabilities import Capabilities, Limits, ScoreSpace, Scoring
 from providers.spec import LocalModel
 
@@ -26,16 +27,24 @@ _FRAMING = frozenset({"connection", "content-length", "expect", "te", "transfer-
 """Headers that frame a request on its connection: the HTTP client sets them, and a second value would break it."""
 
 
+def _beside_the_configuration(path: str, info: ValidationInfo) -> str:
+    """The path of a folder, which is relative to the configuration's file; a package's or the Hub's name as it is."""
+    folder = folder_of(info)
+    if folder is None or path.startswith(("package:", "~")):
+        return path
+    beside = in_folder(path, folder)
+    return beside if path.startswith(".") or Path(beside).is_dir() else path
+
+
 class LocalModelSettings(Settings):
     """One model that runs inside the gateway."""
 
-    path: str = Field(
+    path: Annotated[str, AfterValidator(_beside_the_configuration)] = Field(
         min_length=1,
         description="Folder, name on the Hugging Face Hub, or `package:import_name/folder` of an installed package.",
     )
     sha256: str | None = Field(
         default=None,
-        pattern=r"^[0-9a-f]{64}$",
         description="SHA-256 that model.safetensors must have; any other file is refused.",
     )
     revision: str | None = Field(default=None, description="Revision to load from the Hub.")
@@ -65,6 +74,21 @@ class LocalModelSettings(Settings):
         default=None, ge=16, description="Tokens that may wait in the queue; further requests get 429."
     )
 
+    @field_validator("sha256")
+    @classmethod
+    def _is_a_hash(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", value):
+            raise ValueError("must be 64 hex digits, as `sha256sum model.safetensors` prints them")
+        return value and value.lower()
+
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value):
+            hint = "; did you mean `cuda`?" if value.lower().startswith(("gpu", "nvidia", "cuda")) else ""
+            raise ValueError(f"must be `auto`, `cpu`, `cuda`, `cuda:1` (the second GPU) or `mps`{hint}")
+        return value
+
 
 Limit = Annotated[int, Field(ge=1)]
 
@@ -73,7 +97,9 @@ class CallLimitsSettings(Settings):
     """Limits of one call to the provider; those left out are the adapter's."""
 
     documents: Limit | None = Field(default=None, description="Documents in one call; more get 413.")
-    body_bytes: Limit | None = Field(default=None, description="Bytes of the request body; more get 413.")
+    body_bytes: Annotated[Bytes, Field(ge=1)] | None = Field(
+        default=None, description="Bytes of the request body; more get 413."
+    )
     tokens_per_query: Limit | None = Field(default=None, description="Tokens of the query.")
     tokens_per_document: Limit | None = Field(default=None, description="Tokens of each document.")
     tokens_per_pair: Limit | None = Field(default=None, description="Tokens of the query and one document together.")
@@ -105,16 +131,16 @@ class ProviderSettings(Settings):
     base_url: str | None = Field(default=None, description="Base URL or full endpoint; default is the vendor's.")
     api_key: Key | None = Field(default=None, description="The key that the gateway sends to this provider.")
     api_keys: list[ProviderKeySettings] = Field(default=[], description="Several keys, in place of `api_key`.")
-    max_cooldown: float = Field(
+    max_cooldown: Seconds = Field(
         default=MAX_SECONDS,
         gt=0,
         le=MAX_RETRY_AFTER_SECONDS,
         description="Seconds after which a refused or limited key is tried again, whatever `Retry-After` says.",
     )
     headers: dict[str, SecretStr] = Field(default={}, description="Headers to add to every request.")
-    timeout: float = Field(default=30.0, gt=0, le=3600, description="Seconds for one attempt, from start to end.")
-    connect_timeout: float = Field(default=5.0, gt=0, le=600, description="Seconds to open a connection.")
-    pool_timeout: float = Field(
+    timeout: Seconds = Field(default=30.0, gt=0, le=3600, description="Seconds for one attempt, from start to end.")
+    connect_timeout: Seconds = Field(default=5.0, gt=0, le=600, description="Seconds to open a connection.")
+    pool_timeout: Seconds = Field(
         default=5.0, gt=0, le=600, description="Seconds to wait for a free connection once `max_connections` are open."
     )
     max_connections: int = Field(default=1000, ge=1, description="Open connections to this provider.")
@@ -126,13 +152,13 @@ class ProviderSettings(Settings):
         repr=False,
         description="`environment` (HTTPS_PROXY and its like), `none`, or the URL of an HTTP proxy.",
     )
-    ca_file: str | None = Field(
+    ca_file: FileName | None = Field(
         default=None, description="PEM file with CA certificates to trust, in addition to the system's."
     )
-    client_cert: str | None = Field(
+    client_cert: FileName | None = Field(
         default=None, description="PEM file with the gateway's certificate, for servers that require one."
     )
-    client_key: str | None = Field(
+    client_key: FileName | None = Field(
         default=None, description="PEM file with its key; not needed if `client_cert` also holds the key."
     )
     retry: RetrySettings = Field(default=RetrySettings(), description="Retries of a failed call.")

@@ -11,7 +11,7 @@ from gateway.access.limits import RateLimitSettings
 from gateway.access.prices import Price
 from gateway.access.store_settings import StoreSettings
 from gateway.config.limits import RequestLimitSettings
-from gateway.config.models import ModelSettings
+from gateway.config.models import ModelSection
 from gateway.config.providers import ProviderSettings
 from gateway.config.server import ServerSettings
 from gateway.policy.deadline import DeadlineSettings
@@ -48,7 +48,7 @@ class Config(Settings):
     providers: Annotated[dict[Name, Annotated[ProviderSettings, EmptyIfNull]], EmptyIfNull] = Field(
         default={}, description="Providers by name; callers write the name before the first `/` of a model."
     )
-    models: Annotated[dict[Name, ModelSettings], EmptyIfNull] = Field(
+    models: Annotated[dict[Name, ModelSection], EmptyIfNull] = Field(
         default={}, description="Names that callers may use in place of `provider/model`."
     )
     default_model: Name | None = Field(

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import re
-import ssl
 
 from pydantic import Field, field_validator
 
-from gateway.errors import ConfigError, Problem
-from gateway.settings import Settings
+from gateway.config.certificates import check_authorities, check_chain
+from gateway.errors import Problem
+from gateway.settings import FileName, Seconds, Settings
 
 
 class TlsSettings(Settings):
     """HTTPS, with TLS 1.2 or newer."""
 
-    cert: str = Field(description="PEM file with the certificate and its chain.")
-    key: str | None = Field(
+    cert: FileName = Field(description="PEM file with the certificate and its chain.")
+    key: FileName | None = Field(
         default=None, description="PEM file with the certificate's key; not needed if `cert` also holds the key."
     )
-    client_ca: str | None = Field(
+    client_ca: FileName | None = Field(
         default=None, description="PEM file with CA certificates. If set, callers need a certificate from one of them."
     )
 
-    def check(self) -> None:
-        """Raises ConfigError if these files cannot be used."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            context.load_cert_chain(self.cert, self.key)
-            if self.client_ca:
-                context.load_verify_locations(self.client_ca)
-        except OSError as error:  # ssl.SSLError is one
-            reason = error.strerror or type(error).__name__
-            raise ConfigError([Problem("server.tls", f"these files cannot be used: {reason}")]) from None
+    def problems(self) -> list[Problem]:
+        """What is wrong with these files."""
+        found = []
+        if problem := check_chain(self.cert, self.key):
+            found.append(Problem(f"server.tls.{problem[0]}", problem[1]))
+        if self.client_ca and (message := check_authorities(self.client_ca)):
+            found.append(Problem("server.tls.client_ca", message))
+        return found
 
 
 class AdminSettings(Settings):
@@ -61,13 +59,13 @@ class ServerSettings(Settings):
     cors: list[str] = Field(
         default=[], description="Origins whose pages may call the gateway from a browser; none if empty."
     )
-    drain: float = Field(
+    drain: Seconds = Field(
         default=0.3,
         ge=0,
         le=300,
         description="Seconds after SIGTERM during which requests are still accepted, and connections told to close.",
     )
-    shutdown_timeout: float = Field(
+    shutdown_timeout: Seconds = Field(
         default=30.0, ge=0, le=3600, description="Seconds after that for requests in flight to finish."
     )
 

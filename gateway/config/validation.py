@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from gateway.config import chains, kinds
@@ -10,53 +12,92 @@ from gateway.config.parsing import parse
 from gateway.config.providers import ProviderSettings
 from gateway.config.root import Config
 from gateway.errors import ConfigError, Problem
-from gateway.suggestions import did_you_mean
+from gateway.suggestions import clause, did_you_mean, near
+from providers import registry
 
 
-def validate(tree: Any, problems: list[Problem]) -> Config:
+def validate(tree: Any, problems: list[Problem], folder: Path | None = None) -> Config:
     """The tree as a configuration.
 
     Args:
         tree: plain values, as in the YAML file.
         problems: those found while reading the file.
+        folder: of the file, to which names of files are relative; None if there is none.
 
     Raises:
         ConfigError: with all problems, sorted by their place.
     """
-    config, invalid = parse(tree)
-    already = {problem.path for problem in problems}
-    problems = problems + [problem for problem in invalid if problem.path not in already]
+    config, invalid = parse(tree, folder)
+    problems = problems + [problem for problem in invalid if not _is_consequence(problem, problems)]
     # A section with an invalid value was not read whole, so what its values mean together cannot be judged.
     sections = {_section(problem) for problem in problems}
-    removed = {problem.path for problem in problems}
-    problems += [problem for problem in _inconsistencies(config, removed) if _section(problem) not in sections]
+    problems += [problem for problem in _inconsistencies(config, Written(tree)) if _section(problem) not in sections]
     if problems:
         raise ConfigError(sorted(problems))
     return config
 
 
+class Written:
+    """The names in the tree. What stands under some of them may be wrong, but they are no unknown names.
+
+    Attributes:
+        models, providers: their names; None if the section is no mapping.
+    """
+
+    def __init__(self, tree: Any) -> None:
+        self._providers = _mapping(tree, "providers")
+        self.providers = None if self._providers is None else set(self._providers)
+        models = _mapping(tree, "models")
+        self.models = None if models is None else set(models)
+
+    def has_model(self, name: str) -> bool:
+        """Whether that name is, or may be, under `models`."""
+        return self.models is None or name in self.models
+
+    def has_local_model(self, provider: str, model: str) -> bool:
+        """Whether that provider has such a model of its own."""
+        return model in (_mapping(_mapping(self._providers, provider), "models") or {})
+
+
+def _mapping(tree: Any, name: str) -> dict[str, Any] | None:
+    """The mapping of that name; empty if there is none, None if it is something else."""
+    value = tree.get(name) if isinstance(tree, dict) else None
+    if value is None:
+        return {}
+    return value if isinstance(value, dict) else None
+
+
+def _is_consequence(problem: Problem, earlier: list[Problem]) -> bool:
+    """Whether an earlier problem is at the same place, or within it or around it."""
+    return any(f"{one}.".startswith(f"{other}.") for each in earlier for one, other in _both(problem.path, each.path))
+
+
+def _both(first: str, second: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    return (first, second), (second, first)
+
+
 def _section(problem: Problem) -> str:
-    return ".".join(problem.path.split(".")[:2])
+    """What is judged as a whole: one provider, one model, all keys, the TLS files."""
+    parts = problem.path.split(".")
+    return parts[0] if parts[0] == "auth" else ".".join(parts[:2])
 
 
-def _inconsistencies(config: Config, removed: set[str]) -> list[Problem]:
-    """What is wrong although each value is valid; `removed` are the paths of values that were not."""
-    problems: list[Problem] = []
+def _inconsistencies(config: Config, written: Written) -> Iterator[Problem]:
+    """What is wrong although each value is valid."""
+    misspelt: set[str] = set()
     for name, settings in config.providers.items():
-        problems += [
-            Problem(f"providers.{name}{path}", message) for path, message in _provider_problems(config, name, settings)
-        ]
-    problems += config.auth.problems() if config.auth else []
+        for path, message in _provider_problems(config, name, settings, misspelt):
+            yield Problem(f"providers.{name}{path}", message)
+    yield from config.auth.problems() if config.auth else []
+    yield from config.server.tls.problems() if config.server.tls else []
+    targets = _TargetCheck(config, written, misspelt)
     for name, model in config.models.items():
         for path, target, alias_allowed in _targets(model):
-            if removed & {"providers", f"providers.{target.partition('/')[0]}"}:
-                continue
-            if message := _target_problem(config, target, alias_allowed=alias_allowed):
-                problems.append(Problem(f"models.{name}.{path}", message))
-    problems += chains.problems(config.models)
-    if config.default_model and (message := _target_problem(config, config.default_model, alias_allowed=True)):
-        problems.append(Problem("default_model", message))
-    return problems
+            if fault := targets.problem(target, alias_allowed=alias_allowed):
+                yield Problem(f"models.{name}.{path}", fault)
+    yield from chains.problems(config.models)
+    if config.default_model and (fault := targets.problem(config.default_model, alias_allowed=True)):
+        yield Problem("default_model", fault)
 
 
 def _targets(model: ModelSettings) -> list[tuple[str, str, bool]]:
@@ -66,30 +107,53 @@ def _targets(model: ModelSettings) -> list[tuple[str, str, bool]]:
     return [*single, *several, *((f"fallbacks.{index}", name, True) for index, name in enumerate(model.fallbacks))]
 
 
-def _provider_problems(config: Config, name: str, settings: ProviderSettings) -> list[tuple[str, str]]:
+def _provider_problems(
+    config: Config, name: str, settings: ProviderSettings, misspelt: set[str]
+) -> list[tuple[str, str]]:
+    """What is wrong with a provider. The adapters that an unknown one may have meant are added to `misspelt`."""
     if "/" in name:
         return [("", 'a provider\'s name must not contain "/"')]
     try:
         provider = config.adapter(name)
     except LookupError as error:
-        hint = "" if settings.adapter else "; set `adapter:` to the one to use"
-        return [(".adapter", f"{error}{hint}")]
+        known = registry.names()
+        wanted = settings.adapter or name
+        meant = [] if wanted in known else near(wanted, known)
+        misspelt.update(meant)
+        reason = f'unknown adapter "{wanted}"{clause(meant)}' if meant else f"{error}."
+        return [(".adapter", reason) if settings.adapter else ("", f"{reason} Under another name, set `adapter:`")]
     return kinds.check(provider, settings)
 
 
-def _target_problem(config: Config, target: str, *, alias_allowed: bool) -> str | None:
-    if alias_allowed and target in config.models:
-        return None
-    provider, slash, model = target.partition("/")
-    if alias_allowed and not slash:
-        return f'"{target}" is neither a name under models nor of the form provider/model' + did_you_mean(
-            target, list(config.models)
-        )
-    if not slash or not provider or not model:
-        return f'"{target}" must have the form provider/model'
-    if provider not in config.providers:
-        return f'unknown provider "{provider}"' + did_you_mean(provider, list(config.providers))
-    models = config.providers[provider].models
-    if models is not None and model not in models:
+class _TargetCheck:
+    """Says what is wrong with a target, unless something else that is wrong has led to it."""
+
+    def __init__(self, config: Config, written: Written, misspelt: set[str]) -> None:
+        self._config, self._written, self._misspelt = config, written, misspelt
+
+    def problem(self, target: str, *, alias_allowed: bool) -> str | None:
+        if alias_allowed and self._written.has_model(target):
+            return None
+        provider, slash, model = target.partition("/")
+        if alias_allowed and not slash:
+            return f'"{target}" is neither a name under models nor of the form provider/model' + did_you_mean(
+                target, list(self._config.models)
+            )
+        if not slash or not provider or not model:
+            return f'"{target}" must have the form provider/model'
+        if provider not in self._config.providers:
+            return self._unknown_provider(provider)
+        return self._unknown_model(provider, model)
+
+    def _unknown_provider(self, name: str) -> str | None:
+        written = self._written.providers
+        if written is None or name in written or name in self._misspelt:
+            return None
+        hint = did_you_mean(name, list(self._config.providers)) or "; add it under providers"
+        return f'unknown provider "{name}"{hint}'
+
+    def _unknown_model(self, provider: str, model: str) -> str | None:
+        models = self._config.providers[provider].models
+        if models is None or model in models or self._written.has_local_model(provider, model):
+            return None
         return f'provider "{provider}" has no model "{model}"' + did_you_mean(model, list(models))
-    return None

@@ -15,7 +15,7 @@ from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.cooldown import BASE_SECONDS, MAX_SECONDS, Cooldown
 from gateway.policy.target_id import TargetId
 from gateway.policy.wrapper import Wrapper
-from gateway.settings import Settings
+from gateway.settings import Seconds, Settings
 from providers.errors import (
     BadAnswer,
     LimitExceeded,
@@ -50,12 +50,12 @@ class BreakerSettings(Settings):
     min_calls: int = Field(
         default=20, ge=1, description="Calls within `window` that are needed before `failure_rate` applies."
     )
-    window: float = Field(default=10.0, gt=0, description="Seconds over which the failure rate is measured.")
-    base_ejection: float = Field(
+    window: Seconds = Field(default=10.0, gt=0, description="Seconds over which the failure rate is measured.")
+    base_ejection: Seconds = Field(
         default=BASE_SECONDS, gt=0, description="Seconds of the first ejection; the n-th lasts n times as long."
     )
-    max_ejection: float = Field(default=MAX_SECONDS, gt=0, description="Upper bound in seconds of an ejection.")
-    min_timeout: float = Field(
+    max_ejection: Seconds = Field(default=MAX_SECONDS, gt=0, description="Upper bound in seconds of an ejection.")
+    min_timeout: Seconds = Field(
         default=1.0,
         ge=0,
         description="Timeouts below this many seconds are no failures: a caller's short deadline ejects nothing.",

@@ -10,7 +10,7 @@ from pydantic import Field
 from gateway.headers import REQUEST_TIMEOUT
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.wrapper import Wrapper
-from gateway.settings import Settings
+from gateway.settings import Seconds, Settings
 from providers.errors import InvalidRequest, TargetTimeout
 from providers.types import Backend, Ranking, RerankRequest
 
@@ -18,10 +18,10 @@ from providers.types import Backend, Ranking, RerankRequest
 class DeadlineSettings(Settings):
     """Time limit of a whole request, including all attempts and the pauses between them."""
 
-    default: float = Field(
+    default: Seconds = Field(
         default=30.0, gt=0, le=3600, description=f"Seconds, if the caller does not send {REQUEST_TIMEOUT}."
     )
-    max: float = Field(default=300.0, gt=0, le=3600, description=f"Upper bound in seconds for {REQUEST_TIMEOUT}.")
+    max: Seconds = Field(default=300.0, gt=0, le=3600, description=f"Upper bound in seconds for {REQUEST_TIMEOUT}.")
 
 
 def allowed(settings: DeadlineSettings, header: bytes | None) -> float:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from gateway.policy.breaker import BreakerState
 from gateway.policy.clock import CLOCK, Clock
-from gateway.settings import Settings
+from gateway.settings import Seconds, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +22,8 @@ class HealthCheckSettings(Settings):
         pattern=r"^https?://[^/?#\s@]+(/\S*)?$",
         description="URL to GET, for example https://rerank.example.com/health.",
     )
-    interval: float = Field(default=10.0, ge=0.1, le=3600, description="Seconds between two checks.")
-    timeout: float = Field(default=2.0, gt=0, le=60, description="Seconds to wait for the answer of a check.")
+    interval: Seconds = Field(default=10.0, ge=0.1, le=3600, description="Seconds between two checks.")
+    timeout: Seconds = Field(default=2.0, gt=0, le=60, description="Seconds to wait for the answer of a check.")
     failures: int = Field(default=2, ge=1, le=100, description="Failed checks in a row that eject the targets.")
 
 

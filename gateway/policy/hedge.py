@@ -15,7 +15,7 @@ from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.deadline import within_share
 from gateway.policy.fallback import Step, is_refusal
 from gateway.policy.latency import LatencyStats
-from gateway.settings import Settings
+from gateway.settings import Seconds, Settings
 from providers.errors import RerankError
 from providers.types import Ranking, RerankRequest
 
@@ -29,7 +29,7 @@ BURST = 10.0
 class HedgeSettings(Settings):
     """When a slow request is also sent to a second target."""
 
-    after: float | None = Field(
+    after: Seconds | None = Field(
         default=None,
         gt=0,
         description="Seconds to wait for the first target; default is the 95th percentile of its latency.",

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from gateway.errors import KeysCooling, KeysRejected
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.key_state import KeyState
-from gateway.settings import Settings
+from gateway.settings import Settings, is_quoted
 from providers.attempts import RunningAttempt
 from providers.errors import CredentialsRejected, RateLimited, TargetError
 from providers.types import Backend, Ranking, RerankRequest
@@ -27,6 +27,8 @@ _MAYBE_THE_REQUEST = frozenset({402, 403})
 def is_a_key(value: SecretStr) -> SecretStr:
     """The key, unchanged. Raises ValueError for one that cannot be sent in a header."""
     text = value.get_secret_value()
+    if is_quoted(text):
+        raise ValueError("is still in quotes, which would be sent as well; write or set it without them")
     if not text or not text.isascii() or not all("!" <= character <= "~" for character in text):
         raise ValueError("must not be empty or contain spaces, line breaks or non-ASCII characters")
     return value

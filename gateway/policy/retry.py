@@ -9,7 +9,7 @@ from pydantic import Field
 from gateway.errors import KeysCooling, Limited, Skipped, StoreDown
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.wrapper import Wrapper
-from gateway.settings import Settings
+from gateway.settings import Seconds, Settings
 from providers.errors import Overloaded, RerankError, TargetFailed, Unreachable
 from providers.types import Backend, Ranking, RerankRequest
 
@@ -34,13 +34,13 @@ class RetrySettings(Settings):
     """How often a failed call is repeated on the same target, and after which pause."""
 
     retries: int = Field(default=2, ge=0, le=10, description="Retries after the first call; 0 turns retries off.")
-    base_backoff: float = Field(
+    base_backoff: Seconds = Field(
         default=0.025, gt=0, description="Upper bound in seconds of the first pause; later pauses are longer."
     )
-    max_backoff: float = Field(
+    max_backoff: Seconds = Field(
         default=0.25, gt=0, description="Upper bound in seconds of every pause, except one that `Retry-After` asks for."
     )
-    max_retry_after: float = Field(
+    max_retry_after: Seconds = Field(
         default=2.0,
         ge=0,
         description="If `Retry-After` asks for more seconds than this, the next target is tried instead.",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Struct
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 
-from gateway.settings import Settings
+from gateway.settings import Seconds, Settings
 from gateway.telemetry.names import OPT_IN
 
 Exporter = Literal["otlp", "console", "none"]
@@ -51,15 +51,22 @@ class MetricSettings(Settings):
         default=None,
         description="`otlp`, `console` or `none`. Default: OTEL_METRICS_EXPORTER, else `otlp` if an endpoint is set.",
     )
-    interval: float | None = Field(
+    interval: Seconds | None = Field(
         default=None, gt=0, description="Seconds between exports. Default: OTEL_METRIC_EXPORT_INTERVAL, else 60."
     )
+
+
+def _in_small_letters(value: Any) -> Any:
+    """`INFO` as `info`, and `WARN` as `warning`, as other programs write levels."""
+    if not isinstance(value, str):
+        return value
+    return {"warn": "warning"}.get(value.lower(), value.lower())
 
 
 class LogSettings(Settings):
     """What is logged to standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_in_small_letters)] = Field(
         default="info", description="Lowest level that is logged."
     )
     format: Literal["auto", "json", "text"] = Field(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from providers.errors import NotReady
@@ -24,7 +25,7 @@ OTHER_FORMATS = ["onnx/*", "openvino/*", "*.onnx", "*.gguf", "*.h5", "*.msgpack"
 
 
 def problems(model: LocalModel) -> list[str]:
-    """What is wrong with a model's path, as far as can be seen without loading or network."""
+    """What is wrong with a model's path or hash, as far as can be seen without loading or network."""
     try:
         folder = local_folder(model.path)
     except NotReady as error:
@@ -33,6 +34,10 @@ def problems(model: LocalModel) -> list[str]:
         return []
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
         return [f'"{model.path}" holds no model: neither config.json nor modules.json is there']
+    try:
+        check_hash(folder, model.sha256)
+    except NotReady as error:
+        return [error.message]
     return []
 
 
@@ -88,6 +93,13 @@ def check_download(folder: Path) -> None:
 
 def sha256_of(file: Path) -> str:
     """The file's SHA-256 in lower-case hexadecimal digits."""
+    status = file.stat()
+    return _sha256(file, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+
+
+@lru_cache(maxsize=256)
+def _sha256(file: Path, stamp: tuple[int, ...]) -> str:
+    """Cached while the file is the same: it is asked for when the configuration is checked, and before loading."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -48,7 +48,7 @@ def server(folder: Path, port: int | None = None) -> Iterator[tuple[str, subproc
 def gateway(folder: Path, tree: dict[str, Any]) -> Iterator[str]:
     """The real command on real sockets. Gives the URL that it announces; what it logs goes to `folder/log`."""
     path = folder / "gateway.yaml"
-    path.write_text(yaml.safe_dump(tree))
+    path.write_text(yaml.safe_dump({"providers": {"passthrough": {}}, **tree}))
     command = [sys.executable, "-m", "gateway", "serve", "--config", str(path), "--port", "0"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with (

@@ -71,7 +71,7 @@ FILES = {
     "a list": ("- name: x", "auth.file"),
     "something else too": ("keys: []\nmore: 1", "auth.file: keys.yaml must be a mapping with one key"),
     "a variable that is not set": ("keys: [{name: t, hash: '${NOT_SET}'}]", "NOT_SET is not set"),
-    "a bad entry": ("keys: [{name: t, hash: x}]", "auth.keys.0.hash"),
+    "a bad entry": ("keys: [{name: t, hash: x}]", "auth.file: keys.yaml, line 1, keys.0.hash: must be"),
 }
 
 
@@ -108,7 +108,7 @@ def test_an_open_address_without_a_word_about_keys_is_refused_before_the_port_op
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "gateway.yaml"
-    path.write_text("server: {host: 0.0.0.0, port: 0}")
+    path.write_text("server: {host: 0.0.0.0, port: 0}\nproviders: {passthrough: }")
     arguments = [command, "--config", str(path)] if command == "serve" else [command, str(path)]
     assert command_line.main(arguments) == 1
     assert "auth: none" in capsys.readouterr().err
@@ -122,7 +122,7 @@ def test_the_rule_holds_for_an_address_on_the_command_line_too(capsys: pytest.Ca
 @pytest.mark.parametrize("auth", ["none", {"keys": [ENTRY]}], ids=["none", "keys"])
 def test_an_open_address_is_fine_with_keys_or_with_the_word_none(auth: Any, tmp_path: Path) -> None:
     path = tmp_path / "gateway.yaml"
-    path.write_text(yaml.safe_dump({"server": {"host": "0.0.0.0"}, "auth": auth}))
+    path.write_text(yaml.safe_dump({"server": {"host": "0.0.0.0"}, "auth": auth, "providers": {"passthrough": {}}}))
     assert command_line.main(["check", str(path)]) == 0
 
 

@@ -74,6 +74,9 @@ async def test_browsers_may_call_from_the_named_origins_only(
     assert "access-control-allow-credentials" not in answer.headers
 
 
+SERVED = {"providers": {"passthrough": {}}}
+"""Something to serve, without which no file is taken."""
+
 PROBLEMS: dict[str, tuple[dict[str, Any], str]] = {
     "a URL for a host": ({"allowed_hosts": ["https://x"]}, "server.allowed_hosts"),
     "a port with a host": ({"allowed_hosts": ["x:80"]}, "server.allowed_hosts"),
@@ -97,7 +100,7 @@ def test_an_open_operators_address_takes_a_word_about_keys_too(
     host: str, auth: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "gateway.yaml"
-    path.write_text(yaml.safe_dump({"server": {"admin": {"host": host, "port": 9}}}))
+    path.write_text(yaml.safe_dump({**SERVED, "server": {"admin": {"host": host, "port": 9}}}))
     assert command_line.main(["check", str(path)]) == 1
     assert "auth: none" in capsys.readouterr().err
 
@@ -108,21 +111,25 @@ def test_operators_and_callers_cannot_share_a_port(
 ) -> None:
     """The port is what tells them apart: two addresses with the same one would make every caller an operator."""
     path = tmp_path / "gateway.yaml"
-    path.write_text(yaml.safe_dump({"server": {"host": "127.0.0.2", "port": 9, "admin": {"port": 9}}}))
+    path.write_text(yaml.safe_dump({**SERVED, "server": {"host": "127.0.0.2", "port": 9, "admin": {"port": 9}}}))
     assert command_line.main([command, *(["--config"] if command == "serve" else []), str(path)]) == 1
     assert "server.admin.port: is 9, the same as server.port" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", [None, "no certificate"], ids=["absent", "not a certificate"])
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [(None, "cannot be read: No such file or directory"), ("no certificate", "holds no certificate in PEM form")],
+    ids=["absent", "not a certificate"],
+)
 def test_a_certificate_that_cannot_be_used_is_told_before_the_port_opens(
-    text: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: str | None, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, certificate = tmp_path / "gateway.yaml", tmp_path / "cert.pem"
     if text:
         certificate.write_text(text)
     path.write_text(yaml.safe_dump({"server": {"tls": {"cert": str(certificate)}}}))
     assert command_line.main(["serve", "--config", str(path), "--port", "0"]) == 1
-    assert "server.tls: these files cannot be used" in capsys.readouterr().err
+    assert f'server.tls.cert: "{certificate}" {problem}' in capsys.readouterr().err
 
 
 def test_tls_is_served_and_a_client_certificate_demanded_where_configured(tmp_path: Path) -> None:

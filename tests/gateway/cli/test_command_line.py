@@ -135,9 +135,9 @@ class TestCheck:
         assert (status, out) == (1, "")
         assert err.splitlines() == [
             "error: the configuration has 3 problems:",
-            "  providers.cohere.api_key: environment variable NO_SUCH_KEY is not set",
-            "  providers.vllm.base_url: is required; this adapter has no default URL",
-            '  server.prot: unknown key; did you mean "port"?',
+            '  line 1, server.prot: unknown key; did you mean "port"?',
+            "  line 2, providers.cohere.api_key: environment variable NO_SUCH_KEY is not set",
+            "  line 2, providers.vllm.base_url: is required; this adapter has no default URL",
         ]
 
     @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ class TestCheck:
         assert err.count("\n") == 2
 
     def test_the_file_may_be_named_by_the_environment(self, tmp_path) -> None:
-        (tmp_path / "other.yaml").write_text("server: {port: 1}\n", encoding="utf-8")
+        (tmp_path / "other.yaml").write_text("server: {port: 1}\nproviders: {passthrough: }\n", encoding="utf-8")
         done = run("check", cwd=tmp_path, RERANK_GATEWAY_CONFIG="other.yaml")
         assert (done.returncode, done.stdout.splitlines()[0]) == (0, "other.yaml is valid")
 
@@ -369,4 +369,4 @@ def test_serve_with_a_broken_configuration_opens_no_port(said, tmp_path) -> None
     (tmp_path / "gateway.yaml").write_text("server: {port: x}", encoding="utf-8")
     status, out, err = said("serve", "--config", "gateway.yaml")
     assert (status, out) == (1, "")
-    assert err.startswith("error: the configuration has a problem:\n  server.port: ")
+    assert err.startswith("error: the configuration has a problem:\n  line 1, server.port: ")

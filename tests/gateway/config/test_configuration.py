@@ -101,8 +101,8 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a section of the wrong kind": ({"providers": ["cohere"]}, ["providers: must be a mapping"]),
     "a provider of the wrong kind": ({"providers": {"cohere": "key"}}, ["providers.cohere: must be a mapping"]),
     "a model of the wrong kind": (
-        {"models": {"m": "cohere/x"}},
-        ["models.m: must be a mapping"],
+        {"models": {"m": ["cohere/x"]}},
+        ["models.m: must be a `provider/model`, or a mapping with `target` or `targets`"],
     ),
     "a key that is a number": (
         {"providers": {"cohere": {"api_key": 12}}},
@@ -186,11 +186,11 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "authorities that are not there": (
         {"providers": {"vllm": {"base_url": "http://x", "ca_file": "no/such.pem"}}},
-        ["providers.vllm.ca_file: cannot be used: No such file or directory"],
+        ['providers.vllm.ca_file: "no/such.pem" cannot be read: No such file or directory'],
     ),
     "a certificate that is not there": (
         {"providers": {"vllm": {"base_url": "http://x", "client_cert": "no/such.pem"}}},
-        ["providers.vllm.client_cert: the certificate or its key cannot be used: No such file or directory"],
+        ['providers.vllm.client_cert: "no/such.pem" cannot be read: No such file or directory'],
     ),
     "a certificate's key alone": (
         {"providers": {"vllm": {"base_url": "http://x", "client_key": "no/such.pem"}}},
@@ -198,11 +198,14 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "unknown adapter by name": (
         {"providers": {"cohhere": {"api_key": "k"}}},
-        ['providers.cohhere.adapter: unknown adapter "cohhere"; known are KNOWN; set `adapter:` to the one to use'],
+        [
+            'providers.cohhere: unknown adapter "cohhere"; did you mean "cohere" or "cohere-v1"? '
+            "Under another name, set `adapter:`"
+        ],
     ),
     "unknown adapter": (
         {"providers": {"team": {"adapter": "cohhere", "api_key": "k"}}},
-        ['providers.team.adapter: unknown adapter "cohhere"; known are KNOWN'],
+        ['providers.team.adapter: unknown adapter "cohhere"; did you mean "cohere" or "cohere-v1"?'],
     ),
     "a slash in a provider's name": (
         {"providers": {"a/b": {"adapter": "cohere", "api_key": "k"}}},
@@ -233,7 +236,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a hash that is none": (
         {"providers": {"local": {"models": {"m": {**EMBEDDED, "sha256": "abc"}}}}},
-        ["providers.local.models.m.sha256: string should match pattern '^[0-9a-f]{64}$'"],
+        ["providers.local.models.m.sha256: must be 64 hex digits, as `sha256sum model.safetensors` prints them"],
     ),
     "a model without a target": ({"models": {"m": {}}}, ["models.m: set either target or targets"]),
     "a target that is no provider/model": (
@@ -254,7 +257,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a fallback of an unknown provider": (
         {"providers": KEYED, "models": {"m": {"target": "cohere/x", "fallbacks": ["cohere/y", "jinna/z"]}}},
-        ['models.m.fallbacks.1: unknown provider "jinna"'],
+        ['models.m.fallbacks.1: unknown provider "jinna"; add it under providers'],
     ),
     "a fallback twice": (
         {"providers": KEYED, "models": {"m": {"target": "cohere/x", "fallbacks": ["cohere/y", "cohere/y"]}}},
@@ -382,7 +385,7 @@ UNSUBSTITUTED: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize(("text", "expected"), UNSUBSTITUTED.values(), ids=UNSUBSTITUTED)
 def test_names_variables_that_cannot_be_put_in(tmp_path: Path, text: str, expected: str) -> None:
     written = f"providers: {{vllm: {{base_url: 'http://x', api_key: '{text}'}}}}"
-    assert problems_in(tmp_path, written) == [f"providers.vllm.api_key: {expected}"]
+    assert problems_in(tmp_path, written) == [f"line 1, providers.vllm.api_key: {expected}"]
 
 
 def test_a_variable_in_a_list_or_under_other_problems_is_named_too(tmp_path: Path) -> None:
@@ -391,19 +394,19 @@ def test_a_variable_in_a_list_or_under_other_problems_is_named_too(tmp_path: Pat
         models: {m: {target: cohere/x, fallbacks: ["${FALLBACK}"]}}
         """
     assert problems_in(tmp_path, written) == [
-        "models.m.fallbacks.0: environment variable FALLBACK is not set",
-        'server.hots: unknown key; did you mean "host"?',
-        "server.port: environment variable PORT is not set",
+        'line 2, server.hots: unknown key; did you mean "host"?',
+        "line 2, server.port: environment variable PORT is not set",
+        "line 3, models.m.fallbacks.0: environment variable FALLBACK is not set",
     ]
 
 
 def test_keys_are_not_substituted(tmp_path: Path) -> None:
-    assert problems_in(tmp_path, "${SECTION}: 1", SECTION="server") == ["${SECTION}: unknown key"]
+    assert problems_in(tmp_path, "${SECTION}: 1", SECTION="server") == ["line 1, ${SECTION}: unknown key"]
 
 
 UNREADABLE: dict[str, tuple[bytes, str]] = {
     "not YAML": (b"a: [1", "FILE is not valid YAML: "),
-    "a tab": (b"a:\n\tb: 1", "FILE is not valid YAML: found character that cannot start any token (line 2, column 1)"),
+    "a tab": (b"a:\n\tb: 1", "FILE is not valid YAML: a tab indents line 2, where YAML allows spaces only; replace it"),
     "two documents": (b"a: 1\n---\nb: 1", "FILE is not valid YAML: but found another document (line 2, column 1)"),
     "an object of Python's": (b"a: !!python/object:os.system {}", "FILE is not valid YAML: could not determine"),
     "a key twice": (b"server: {port: 1, port: 2}", 'FILE is not valid YAML: key "port" is given twice (line 1, col'),

