@@ -16,7 +16,7 @@ from gateway.cli.terminal import one_line, pad
 from gateway.routing.kinds import kind_of
 from providers import registry
 from providers.retirements import RETIREMENTS, Retirement
-from providers.spec import Header, HttpProvider, Options, Provider
+from providers.spec import Bearer, Header, HttpProvider, Options, Provider
 
 
 def details(adapter: Provider, today: date, retirements: Sequence[Retirement] = RETIREMENTS) -> str:
@@ -51,7 +51,8 @@ def address(adapter: Provider) -> str:
 def _http_facts(adapter: Provider) -> list[tuple[str, str]]:
     if not isinstance(adapter, HttpProvider):
         return []
-    need = "" if adapter.key_required else "; may be left out"
+    may_lack = isinstance(adapter.auth, Bearer | Header) and not adapter.key_required
+    need = "; may be left out" if may_lack else ""
     return [
         ("key variable", adapter.api_key_env or "none is usual"),
         ("key", _way_of(adapter.auth) + need),

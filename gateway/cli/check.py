@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from datetime import date
 from typing import Any
 
-from gateway.cli import capabilities
+from gateway.cli import capabilities, live
 from gateway.cli.model_ends import retirement_warnings
 from gateway.cli.table import table
 from gateway.config import exposure
@@ -27,6 +27,11 @@ def add_to(commands: Any, path: str | None) -> None:
         "or prints what the configuration means.",
     )
     command.add_argument("file", metavar="FILE", nargs="?", default=path, help="YAML configuration")
+    command.add_argument(
+        "--live",
+        action="store_true",
+        help="also ask every configured target once, and exit with 1 if one fails or ranks a wrong document first",
+    )
     command.set_defaults(run=run)
 
 
@@ -46,7 +51,12 @@ def run(chosen: Namespace) -> int:
         print(f"warning: {advice}")
     for sentence in retirement_warnings(config, date.today()):
         print(f"warning: {sentence}")
-    return 0
+    return _ask_targets(config) if chosen.live else 0
+
+
+def _ask_targets(config: Config) -> int:
+    print()
+    return live.run(config)
 
 
 def _providers(config: Config) -> str:
