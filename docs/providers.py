@@ -36,7 +36,7 @@ def _capabilities() -> str:
         for model, *rest in capabilities.declared(each)
     ]
     titles = " | ".join(title.lower() for title in ("models", *capabilities.TITLES))
-    return "\n".join([f"| {titles} |", "|---|---|---|---|", *rows])
+    return "\n".join([f"| {titles} |", "|---" * (1 + len(capabilities.TITLES)) + "|", *rows])
 
 
 def _retirements() -> str:

@@ -48,11 +48,16 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
-    """What is known of a model, or of all models that a pattern fits. The defaults say nothing."""
+    """What is known of a model, or of all models that a pattern fits. The defaults say nothing.
+
+    Attributes:
+        multimodal: whether it reads content parts (pictures, video), or text alone.
+    """
 
     limits: Limits = Limits()
     scoring: Scoring = "unknown"
     score_space: ScoreSpace = "unknown"
+    multimodal: bool | None = None
 
 
 CapabilitiesByModel = Mapping[str, Capabilities]
@@ -81,4 +86,5 @@ def _merge(general: Capabilities, specific: Capabilities) -> Capabilities:
         limits=replace(general.limits, **limits),
         scoring=general.scoring if specific.scoring == "unknown" else specific.scoring,
         score_space=general.score_space if specific.score_space == "unknown" else specific.score_space,
+        multimodal=general.multimodal if specific.multimodal is None else specific.multimodal,
     )

@@ -10,7 +10,9 @@
         ├── TargetTimeout           504  no answer in time
         ├── BadAnswer               502  a 200 that does not parse or breaks the contract
         ├── Rejected                 as is: 400, 404, 413, 422, 498
-        │   └── LimitExceeded            413  one of the target's known limits; it was not asked
+        │   ├── TooLong             413  the target says that a text, or the whole call, is over what it takes (as is:
+        │   │                            400, 422)
+        │   └── LimitExceeded       413  one of the target's known limits; it was not asked
         ├── CredentialsRejected     502  401, 402, 403: the gateway's key is at fault, not the caller's
         ├── RateLimited             429  with the seconds to wait, if the target said so
         ├── TargetFailed            502  any other status (503 and 504 stay as they are)
@@ -116,6 +118,10 @@ class Rejected(TargetError):
     """The target refused this request with a 4xx that is about the request."""
 
     code = "upstream_rejected"
+
+
+class TooLong(Rejected):
+    """The target was asked, and says that a text is longer, or a call larger, than it takes: whatever its status."""
 
 
 class LimitExceeded(Rejected):

@@ -15,6 +15,9 @@ JSON = dict[str, Any]
 Field = Literal["top_n", "max_tokens_per_doc", "priority", "return_documents"]
 
 
+TOO_LONG = frozenset({400, 413, 422})
+"""The statuses with which most servers refuse what is too long."""
+
 Path = str | Callable[[str], str]
 """Where an endpoint is below the base URL; a function of the model where the path names it (see wire/paths.py)."""
 
@@ -120,7 +123,8 @@ class HttpProvider(Adapter, frozen=True, kw_only=True):
         decode: body of a 200 to ranking. Pure; neither sorts, cuts nor checks indices: the gateway does, once. Raises
             ValueError (msgspec's errors are) or BadAnswer for a body that is not the documented shape.
         error_message: body of an error answer to the vendor's own sentence; "" when there is none.
-        multimodal: whether content parts may be sent.
+        too_long: the statuses with which it refuses what is longer, or more, than it takes, with a sentence that says
+            so (see wire/too_long.py); a 413 always means that.
         score: its score API, if it has one; without it only one query for all documents can be scored.
         key_required: whether the target refuses calls without a key.
         auth: how the key is sent.
@@ -133,7 +137,7 @@ class HttpProvider(Adapter, frozen=True, kw_only=True):
     encode: Callable[[RerankRequest], JSON | bytes]
     decode: Callable[[bytes, RerankRequest], Ranking]
     error_message: Callable[[bytes], str]
-    multimodal: bool = False
+    too_long: frozenset[int] = TOO_LONG
     score: ScoreApi | None = None
     key_required: bool = True
     auth: Auth = Bearer()

@@ -20,7 +20,7 @@ class ContentParts(Struct, frozen=True):
 
 
 TextOrParts = str | ContentParts
-"""A query or a document: text as it is ranked, or content parts for targets that declare `multimodal`."""
+"""A query or a document: text as it is ranked, or content parts for models that are declared `multimodal`."""
 
 
 class Call(Struct, frozen=True, eq=False):

@@ -9,6 +9,7 @@ named where users have a usual variable and the vendor a fixed address: whoever 
 - azure: Cohere's models in a Foundry resource. A serverless deployment (`….models.ai.azure.com`) takes a bearer key, as
   the adapter cohere sends it.
 - infron: formerly OneRouter. The first part of its page is all that could be read, so little is assumed of it.
+- llamacpp, and what may have it behind: a text that is too long is refused with a 500; together: with a 403.
 - compatible: any server that speaks as Cohere and Jina do, with `options: {path: /…}` where it is not at /v1/rerank.
 """
 
@@ -22,7 +23,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from providers.capabilities import Capabilities, CapabilitiesByModel, Limits
-from providers.spec import Header, HttpProvider, Options
+from providers.spec import TOO_LONG, Header, HttpProvider, Options
 from providers.wire import cohere
 from providers.wire.errors import error_message
 from providers.wire.paths import quote_path
@@ -110,6 +111,7 @@ _LINES = [
         "https://docs.cohere.com/v1/reference/rerank (2026-11)",
         Shape(takes=same("top_n", "max_tokens_per_doc", "instruction"), always=_SILENT),
         options=Options(shape=PathOptions, apply=_at_path),
+        too_long=TOO_LONG | {500},
     ),
     _variant(
         "contextual",
@@ -155,12 +157,14 @@ _LINES = [
             ),
             always=_SILENT,
         ),
+        too_long=TOO_LONG | {500},
     ),
     _variant(
         "llamacpp",
         "https://github.com/ggml-org/llama.cpp/tree/master/tools/server (2026-11)",
         Shape(),
         {"*": _POINTWISE},
+        too_long=TOO_LONG | {500},
     ),
     _variant(
         "mixedbread",
@@ -261,11 +265,13 @@ _LINES = [
         {"Salesforce/Llama-Rank-*": _tokens(8_192, _UNKNOWN)},
         base_url="https://api.together.ai",
         api_key_env="TOGETHER_API_KEY",
+        too_long=TOO_LONG | {403},
     ),
     _variant(
         "xinference",
         "https://inference.readthedocs.io/en/latest/models/model_abilities/rerank.html (2026-10)",
         Shape(takes=same("top_n", "max_chunks_per_doc"), always=_SILENT),
+        too_long=TOO_LONG | {500},
     ),
 ]
 

@@ -43,6 +43,7 @@ STATUS: dict[type[RerankError], int] = {
     errors.TargetFailed: 502,
     errors.Overloaded: 429,
     errors.NotReady: 503,
+    errors.TooLong: 413,
     errors.RerankError: 500,
 }
 """The status of each error class; a class that is absent has the status of its nearest base class."""

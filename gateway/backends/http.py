@@ -17,7 +17,7 @@ from gateway.backends.redaction import redact
 from gateway.headers import REQUEST_TIMEOUT
 from gateway.transport.base import Client, Response, Timeouts
 from gateway.transport.network import host_of
-from providers.capabilities import CapabilitiesByModel, Limits, resolve
+from providers.capabilities import Capabilities, CapabilitiesByModel, Limits, resolve
 from providers.errors import BadAnswer, LimitExceeded, RerankError, TargetTimeout, Unsupported
 from providers.spec import HttpProvider, ScoreApi
 from providers.types import ContentParts, Ranking, RerankRequest
@@ -26,7 +26,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 MAX_MODELS = 1024
-"""Models whose URL and limits are remembered: callers may invent names, and must not fill the memory with them."""
+"""Models whose URL and capabilities are remembered: callers may invent names, and must not fill the memory by it."""
 
 _REFUSED = frozenset({401, 403})
 """Statuses that may mean that a credential has ended."""
@@ -79,12 +79,13 @@ class HttpBackend:
         self._headers = _constant_headers(endpoint)
         # Made once: nearly every request goes to the same URL.
         self._rerank_api = (endpoint.provider, endpoint.url) if isinstance(endpoint.url, str) else None
-        self._limits = _limits(endpoint)
+        self._known = _capabilities(endpoint)
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """Rank by one call of the provider. Raises RerankError."""
-        limits = self._limits(request.model)
-        self._check(request, limits)
+        known = self._known(request.model)
+        limits = known.limits
+        self._check(request, known)
         api, url = self._api(request)
         size, deadline = request.call.body_bytes, request.call.deadline
         self._within(deadline, url)
@@ -137,16 +138,19 @@ class HttpBackend:
                 )
         return self._rerank_api or (endpoint.provider, at(endpoint.url, request.model))
 
-    def _check(self, request: RerankRequest, limits: Limits) -> None:
-        documents = len(request.documents)
+    def _check(self, request: RerankRequest, known: Capabilities) -> None:
+        documents, limits = len(request.documents), known.limits
         if limits.documents is not None and documents > limits.documents:
             raise LimitExceeded(
                 f'provider "{self._name}" takes at most {limits.documents} documents per call, '
                 f"this one has {documents}; send fewer",
                 status=413,
             )
-        if not self._provider.multimodal and _has_parts(request):
-            raise Unsupported(f'provider "{self._name}" ranks text only; send the query and documents as text')
+        if not known.multimodal and _has_parts(request):
+            raise Unsupported(
+                f'model "{request.model}" of provider "{self._name}" ranks text only; '
+                "send the query and documents as text"
+            )
 
     def _body(self, api: HttpProvider | ScoreApi, request: RerankRequest, limits: Limits) -> bytes:
         encoded = api.encode(request)
@@ -203,14 +207,14 @@ def at(url: Url, model: str) -> str:
     return url if isinstance(url, str) else url(model)
 
 
-def _limits(endpoint: HttpEndpoint) -> Callable[[str], Limits]:
-    """The limits of each model. Asked for with every request, so what was found is remembered."""
+def _capabilities(endpoint: HttpEndpoint) -> Callable[[str], Capabilities]:
+    """What is known of each model. Asked for with every request, so what was found is remembered."""
 
     @lru_cache(maxsize=MAX_MODELS)
-    def limits(model: str) -> Limits:
-        return resolve(model, endpoint.provider.capabilities, endpoint.capabilities).limits
+    def known(model: str) -> Capabilities:
+        return resolve(model, endpoint.provider.capabilities, endpoint.capabilities)
 
-    return limits
+    return known
 
 
 def _constant_headers(endpoint: HttpEndpoint) -> dict[str, str]:

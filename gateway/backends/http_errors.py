@@ -8,8 +8,9 @@ from http import HTTPStatus
 from gateway.backends.redaction import MASK, one_line
 from gateway.backends.retry_after import rate_limit_reset, retry_after
 from gateway.transport.base import Response
-from providers.errors import CredentialsRejected, RateLimited, Rejected, TargetError, TargetFailed
-from providers.spec import HttpProvider
+from providers.errors import CredentialsRejected, RateLimited, Rejected, TargetError, TargetFailed, TooLong
+from providers.spec import Bearer, Header, HttpProvider
+from providers.wire.too_long import is_too_long
 
 _CALLERS_FAULT = frozenset({400, 404, 413, 422, 498})
 """Statuses that blame the request, which another attempt would not change. 498 is Cohere's, for a blocked word."""
@@ -28,11 +29,14 @@ def refusal(provider: HttpProvider, name: str, response: Response, secrets: Iter
         secrets: what is masked in whatever the vendor wrote.
     """
     status = response.status
+    text = sanitize(provider.error_message(response.body), secrets)
+    if is_too_long(status, text, provider.too_long):
+        return TooLong(text or f'provider "{name}" answered {_status_phrase(status)}', status=status)
     if status in _CREDENTIALS:
         # The vendor's own text is left out: some echo parts of the key.
         return CredentialsRejected(
             f'provider "{name}" refused the gateway\'s own credentials or account ({_status_phrase(status)}); '
-            f'check the api_key configured for "{name}"',
+            f'check the {_credential(provider)} configured for "{name}"',
             status=status,
         )
     if 300 <= status < 400:
@@ -41,7 +45,6 @@ def refusal(provider: HttpProvider, name: str, response: Response, secrets: Iter
             "configure the final address as base_url",
             status=status,
         )
-    text = sanitize(provider.error_message(response.body), secrets)
     wait = retry_after(response.headers)
     if status in _CALLERS_FAULT:
         return Rejected(text or f'provider "{name}" answered {_status_phrase(status)}', status=status)
@@ -52,6 +55,10 @@ def refusal(provider: HttpProvider, name: str, response: Response, secrets: Iter
     return TargetFailed(
         f'provider "{name}" failed with status {_status_phrase(status)}{detail}', status=status, retry_after=wait
     )
+
+
+def _credential(provider: HttpProvider) -> str:
+    return "api_key" if isinstance(provider.auth, Bearer | Header) else "cloud account"
 
 
 def sanitize(text: str, secrets: Iterable[str]) -> str:

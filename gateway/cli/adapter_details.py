@@ -57,7 +57,6 @@ def _http_facts(adapter: Provider) -> list[tuple[str, str]]:
         ("key variable", adapter.api_key_env or "none is usual"),
         ("key", _way_of(adapter.auth) + need),
         ("options", _options(adapter.options)),
-        ("pictures", "yes" if adapter.multimodal else "no"),
         ("score API", adapter.score.path if adapter.score else "none; one query for all documents"),
     ]
 
@@ -65,7 +64,8 @@ def _http_facts(adapter: Provider) -> list[tuple[str, str]]:
 def _way_of(auth: Struct) -> str:
     if isinstance(auth, Header):
         return f"sent as `{auth.name}: {auth.scheme} …`" if auth.scheme else f"sent as `{auth.name}: …`"
-    return cleandoc(type(auth).__doc__ or "").partition(".")[0].removeprefix("The key is ")
+    way = cleandoc(type(auth).__doc__ or "").partition(".")[0].removeprefix("The key is ")
+    return way[:1].lower() + way[1:]
 
 
 def _options(options: Options | None) -> str:

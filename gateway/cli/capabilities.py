@@ -7,12 +7,13 @@ from msgspec.structs import asdict
 from providers.capabilities import Capabilities, Limits, resolve
 from providers.spec import Provider
 
-TITLES = ("SCORING", "SCORES", "LIMITS OF A CALL")
+TITLES = ("SCORING", "SCORES", "READS", "LIMITS OF A CALL")
 
 
 def cells(capabilities: Capabilities) -> list[str]:
     """One cell for each of TITLES."""
-    return [capabilities.scoring, capabilities.score_space, _limits(capabilities.limits)]
+    reads = {True: "pictures", False: "text", None: "unknown"}[capabilities.multimodal]
+    return [capabilities.scoring, capabilities.score_space, reads, _limits(capabilities.limits)]
 
 
 def declared(adapter: Provider) -> list[list[str]]:

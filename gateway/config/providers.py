@@ -120,6 +120,9 @@ class CapabilitiesSettings(Settings):
         description="Meaning of a score: `probability` from 0 to 1, `calibrated` if also comparable between queries, "
         "`logit` for any real number, `cosine` from -1 to 1.",
     )
+    multimodal: bool | None = Field(
+        default=None, description="Whether the model reads pictures and other content parts, or text alone."
+    )
 
 
 class ProviderSettings(Settings):
@@ -225,7 +228,10 @@ def capability_corrections(settings: ProviderSettings) -> dict[str, Capabilities
     """The operator's corrections in the form in which adapters declare capabilities."""
     return {
         pattern: Capabilities(
-            limits=Limits(**chosen.limits.model_dump()), scoring=chosen.scoring, score_space=chosen.score_space
+            limits=Limits(**chosen.limits.model_dump()),
+            scoring=chosen.scoring,
+            score_space=chosen.score_space,
+            multimodal=chosen.multimodal,
         )
         for pattern, chosen in settings.capabilities.items()
     }

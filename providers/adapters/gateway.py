@@ -70,7 +70,6 @@ PROVIDER = HttpProvider(
     decode=decode,
     error_message=error_message,
     fields=frozenset({*_CANONICAL, *_EXTRAS}),
-    capabilities={"*": Capabilities()},
-    multimodal=True,
+    capabilities={"*": Capabilities(multimodal=True)},
     key_required=False,
 )

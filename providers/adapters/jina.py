@@ -4,7 +4,8 @@ Source: https://jina.ai/reranker and the specification of the Jina Search Founda
 
 `return_documents` is always sent: its default is true in the specification and false in observed answers.
 `max_tokens_per_doc` becomes `max_doc_length` for the v3 family, whose schema alone has it; other models cut documents
-at their own limit, with `truncation`. `return_embeddings` is not passed on: a ranking has no place for vectors.
+at their own limit, with `truncation`. For jina-reranker-m0 a document is a text or a picture. `return_embeddings` is
+not passed on: a ranking has no place for vectors.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from providers.spec import JSON, HttpProvider
 from providers.types import RerankRequest
 from providers.wire.errors import error_message
 from providers.wire.fields import effective_top_n, vendor_fields, without_nulls
+from providers.wire.parts import text_of, texts_or_pictures
 from providers.wire.shape import Shape, decoder
 
 _EXTRAS = ("truncation", "max_doc_length")
@@ -23,8 +25,8 @@ _LONGEST_DOCUMENT = 8192
 def encode(request: RerankRequest) -> JSON:
     return without_nulls(
         model=request.model,
-        query=request.query,
-        documents=request.documents,
+        query=text_of(request.query),
+        documents=texts_or_pictures(request.documents),
         top_n=effective_top_n(request),
         return_documents=False,
         max_doc_length=_max_doc_length(request),
@@ -39,11 +41,11 @@ def _max_doc_length(request: RerankRequest) -> int | None:
 
 
 CAPABILITIES = {
-    "*": Capabilities(),
+    "*": Capabilities(multimodal=False),
     # Both read the whole list at once, and score by cosine: https://jina.ai/models/jina-reranker-v3.5 (2026-11)
     "jina-reranker-v3*": Capabilities(limits=Limits(tokens_per_call=131_000), scoring="listwise", score_space="cosine"),
     "jina-reranker-v3": Capabilities(limits=Limits(tokens_per_document=_LONGEST_DOCUMENT)),
-    "jina-reranker-m0": Capabilities(limits=Limits(tokens_per_pair=10_000)),
+    "jina-reranker-m0": Capabilities(limits=Limits(tokens_per_pair=10_000), multimodal=True),
 }
 
 PROVIDER = HttpProvider(

@@ -64,9 +64,9 @@ _CROSS_ENCODERS = (
     "*jina-reranker-m0",
 )
 CAPABILITIES = {
-    "*": Capabilities(),
+    "*": Capabilities(multimodal=True),
     **dict.fromkeys(_CROSS_ENCODERS, _CROSS_ENCODER),
-    "*jina-reranker-v3*": Capabilities(scoring="listwise", score_space="cosine"),
+    "*jina-reranker-v3*": Capabilities(scoring="listwise", score_space="cosine", multimodal=False),
 }
 
 PROVIDER = HttpProvider(
@@ -79,7 +79,6 @@ PROVIDER = HttpProvider(
     error_message=error_message,
     fields=frozenset(_RERANK.takes),
     capabilities=CAPABILITIES,
-    multimodal=True,
     score=ScoreApi(path="/v1/score", encode=encode_score, decode=decode_score),
     key_required=False,
 )

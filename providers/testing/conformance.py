@@ -19,7 +19,7 @@ from providers import registry
 from providers.capabilities import resolve
 from providers.errors import BadAnswer, InvalidRequest
 from providers.spec import HttpProvider
-from providers.types import Ranking, RerankRequest
+from providers.types import ContentParts, Ranking, RerankRequest
 
 CANONICAL = {"top_n": 1, "max_tokens_per_doc": 64, "priority": 7, "return_documents": True}
 NEVER_SENT = {"return_embeddings": True, "relevant_spans": {"mode": "enabled"}, "stream": True, "made_up": 1}
@@ -273,6 +273,15 @@ def _spoiled(value: Any) -> Iterator[Any]:
             yield from ({**value, name: worse} for worse in _spoiled(value[name]))
     if isinstance(value, list):
         yield from ([worse] for worse in _spoiled(value[0]))
+
+
+@_promise
+def sends_the_pictures_that_its_models_read(subject: Subject) -> None:
+    declared = subject.provider.capabilities
+    picture = ContentParts([{"type": "image_url", "image_url": {"url": "https://img.example/gears.png"}}])
+    for pattern in (each for each in declared if resolve(each, declared).multimodal):
+        sent = subject.sent(model=pattern, documents=["tubes", picture])
+        _require(b'"https://img.example/gears.png"' in sent, f"{pattern} is declared multimodal, and gets no picture")
 
 
 RUBBISH = {

@@ -36,6 +36,16 @@ PATTERNS: dict[str, tuple[str, list[CapabilitiesByModel], Capabilities]] = {
         [{"*": documents(9), "m": Capabilities(limits=Limits(tokens_per_pair=7))}],
         Capabilities(limits=Limits(documents=9, tokens_per_pair=7)),
     ),
+    "one model reads pictures": (
+        "m-1",
+        [{"*": Capabilities(multimodal=False), "m-*": Capabilities(multimodal=True)}],
+        Capabilities(multimodal=True),
+    ),
+    "the operator says that it does not": (
+        "m",
+        [{"m": Capabilities(multimodal=True)}, {"*": Capabilities(multimodal=False)}],
+        Capabilities(multimodal=False),
+    ),
     "the operator corrects": ("m", [{"*": documents(9)}, {"*": documents(3)}], documents(3)),
     "the operator's pattern wins over the adapter's name": (
         "m",
@@ -69,9 +79,16 @@ FACTS: dict[str, tuple[str, str, Capabilities]] = {
     "Jina's v3 family is listwise": (
         "jina",
         "jina-reranker-v3.5",
-        Capabilities(limits=Limits(tokens_per_call=131_000), scoring="listwise", score_space="cosine"),
+        Capabilities(
+            limits=Limits(tokens_per_call=131_000), scoring="listwise", score_space="cosine", multimodal=False
+        ),
     ),
-    "of Jina's v2 nothing is stated": ("jina", "jina-reranker-v2-base-multilingual", Capabilities()),
+    "of Jina's v2 little is stated": ("jina", "jina-reranker-v2-base-multilingual", Capabilities(multimodal=False)),
+    "Jina's m0 reads pictures": (
+        "jina",
+        "jina-reranker-m0",
+        Capabilities(limits=Limits(tokens_per_pair=10_000), multimodal=True),
+    ),
     "Voyage counts a call": (
         "voyage",
         "rerank-2-lite",
@@ -83,14 +100,14 @@ FACTS: dict[str, tuple[str, str, Capabilities]] = {
     "vLLM with a cross-encoder": (
         "vllm",
         "BAAI/bge-reranker-v2-m3",
-        Capabilities(scoring="pointwise", score_space="probability"),
+        Capabilities(scoring="pointwise", score_space="probability", multimodal=True),
     ),
     "vLLM with a listwise model": (
         "vllm",
         "jinaai/jina-reranker-v3",
-        Capabilities(scoring="listwise", score_space="cosine"),
+        Capabilities(scoring="listwise", score_space="cosine", multimodal=False),
     ),
-    "vLLM with anything": ("vllm", "m", Capabilities()),
+    "vLLM with anything": ("vllm", "m", Capabilities(multimodal=True)),
 }
 
 

@@ -66,6 +66,7 @@ CLASSES: dict[type[RerankError], tuple[int, str]] = {
     errors.TargetFailed: (502, "upstream_error"),
     errors.Overloaded: (429, "overloaded"),
     errors.NotReady: (503, "not_ready"),
+    errors.TooLong: (413, "upstream_rejected"),
 }
 
 
@@ -228,7 +229,7 @@ OURS: dict[str, tuple[dict[str, Any], int, str, str]] = {
         {"query": {"content": [{"type": "text", "text": "q"}]}},
         400,
         "unsupported",
-        'provider "cohere" ranks text only; send the query and documents as text',
+        'of provider "cohere" ranks text only; send the query and documents as text',
     ),
     "too many documents": (
         {"model": "voyage/m", "documents": ["d"] * 1001},

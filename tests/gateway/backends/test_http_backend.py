@@ -24,6 +24,7 @@ from providers.errors import (
     RerankError,
     TargetFailed,
     TargetTimeout,
+    TooLong,
     Unreachable,
     Unsupported,
 )
@@ -121,7 +122,8 @@ async def test_no_key_sends_none(client: Client) -> None:
 
 
 STATUSES: dict[int, type[RerankError]] = {
-    **dict.fromkeys((400, 404, 413, 422, 498), Rejected),
+    **dict.fromkeys((400, 404, 422, 498), Rejected),
+    413: TooLong,
     **dict.fromkeys((401, 402, 403), CredentialsRejected),
     429: RateLimited,
     **dict.fromkeys((301, 302, 307, 308, 405, 408, 409, 499, 500, 502, 503, 504, 529, 599), TargetFailed),
@@ -130,7 +132,7 @@ STATUSES: dict[int, type[RerankError]] = {
 
 @pytest.mark.parametrize(("status", "error"), STATUSES.items(), ids=map(str, STATUSES))
 async def test_each_status_has_its_error(client: Client, status: int, error: type[RerankError]) -> None:
-    raised = await failure(client, reply(status, b'{"message": "Too many tokens."}', location="http://x/?k=hidden"))
+    raised = await failure(client, reply(status, b'{"message": "Not like this."}', location="http://x/?k=hidden"))
     assert type(raised) is error
     assert raised.status == status
 
@@ -302,6 +304,7 @@ async def test_a_request_that_cannot_be_signed_is_not_sent(client: Client) -> No
         assert not server.exchanges
 
 
+PICTURES = {"*": Capabilities(multimodal=True), "text-*": Capabilities(multimodal=False)}
 CONTENT = {"document": ask("a", ContentParts([])), "query": msgspec.structs.replace(ask(), query=ContentParts([]))}
 
 
@@ -310,7 +313,11 @@ async def test_content_parts_need_a_multimodal_provider(client: Client, request_
     with pytest.raises(Unsupported, match="ranks text only"):
         await backend(client, "http://127.0.0.1:1").rerank(request_)
     async with loopback(RANKING) as server:
-        await backend(client, server, multimodal=True).rerank(request_)
+        await backend(client, server, capabilities=PICTURES).rerank(request_)
+        with pytest.raises(Unsupported, match='model "text-m" of provider "team-b" ranks text only'):
+            await backend(client, server, capabilities=PICTURES).rerank(
+                msgspec.structs.replace(request_, model="text-m")
+            )
 
 
 async def test_a_passed_deadline_sends_nothing(client: Client) -> None:

@@ -18,6 +18,7 @@ from gateway.config.loader import default
 from providers import registry
 from providers.spec import AwsSignature, Bearer, Header, HttpProvider
 from providers.testing import ScriptedUpstream
+from providers.wire.too_long import is_too_long
 
 WIRE = Path(__file__).parents[2] / "wire"
 ADAPTERS = {
@@ -106,10 +107,13 @@ async def test_tells_the_vendor_s_own_sentence(case: str, ask: Any, upstream: Sc
     upstream.reply_with(int(status[1]), json.loads(body))
     answer = await ask(name)
     assert answer.status_code >= 400
-    if int(status[1]) in (401, 402, 403):  # Those are the gateway's to mend, and may echo parts of its key.
+    sentence = ADAPTERS[name].error_message(body)
+    too_long = is_too_long(int(status[1]), sentence, ADAPTERS[name].too_long)
+    # Those are the gateway's to mend, and may echo parts of its key.
+    if int(status[1]) in (401, 402, 403) and not too_long:
         assert answer.json()["error_type"] == "upstream_credentials"
     else:
-        assert ADAPTERS[name].error_message(body) in answer.json()["message"]
+        assert sentence in answer.json()["message"]
 
 
 VARIABLES = {name: provider.api_key_env for name, provider in ADAPTERS.items() if provider.api_key_env}
@@ -132,3 +136,49 @@ async def test_the_figures_of_a_gateway_behind_this_one_are_shown(ask: Any, upst
     shown = (await ask("gateway")).json()["extra_fields"]
     assert (shown["provider"], shown["truncated_documents"], shown["queue_ms"]) == ("vendor", 2, 3.5)
     assert "cost" not in shown
+
+
+TOO_LONG = {
+    "with a 400": ("vllm", 400, "This model's maximum context length is 512 tokens.", 400),
+    "with a 403": ("together", 403, "the input is longer than the context", 413),
+    "with a 413": ("tei", 413, "batch size 40 > maximum allowed batch size 32", 413),
+    "with a 422": ("tei", 422, "`inputs` must have less than 512 tokens. Given: 534", 422),
+    "with a 500": ("llamacpp", 500, "input (2793 tokens) is too large to process (current batch size: 2048)", 413),
+}
+
+
+@pytest.mark.parametrize(("name", "status", "sentence", "told"), TOO_LONG.values(), ids=TOO_LONG)
+async def test_a_text_that_is_too_long_is_the_caller_s(
+    name: str, status: int, sentence: str, told: int, ask: Any, upstream: ScriptedUpstream
+) -> None:
+    upstream.reply_with(status, {"error": {"message": sentence}})
+    answer = await ask(name, retry={"retries": 2})
+    assert (answer.status_code, answer.json()["error_type"]) == (told, "upstream_rejected")
+    assert sentence in answer.json()["message"]
+    assert len(upstream.requests) == 1  # It is not asked again: the same text would be too long again.
+
+
+async def test_a_key_is_not_blamed_for_a_long_text(opened: Any, upstream: ScriptedUpstream) -> None:
+    client = await opened({"providers": {"together": {"base_url": upstream.url, "api_key": "k"}}})
+    body = {"model": "together/m", "query": "q", "documents": DOCUMENTS}
+    upstream.reply_with(403, {"error": {"message": "the input is longer than the context"}})
+    for _ in range(5):
+        assert (await client.post("/v1/rerank", json=body)).status_code == 413
+    upstream.behave("ranks")
+    assert (await client.post("/v1/rerank", json=body)).status_code == 200
+
+
+PICTURE = {"image": "https://img.example/gears.png"}
+
+
+async def test_pictures_go_to_the_models_that_read_them(opened: Any, upstream: ScriptedUpstream) -> None:
+    provider = {"base_url": upstream.url, "api_key": "k"}
+    corrected = {**provider, "adapter": "jina", "capabilities": {"jina-reranker-m1": {"multimodal": True}}}
+    client = await opened({"providers": {"jina": provider, "lab": corrected}})
+    upstream.reply_with(200, (WIRE / "jina" / "success.json").read_bytes())
+    told = {}
+    for model in ("jina/jina-reranker-m0", "jina/jina-reranker-v3", "lab/jina-reranker-m1", "lab/jina-reranker-v3"):
+        body = {"model": model, "query": "q", "documents": ["tubes", PICTURE]}
+        told[model] = (await client.post("/v1/rerank", json=body)).status_code
+    assert list(told.values()) == [200, 400, 200, 400]
+    assert [request.body["documents"] for request in upstream.requests] == [["tubes", PICTURE]] * 2

@@ -82,6 +82,14 @@ BROKEN: dict[str, tuple[str, Subject, str]] = {
         changed(fields=frozenset({"top_n", "truncation", "colour"})),
         "no sample value of colour",
     ),
+    "a picture that is dropped": (
+        "sends the pictures that its models read",
+        changed(
+            capabilities={"*": Capabilities(multimodal=True)},
+            encode=lambda request: {"documents": [each for each in request.documents if isinstance(each, str)]},
+        ),
+        "* is declared multimodal, and gets no picture",
+    ),
     "no source": (
         "says where it is from",
         changed(source="", encode=lambda request: voyage.encode(request)),

@@ -1,0 +1,56 @@
+"""Whether a server refuses a call for its size: a text over what the model reads, or more of them than one call takes.
+
+Servers say so with nearly any status, and in words of their own:
+
+    400  vLLM: "This model's maximum context length is 8192 tokens. However, you requested 20673 tokens …"
+    400  Voyage: "The max allowed tokens per submitted batch is 100000. Your batch has 145736 tokens …"
+    403  Together: "Input token count … must be less than the context length"
+    413  text-embeddings-inference up to 1.8, and whatever counts bytes
+    422  text-embeddings-inference: "`inputs` must have less than 512 tokens. Given: 534"
+    500  llama.cpp: "input (2793 tokens) is too large to process (current batch size: 2048)"
+
+An adapter names the statuses; with those the sentence decides. A 413 needs none (RFC 9110 section 15.5.14).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+
+_TEXTS = r"(?:(?:input|text|prompt|document|passage|sequence|content|pair|request|record)s?|query|queries)"
+_OVER = r"(?:exceed\w*|(?:more|longer|larger|greater|less|fewer) than|at most|max(?:imum)?\b|limit\b|over)"
+_SIZE = re.compile(
+    "|".join(
+        [
+            r"\bcontext (?:length|window|size)\b",
+            r"\b(?:longer|larger|greater) than the (?:maximum |max |model'?s? )*(?:context|model|length)\b",
+            rf"\b{_TEXTS}\b.{{0,60}}\btoo (?:long|large|big)\b",
+            rf"\btoo many (?:input )?(?:tokens|characters|sources|questions|{_TEXTS})\b",
+            rf"\b{_OVER}.{{0,60}}\b(?:tokens|characters)\b",
+            rf"\btokens?\b.{{0,60}}\b{_OVER}",
+            r"\bmax(?:imum)? (?:allowed )?(?:batch size|input length|sequence length|model length)\b",
+            r"\b(?:range of input length|maxlength: \d+, actual)\b",
+            r"\bat most \d+ (?:items|records|documents)\b",
+        ]
+    ),
+    re.IGNORECASE,
+)
+_RATE = re.compile(r"\b(?:rate|quota|per (?:second|minute|hour|day|month)|balance|expired|api)\b", re.IGNORECASE)
+"""What limits of another kind speak of: tokens may also be those of a minute, or of a key."""
+
+MAX_SENTENCE = 500
+"""Characters of a sentence that are looked at."""
+
+
+def is_too_long(status: int, sentence: str, statuses: Container[int]) -> bool:
+    """Whether an error answer means that.
+
+    Args:
+        status: of the answer.
+        sentence: the vendor's own, "" if there is none.
+        statuses: with which this vendor says it (`too_long` of its adapter).
+    """
+    if status == 413:
+        return True
+    sentence = sentence[:MAX_SENTENCE]
+    return status in statuses and _SIZE.search(sentence) is not None and _RATE.search(sentence) is None
