@@ -229,7 +229,7 @@ OURS: dict[str, tuple[dict[str, Any], int, str, str]] = {
         {"query": {"content": [{"type": "text", "text": "q"}]}},
         400,
         "unsupported",
-        'of provider "cohere" ranks text only; send the query and documents as text',
+        'model "m" of provider "cohere" ranks text only; send the query and documents as text',
     ),
     "too many documents": (
         {"model": "voyage/m", "documents": ["d"] * 1001},
