@@ -1,15 +1,21 @@
-# The gateway with its local engine. `docker build --build-arg EXTRAS= .` leaves the engine out, for upstreams alone.
+# The gateway with its local engine, for the CPU; `docker build --build-arg TORCH=cuda .` is for NVIDIA GPUs, 2.5 GB more.
+# `--build-arg EXTRAS= .` leaves the engine out, for upstreams alone.
 FROM python:3.12-slim AS build
 ARG EXTRAS=[local]
+ARG TORCH=cpu
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 WORKDIR /build
 COPY requirements.lock requirements-upstreams.lock ./
 RUN python -m venv /opt/gateway \
  && /opt/gateway/bin/python -m pip install --no-cache-dir --no-deps --require-hashes \
       --requirement "requirements$([ -n "$EXTRAS" ] || echo -upstreams).lock"
 COPY pyproject.toml README.md LICENSE ./
+# torch is not locked, since its builds differ by accelerator.
+COPY .ci/install_torch.py .ci/
+RUN [ -z "$EXTRAS" ] || PIP_NO_CACHE_DIR=1 /opt/gateway/bin/python \
+      .ci/install_torch.py --build "$TORCH" --index "$TORCH_INDEX"
 COPY gateway gateway
 COPY providers providers
-# Everything is there but torch, whose builds differ by accelerator, and what comes with it.
 RUN /opt/gateway/bin/python -m pip install --no-cache-dir --no-build-isolation ".${EXTRAS}" \
  && /opt/gateway/bin/python -m pip check
 

@@ -3,6 +3,9 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8080
 CONFIG ?= config/gateway.yaml
+# The build of torch: cpu, cuda, or empty for what is installed already or suits the machine; and where CPU builds are.
+TORCH ?=
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,9 +53,20 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --quiet --upgrade pip
 
-$(VENV)/serve: $(BIN)/python pyproject.toml requirements.lock
-	@echo "Installing the gateway with its local engine; the first time takes a few minutes."
+$(VENV)/locked: $(BIN)/python requirements.lock
+	@echo "Installing what the gateway and its local engine need; the first time takes a few minutes."
 	$(BIN)/python -m pip install --quiet --quiet --no-deps --require-hashes --requirement requirements.lock
+	touch $@
+
+# One stamp for each value of TORCH, so that naming another build installs it.
+TORCH_STAMP := $(VENV)/torch-$(or $(TORCH),any)
+
+$(TORCH_STAMP): $(VENV)/locked pyproject.toml .ci/install_torch.py
+	$(BIN)/python .ci/install_torch.py --build "$(TORCH)" --index "$(TORCH_INDEX)"
+	rm -f $(VENV)/torch-*
+	touch $@
+
+$(VENV)/serve: $(TORCH_STAMP)
 	$(BIN)/python -m pip install --quiet --quiet --no-build-isolation --editable '.[local]'
 	touch $@
 

