@@ -12,13 +12,13 @@ BIN := $(VENV)/bin
 
 CLIENTS := newest frameworks oldest
 
-.PHONY: serve test test-ui test-clients vendor check audit sbom lock bench docs clean
+.PHONY: serve test test-ui test-clients dist test-dist vendor check audit sbom lock bench docs clean
 
 serve: $(VENV)/serve
 	$(BIN)/rerank-gateway serve --config $(CONFIG) --host $(HOST) --port $(PORT)
 
 test: $(VENV)/develop
-	$(BIN)/python -m pytest --numprocesses auto --ignore tests/ui
+	$(BIN)/python -m pytest --numprocesses auto --ignore tests/ui --ignore tests/dist
 
 # The pages in a real browser; skipped, visibly, where there is no chromium.
 test-ui: $(VENV)/develop
@@ -97,5 +97,14 @@ lock: $(BIN)/python
 	$(LOCK) --quiet --group build --constraint requirements-upstreams.lock --extra local $(addprefix --no-emit-package ,$(WITH_TORCH)) --output-file requirements.lock
 	$(LOCK) --quiet --group test --group check --group audit --extra eval --constraint requirements.lock --output-file requirements-dev.lock
 
+# What a release publishes, into dist/; `make dist TAG=v0.2.0` makes sure that it is ready to be released under that tag.
+dist: $(BIN)/python
+	$(BIN)/python -m pip install --quiet --quiet --no-deps --require-hashes --requirement requirements-upstreams.lock
+	$(BIN)/python .ci/dist.py --tag "$(TAG)"
+
+# Each of the files in a fresh environment, with what it needs from the index, as users install it.
+test-dist: dist $(VENV)/develop
+	$(BIN)/python -m pytest -rs tests/dist
+
 clean:
-	rm -rf $(VENV) .venv-clients-* tests/clients/node/node_modules
+	rm -rf dist $(VENV) .venv-clients-* tests/clients/node/node_modules
