@@ -90,7 +90,9 @@ def test_a_tag_that_does_not_agree_builds_nothing(tmp_path: Path, name: str) -> 
     assert not (tmp_path / "dist").exists()
 
 
-BY_NAME = re.compile(r"\b(pip3?|pipx|uv|uvx|poetry|conda)\s[^\n`]*?\brerank-gateway\b(?! @ )")
+BY_NAME = re.compile(
+    r"\b(pip3?|pipx|uv|uvx|poetry|conda)\s[^\n`]*?\brerank-gateway\b(?!(\[\w+\])? @ )|\brerank-gateway\[(?!\w+\] @ )"
+)
 """An installation from an index, where this package is not published: whoever takes that name would be installed."""
 
 INSTRUCTIONS = {
@@ -98,6 +100,8 @@ INSTRUCTIONS = {
     'run: pip install "rerank-gateway[local]"': True,
     "uv tool install rerank-gateway": True,
     "uvx rerank-gateway serve": True,
+    "Install `rerank-gateway[bedrock]` and say the region": True,
+    'pip install "rerank-gateway[local] @ git+https://example.com/gateway"': False,
     "pip install .": False,
     'pip install "rerank-gateway @ git+https://example.com/gateway"': False,
     "`pip install .` puts `rerank-gateway` there": False,

@@ -1,18 +1,35 @@
-"""Packages that only some adapters need: an extra of the distribution installs them."""
+"""Packages that only some adapters need: an extra of the distribution names them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import metadata
 from importlib.util import find_spec
 
+DISTRIBUTION = "rerank-gateway"
 
-def needs(extra: str, *modules: str) -> Callable[[], str]:
-    """For `missing` of an adapter: the command that installs the extra, "" if all its modules are there."""
+
+def needs(extra: str, *modules: str, options: str = "") -> Callable[[], str]:
+    """For `missing` of an adapter: the command that installs the extra's packages, "" if all its modules are there.
+
+    Args:
+        extra: a name under `optional-dependencies` in pyproject.toml.
+        modules: what the adapter imports of it.
+        options: of pip, for the command.
+    """
 
     def missing() -> str:
-        return "" if all(map(_is_installed, modules)) else f'pip install "rerank-gateway[{extra}]"'
+        return "" if all(map(_is_installed, modules)) else install_command(extra, options)
 
     return missing
+
+
+def install_command(extra: str, options: str = "") -> str:
+    """What installs the packages of an extra by their own names: that works wherever this package came from."""
+    entries = (entry.partition("; ") for entry in metadata.requires(DISTRIBUTION) or [])
+    needed = [f'"{requirement}"' for requirement, _, marker in entries if marker == f'extra == "{extra}"']
+    # An editable installation from before the extra does not know it: then the installation has to be renewed.
+    return " ".join(["pip install", *([options] if options else []), *(needed or [f'".[{extra}]"'])])
 
 
 def _is_installed(module: str) -> bool:
