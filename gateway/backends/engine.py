@@ -47,7 +47,7 @@ ADOPT_TIMEOUT = 300.0
 GATEWAY_FIELDS: Final = frozenset(
     {
         *("request_type", "provider", "latency", "chunk_index", "original_model_requested", "resolved_model_used"),
-        *("attempts", "cost"),
+        *("attempts", "cost", "ignored"),
     }
 )
 """The `extra_fields` of a response that the engine's own gateway adds; the others are details of the model."""

@@ -67,6 +67,11 @@ class LocalBackend:
         finally:
             request.call.recorder.add_wait(start, monotonic())
 
+    @property
+    def has_loaded(self) -> bool:
+        """Whether the model has been loaded once; its engine may have gone since."""
+        return self._backend is not None
+
     def stats(self) -> EngineStats | None:
         """Queue depth and totals. None until the model is loaded, or if its backend does not report them."""
         read = getattr(self._backend, "stats", None)

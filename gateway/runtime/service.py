@@ -26,6 +26,7 @@ class Service:
     Attributes:
         routes: what names resolve to. Replaced as a whole, never changed.
         draining: about to stop: callers should go elsewhere with their next request.
+        has_loaded: every local model of the start has been loaded.
         closing: no request is under way any more, or none is waited for.
         keys: of the callers that are let in; None lets everybody in. Replaced together with `routes`.
         meter: admits requests; None where nothing is counted. Replaced together with `routes`.
@@ -40,6 +41,7 @@ class Service:
     ) -> None:
         self.config = config
         self.draining = False
+        self.has_loaded = False
         self.closing = False
         self.keys = accounting.build_key_table(config)
         self.telemetry, self.observer = instruments(config, lambda: self.routes)

@@ -162,6 +162,7 @@ async def _load(service: Service, on_loaded: OnLoaded | None) -> None:
     except RerankError as error:
         failure = error
     else:
+        service.has_loaded = True
         # What is in memory now stays until the end. Frozen, it is not traversed at each full garbage collection, which
         # would hold up the event loop.
         gc.collect()

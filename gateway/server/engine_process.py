@@ -102,7 +102,7 @@ class EngineSupervisor:
     def _start(self) -> tuple[SpawnProcess, Connection]:
         context = multiprocessing.get_context("spawn")
         read_end, write_end = context.Pipe(duplex=False)
-        process = context.Process(target=serve_engine, args=(*self._arguments, read_end), name="engine")
+        process = context.Process(target=run_process, args=(*self._arguments, read_end), name="engine")
         # A child inherits the signal mask. Ctrl-C in a terminal goes to the whole process group, and the engine must
         # outlive the workers, which may still need it.
         previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED_SIGNALS)
@@ -144,10 +144,18 @@ def running_engine(config: Config, path: str | None, load_results: LoadResults) 
             supervisor.stop()
 
 
-def serve_engine(
+def run_process(
     config: Config, path: str | None, socket: str, load_results: LoadResults, lifeline: Connection
 ) -> NoReturn:
-    """The main function of the engine process: serve until the other end of `lifeline` is closed."""
+    """The main function of the engine process."""
+    serve_engine(config, path, socket, load_results, lifeline)
+    leave(0)
+
+
+def serve_engine(
+    config: Config, path: str | None, socket: str, load_results: LoadResults, lifeline: Connection
+) -> None:
+    """Serve until the other end of `lifeline` is closed."""
     os.environ.pop(SOCKET_VARIABLE, None)
     logs.configure(config.telemetry.logs)
     local = _current_local_part(config, path)
@@ -176,7 +184,6 @@ def serve_engine(
     )
     threading.Thread(target=_stop_at_eof, args=(lifeline, server), daemon=True).start()
     server.run()
-    leave(0)
 
 
 def local_part(config: Config) -> Config:

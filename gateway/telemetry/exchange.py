@@ -93,6 +93,8 @@ class Exchange(Struct, eq=False):
             "x-gateway-attempts": str(len(self.call.recorder.attempts)),
             "x-gateway-overhead-ms": "%.3f" % (self.overhead * 1000),
         }
+        if self.call.ignored:
+            headers["x-gateway-ignored"] = ", ".join(quote(name, safe="") for name in self.call.ignored)
         if self.ranking is not None:
             headers["x-gateway-provider"] = header_text(self.ranking.provider)
             headers["x-gateway-model"] = header_text(self.ranking.model)

@@ -185,6 +185,7 @@ ANSWER_HEADERS = (
     Header("x-gateway-requested-model", "The name that was asked for: `provider/model`, or an alias."),
     Header("x-gateway-attempts", "How many attempts were made."),
     Header("x-gateway-overhead-ms", "Milliseconds of the gateway's own, without waiting for others."),
+    Header("x-gateway-ignored", "Fields of the request that nothing reads, such as typos, percent-encoded; if any."),
     Header("x-gateway-degraded", "`true` if no model ranked: the answer is in the caller's order."),
     Header("traceparent", "The gateway's span; to callers that sent one, or `x-gateway-traceparent: true`."),
 )

@@ -6,6 +6,7 @@ Importing this package imports nothing heavy; torch comes with the first `open`.
 from __future__ import annotations
 
 from providers.capabilities import Capabilities
+from providers.local.processors import wait_passively
 from providers.local.source import problems
 from providers.spec import LocalModel, LocalProvider
 from providers.types import ClosableBackend
@@ -17,6 +18,7 @@ CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 def load(model: LocalModel) -> ClosableBackend:
     """Load one model, warm it up and start its engine. Blocks for seconds. Raises NotReady."""
+    wait_passively()
     from providers.local.loading import open_engine
 
     return open_engine(model)

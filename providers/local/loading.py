@@ -20,6 +20,7 @@ from providers.local.control_tokens import hide_control_tokens
 from providers.local.engine import Engine
 from providers.local.model import CrossEncoderModel, EmbeddingModel
 from providers.local.padding import settle_pad_token
+from providers.local.processors import thread_count
 from providers.local.queue import FairQueue
 from providers.local.source import fetch
 from providers.local.templates import template_for
@@ -65,8 +66,7 @@ def load(settings: LocalModel) -> CrossEncoderModel | EmbeddingModel:
     silence_progress_bars()
     device = pick_device(settings.device)
     dtype = pick_dtype(settings.dtype, device)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
+    torch.set_num_threads(settings.threads or thread_count(torch.get_num_threads()))
     options: dict[str, Any] = {
         "device": str(device),
         "trust_remote_code": settings.trust_remote_code,

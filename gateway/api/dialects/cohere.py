@@ -106,7 +106,7 @@ def v1() -> Dialect[Form]:
     read = build_decoder(BodyV1, MESSAGES)
 
     def decode(incoming: IncomingRequest) -> DecodedRequest[Form]:
-        body = read(incoming.body)
+        body = read(incoming)
         fields = _rank_fields(body)
         request = validate(
             incoming,
@@ -138,7 +138,7 @@ def v2() -> Dialect[Form]:
     read = build_decoder(BodyV2, MESSAGES)
 
     def decode(incoming: IncomingRequest) -> DecodedRequest[Form]:
-        body = read(incoming.body)
+        body = read(incoming)
         request = validate(
             incoming,
             MESSAGES,

@@ -94,7 +94,7 @@ def dialect(default_model: DefaultModel) -> Dialect[None]:
     read = build_decoder(Body, MESSAGES)
 
     def decode(incoming: IncomingRequest) -> DecodedRequest[None]:
-        body = read(incoming.body)
+        body = read(incoming)
         model = body.model if body.model != UNNAMED else None
         request = validate(
             incoming,

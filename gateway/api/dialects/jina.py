@@ -102,7 +102,7 @@ def dialect() -> Dialect[Form]:
     read = build_decoder(Body, MESSAGES)
 
     def decode(incoming: IncomingRequest) -> DecodedRequest[Form]:
-        body = read(incoming.body)
+        body = read(incoming)
         documents = None
         if body.documents is not None:
             documents = [_to_input(document, f"documents.{index}") for index, document in enumerate(body.documents)]

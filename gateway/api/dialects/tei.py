@@ -90,7 +90,7 @@ def request_decoder(
     read = build_decoder(Body, MESSAGES)
 
     def decode(incoming: IncomingRequest) -> RerankRequest:
-        body = read(incoming.body)
+        body = read(incoming)
         for field in ("query", "texts"):
             if getattr(body, field) is None:
                 raise InvalidBody(MESSAGES.types.format(f"missing field `{field}`"), field, "missing")

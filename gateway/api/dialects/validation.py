@@ -10,12 +10,13 @@ import msgspec
 from msgspec import Struct
 
 from gateway.api.dialect import IncomingRequest
+from gateway.api.dialects import unknown_fields
 from gateway.api.dialects.blank import is_blank
 from gateway.api.dialects.surrogates import find_half
 from providers.errors import InvalidRequest
 from providers.types import RerankRequest, TextOrParts
 
-Body = TypeVar("Body")
+Body = TypeVar("Body", bound=Struct)
 Fault = Literal["json", "missing", "type", "value"]
 
 _LOCATION = re.compile(r" - at `\$\.?(.*)`$")
@@ -56,20 +57,17 @@ class InvalidBody(InvalidRequest):
         self.fault = fault
 
 
-def build_decoder(body_type: type[Body], messages: ErrorMessages) -> Callable[[bytes], Body]:
-    """Make a JSON decoder for that type. It takes numbers and booleans in quotes too, as some clients send them.
+def build_decoder(body_type: type[Body], messages: ErrorMessages) -> Callable[[IncomingRequest], Body]:
+    """Make a decoder of bodies of that type, as `unknown_fields.decoder`. Raises (when called): InvalidBody."""
+    decode_json = unknown_fields.decoder(body_type)
 
-    Raises (when called): InvalidBody.
-    """
-    decode_json = msgspec.json.Decoder(body_type, strict=False).decode
-
-    def decode(raw: bytes) -> Body:
+    def decode(incoming: IncomingRequest) -> Body:
         try:
-            return decode_json(raw)
+            return decode_json(incoming)
         except msgspec.ValidationError as error:
             raise _wrong_type(str(error), messages) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InvalidBody(messages.json.format(describe(raw, error)), fault="json") from None
+            raise InvalidBody(messages.json.format(describe(incoming.body, error)), fault="json") from None
         except RecursionError:
             raise InvalidBody(messages.json.format("it is nested too deeply"), fault="json") from None
 

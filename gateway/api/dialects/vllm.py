@@ -135,7 +135,7 @@ def dialect(default_model: DefaultModel) -> Dialect[None]:
     read = build_decoder(Body, MESSAGES)
 
     def decode(incoming: IncomingRequest) -> DecodedRequest[None]:
-        body = read(incoming.body)
+        body = read(incoming)
         adopt_request_id(incoming, body.request_id)
         request = validate(
             incoming,

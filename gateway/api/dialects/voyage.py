@@ -70,7 +70,7 @@ def dialect() -> Dialect[None]:
     read = build_decoder(Body, MESSAGES)
 
     def decode(incoming: IncomingRequest) -> DecodedRequest[None]:
-        body = read(incoming.body)
+        body = read(incoming)
         request = validate(
             incoming,
             MESSAGES,

@@ -11,7 +11,7 @@ from gateway.api.http import respond
 from gateway.api.request_id import request_id
 from providers.types import Call
 
-PROBE_PATHS = frozenset({"/livez", "/readyz", "/health"})
+PROBE_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/health"})
 """Served under any Host, since probes use the IP address."""
 
 

@@ -214,6 +214,7 @@ async def test_a_key_sees_only_the_names_that_it_may_ask_for(serve: Any) -> None
 OPEN = {
     "/livez": 200,
     "/readyz": 200,
+    "/startupz": 200,
     "/health": 200,
     "/tei/health": 200,
     "/v1/cluster/auth": 200,

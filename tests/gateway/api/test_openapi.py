@@ -50,7 +50,7 @@ async def test_the_document_is_valid(document) -> None:
 
 
 async def test_every_route_is_in_it(document) -> None:
-    assert set(document["paths"]) >= {*PATHS, *MOUNTED, "/v1/models", "/livez", "/readyz", "/health"}
+    assert set(document["paths"]) >= {*PATHS, *MOUNTED, "/v1/models", "/livez", "/readyz", "/startupz", "/health"}
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert len({operation["operationId"] for operation in operations}) == len(operations)
     assert all(operation["summary"] and operation["responses"] for operation in operations)
@@ -212,7 +212,7 @@ async def test_all_extra_fields_are_in_it(document, embedded, gateway) -> None:
     assert {"degraded"} <= set(degraded["extra_fields"]) <= set(described)
 
 
-OPEN = {"/livez", "/readyz", "/health", "/v1/cluster/auth"}
+OPEN = {"/livez", "/readyz", "/startupz", "/health", "/v1/cluster/auth"}
 
 
 @pytest.mark.parametrize("keys", [True, False], ids=["with keys", "without"])

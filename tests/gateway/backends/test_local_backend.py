@@ -23,6 +23,7 @@ class Engine:
     """What a loaded model is to the gateway."""
 
     closed = False
+    well = True
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         return Ranking(
@@ -32,7 +33,7 @@ class Engine:
         )
 
     async def ready(self) -> bool:
-        return not self.closed
+        return self.well and not self.closed
 
     async def aclose(self) -> None:
         self.closed = True
@@ -79,7 +80,7 @@ def settings(upstream: Any) -> dict[str, Any]:
 
 
 async def until_ready(gateway: Any) -> None:
-    while (await gateway.get("/readyz")).status_code != 200:  # noqa: ASYNC110  # what is waited for is HTTP
+    while (await gateway.get("/readyz")).json().get("status") != "ready":  # noqa: ASYNC110  # what is waited for is HTTP
         await asyncio.sleep(0)
 
 
@@ -94,12 +95,10 @@ async def test_a_model_that_is_loading_is_answered_503_and_falls_back(opened, up
 
 async def test_where_keys_are_asked_for_a_probe_tells_no_names(opened, upstream, shelf) -> None:
     auth = {"keys": [{"name": "a", "hash": "sha256:" + "0" * 64}]}
+    unnamed = "a local model is not ready; see /v1/status for its name"
     gateway = await opened({**settings(upstream), "auth": auth})
-    waiting = await gateway.get("/readyz")
-    assert (waiting.status_code, waiting.json()["message"]) == (
-        503,
-        "a local model is not ready; see /v1/status for its name",
-    )
+    assert (await gateway.get("/readyz")).json() == {"status": "degraded", "detail": unnamed}
+    assert (await gateway.get("/startupz")).json()["message"] == unnamed
     shelf.release.set()
     await until_ready(gateway)
 
@@ -109,10 +108,39 @@ async def test_the_probes_tell_living_from_ready(opened, upstream, shelf) -> Non
     assert (await gateway.get("/livez")).json() == {"status": "ok"}
     for path in ("/readyz", "/health"):
         waiting = await gateway.get(path)
-        assert (waiting.status_code, waiting.json()["message"]) == (503, "local model m is still loading")
+        assert waiting.status_code == 200, "the vendor can be asked"
+        assert waiting.json() == {"status": "degraded", "detail": "local model m is still loading"}
+    assert (await gateway.get("/startupz")).status_code == 503
     shelf.release.set()
     await until_ready(gateway)
     assert (await gateway.get("/health")).json() == {"status": "ready"}
+
+
+LOCAL_ONLY = {"providers": {"local": {"models": {"m": {"path": "x"}, "n": {"path": "y"}}}}}
+
+
+async def test_without_anything_to_serve_the_gateway_is_not_ready(opened, shelf) -> None:
+    gateway = await opened(LOCAL_ONLY)
+    waiting = await gateway.get("/readyz")
+    reasons = "local model m is still loading; local model n is still loading"
+    assert (waiting.status_code, waiting.json()["message"]) == (503, reasons)
+    shelf.release.set()
+    await until_ready(gateway)
+
+
+async def test_one_model_of_two_is_enough(opened, shelf) -> None:
+    shelf.release.set()
+    gateway = await opened(LOCAL_ONLY)
+    await until_ready(gateway)
+    while (await gateway.get("/startupz")).status_code != 200:  # noqa: ASYNC110  # what is waited for is HTTP
+        await asyncio.sleep(0)
+    shelf.opened[0].well = False
+    away = await gateway.get("/readyz")
+    assert (away.status_code, away.json()) == (200, {"status": "degraded", "detail": "local model m is away"})
+    shelf.opened[1].well = False
+    away = await gateway.get("/readyz")
+    assert (away.status_code, away.json()["message"]) == (503, "local model m is away; local model n is away")
+    assert (await gateway.get("/startupz")).json() == {"status": "started"}
 
 
 async def test_the_event_loop_is_free_while_a_model_loads(opened, upstream, shelf) -> None:
@@ -162,7 +190,7 @@ async def test_a_model_that_cannot_be_loaded_says_why_for_good(opened, upstream,
     gateway = await opened(settings(upstream))
     while "still loading" in (reply := await gateway.get("/readyz")).text:  # noqa: ASYNC110  # so is this
         await asyncio.sleep(0)
-    assert (reply.status_code, reply.json()["message"]) == (503, message)
+    assert (reply.status_code, reply.json()) == (200, {"status": "degraded", "detail": message})
     assert (await gateway.post("/v1/rerank", json=ASKED)).json()["message"] == message
     assert ("Traceback" in caplog.text) is isinstance(error, ValueError)
 

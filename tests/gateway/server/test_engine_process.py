@@ -371,7 +371,10 @@ def test_one_copy_for_all_workers_that_falls_back_and_returns_when_killed(start_
         os.kill(engines[0], signal.SIGKILL)
         replies = asked_on_new_connections(process.url, 12)
         assert {reply["extra_fields"]["provider"] for reply in replies} == {"passthrough"}
-        assert httpx.get(f"{process.url}/readyz").status_code == 503
+        away = httpx.get(f"{process.url}/readyz")
+        assert (away.status_code, away.json()["status"]) == (200, "degraded"), "other models are served"
+        assert away.json()["detail"].endswith("is away")
+        assert httpx.get(f"{process.url}/startupz").status_code == 200
         process.wait_for("the engine process ended with status -9; starting it again")
         process.wait_for("the engine process has loaded its models")
         replies = asked_on_new_connections(process.url, 4)

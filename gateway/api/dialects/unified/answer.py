@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -60,6 +60,7 @@ class ExtraFields(Struct, omit_defaults=True, kw_only=True):
         resolved_model_used: the provider's own name of the model that served; absent where `model` is that name.
         attempts: every attempt, if more than one was needed.
         cost: US dollars by the price table; absent if unknown.
+        ignored: fields of the request that nothing reads; absent if there are none.
     """
 
     request_type: str = msgspec.field(default_factory=lambda: "rerank")
@@ -70,6 +71,7 @@ class ExtraFields(Struct, omit_defaults=True, kw_only=True):
     resolved_model_used: str | None = None
     attempts: list[Attempt] | None = None
     cost: float | None = None
+    ignored: Sequence[str] | None = None
 
 
 class Answer(Struct, omit_defaults=True, kw_only=True):
@@ -144,6 +146,7 @@ def _extra_fields(ranking: Ranking, request: RerankRequest, latency: int) -> Any
         latency=latency,
         attempts=attempts_to_show(request.call, least=2),
         cost=ranking.cost,
+        ignored=request.call.ignored or None,
     )
     if not ranking.details:
         return fields

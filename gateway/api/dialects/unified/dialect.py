@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest, WireDocument
 from gateway.api.dialects import cohere, tei, voyage
@@ -56,8 +57,9 @@ def dialect(default_model: DefaultModel) -> Dialect[Form]:
     decode_texts = tei.request_decoder(default_model)
 
     def decode(incoming: IncomingRequest) -> DecodedRequest[Form]:
-        body = decode_body(incoming.body)
+        body = decode_body(incoming)
         if body.texts is not None and body.documents is None:
+            incoming.call = replace(incoming.call, ignored=())  # Those fields are its own, not ours.
             return DecodedRequest(decode_texts(incoming), Form(texts=True))
         request = to_request(body, incoming.call, incoming.is_alias, incoming.limits)
         return DecodedRequest(request, _form(body, incoming), body.fallbacks)

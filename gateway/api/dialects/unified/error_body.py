@@ -33,7 +33,10 @@ def error_body(message: str, error_type: str, call: Call, model: str | None = No
     """
     attempts = attempts_to_show(call, least=1)
     fields = ExtraFields(
-        provider=(attempts[0].provider or None) if attempts else None, original_model_requested=model, attempts=attempts
+        ignored=call.ignored or None,
+        provider=(attempts[0].provider or None) if attempts else None,
+        original_model_requested=model,
+        attempts=attempts,
     )
     return _encode(
         ErrorBody(

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from gateway.api.dialect import WireDocument
+from gateway.api.dialect import IncomingRequest, WireDocument
+from gateway.api.dialects import unknown_fields
 from gateway.api.dialects.blank import is_blank, none_blank
 from gateway.api.dialects.pictures import MEDIA, are_parts, beside, to_parts
 from gateway.api.dialects.unified.yaml_text import to_yaml
@@ -36,7 +37,7 @@ _PICTURE = {*MEDIA, "type", "id", "meta"}
 
 
 class Body(Struct, kw_only=True):
-    """The request body. A null means absent, unknown fields are ignored, and `top_k` is another name for `top_n`.
+    """The request body. A null means absent, unknown fields are named in the answer, `top_k` is the same as `top_n`.
 
     Numbers may be in quotes or have a fraction of zero, as in `2.0`. `return_documents` may be the text "true" or
     "false", which RAGFlow sends. A body with `texts` in place of `documents` is one for text-embeddings-inference, and
@@ -61,18 +62,18 @@ class Body(Struct, kw_only=True):
     fallbacks: list[str] | None = None
 
 
-def build_decoder(vendor_fields: Iterable[str]) -> Callable[[bytes], Body]:
-    """Make a decoder of bodies that also keeps these fields, which adapters declare.
+def build_decoder(vendor_fields: Iterable[str]) -> Callable[[IncomingRequest], Body]:
+    """Make a decoder of bodies that also keeps these fields, which adapters declare; see `unknown_fields.decoder`.
 
     Raises (when called): InvalidRequest for anything that is not JSON of the right types.
     """
-    decode_json = msgspec.json.Decoder(_body_with(vendor_fields), strict=False).decode
+    decode_json = unknown_fields.decoder(_body_with(vendor_fields))
 
-    def decode(raw: bytes) -> Body:
+    def decode(incoming: IncomingRequest) -> Body:
         try:
-            return decode_json(raw)
+            return decode_json(incoming)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InvalidRequest(f"invalid request format: {describe(raw, error)}") from None
+            raise InvalidRequest(f"invalid request format: {describe(incoming.body, error)}") from None
         except RecursionError:
             raise InvalidRequest("invalid request format: the JSON is nested too deeply") from None
 

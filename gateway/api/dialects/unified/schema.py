@@ -105,6 +105,7 @@ _DESCRIPTIONS: dict[str, dict[str, str]] = {
         "resolved_model_used": "The provider's name of the model that served, where `model` is an alias.",
         "attempts": "Every attempt, if more than one was needed; with an error, every attempt.",
         "cost": "US dollars by the price table; absent if unknown.",
+        "ignored": "Fields of the request that nothing reads, such as typos; absent if there are none.",
     },
     "Attempt": {
         "provider": "The configured name of the provider.",

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.api.dialect import IncomingRequest
 from gateway.api.dialects.unified.request import build_decoder, to_request
 from providers.errors import InvalidRequest
 from providers.types import Call, ContentParts, RerankRequest
@@ -16,9 +17,13 @@ DECODE = build_decoder({"truncation", "instruction", "rank_fields"})
 VALID: dict[str, Any] = {"model": "cohere/rerank-v3.5", "query": "q", "documents": ["a", "b"]}
 
 
+def incoming(raw: bytes) -> IncomingRequest:
+    return IncomingRequest(raw, "/v1/rerank", (), Call(id="i"), lambda name: False)
+
+
 def asked(body: Any, names: tuple[str, ...] = ()) -> RerankRequest:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return to_request(DECODE(raw), Call(id="i"), names.__contains__)
+    return to_request(DECODE(incoming(raw)), Call(id="i"), names.__contains__)
 
 
 def without(*names: str, **changes: Any) -> dict[str, Any]:
@@ -301,7 +306,7 @@ def test_a_large_request_is_decoded_whole() -> None:
 
 
 def test_every_field_of_the_contract_is_read() -> None:
-    assert set(msgspec.structs.asdict(DECODE(b"{}"))) - {"truncation", "instruction", "rank_fields"} == {
+    assert set(msgspec.structs.asdict(DECODE(incoming(b"{}")))) - {"truncation", "instruction", "rank_fields"} == {
         "model", "query", "documents", "top_n", "top_k", "max_tokens_per_doc", "priority", "return_documents",
         "fallbacks", "texts", "max_chunks_per_doc",
     }  # fmt: skip
