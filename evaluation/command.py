@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ from evaluation.run.cost import Estimator, Spending
 from evaluation.run.pace import Pace
 from evaluation.run.question import Question, questions
 from evaluation.run.runner import Contestant, Runner
-from gateway.cli.asker import open_asker
+from gateway.cli.asker import URL_VARIABLE, open_asker
 from gateway.cli.progress import progress
 
 EXIT_FAILED = 3
@@ -88,7 +89,8 @@ def _plan(chosen: Namespace) -> Plan:
             seed=chosen.seed,
         )
     )
-    gateway = find_gateway(chosen.url, chosen.config)
+    url = chosen.url or (None if chosen.config else os.environ.get(URL_VARIABLE))
+    gateway = find_gateway(url, chosen.config or (None if url else chosen.default_config))
     names = choose(gateway, chosen.model)
     if names and not task.has_texts:
         raise EvaluationError("models need texts: give --corpus and --queries, or measure only `--model none`")
@@ -104,15 +106,18 @@ def _answers(plan: Plan, file: AnswerFile, chosen: Namespace) -> dict[str, Answe
     keys = {question.key for asked in plan.questions.values() for question in asked}
     with file:
         answers = {answer.key: answer for answer in file.read(keys)}
-        missing = {
-            name: [question for question in asked if question.key not in answers or answers[question.key].error]
-            for name, asked in plan.questions.items()
-        }
+        missing = {name: _missing(asked, answers) for name, asked in plan.questions.items()}
         if any(missing.values()):
             _estimate(plan, missing, chosen.max_cost)
             asyncio.run(_ask(plan, missing, file, chosen))
             answers = {answer.key: answer for answer in file.read(keys)}
     return answers
+
+
+def _missing(asked: Sequence[Question], answers: Mapping[str, Answer]) -> list[Question]:
+    """Those without an answer, or with a failure in place of one; each call once."""
+    wanted = {question.key: question for question in asked}
+    return [question for key, question in wanted.items() if key not in answers or answers[key].error]
 
 
 def _estimate(plan: Plan, missing: Mapping[str, Sequence[Question]], max_cost: float | None) -> None:

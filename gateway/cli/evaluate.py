@@ -24,10 +24,10 @@ def add_to(commands: Any, path: str | None) -> None:
         "what was answered once is not asked again. `eval compare A B` compares two reports.",
     )
     _add_data(command)
-    _add_models(command, path)
+    _add_models(command)
     _add_results(command)
-    command.set_defaults(run=run)
-    more = command.add_subparsers(title="commands", metavar="compare")
+    command.set_defaults(run=run, default_config=path)
+    more = command.add_subparsers(title="commands", metavar="compare", help="compare two reports instead")
     comparison = more.add_parser("compare", help="compare two reports over the same data")
     comparison.add_argument("first", metavar="A.json", help="a report, or the folder that has it")
     comparison.add_argument("second", metavar="B.json", help="another one")
@@ -70,7 +70,7 @@ def _add_data(command: ArgumentParser) -> None:
     data.add_argument("--seed", type=int, default=1, metavar="N", help="of the drawing; default is 1")
 
 
-def _add_models(command: ArgumentParser, path: str | None) -> None:
+def _add_models(command: ArgumentParser) -> None:
     models = command.add_argument_group("models")
     models.add_argument(
         "--model",
@@ -80,7 +80,7 @@ def _add_models(command: ArgumentParser, path: str | None) -> None:
         help="may be repeated; default is all names of the configuration; none and oracle are always there",
     )
     models.add_argument("--url", help="a running gateway; its key is in RERANK_GATEWAY_KEY; default is this process")
-    models.add_argument("--config", metavar="FILE", default=path, help="YAML configuration; with --url for prices")
+    models.add_argument("--config", metavar="FILE", help="YAML configuration; beside --url for its prices")
     models.add_argument("--max-tokens-per-doc", type=_positive, metavar="N", help="cut documents, as in a request")
     models.add_argument(
         "--concurrency", type=_positive, default=4, metavar="N", help="calls of each model at once; default 4"

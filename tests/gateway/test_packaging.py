@@ -141,3 +141,19 @@ def test_serving_upstreams_imports_nothing_of_the_engine(tmp_path: Path, upstrea
 def test_the_command_is_installed() -> None:
     (command,) = importlib.metadata.entry_points(group="console_scripts", name="rerank-gateway")
     assert command.value == "gateway.__main__:main"
+
+
+def test_without_the_extra_the_evaluation_says_what_to_install(tmp_path: Path) -> None:
+    code = "from gateway.__main__ import main; sys.exit(main(['eval', '--sample-data']))"
+    done = python(code, tmp_path, blocked=("bm25s", "ir_measures"))
+    assert done.returncode == 1
+    assert 'pip install "rerank-gateway[eval]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_serving_imports_nothing_of_the_evaluation(tmp_path: Path) -> None:
+    code = (
+        "from gateway.__main__ import parser\nparser().parse_args(['eval', '--sample-data'])\n"
+        "print([n for n in ('evaluation', 'bm25s', 'ir_measures') if n in sys.modules])"
+    )
+    assert python(code, tmp_path, blocked=()).stdout == "[]\n"

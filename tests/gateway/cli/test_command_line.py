@@ -60,7 +60,7 @@ def vendor(upstream, tmp_path: Path):
     return upstream
 
 
-COMMANDS = ["serve", "check", "providers", "rerank", "completion", "version"]
+COMMANDS = ["serve", "check", "providers", "rerank", "eval", "completion", "version"]
 
 
 class TestHelp:
