@@ -18,7 +18,7 @@ serve: $(VENV)/serve
 	$(BIN)/rerank-gateway serve --config $(CONFIG) --host $(HOST) --port $(PORT)
 
 test: $(VENV)/develop
-	$(BIN)/python -m pytest --numprocesses auto --ignore tests/ui --ignore tests/dist
+	$(BIN)/python -m pytest --numprocesses auto --ignore tests/ui --ignore tests/distribution
 
 # The pages in a real browser; skipped, visibly, where there is no chromium.
 test-ui: $(VENV)/develop
@@ -104,7 +104,7 @@ dist: $(BIN)/python
 
 # Each of the files in a fresh environment, with what it needs from the index, as users install it.
 test-dist: dist $(VENV)/develop
-	$(BIN)/python -m pytest -rs tests/dist
+	$(BIN)/python -m pytest -rs tests/distribution
 
 clean:
 	rm -rf dist $(VENV) .venv-clients-* tests/clients/node/node_modules

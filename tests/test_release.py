@@ -114,7 +114,7 @@ def test_what_an_installation_by_name_looks_like(text: str) -> None:
 
 
 def test_no_text_tells_users_to_install_what_is_not_published() -> None:
-    folders = ("docs", "gateway", "providers", "config", "deploy", "benchmarks", ".ci", ".github")
+    folders = ("docs", "gateway", "providers", "evaluation", "config", "deploy", "benchmarks", ".ci", ".github")
     files = [*ROOT.glob("*"), *(path for folder in folders for path in (ROOT / folder).rglob("*"))]
     texts = [
         path

@@ -9,10 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from providers.errors import InvalidRequest
-
-MISSING = (
-    'this command needs more packages; run: pip install "rerank-gateway[eval]", or in a checkout: pip install ".[eval]"'
-)
+from providers.wire.extras import install_command
 
 
 def add_to(commands: Any, path: str | None) -> None:
@@ -49,7 +46,8 @@ def _evaluation() -> ModuleType:
     try:
         return importlib.import_module("evaluation.command")
     except ModuleNotFoundError as error:
-        raise InvalidRequest(f"{MISSING} ({error.name} is missing)") from None
+        command = install_command("eval")
+        raise InvalidRequest(f"this command needs more packages ({error.name} is missing); run: {command}") from None
 
 
 def _add_data(command: ArgumentParser) -> None:

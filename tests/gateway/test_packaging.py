@@ -102,7 +102,7 @@ def test_without_the_engine_a_local_model_fails_the_check_with_the_command_to_ru
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "error: the configuration has a problem:",
-        f"  providers.local.models: the local engine is not installed; run: {INSTALL}",
+        f"  line 1, providers.local.models: the local engine is not installed; run: {INSTALL}",
     ]
 
 
