@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from datetime import UTC, datetime
 from typing import Any
 
 from gateway.config import exposure
 from gateway.config.loader import read_config
+from gateway.config.locations import located
 from gateway.config.root import Config
 from gateway.runtime import accounting
 from gateway.server import run as server
@@ -35,7 +37,10 @@ def run(options: Namespace) -> int:
         OSError: an address cannot be listened on.
     """
     config = _with_overrides(read_config(options.config), options)
-    exposure.check_listeners(config.server, config.auth)
+    with located(options.config):
+        exposure.check_listeners(config.server, config.auth)
+    for problem in config.auth.expired(datetime.now(UTC)) if config.auth else ():
+        print(f"warning: {problem}", file=sys.stderr)
     if warning := accounting.multi_worker_warning(config):
         print(f"warning: {warning}", file=sys.stderr)
     return server.serve(config, options.config)

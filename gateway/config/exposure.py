@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from ipaddress import ip_address
 
 from gateway.access.keys import AuthSettings
@@ -36,6 +37,12 @@ def check_keys_kept(before: AuthSettings | None, auth: AuthSettings | None) -> N
     if auth is None and before is not None and before.keys:
         message = "is missing, and keys were required so far; to go on without any, write `auth: none`"
         raise ConfigError([Problem("auth", message)])
+
+
+def check_keys_work(auth: AuthSettings | None) -> None:
+    """Raises ConfigError for keys that have expired. Only `check` asks: a gateway starts with the keys that work."""
+    if auth is not None and (problems := auth.expired(datetime.now(UTC))):
+        raise ConfigError(problems)
 
 
 def is_loopback(host: str) -> bool:

@@ -34,7 +34,8 @@ def located(path: str | Path | None) -> Iterator[None]:
 
 
 def _located(root: yaml.Node, path: Path, problem: Problem) -> Problem:
-    return replace(_in_key_file(root, path, problem) or problem, line=problem.line or line_of(root, problem.path))
+    told = _in_key_file(root, path, problem) or problem
+    return replace(told, line=told.line or line_of(root, told.path))
 
 
 def line_of(root: yaml.Node, path: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -39,11 +39,20 @@ def parse(tree: Any, folder: Path | None = None) -> tuple[Config, list[Problem]]
             return Config.model_validate(tree, context={FOLDER: folder}), problems
         except ValidationError as error:
             details = error.errors(include_input=False, include_url=False)
-            problems += map(_problem, details)
+            problems += [problem for problem in map(_problem, details) if not is_consequence(problem, problems)]
             rest = tree
             for detail in details:
                 rest = _without(rest, _to_remove(detail))
             tree = rest if rest != tree else {}
+
+
+def is_consequence(problem: Problem, earlier: Iterable[Problem]) -> bool:
+    """Whether an earlier problem is at the same place, within it or around it, so that it may have led to this one."""
+    return any(_holds(problem.path, each.path) or _holds(each.path, problem.path) for each in earlier)
+
+
+def _holds(outer: str, inner: str) -> bool:
+    return f"{inner}.".startswith(f"{outer}.")
 
 
 def keys_at(location: Location) -> list[str]:

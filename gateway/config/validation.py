@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.config import chains, kinds
 from gateway.config.models import ModelSettings
-from gateway.config.parsing import parse
+from gateway.config.parsing import is_consequence, parse
 from gateway.config.providers import ProviderSettings
 from gateway.config.root import Config
 from gateway.errors import ConfigError, Problem
@@ -28,7 +28,7 @@ def validate(tree: Any, problems: list[Problem], folder: Path | None = None) -> 
         ConfigError: with all problems, sorted by their place.
     """
     config, invalid = parse(tree, folder)
-    problems = problems + [problem for problem in invalid if not _is_consequence(problem, problems)]
+    problems = problems + [problem for problem in invalid if not is_consequence(problem, problems)]
     # A section with an invalid value was not read whole, so what its values mean together cannot be judged.
     sections = {_section(problem) for problem in problems}
     problems += [problem for problem in _inconsistencies(config, Written(tree)) if _section(problem) not in sections]
@@ -65,15 +65,6 @@ def _mapping(tree: Any, name: str) -> dict[str, Any] | None:
     if value is None:
         return {}
     return value if isinstance(value, dict) else None
-
-
-def _is_consequence(problem: Problem, earlier: list[Problem]) -> bool:
-    """Whether an earlier problem is at the same place, or within it or around it."""
-    return any(f"{one}.".startswith(f"{other}.") for each in earlier for one, other in _both(problem.path, each.path))
-
-
-def _both(first: str, second: str) -> tuple[tuple[str, str], tuple[str, str]]:
-    return (first, second), (second, first)
 
 
 def _section(problem: Problem) -> str:

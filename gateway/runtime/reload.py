@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gateway.config import exposure
+from gateway.config.locations import located
 from gateway.config.root import Config
 from gateway.errors import ConfigError
 from gateway.routing import routes as routing
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.routes import Routes
+from gateway.runtime import restart
 from gateway.runtime.backoff import RetryBackoff
 from gateway.runtime.service import Service
 from providers.errors import RerankError
@@ -58,6 +60,7 @@ class Reloader:
         self._stamps = self._current_stamps()
         self._backoff = backoff or RetryBackoff()
         self._last_rejection = ""
+        self._at_start: Config | None = None
         self._under_way: asyncio.Task[bool] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -112,16 +115,22 @@ class Reloader:
             await asyncio.wait({earlier})
         self._stamps = await self._settled_stamps()
         try:
-            config = self._with_fixed_sections(await asyncio.to_thread(self._read))
+            written = await asyncio.to_thread(self._read)
+            if self._at_start is None:
+                # At the first look it is what the gateway was started with, but for what the command line has changed.
+                self._at_start = self._service.config if even_if_equal else written
+            config = restart.keep(written, self._service.config)
             if even_if_equal or config != self._service.config:
                 await self._put_in_force(config)
+                self._tell_what_waits(self._at_start, written)
                 return True
         except Exception as error:  # The watch must go on after any error.
             self._reject(error)
         return False
 
     async def _put_in_force(self, config: Config) -> None:
-        exposure.check_listeners(config.server, config.auth)
+        with located(self._path):
+            exposure.check_listeners(config.server, config.auth)
         exposure.check_keys_kept(self._service.config.auth, config.auth)
         self._service.replace_keys(config)
         # Keep the stamps taken before reading, so that a change made meanwhile is noticed. Only a key file that the
@@ -156,13 +165,9 @@ class Reloader:
     def _has_new_keys(self) -> bool:
         return self._service.config.auth != self._service.routes.config.auth
 
-    def _with_fixed_sections(self, config: Config) -> Config:
-        """Without changes of what needs a restart: `server`, whose sockets are bound, and `store`, which holds counts.
-
-        `server` may also come from the command line rather than from the file.
-        """
-        current = self._service.config
-        return config.model_copy(update={"server": current.server, "store": current.store})
+    def _tell_what_waits(self, at_start: Config, written: Config) -> None:
+        if paths := restart.settings_to_restart_for(at_start, written):
+            logger.warning("%s: these changes take effect at a restart: %s", self._path, ", ".join(paths))
 
     async def _settled_stamps(self) -> dict[Path, FileStamp | None]:
         previous = self._current_stamps()

@@ -122,10 +122,10 @@ class TestCheck:
         assert status == 0
         assert out.splitlines()[0] == "gateway.yaml is valid"
         rows = [line.split() for line in out.splitlines()]
-        assert ["cohere", "cohere", "https://proxy.example/cohere/v2/rerank", "***", "30", "s"] in rows
+        assert ["cohere", "cohere", "https://proxy.example/cohere/v2/rerank", "***", "30", "s", "none"] in rows
         assert "cohere/m  unknown  probability  unknown  10,000 documents" in out
-        assert ["best", "cohere/m", "none"] in rows
-        assert "listens on 127.0.0.1:9000 with 2 workers" in out
+        assert ["best", "only", "target", "cohere/m", "none"] in rows
+        assert "listens on http://127.0.0.1:9000 with 2 workers" in out
 
     def test_what_is_known_of_a_model_is_shown_as_corrected(self, said, tmp_path) -> None:
         limits = "{tokens_per_query: 100, tokens_per_pair: 600, tokens_per_call: 9000}"
@@ -137,8 +137,8 @@ class TestCheck:
         )
         _, out, _ = said("check", "gateway.yaml")
         told = "10,000 documents, 100 tokens per query, 600 tokens per pair, 9,000 tokens per call"
-        assert f"cohere/rerank-v3.5  unknown  probability  pictures  {told}\n" in out
-        assert "cohere/m            unknown  probability  unknown   10,000 documents\n" in out
+        assert f"cohere/rerank-v3.5  unknown  probability  pictures  {told}  $" in out
+        assert "cohere/m            unknown  probability  unknown   10,000 documents  " in out
 
     def test_every_problem_is_printed_at_once(self, said, tmp_path) -> None:
         (tmp_path / "gateway.yaml").write_text(

@@ -38,7 +38,7 @@ def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[dict[
         out, err = capsys.readouterr()
         assert not err.strip() or err.startswith("asking targets: ")
         assert "very-secret" not in out
-        return status, out[out.index("\n\n", out.index("listens on")) :].lstrip()
+        return status, out[out.index("\n\n", out.index("\nreports: ")) :].lstrip()
 
     return run
 
