@@ -79,8 +79,12 @@ MESSAGES: dict[str, tuple[str, dict[str, Any], list[str], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_the_example_has_what_callers_need(name: str) -> None:
+def test_the_example_has_what_callers_need(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url, tree, present, absent = MESSAGES[name]
+    authority = trustme.CA()
+    authority.issue_cert("rerank.example.com").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "c.pem"))
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.chdir(tmp_path)
     message = ready_message(url, from_tree(tree))
     assert [text for text in present if text not in message] == []
     assert [text for text in absent if text in message] == []
