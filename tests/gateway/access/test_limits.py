@@ -572,7 +572,7 @@ def test_it_is_told_that_workers_without_a_store_count_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = tmp_path / "gateway.yaml"
-    path.write_text(yaml.safe_dump({"server": {"workers": workers}, **sections}))
+    path.write_text(yaml.safe_dump({"server": {"workers": workers}, "providers": {"passthrough": {}}, **sections}))
     monkeypatch.setattr("gateway.server.run.serve", lambda config, path: 0)
     assert command_line.main([command, *(["--config"] if command == "serve" else []), str(path)]) == 0
     told = capsys.readouterr()
