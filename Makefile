@@ -11,14 +11,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 CLIENTS := newest frameworks oldest
+UPSTREAMS := infinity litellm
 
-.PHONY: serve test test-ui test-clients dist test-dist vendor check audit sbom lock bench docs clean
+.PHONY: serve test test-ui test-clients test-upstreams dist test-dist vendor check audit sbom lock bench docs clean
 
 serve: $(VENV)/serve
 	$(BIN)/rerank-gateway serve --config $(CONFIG) --host $(HOST) --port $(PORT)
 
 test: $(VENV)/develop
-	$(BIN)/python -m pytest --numprocesses auto --ignore tests/ui --ignore tests/distribution
+	$(BIN)/python -m pytest --numprocesses auto --ignore tests/ui --ignore tests/distribution --ignore tests/upstreams
 
 # The pages in a real browser; skipped, visibly, where there is no chromium.
 test-ui: $(VENV)/develop
@@ -32,6 +33,16 @@ test-clients: $(VENV)/develop $(CLIENTS:%=.venv-clients-%/done)
 	$(PYTHON) -m venv .venv-clients-$*
 	.venv-clients-$*/bin/python -m pip install --quiet --quiet --upgrade pip
 	.venv-clients-$*/bin/python -m pip install --quiet --quiet --group clients-$*
+	touch $@
+
+# Real rerank servers behind the gateway, each in an environment of its own: a gigabyte or more to install.
+test-upstreams: $(VENV)/develop $(UPSTREAMS:%=.venv-upstreams-%/done)
+	$(BIN)/python -m pytest -rs --timeout 300 tests/upstreams
+
+.venv-upstreams-%/done: pyproject.toml
+	$(PYTHON) -m venv .venv-upstreams-$*
+	.venv-upstreams-$*/bin/python -m pip install --quiet --quiet --upgrade pip
+	.venv-upstreams-$*/bin/python -m pip install --quiet --quiet --group upstreams-$*
 	touch $@
 
 check: $(VENV)/develop
@@ -107,4 +118,4 @@ test-dist: dist $(VENV)/develop
 	$(BIN)/python -m pytest -rs tests/distribution
 
 clean:
-	rm -rf dist $(VENV) .venv-clients-* tests/clients/node/node_modules
+	rm -rf dist $(VENV) .venv-clients-* .venv-upstreams-* tests/clients/node/node_modules

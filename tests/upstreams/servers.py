@@ -1,0 +1,107 @@
+"""Real rerank servers on loopback, each a process of its own that ends with the test run."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+ROOT = Path(__file__).parents[2]
+START_LIMIT = 120.0
+"""Seconds that a server may take to answer; some import for half a minute."""
+QUIET = {"DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+MODEL = "tiny"
+LITELLM_KEY = "sk-of-this-test"
+
+
+def program(environment: str, name: str) -> Path:
+    """A program of a virtual environment that `make test-upstreams` makes."""
+    return ROOT / f".venv-upstreams-{environment}" / "bin" / name
+
+
+@contextmanager
+def infinity(folder: Path, log: Path) -> Iterator[str]:
+    """Infinity with the model in that folder. Gives its URL."""
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [program("infinity", "infinity_emb"), "v2", "--model-id", folder, "--served-model-name", MODEL]
+    command += ["--engine", "torch", "--device", "cpu", "--no-bettertransformer", "--no-model-warmup"]
+    with _process([*command, "--host", "127.0.0.1", "--port", url.rpartition(":")[2]], log, f"{url}/health"):
+        yield url
+
+
+@contextmanager
+def litellm(models: Mapping[str, Mapping[str, str]], log: Path) -> Iterator[str]:
+    """LiteLLM's proxy with these models, by its own settings of each. Gives its URL."""
+    config = log.with_suffix(".yaml")
+    entries = [{"model_name": name, "litellm_params": dict(params)} for name, params in models.items()]
+    quick = {"num_retries": 0, "telemetry": False}
+    tree = {"model_list": entries, "general_settings": {"master_key": LITELLM_KEY}, "litellm_settings": quick}
+    config.write_text(yaml.safe_dump({**tree, "router_settings": {"num_retries": 0}}))
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [program("litellm", "litellm"), "--config", config, "--host", "127.0.0.1"]
+    with _process([*command, "--port", url.rpartition(":")[2]], log, f"{url}/health/liveliness"):
+        yield url
+
+
+@contextmanager
+def gateway(tree: Mapping[str, Any], log: Path) -> Iterator[str]:
+    """This gateway with that configuration. Gives its URL."""
+    config = log.with_suffix(".yaml")
+    config.write_text(yaml.safe_dump(dict(tree)))
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "gateway", "serve", "--config", config, "--port", url.rpartition(":")[2]]
+    with _process(command, log, f"{url}/readyz"):
+        yield url
+
+
+def free_port() -> int:
+    """A port that nothing listens on now: these servers do not say which one they took."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _process(command: Sequence[Any], log: Path, health: str) -> Iterator[None]:
+    """A process from its first good answer on; what it prints goes to the log."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            list(map(str, command)), cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **QUIET}
+        )
+        try:
+            _wait(process, health, log)
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    """Asks again until it is so, or START_LIMIT has passed."""
+    until = time.monotonic() + START_LIMIT
+    while not done() and time.monotonic() < until:
+        time.sleep(0.2)
+
+
+def _wait(process: subprocess.Popen[bytes], health: str, log: Path) -> None:
+    until = time.monotonic() + START_LIMIT
+    while time.monotonic() < until and process.poll() is None:
+        with suppress(httpx.HTTPError):
+            if httpx.get(health, timeout=2, trust_env=False).is_success:
+                return
+        time.sleep(0.2)  # Another process: nothing but asking tells when it is there.
+    raise RuntimeError(f"{process.args[0]} is not ready; it said:\n{log.read_text(errors='replace')[-3000:]}")
