@@ -150,7 +150,8 @@ class LocalModel(Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: what callers write after the provider's name.
-        path: a folder, a Hub name, or `package:import_name/folder` for a model that an installed package carries.
+        path: a folder, a Hub name, `package:import_name/folder` for a model that an installed package carries, or
+            `installed:NAME` for one that was fetched by `rerank-gateway models install`.
         sha256: the expected hash of the folder's `model.safetensors`; checked before serving.
         pad_token: the token that fills short rows of a batch; None is the tokenizer's own, or its end of text.
     """

@@ -20,7 +20,11 @@ import httpx
 import pytest
 import yaml
 
+from providers.local.builtin import store
+from providers.local.builtin.catalogue import CROSS_ENCODER
+from providers.spec import LocalModel
 from providers.testing import ScriptedUpstream
+from tests import installed_models
 
 ROOT = Path(__file__).parent.parent
 START_LIMIT = 90.0
@@ -58,6 +62,8 @@ os.environ.update({"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"})
 for _name in [name for name in os.environ if name.endswith(("_API_KEY", "_PROXY", "_proxy"))]:
     del os.environ[_name]
 os.environ.pop("RERANK_GATEWAY_CONFIG", None)
+# Nor may it matter which models the developer has installed; tests that need one ask for it.
+os.environ[store.FOLDER_VARIABLE] = str(ROOT / "no-models-are-installed-here")
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +86,16 @@ def upstreams() -> Iterator[Callable[[], ScriptedUpstream]]:
     """A maker of vendors on loopback, for tests that need several."""
     with ExitStack() as servers:
         yield lambda: servers.enter_context(ScriptedUpstream())
+
+
+@pytest.fixture(scope="session")
+def cross_encoder() -> LocalModel:
+    """The cross-encoder that comes with the gateway, in float32; skips where it is not installed."""
+    folder = installed_models.FOLDER / CROSS_ENCODER.name
+    if not installed_models.HAS_CROSS_ENCODER:
+        pytest.skip(f"{CROSS_ENCODER.name} is not installed; run: rerank-gateway models install {CROSS_ENCODER.name}")
+    name, sha256 = CROSS_ENCODER.name, CROSS_ENCODER.sha256
+    return LocalModel(name=name, path=str(folder), sha256=sha256, dtype="float32", threads=1)
 
 
 Open = Callable[[dict[str, Any]], Awaitable[httpx.AsyncClient]]

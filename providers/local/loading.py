@@ -17,6 +17,7 @@ from providers.errors import NotReady, RerankError
 from providers.local.architecture import is_embedding
 from providers.local.batcher import Batcher
 from providers.local.control_tokens import hide_control_tokens
+from providers.local.dequantize import float_weights
 from providers.local.engine import Engine
 from providers.local.model import CrossEncoderModel, EmbeddingModel
 from providers.local.padding import settle_pad_token
@@ -76,7 +77,7 @@ def load(settings: LocalModel) -> CrossEncoderModel | EmbeddingModel:
     }
     embeds = is_embedding(folder)
     template = None if embeds else template_for(folder, settings)
-    with load_reports() as reports:
+    with load_reports(float_weights(folder)) as reports:
         net = open_net(folder, embeds, template, options)
     check_weights(net, reports)
     settle_pad_token(net, settings.pad_token)

@@ -1,7 +1,7 @@
 """Finds, downloads and verifies a model's files.
 
-They are in a folder, in a folder inside an installed package, or in a repository of the Hugging Face Hub. Only a
-download imports more than the standard library.
+They are in a folder, in a folder inside an installed package, in that of a model that was installed by name, or in a
+repository of the Hugging Face Hub. Only a download imports more than the standard library.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from providers.errors import NotReady
+from providers.local.builtin import catalogue, store
+from providers.local.builtin.catalogue import INSTALLED, BuiltInModel
 from providers.spec import LocalModel
 
 PACKAGE = "package:"
@@ -26,25 +28,41 @@ OTHER_FORMATS = ["onnx/*", "openvino/*", "*.onnx", "*.gguf", "*.h5", "*.msgpack"
 
 def problems(model: LocalModel) -> list[str]:
     """What is wrong with a model's path or hash, as far as can be seen without loading or network."""
+    if found := problems_of_path(model.path):
+        return found
     try:
         folder = local_folder(model.path)
+        if folder is not None:
+            verify(folder, model.path, model.sha256)
+    except NotReady as error:
+        return [error.message]
+    return []
+
+
+def problems_of_path(path: str) -> list[str]:
+    """What is wrong with a path, as sentences. Reads no file."""
+    try:
+        folder = local_folder(path)
     except NotReady as error:
         return [error.message]
     if folder is None:
         return []
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
-        return [f'"{model.path}" holds no model: neither config.json nor modules.json is there']
-    try:
-        check_hash(folder, model.sha256)
-    except NotReady as error:
-        return [error.message]
+        return [f'"{path}" holds no model: neither config.json nor modules.json is there']
     return []
+
+
+def built_in_models() -> list[BuiltInModel]:
+    """The models that come with the gateway and are on this machine, the best one first."""
+    return [model for model in catalogue.MODELS if not problems_of_path(model.path)]
 
 
 def local_folder(path: str) -> Path | None:
     """The folder that `path` names on this machine; None for the name of a Hub repository. Raises NotReady."""
     if path.startswith(PACKAGE):
         return _folder_in_package(path.removeprefix(PACKAGE))
+    if path.startswith(INSTALLED):
+        return store.installed_folder(path.removeprefix(INSTALLED))
     folder = Path(path).expanduser()
     if folder.is_dir():
         return folder
@@ -110,8 +128,15 @@ def fetch(model: LocalModel) -> Path:
     if folder is None:
         folder = _download(model)
         check_download(folder)
-    check_hash(folder, model.sha256)
+    verify(folder, model.path, model.sha256)
     return folder
+
+
+def verify(folder: Path, path: str, sha256: str | None) -> None:
+    """Raises NotReady unless the weights have that hash, and an installed model's files are all what they should be."""
+    if path.startswith(INSTALLED):
+        store.check_installed(path.removeprefix(INSTALLED))
+    check_hash(folder, sha256)
 
 
 def _download(model: LocalModel) -> Path:

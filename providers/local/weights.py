@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.model import BaseModel
 from sentence_transformers.base.modules import Transformer
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from providers.errors import NotReady
@@ -28,17 +29,22 @@ Report = dict[str, Any]
 
 
 @contextmanager
-def load_reports() -> Iterator[list[Report]]:
+def load_reports(weights: Mapping[str, Tensor] | None = None) -> Iterator[list[Report]]:
     """Collect the reports of the models that transformers loads meanwhile.
 
     They are what `from_pretrained` returns for `output_loading_info=True`, which sentence-transformers does not pass.
+
+    Args:
+        weights: the model's, in place of those in its file; None leaves reading them to transformers.
     """
     reports: list[Report] = []
     original = PreTrainedModel.__dict__["from_pretrained"]
 
-    def from_pretrained(cls: Any, *args: Any, **kwargs: Any) -> Any:
+    def from_pretrained(cls: Any, name: Any, *args: Any, **kwargs: Any) -> Any:
         wants_report = kwargs.pop("output_loading_info", False)
-        model, report = original.__func__(cls, *args, output_loading_info=True, **kwargs)
+        if weights is not None:
+            name, kwargs = None, {**kwargs, "state_dict": dict(weights)}
+        model, report = original.__func__(cls, name, *args, output_loading_info=True, **kwargs)
         reports.append(report)
         return (model, report) if wants_report else model
 
