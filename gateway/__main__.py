@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     import os
     from importlib.metadata import version
 
-    from gateway.cli import check, completion, evaluate, init, keys, providers, rerank, serve
+    from gateway.cli import check, completion, evaluate, init, keys, models, providers, rerank, serve
     from gateway.cli import version as version_command
     from gateway.config.loader import CONFIG_VARIABLE
 
@@ -88,12 +88,12 @@ def parser() -> argparse.ArgumentParser:
         prog="rerank-gateway",
         description="One HTTP endpoint in front of every reranker.",
         epilog=f"The environment variable {CONFIG_VARIABLE} can name the configuration file instead of --config. "
-        "Without a file, the gateway serves the built-in model and each vendor whose API key variable is set.",
+        "Without a file, the gateway serves its own models and each vendor whose API key variable is set.",
     )
     top.add_argument("--version", action="version", version=f"rerank-gateway {version('rerank-gateway')}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
     top.set_defaults(run=lambda options: top.print_help(), program=top)
-    for command in (serve, init, check, rerank, evaluate, providers, keys, version_command, completion):
+    for command in (serve, init, check, rerank, evaluate, providers, keys, models, version_command, completion):
         command.add_to(commands, os.environ.get(CONFIG_VARIABLE))
     return top
 
