@@ -18,6 +18,7 @@ import yaml
 
 from docs import observability, providers
 from gateway.config import loader as config
+from providers.local.builtin.catalogue import EMBEDDING_MODEL
 
 ROOT = Path(__file__).parent.parent
 PARTS: dict[str, Callable[[], str]] = {**observability.PARTS, **providers.PARTS}
@@ -28,7 +29,7 @@ HEAD = """\
 #
 # Every key, with its meaning. Live lines are an example or the default; commented ones have no default.
 # ${VARIABLE} is taken from the environment, ${VARIABLE:-default} too; $${ is a literal ${.
-# Written by `make docs`; to begin, take the few lines that you need: config/gateway.yaml has six.
+# Written by `make docs`; to begin, take the few lines that you need: config/gateway.yaml has two.
 """
 EXAMPLE: dict[str, Any] = {
     "providers": {
@@ -40,7 +41,7 @@ EXAMPLE: dict[str, Any] = {
         "voyage": {"api_key": "${VOYAGE_API_KEY}"},
         "vllm": {"base_url": "http://localhost:8000"},
         "team-b": {"adapter": "cohere", "base_url": "https://proxy.example/cohere", "api_key": "${TEAM_B_KEY}"},
-        "local": {"models": {"all-minilm-l6-v2": {"path": config.EMBEDDED_PATH}}},
+        "local": {"models": {"all-minilm-l6-v2": {"path": EMBEDDING_MODEL.path}}},
     },
     "models": {
         "voyage-rerank-2.5": {"target": "voyage/rerank-2.5"},

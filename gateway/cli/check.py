@@ -9,7 +9,7 @@ from typing import Any
 from gateway.cli import live
 from gateway.cli.model_ends import retirement_warnings
 from gateway.cli.report import describe
-from gateway.config import exposure
+from gateway.config import built_in, exposure
 from gateway.config.loader import read_config
 from gateway.config.locations import located
 from gateway.config.root import Config
@@ -44,7 +44,7 @@ def run(chosen: Namespace) -> int:
         exposure.check_keys_work(config.auth)
     meaning = describe(config)
     print(f"{file or 'the default configuration'} is valid\n\n{meaning}")
-    if advice := accounting.multi_worker_warning(config):
+    for advice in filter(None, (accounting.multi_worker_warning(config), built_in.advice(config))):
         print(f"warning: {advice}")
     for sentence in retirement_warnings(config, date.today()):
         print(f"warning: {sentence}")

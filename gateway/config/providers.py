@@ -41,7 +41,8 @@ class LocalModelSettings(Settings):
 
     path: Annotated[str, AfterValidator(_beside_the_configuration)] = Field(
         min_length=1,
-        description="Folder, name on the Hugging Face Hub, or `package:import_name/folder` of an installed package.",
+        description="Folder, name on the Hugging Face Hub, `package:import_name/folder` of an installed package, or "
+        "`installed:NAME` of a model that `rerank-gateway models install` fetched.",
     )
     sha256: str | None = Field(
         default=None,
@@ -171,7 +172,8 @@ class ProviderSettings(Settings):
     bulkhead: BulkheadSettings = Field(default=BulkheadSettings(), description="Concurrent calls per target.")
     health_check: HealthCheckSettings | None = Field(default=None, description="Active health check.")
     models: dict[str, LocalModelSettings] | None = Field(
-        default=None, description="For the adapter `local`: the models to load, by name."
+        default=None,
+        description="For the adapter `local`: the models to load, by name; default is the gateway's own.",
     )
 
     options: dict[str, Any] = Field(default={}, repr=False, description="Settings that only this adapter has.")

@@ -53,7 +53,8 @@ class Config(Settings):
     )
     default_model: Name | None = Field(
         default=None,
-        description="Model for requests without one (TEI clients); default is the only name in /v1/models.",
+        description="Model for requests without one (TEI clients); default is the only name in /v1/models, or the best "
+        "of the gateway's own models where a local provider names none.",
     )
     telemetry: TelemetrySettings = Field(default=TelemetrySettings(), description="Traces, metrics and logs.")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gateway.config import chains, kinds
+from gateway.config import built_in, chains, kinds
 from gateway.config.models import ModelSettings
 from gateway.config.parsing import is_consequence, parse
 from gateway.config.providers import ProviderSettings
@@ -27,6 +27,7 @@ def validate(tree: Any, problems: list[Problem], folder: Path | None = None) -> 
     Raises:
         ConfigError: with all problems, sorted by their place.
     """
+    tree = built_in.fill(tree)
     config, invalid = parse(tree, folder)
     problems = problems + [problem for problem in invalid if not is_consequence(problem, problems)]
     # A section with an invalid value was not read whole, so what its values mean together cannot be judged.
@@ -147,4 +148,5 @@ class _TargetCheck:
         models = self._config.providers[provider].models
         if models is None or model in models or self._written.has_local_model(provider, model):
             return None
-        return f'provider "{provider}" has no model "{model}"' + did_you_mean(model, list(models))
+        hint = built_in.command(model) or did_you_mean(model, list(models))
+        return f'provider "{provider}" has no model "{model}"' + hint

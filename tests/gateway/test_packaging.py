@@ -31,7 +31,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     skip = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for package in ("gateway", "providers", "evaluation", "tests", "docs", "config"):
         shutil.copytree(ROOT / package, folder / "tree" / package, ignore=skip)
-    for file in ("pyproject.toml", "README.md", "LICENSE"):
+    for file in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / file, folder / "tree" / file)
     command = [
         "-m",

@@ -28,6 +28,7 @@ from providers.types import Call, Ranked, Ranking, Usage
 Json = dict[str, Any]
 
 MODEL = "local/all-minilm-l6-v2"
+"""The one that every gateway with a local engine has, so that trying an example works."""
 ID = "5f8e5a52-7d0b-4f0c-9d0a-5d1e8a3b6c11"
 
 FAILURES: list[tuple[str, RerankError]] = [

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.config import loader as configuration
-from gateway.config.loader import EMBEDDED_MODEL, from_tree, load
+from gateway.config.loader import from_tree, load
 from gateway.config.root import Config
 from gateway.errors import ConfigError
 from gateway.routing.endpoints import display_url, endpoint, score_url_of, url_of
@@ -216,7 +216,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["providers.cohere.models: only a local provider has models to load; cohere takes any model name"],
     ),
     "a local provider without models": (
-        {"providers": {"local": {}}},
+        {"providers": {"local": {"models": {}}}},
         ["providers.local.models: is required: add at least one model to load"],
     ),
     "a local model without a path": (
@@ -556,7 +556,7 @@ class TestWithoutAFile:
     def test_the_embedded_model_is_served(self) -> None:
         config = configuration.default({})
         assert list(config.providers) == ["local"]
-        assert list(config.providers["local"].models or {}) == [EMBEDDED_MODEL]
+        assert list(config.providers["local"].models or {}) == ["all-minilm-l6-v2"]
 
     @pytest.mark.parametrize("name", ["cohere", "jina", "voyage"])
     def test_a_vendor_is_served_when_its_key_is_set(self, name: str) -> None:

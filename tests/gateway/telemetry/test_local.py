@@ -9,13 +9,13 @@ import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from gateway.config.loader import EMBEDDED_PATH
 from gateway.telemetry import names
 from gateway.telemetry.attributes import ContentLimits, ProviderAddress, SpanAttributes
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.recorder import RequestRecorder
 from gateway.telemetry.traces import Traces
 from providers.attempts import AttemptRecord
+from providers.local.builtin.catalogue import EMBEDDING_MODEL
 from providers.types import Call, Ranked, Ranking, RerankRequest
 from tests.gateway.telemetry.conftest import BODY, Spans
 from tests.gateway.telemetry.test_metrics import parsed, value
@@ -56,7 +56,7 @@ def test_spans_of_the_phases_lie_one_after_the_other() -> None:
 
 
 def test_the_embedded_model(start_gateway: Any, collector: Collector) -> None:  # pytest's fixture
-    settings = {"providers": {"local": {"models": {"m": {"path": EMBEDDED_PATH}}}}}
+    settings = {"providers": {"local": {"models": {"m": {"path": EMBEDDING_MODEL.path}}}}}
     process = start_gateway(settings, environ={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url})
     process.wait_until_ready()
     assert httpx.post(f"{process.url}/v1/rerank", json={**BODY, "model": "local/m"}, timeout=60).status_code == 200
