@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
 
+from gateway import exits
 from gateway.cli.table import table
 from providers import registry
 from providers.errors import NotReady
@@ -54,11 +59,29 @@ def install(chosen: Namespace) -> int:
     model = catalogue.find(chosen.name)
     if model.source is None and model in source.built_in_models():
         print(f"{model.name} is here already: a package of the local engine carries it.")
-    elif install_model(model, lambda sentence: print(sentence, file=sys.stderr, flush=True)):
-        print(f"{model.name} is installed in {store.root() / model.name} ({_size(model)}, {model.licence}).")
-    else:
-        print(f"{model.name} is installed already.")
+        return 0
+    with signals_unwind():
+        is_new = install_model(model, lambda sentence: print(sentence, file=sys.stderr, flush=True))
+    where = f"in {store.root() / model.name} ({_size(model)}, {model.licence})"
+    print(f"{model.name} is installed {where if is_new else 'already'}.")
     return 0
+
+
+@contextmanager
+def signals_unwind() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the block by an exception, so that pip ends too and what is half done is removed."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        sys.exit(exits.EXIT_TERMINATED)
+
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 def remove(chosen: Namespace) -> int:

