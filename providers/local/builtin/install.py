@@ -40,7 +40,7 @@ def install(model: BuiltInModel, say: Say) -> bool:
         OSError: the folder cannot be written.
     """
     if model.source is None:
-        raise NotReady(f'"{model.name}" is part of the local engine; run: pip install "rerank-gateway[local]"')
+        raise NotReady(f'"{model.name}" is part of the local engine, and comes with its packages')
     with exclusive(root(), say):
         if not damage(root() / model.name, model):
             return False

@@ -10,6 +10,7 @@ import pytest
 from gateway.config import built_in
 from gateway.config.loader import default, from_tree, load
 from gateway.errors import ConfigError
+from providers.local import source
 from providers.local.builtin import store
 from providers.local.builtin.catalogue import CROSS_ENCODER, EMBEDDING_MODEL
 
@@ -19,12 +20,13 @@ OWN = {"m": {"path": EMBEDDING_MODEL.path}}
 
 @pytest.fixture
 def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of models in which the cross-encoder seems to be: that it is whole is looked at when it is loaded."""
+    """A folder of models in which the cross-encoder seems to be. That it is whole is tested elsewhere."""
     folder = tmp_path / "models" / BEST
     folder.mkdir(parents=True)
     for name in CROSS_ENCODER.files:
         (folder / name).touch()
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(folder.parent))
+    monkeypatch.setattr(source, "verify", lambda *_: None)
     return folder
 
 
@@ -87,6 +89,13 @@ def test_the_files_that_are_shipped_say_the_same(file: str, both: Path) -> None:
     config = load(Path(__file__).parents[3] / "config" / file, {})
     assert config.providers == default({}).providers
     assert config.default_model == f"local/{BEST}"
+
+
+def test_one_that_is_damaged_is_a_problem_with_the_command(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(both.parent))
+    with pytest.raises(ConfigError, match=f"is damaged: .*; run: rerank-gateway models install {BEST}"):
+        default({})
 
 
 class TestWhereItIsNotInstalled:
