@@ -28,12 +28,12 @@ DOCUMENTS = [f"The wing of model {number} has a lift that grows with the angle o
 
 async def serve_turns() -> None:
     """In a child: one request for each line of standard input; print its seconds and its processor seconds."""
-    from gateway.config.loader import EMBEDDED_PATH
     from providers.adapters.local import PROVIDER
+    from providers.local.builtin.catalogue import EMBEDDING_MODEL
     from providers.spec import LocalModel
     from providers.types import Call, RerankRequest
 
-    engine = PROVIDER.open(LocalModel(name="m", path=EMBEDDED_PATH))
+    engine = PROVIDER.open(LocalModel(name="m", path=EMBEDDING_MODEL.path))
     print("ready", flush=True)
     for number, _ in enumerate(sys.stdin):
         request = RerankRequest(

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from gateway.cli.adapter_details import address
-from gateway.config.loader import EMBEDDED_MODEL, EMBEDDED_PATH, EMBEDDED_SHA256
 from providers.spec import Bearer, Header, HttpProvider, LocalProvider, Provider
 
 _HEAD = """\
@@ -91,12 +90,9 @@ def _settings(provider: ChosenProvider) -> Iterator[str]:
 
 
 def _local(adapter: LocalProvider) -> Iterator[str]:
-    yield "# Inside the gateway, without a network. `path` may be a folder, or a name of the Hugging Face Hub."
-    yield f"{adapter.name}:"
-    yield "  models:"
-    yield f"    {EMBEDDED_MODEL}:"
-    yield f"      path: {_quoted(EMBEDDED_PATH)}"
-    yield f"      sha256: {EMBEDDED_SHA256}"
+    yield "# Inside the gateway, without a network: the models that come with it (`rerank-gateway models`). Others"
+    yield "# may take their place under `models`, each with a `path`: a folder, or a name of the Hugging Face Hub."
+    yield f"{adapter.name}: {{}}"
 
 
 def _keys(name: str, digest: str) -> str:
