@@ -76,12 +76,14 @@ def _read(source: Source) -> _Read:
     path = None if source.data is None else sample_folder() if source.data == SAMPLE else Path(source.data)
     if path is None:
         return _read_run_alone(source)
+    if source.corpus or source.queries:
+        raise EvaluationError("--corpus and --queries are for --run without --data, which has its own texts")
     if path.is_dir():
         return _read_folder(path, source)
     if not path.exists():
         raise EvaluationError(f"there is no {path}")
-    if source.run or source.judgements:
-        raise EvaluationError(f"{path} holds its own candidates and judgements; leave --run and --qrels out")
+    if source.run or source.judgements or source.split:
+        raise EvaluationError(f"{path} holds its own candidates and judgements; leave --run, --qrels and --split out")
     lists = read_lists(path)
     order = {each.query_id: each.ids for each in lists.candidates}
     queries = {each.query_id: each.query for each in lists.candidates}

@@ -145,7 +145,7 @@ class Contestant(Struct, frozen=True, kw_only=True):
         truncated: how many documents were cut; None if the provider does not say.
         cost_per_1000: US dollars per 1,000 queries; None if unknown.
         tokens_per_query: as the provider counted them.
-        served: how many answers came from each `provider/model`.
+        served: how many answers came from each provider.
         score_space: what its scores are, as far as it is known.
         reversal, no_answer, calibration: None where it was not, or could not be measured.
         losses: the queries on which it is worst against the baseline.

@@ -31,7 +31,8 @@ def _on_gap(none: float, oracle: float, gap: float, data: Data) -> Iterator[str]
         yield f"Not worth it: no reranker can win more than {gap:.3f} here. A better first stage may."
     missed = data.queries - (data.with_relevant or 0)
     if missed:
-        yield f"{missed} of {data.queries} queries have no relevant candidate: only the first stage can help them."
+        have = "query has" if missed == 1 else "queries have"
+        yield f"{missed} {have} no relevant candidate: only the first stage can help."
 
 
 def _on_models(models: Sequence[Contestant], against: str, gap: float) -> Iterator[str]:
@@ -68,4 +69,4 @@ def _on_trust(data: Data, contestants: Sequence[Contestant]) -> Iterator[str]:
         if each.degraded:
             yield f"{each.degraded} answers of {each.name} came from a passthrough: they say nothing about the model."
         if each.is_model and len(each.served) > 1:
-            yield f"{each.name} was answered by several targets: {', '.join(each.served)}."
+            yield f"{each.name} was answered by several providers: {', '.join(each.served)}."

@@ -26,7 +26,7 @@ class Answer(Struct, frozen=True, omit_defaults=True):
         cost: US dollars; None if unknown.
         tokens: that the provider counted; None if it did not.
         truncated: documents that were cut; None if the provider does not say.
-        served: `provider/model` that answered.
+        served: the provider that answered, by its configured name.
         degraded: no model ranked: a passthrough answered in its place.
         error: the code of what went wrong; "" for an answer.
     """

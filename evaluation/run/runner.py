@@ -16,9 +16,9 @@ from evaluation.run.pace import MAX_REFUSALS, TOO_FAST, Pace
 from evaluation.run.question import Question
 from gateway.api.dialects.unified.request import Body
 from gateway.cli.asker import Asker, GatewayUnreachable, Reply, error_type
-from providers.errors import RerankError
+from providers.errors import NotReady, RerankError
 
-MAX_FAILURES_IN_A_ROW = 20
+MAX_FAILURES_IN_A_ROW = 10
 """After so many a model is not asked any more: its key is wrong, or it is gone. What is left counts as failed."""
 
 NOT_ASKED = "not_asked"
@@ -74,7 +74,7 @@ class Runner:
         """Ask everything. Failures are answers too.
 
         Raises:
-            EvaluationError: when the limit on cost is reached.
+            EvaluationError: when the limit on cost is reached, or a local model cannot be loaded.
             GatewayUnreachable: when the gateway itself is gone. In both cases the answers so far are kept.
         """
         try:
@@ -108,7 +108,8 @@ class Runner:
                 await pace.wait()
                 answer = await self._try(question, contestant)
                 if answer.error not in TOO_FAST:
-                    break
+                    return answer
+        contestant.failures = MAX_FAILURES_IN_A_ROW  # it takes nothing at all: what is left can wait for another run
         return answer
 
     async def _try(self, question: Question, contestant: Contestant) -> Answer:
@@ -118,6 +119,8 @@ class Runner:
             raise
         except RerankError as error:
             failure = _failure(question, error_type(error))
+            if isinstance(error, NotReady) and error.status is None:
+                raise EvaluationError(f"{question.model} cannot be measured: {error.message}") from None
             if failure.error in TOO_FAST:
                 contestant.pace.refused(error.retry_after)
             return failure
@@ -161,7 +164,7 @@ def to_answer(question: Question, reply: Reply) -> Answer:
         cost=extra.get("cost"),
         tokens=usage.get("total_tokens"),
         truncated=extra.get("truncated_documents"),
-        served=f"{extra.get('provider')}/{reply['model']}",
+        served=extra.get("provider") or "",
         degraded=bool(extra.get("degraded")),
     )
 

@@ -160,7 +160,9 @@ SOURCES: dict[str, tuple[dict[str, str], str]] = {
         "1 of the documents of the run b.run are not in the corpus",
     ),
     "qrels of other queries": ({"data": "beir", "judgements": "other.txt"}, "do the ids of both files agree?"),
-    "a run beside lists": ({"data": "lists.jsonl", "run": "a.run"}, "leave --run and --qrels out"),
+    "a run beside lists": ({"data": "lists.jsonl", "run": "a.run"}, "leave --run, --qrels and --split out"),
+    "a split of lists": ({"data": "lists.jsonl", "split": "test"}, "leave --run, --qrels and --split out"),
+    "texts beside a folder": ({"data": "beir", "corpus": "c.tsv"}, "--corpus and --queries are for --run without"),
     "a binary file": ({"data": "picture.jsonl"}, "is not UTF-8 text"),
 }
 

@@ -243,6 +243,43 @@ def test_without_judgements_agreement_is_told(evaluate: Evaluate) -> None:
     assert "Nothing is judged" in out
 
 
+VERDICTS: dict[str, tuple[int, str]] = {
+    "nothing to win": (0, "Not worth it: no reranker can win more than 0.000 here."),
+    "worth it": (2, "words is better than none: +0.500"),
+    "no better": (1, "Not worth it: no model is better than none; the best is words: -0.131"),
+}
+
+
+@pytest.mark.parametrize(("relevant", "sentence"), VERDICTS.values(), ids=VERDICTS)
+def test_the_verdict_says_what_it_is_worth(relevant: int, sentence: str, evaluate: Evaluate) -> None:
+    rows = [{**row, "relevant": [relevant]} for row in ROWS]
+    Path("other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    _, out, _ = evaluate("--model", "words", data="other.jsonl")
+    assert sentence in out
+
+
+def test_a_local_model_that_cannot_be_loaded_ends_the_run_with_the_reason(evaluate: Evaluate, place: Path) -> None:
+    text = Path("gateway.yaml").read_text("utf-8")
+    (place / "broken").mkdir()
+    (place / "broken" / "config.json").write_text("{}", encoding="utf-8")
+    broken = "providers:\n  local: {models: {m: {path: broken}}}"
+    Path("gateway.yaml").write_text(text.replace("providers:", broken, 1), encoding="utf-8")
+    status, _, err = evaluate("--model", "local/m")
+    assert status == 1
+    assert "local/m cannot be measured: " in err
+
+
+def test_a_model_that_takes_nothing_is_left_for_another_run(
+    evaluate: Evaluate, upstream: ScriptedUpstream, place: Path
+) -> None:
+    upstream.reply_with(429, {"message": "too many requests"}, {"retry-after": "0"})
+    evaluate("--model", "words", "--probes", "0", "--concurrency", "1")
+    assert contestant("words")["failures"]["not_asked"] >= 10
+    upstream.behave("ranks")
+    evaluate("--model", "words", "--probes", "0")
+    assert contestant("words")["failures"] == {}
+
+
 GATES: dict[str, tuple[list[str], int, str]] = {
     "reached": (["--fail-under", "nDCG@10=0.5", "--fail-under", "P@1=0.9"], 0, ""),
     "not reached": (["--model", "order", "--fail-under", "P@1=0.1"], 3, "failed: order has P@1 0.0000, under 0.1"),
