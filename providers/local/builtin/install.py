@@ -103,6 +103,8 @@ def _reason(complaint: str) -> str:
     """The gist of what pip wrote."""
     if "No module named pip" in complaint:
         return f"{sys.executable} has no pip; run: {sys.executable} -m ensurepip"
+    if "(from versions: none)" in complaint:
+        return "the package index has nothing of that name, or cannot be reached from here"
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     return " ".join((errors or lines or ["it did not say why"])[-MAX_ERROR_LINES:])
