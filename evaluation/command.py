@@ -109,6 +109,7 @@ def _answers(plan: Plan, file: AnswerFile, chosen: Namespace) -> dict[str, Answe
         missing = {name: _missing(asked, answers) for name, asked in plan.questions.items()}
         if any(missing.values()):
             _estimate(plan, missing, chosen.max_cost)
+            print("every answer is kept: after Ctrl-C the same command goes on from there", file=sys.stderr)
             asyncio.run(_ask(plan, missing, file, chosen))
             answers = {answer.key: answer for answer in file.read(keys)}
     return answers
