@@ -37,16 +37,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_program() -> NoReturn:
     # What stops a server is its normal end. A command that did not finish must not look as if it had.
-    exits.catch_signals(status_at_sigterm=0 if sys.argv[1:2] == ["serve"] else exits.EXIT_TERMINATED)
+    serving = sys.argv[1:2] == ["serve"]
+    exits.catch_signals(status_at_sigterm=0 if serving else exits.EXIT_TERMINATED)
     try:
-        status = run_command(sys.argv[1:])
+        status = run_command(sys.argv[1:], serving)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else EXIT_ERROR if end.code else 0
     exits.leave(status)
 
 
-def run_command(arguments: Sequence[str]) -> int:
-    """Run one command; as `main`, with arguments."""
+def run_command(arguments: Sequence[str], logging: bool = False) -> int:
+    """Run one command; as `main`, with arguments.
+
+    Args:
+        arguments: without the program's name.
+        logging: whether errors are for the log, which is JSON where standard error is no terminal.
+    """
     import io
     import os
 
@@ -67,7 +73,7 @@ def run_command(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ConfigError, RerankError, OSError) as error:
-        print(_format_error(error), file=sys.stderr)
+        _tell_error(error, logging)
         return EXIT_ERROR
     except KeyboardInterrupt:
         return exits.EXIT_INTERRUPTED
@@ -98,16 +104,20 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _format_error(error: Exception) -> str:
+def _tell_error(error: Exception, logging: bool) -> None:
     from gateway.cli.terminal import visible
     from gateway.errors import ConfigError
+    from gateway.telemetry import lifecycle
     from providers.errors import RerankError
 
+    if logging:
+        lifecycle.ensure_log()
     if isinstance(error, ConfigError):
         count = len(error.problems)
         title = "the configuration has a problem" if count == 1 else f"the configuration has {count} problems"
-        return "\n".join([f"error: {title}:", *(f"  {visible(str(problem))}" for problem in error.problems)])
-    return f"error: {visible(error.message if isinstance(error, RerankError) else str(error))}"
+        lifecycle.tell_error(title, [visible(str(problem)) for problem in error.problems])
+    else:
+        lifecycle.tell_error(visible(error.message if isinstance(error, RerankError) else str(error)))
 
 
 if __name__ == "__main__":

@@ -12,10 +12,14 @@ import atexit
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
+
+STARTED = time.monotonic()
+"""When this process began, in seconds of `time.monotonic()`: nothing of ours is imported earlier."""
 
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""

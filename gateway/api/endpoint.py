@@ -29,7 +29,7 @@ from gateway.runtime.ranking import rank
 from gateway.runtime.service import Service
 from gateway.suggestions import MAX_NAME_LENGTH
 from gateway.telemetry.exchange import Exchange
-from providers.errors import RerankError
+from providers.errors import CallerError, RerankError
 
 logger = logging.getLogger(__name__)
 
@@ -150,6 +150,8 @@ class Endpoint:
         self, error: RerankError, exchange: Exchange, model: str | None = None
     ) -> tuple[int, bytes, dict[str, str]]:
         exchange.error_type = error.code
+        if isinstance(error, CallerError):
+            exchange.error = error.message
         status = self._dialect.status(error)
         reply = ErrorReply(status, error.message, error.code, exchange.call, model, error)
         return status, self._dialect.encode_error(reply), errors.headers(error)

@@ -50,7 +50,8 @@ class LocalBackend:
             is_expected = isinstance(error, RerankError)
             reason = error.message if isinstance(error, RerankError) else f"{type(error).__name__}: {error}"
             self.failure = f"local model {self.model.name} cannot be loaded: {reason}"
-            logger.error("%s", self.failure, exc_info=None if is_expected else error)
+            if not is_expected:
+                logger.error("unexpected error while local model %s was loaded", self.model.name, exc_info=error)
             raise NotReady(self.failure) from None
         if self._closed_while_loading:
             await backend.aclose()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+import logging
+import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 
 from gateway.config import built_in, exposure
@@ -13,6 +15,9 @@ from gateway.config.locations import located
 from gateway.config.root import Config
 from gateway.runtime import accounting
 from gateway.server import run as server
+from gateway.telemetry import lifecycle, logs
+
+logger = logging.getLogger(__name__)
 
 
 def add_to(commands: Any, path: str | None) -> None:
@@ -39,11 +44,19 @@ def run(options: Namespace) -> int:
     config = _with_overrides(read_config(options.config), options)
     with located(options.config):
         exposure.check_listeners(config.server, config.auth)
+    logs.configure(config.telemetry.logs)
+    _tell_started(config, options.config)
     for problem in config.auth.expired(datetime.now(UTC)) if config.auth else ():
-        print(f"warning: {problem}", file=sys.stderr)
+        logger.warning("%s", problem)
     for warning in filter(None, (accounting.multi_worker_warning(config), built_in.advice(config))):
-        print(f"warning: {warning}", file=sys.stderr)
+        logger.warning("%s", warning)
     return server.serve(config, options.config)
+
+
+def _tell_started(config: Config, path: str | None) -> None:
+    number, workers = version("rerank-gateway"), config.server.workers
+    message = f"rerank-gateway {number} starts with {path or 'the default configuration'}"
+    lifecycle.tell("started", message, version=number, pid=os.getpid(), config=path, workers=workers)
 
 
 def _with_overrides(config: Config, options: Namespace) -> Config:

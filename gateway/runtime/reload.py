@@ -23,7 +23,9 @@ from gateway.routing.pricing import TargetPricing
 from gateway.routing.routes import Routes
 from gateway.runtime import restart
 from gateway.runtime.backoff import RetryBackoff
+from gateway.runtime.changes import describe_changes
 from gateway.runtime.service import Service
+from gateway.telemetry import lifecycle
 from providers.errors import RerankError
 
 logger = logging.getLogger(__name__)
@@ -136,11 +138,12 @@ class Reloader:
         # Keep the stamps taken before reading, so that a change made meanwhile is noticed. Only a key file that the
         # new configuration names for the first time has none yet.
         self._stamps = {path: self._stamps.get(path, stamp) for path, stamp in self._current_stamps().items()}
+        changes = describe_changes(self._service.routes.config, config)
         await self._swap(config)
         self._backoff.reset()
         self._last_rejection = ""
         self._service.observer.reloaded("ok")
-        logger.warning("%s was reloaded", self._path)
+        lifecycle.tell("reloaded", f"{self._path} was reloaded: {changes}", changes=changes)
 
     async def aclose(self) -> None:
         """Stop watching, and close routes that are no longer in force without waiting for their last requests."""

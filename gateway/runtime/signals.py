@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from gateway.runtime.service import Service
+from gateway.telemetry import lifecycle
 
 
 @contextmanager
@@ -41,6 +42,7 @@ def handle(service: Service, drain: float, reload: Callable[[], object] | None) 
             server_stop(signal.SIGINT, frame)
             return
         service.draining = True
+        loop.call_soon_threadsafe(_tell_stopping, service)
         if number == signal.SIGINT:
             server_stop(number, frame)
             return
@@ -56,3 +58,8 @@ def handle(service: Service, drain: float, reload: Callable[[], object] | None) 
     finally:
         for number, handler in previous_handlers.items():
             signal.signal(number, handler)
+
+
+def _tell_stopping(service: Service) -> None:
+    count = service.routes.in_flight
+    lifecycle.tell("stopping", f"stopping, {count} request{'' if count == 1 else 's'} under way", under_way=count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -29,6 +30,8 @@ from gateway.runtime.reload import Reloader
 from gateway.runtime.service import Service
 from gateway.telemetry import logs
 from providers.errors import RerankError
+
+logger = logging.getLogger(__name__)
 
 OnLoaded = Callable[[RerankError | None], None]
 """Called once, when all local models are loaded, or with the error of the first one that cannot be."""
@@ -169,3 +172,5 @@ async def _load(service: Service, on_loaded: OnLoaded | None) -> None:
         gc.freeze()
     if on_loaded is not None:
         on_loaded(failure)
+    elif failure is not None:
+        logger.error("%s", failure.message)

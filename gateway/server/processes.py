@@ -4,14 +4,14 @@ failed model ends the gateway."""
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import multiprocessing.queues
 import os
 import signal
 import socket
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from time import monotonic
@@ -27,8 +27,10 @@ from uvicorn.supervisors.multiprocess import Process
 from gateway.config.root import Config
 from gateway.exits import EXIT_INTERRUPTED, leave, leave_at_once
 from gateway.server import app as application
-from gateway.telemetry import logs
+from gateway.telemetry import lifecycle, logs
 from providers.errors import RerankError
+
+logger = logging.getLogger(__name__)
 
 EXIT_NOT_LOADED = 3
 """The exit status when a local model cannot be loaded."""
@@ -52,22 +54,40 @@ LoadResults = multiprocessing.queues.SimpleQueue[str | None]
 """Messages from other processes: None from each worker that has loaded its models, an error message from any process
 that cannot load one."""
 
+OnReady = Callable[[], None]
+"""Called once, when requests can be served."""
+
 
 class Server(uvicorn.Server):
     """A uvicorn server that exits with 0 after SIGTERM, and stops when a local model cannot be loaded.
 
     Attributes:
+        on_ready: called once, when connections are accepted and the local models are loaded.
         exit_status: for the process, once the server has stopped: 0, EXIT_INTERRUPTED or EXIT_NOT_LOADED.
     """
 
     exit_status = 0
+    on_ready: OnReady | None = None
+    _has_loaded = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the application, and accept connections."""
+        await super().startup(sockets)
+        self._tell_if_ready()
 
     def on_loaded(self, error: RerankError | None) -> None:
         """Take note that the local models are loaded, or that one of them cannot be: then report it and stop."""
         if error is not None:
-            print(f"error: {error.message}", file=sys.stderr)
+            lifecycle.tell_error(error.message)
             self.exit_status = EXIT_NOT_LOADED
             self.should_exit = True
+            return
+        self._has_loaded = True
+        self._tell_if_ready()
+
+    def _tell_if_ready(self) -> None:
+        if self.started and self._has_loaded and self.on_ready is not None:
+            self.on_ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop gracefully at a signal; end the process at a further one, or while nothing has been accepted yet.
@@ -201,7 +221,7 @@ class Supervisor(Multiprocess):
         config: its `app` is a factory, which is called in each worker.
         sockets: the listeners, which the workers share.
         load_results: what the workers and the engine process report.
-        ready_message: printed when all workers have loaded their models.
+        on_ready: called when all workers have loaded their models.
 
     Attributes:
         startup_error: why a local model cannot be loaded, once a process has reported that; the supervisor then stops.
@@ -218,11 +238,11 @@ class Supervisor(Multiprocess):
         return EXIT_INTERRUPTED if self._stop_signal == signal.SIGINT else 0
 
     def __init__(
-        self, config: uvicorn.Config, sockets: list[socket.socket], load_results: LoadResults, ready_message: str
+        self, config: uvicorn.Config, sockets: list[socket.socket], load_results: LoadResults, on_ready: OnReady
     ) -> None:
         super().__init__(config, sockets=sockets)
         self._load_results = load_results
-        self._ready_message = ready_message
+        self._on_ready = on_ready
 
     def run(self) -> None:
         """Run until a signal or until a model cannot be loaded."""
@@ -255,7 +275,7 @@ class Supervisor(Multiprocess):
             if process.exitcode == STARTUP_FAILURE:
                 self.should_exit.set()
             else:
-                print(f"worker {process.pid} died and is replaced", file=sys.stderr, flush=True)
+                logger.error("worker %s died and is replaced", process.pid)
                 self.processes[index] = self._start_worker()
 
     def _lives(self, process: Process) -> bool:
@@ -299,6 +319,7 @@ class Supervisor(Multiprocess):
 
     def _handle_stop(self, number: int) -> None:
         if not self.should_exit.is_set():
+            lifecycle.tell("stopping", f"stopping {len(self.processes)} workers")
             self._stop_signal = number
             self.should_exit.set()
             return
@@ -325,7 +346,10 @@ class Supervisor(Multiprocess):
                 self.startup_error = error
                 self.should_exit.set()
                 return
-        print(self._ready_message, flush=True)
+        self._on_ready()
+        while True:  # An engine process or worker that was started again.
+            if error := self._load_results.get():
+                logger.error("%s", error)
 
     def _start_worker(self) -> Process:
         process = WorkerProcess(self.config, self.sockets)

@@ -7,9 +7,9 @@ import multiprocessing
 import signal
 import socket
 import ssl
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -20,9 +20,9 @@ from gateway.server import app as application
 from gateway.server import healthcheck
 from gateway.server.banner import ready_message
 from gateway.server.engine_process import running_engine
-from gateway.server.processes import LoadResults, Server, Supervisor, WorkerApp
+from gateway.server.processes import LoadResults, OnReady, Server, Supervisor, WorkerApp
 from gateway.server.protocol import BoundedProtocol
-from gateway.telemetry import logs
+from gateway.telemetry import lifecycle, logs
 from gateway.telemetry.metric_store import shared_folder
 from providers.errors import RerankError
 
@@ -49,38 +49,40 @@ def serve(config: Config, config_path: str | None = None) -> int:
         urls = [url_of(listener, "https" if config.server.tls else "http") for listener in listeners]
         message = ready_message(urls[0], config, *urls[1:])
         logs.configure(config.telemetry.logs)
+        for name, url in zip(("listening", "listening for operators"), urls, strict=False):
+            lifecycle.tell("listening", f"{name} on {url}", url=url)
+        on_ready = partial(lifecycle.tell_ready, message, urls[0], config.telemetry.logs.format == "json")
         healthcheck.publish(urls[0], config.server.tls)
         run = _run_alone if config.server.workers == 1 else _run_workers
-        return run(config, listeners, message, config_path)
+        return run(config, listeners, on_ready, config_path)
 
 
-def _run_alone(config: Config, listeners: list[socket.socket], message: str, path: str | None) -> int:
+def _run_alone(config: Config, listeners: list[socket.socket], on_ready: OnReady, path: str | None) -> int:
     """Serve in this process."""
 
     def on_loaded(error: RerankError | None) -> None:
         server.on_loaded(error)
-        if error is None:
-            print(message, flush=True)
 
     if path is not None:
         # By default SIGHUP ends a process. It is handled only while the application's lifespan lasts.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     server = Server(_uvicorn_config(application.create(config, path, on_loaded), config))
+    server.on_ready = on_ready
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(server.serve(sockets=listeners))
     return server.exit_status
 
 
-def _run_workers(config: Config, listeners: list[socket.socket], message: str, path: str | None) -> int:
+def _run_workers(config: Config, listeners: list[socket.socket], on_ready: OnReady, path: str | None) -> int:
     """Serve in several processes under a supervisor, with one more for local models if there are any."""
     results: LoadResults = multiprocessing.get_context("spawn").SimpleQueue()
     app = WorkerApp(config, path, results)
     options = _uvicorn_config(app, config, factory=True, workers=config.server.workers)
-    supervisor = Supervisor(options, listeners, results, message)
+    supervisor = Supervisor(options, listeners, results, on_ready)
     with shared_folder(), running_engine(config, path, results):
         supervisor.run()
     if supervisor.startup_error is not None:
-        print(f"error: {supervisor.startup_error}", file=sys.stderr)
+        lifecycle.tell_error(supervisor.startup_error)
     return supervisor.exit_status
 
 

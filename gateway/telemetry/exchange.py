@@ -30,6 +30,7 @@ class Exchange(Struct, eq=False):
         ranking: what was served; None if nothing was.
         status: HTTP status of the answer; 0 while there is none.
         error_type: code of the error; "" on success.
+        error: what the caller did wrong, in a sentence; "" for success, and where a target failed.
         bytes_in, bytes_out: lengths of the bodies.
         end: when the answer was complete, in seconds of `time.monotonic()`; 0 until then.
         overhead: seconds that the gateway itself took, without waiting for others.
@@ -49,6 +50,7 @@ class Exchange(Struct, eq=False):
     ranking: Ranking | None = None
     status: int = 0
     error_type: str = ""
+    error: str = ""
     bytes_in: int = 0
     bytes_out: int = 0
     end: float = 0.0

@@ -1,12 +1,14 @@
 """Logs: one line per request, and the process's own messages, as JSON or for a terminal.
 
 The request's line is written here and not through `logging`, because a `LogRecord` costs more than the whole line.
-Neither holds keys or upstream bodies, nor query or document text unless `telemetry.content` asks for it.
+Neither holds keys or upstream bodies, nor query or document text unless `telemetry.content` asks for it. Records may
+have `event` and `fields`, which become fields of the line: see `lifecycle`.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import traceback
@@ -31,6 +33,12 @@ _IN_HEAD = frozenset({
     "overhead_ms", "dialect",
 })  # fmt: skip
 """Fields of a text line that are shown in its first part, or not at all."""
+
+MAX_FAILED = 8
+"""Failed attempts that a line tells of."""
+
+_QUOTED_VALUE = re.compile(r"(Invalid enum value) ['\"].*['\"]", re.DOTALL)
+"""The one place where the sentence of a bad request holds a value of it, which may be a text in the wrong field."""
 
 Line = dict[str, Any]
 
@@ -89,8 +97,7 @@ def build_line(exchange: Exchange, level: str, content: ContentSettings | None) 
         line["trace_id"] = f"{exchange.trace_id:032x}"
     if exchange.caller:
         line["key"] = exchange.caller
-    if exchange.error_type:
-        line["error_type"] = exchange.error_type
+    _add_faults(line, exchange)
     if exchange.request is not None:
         line["model"] = printable(shorten(exchange.request.model))
         line["documents"] = len(exchange.request.documents)
@@ -99,6 +106,27 @@ def build_line(exchange: Exchange, level: str, content: ContentSettings | None) 
     if content is not None:
         _add_content(line, exchange, content)
     return line
+
+
+def _add_faults(line: Line, exchange: Exchange) -> None:
+    """What went wrong: the code, the caller's fault in a sentence, and which attempts failed."""
+    if exchange.error_type:
+        line["error_type"] = exchange.error_type
+    if exchange.error:
+        line["error"] = printable(shorten(_QUOTED_VALUE.sub(r"\1", exchange.error)))
+    if failed := _failed_attempts(exchange):
+        line["failed"] = failed
+
+
+def _failed_attempts(exchange: Exchange) -> list[str]:
+    """The first MAX_FAILED attempts that failed: target, code, and status if there was one."""
+    failed = [attempt for attempt in exchange.attempts if attempt.error_type][:MAX_FAILED]
+    return [
+        printable(shorten(f"{attempt.provider}/{attempt.model}"))
+        + f" {attempt.error_type}"
+        + (f" {attempt.status}" if attempt.status is not None else "")
+        for attempt in failed
+    ]
 
 
 def printable(text: str) -> str:
@@ -116,6 +144,10 @@ def configure(settings: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [stderr]
     root.setLevel(settings.level.upper())
+    logging.captureWarnings(True)
+    if wants_json(settings, sys.stderr):
+        # Libraries draw bars about downloads on standard error.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def wants_json(settings: LogSettings, stream: TextIO) -> bool:
@@ -134,19 +166,20 @@ class Formatter(logging.Formatter):
 
     def __init__(self, as_json: bool, exception_messages: bool) -> None:
         super().__init__()
-        self._as_json, self._messages = as_json, exception_messages
+        self.as_json, self._messages = as_json, exception_messages
 
     def format(self, record: logging.LogRecord) -> str:
         line: Line = {
             "time": _now(),
             "level": record.levelname.lower(),
-            "event": "message",
+            "event": getattr(record, "event", "message"),
             "logger": record.name,
             "message": printable(record.getMessage()),
+            **getattr(record, "fields", {}),
         }
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = self._traceback(record.exc_info[1])
-        if self._as_json:
+        if self.as_json:
             return _json(line)
         head = f"{line['time'][11:23]} {line['level'].upper():7} {line['message']}"
         return f"{head}\n{line['exception']}" if "exception" in line else head

@@ -71,6 +71,16 @@ def local_folder(path: str) -> Path | None:
     return None
 
 
+def weights_size(path: str) -> int | None:
+    """Bytes of the weights of a model on this machine; None for one of the Hub, or that is not there."""
+    try:
+        folder = local_folder(path)
+    except NotReady:
+        return None
+    files = [file for kind in ("*.safetensors", "*.bin") for file in (folder.rglob(kind) if folder else ())]
+    return sum(file.stat().st_size for file in files) or None
+
+
 def _folder_in_package(place: str) -> Path:
     name, _, inside = place.partition("/")
     # Unlike an import this runs no code of the package.
