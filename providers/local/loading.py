@@ -18,8 +18,9 @@ from providers.local.architecture import is_embedding
 from providers.local.batcher import Batcher
 from providers.local.control_tokens import hide_control_tokens
 from providers.local.dequantize import float_weights
+from providers.local.embedding import EmbeddingModel
 from providers.local.engine import Engine
-from providers.local.model import CrossEncoderModel, EmbeddingModel
+from providers.local.model import CrossEncoderModel
 from providers.local.padding import settle_pad_token
 from providers.local.processors import thread_count
 from providers.local.queue import FairQueue
