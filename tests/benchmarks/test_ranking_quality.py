@@ -1,4 +1,4 @@
-"""The figures that `benchmarks/cranfield.py` prints are right: against values worked out by hand."""
+"""The figures that `benchmarks/cranfield.py` and `relevance.py` print are right: against values worked out by hand."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cranfield import Bm25, evaluate, ndcg, read
+from benchmarks.relevance import randomisation_p, read_run
 
 JUDGED = {"a": 3, "b": 2, "c": 0, "d": -1}
 IDEAL = 3 + 2 / math.log2(3)
@@ -57,3 +58,24 @@ def test_the_whole_way_through_a_gateway(start_gateway, upstream, tmp_path: Path
     pairs = list(evaluate(read(tmp_path), gateway.url, "cohere/m", 1, 50))
     assert pairs == [(pytest.approx(1 / math.log2(3)), 1.0)]
     assert upstream.requests[0].body["documents"] == ["air air air", "air over a wing"]
+
+
+P_VALUES: dict[str, tuple[list[float], float, float]] = {
+    "no difference": ([0.0] * 20, 1.0, 1.0),
+    "nothing to compare": ([], 1.0, 1.0),
+    "one query alone": ([0.3], 1.0, 1.0),
+    "always better by as much": ([0.1] * 20, 0.0, 0.0005),
+    "always worse by as much": ([-0.1] * 20, 0.0, 0.0005),
+    "two of eight signs": ([0.1, 0.1, 0.1], 0.23, 0.27),
+    "as often better as worse": ([0.1, -0.1] * 10, 1.0, 1.0),
+}
+
+
+@pytest.mark.parametrize(("differences", "least", "most"), P_VALUES.values(), ids=P_VALUES)
+def test_the_p_of_paired_differences(differences: list[float], least: float, most: float) -> None:
+    assert least <= randomisation_p(differences) <= most
+
+
+def test_a_run_of_another_search_is_read_by_its_ranks() -> None:
+    lines = ["q1 Q0 b 2 1.5 engine", "q1\tQ0\ta\t1\t2.5\tengine", "q2 Q0 c 1 9 engine", "q1 Q0 d 10 0.1 engine"]
+    assert read_run(lines, 2) == {"q1": ["a", "b"], "q2": ["c"]}
