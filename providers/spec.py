@@ -154,6 +154,8 @@ class LocalModel(Struct, frozen=True, kw_only=True):
             `installed:NAME` for one that was fetched by `rerank-gateway models install`.
         sha256: the expected hash of the folder's `model.safetensors`; checked before serving.
         pad_token: the token that fills short rows of a batch; None is the tokenizer's own, or its end of text.
+        lexical: weight of the lexical term; 0 is off.
+        vector_cache_bytes: of an embedding model; None is the engine's default, 0 keeps no vectors.
     """
 
     name: str
@@ -171,6 +173,8 @@ class LocalModel(Struct, frozen=True, kw_only=True):
     threads: int | None = None
     batch_tokens: int | None = None
     queue_tokens: int | None = None
+    lexical: float = 0.0
+    vector_cache_bytes: int | None = None
 
 
 class LocalProvider(Adapter, frozen=True, kw_only=True):

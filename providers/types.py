@@ -138,6 +138,8 @@ class EngineStats(Struct, frozen=True, kw_only=True):
         batches, texts: forward passes, and the texts in them.
         tokens, padding: tokens in those batches, and what they were filled up with.
         window: how many tokens the model reads at once.
+        vector_hits, vector_misses: texts that were looked up in the cache of vectors, and found or not.
+        vector_bytes: memory of that cache.
     """
 
     queued_tokens: int
@@ -146,6 +148,9 @@ class EngineStats(Struct, frozen=True, kw_only=True):
     tokens: int
     padding: int
     window: int
+    vector_hits: int = 0
+    vector_misses: int = 0
+    vector_bytes: int = 0
 
 
 class Backend(Protocol):

@@ -74,6 +74,17 @@ class LocalModelSettings(Settings):
     queue_tokens: int | None = Field(
         default=None, ge=16, description="Tokens that may wait in the queue; further requests get 429."
     )
+    lexical: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="Weight of the query's words found in a document, which are added to the model's score; 0 is off.",
+    )
+    vector_cache_bytes: int | None = Field(
+        default=None,
+        ge=0,
+        description="Memory for vectors of documents seen before, for an embedding model; 0 is off, default is 64 MiB.",
+    )
 
     @field_validator("sha256")
     @classmethod

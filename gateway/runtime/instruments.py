@@ -86,6 +86,9 @@ def engine_readings(routes: Routes) -> Iterator[Reading]:
                 yield metrics.BATCH_TEXTS, labels, load.texts
                 yield metrics.BATCH_TOKENS, labels, load.tokens
                 yield metrics.BATCH_PADDING, labels, load.padding
+                yield metrics.VECTOR_LOOKUPS, (*labels, "hit"), load.vector_hits
+                yield metrics.VECTOR_LOOKUPS, (*labels, "miss"), load.vector_misses
+                yield metrics.VECTOR_BYTES, labels, load.vector_bytes
 
 
 def breaker_readings(routes: Routes, label: Callable[[str], str]) -> Iterator[Reading]:

@@ -45,9 +45,9 @@ def counter(name: str, help: str, labels: tuple[str, ...] = ()) -> Metric:
     return Metric(name, help, "counter", labels=labels)
 
 
-def gauge(name: str, help: str, labels: tuple[str, ...] = ()) -> Metric:
+def gauge(name: str, help: str, labels: tuple[str, ...] = (), unit: str = "1") -> Metric:
     """Declare a metric that goes up and down, and is 0 for a process that has ended."""
-    return Metric(name, help, "gauge", labels=labels)
+    return Metric(name, help, "gauge", unit, labels)
 
 
 def histogram(

@@ -104,6 +104,14 @@ BATCH_PADDING = counter(
     "Padding in those batches, in tokens; over padding and tokens, the padding share.",
     labels=_TARGET,
 )
+VECTOR_LOOKUPS = counter(
+    "rerank_gateway.local.vector_cache.lookups",
+    "Texts whose vectors the local engine looked up; `outcome` is hit or miss.",
+    labels=(*_TARGET, "outcome"),
+)
+VECTOR_BYTES = gauge(
+    "rerank_gateway.local.vector_cache.size", "Memory of the vectors that are kept.", labels=_TARGET, unit="By"
+)
 TRUNCATED_DOCUMENTS = counter(
     "rerank_gateway.documents.truncated", "Documents cut to fit a model's window.", labels=_TARGET
 )

