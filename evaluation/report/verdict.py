@@ -21,7 +21,8 @@ def conclude(data: Data, contestants: Sequence[Contestant], against: str) -> lis
     by_name = {each.name: each for each in contestants}
     none, oracle = by_name[NONE].measures[PRIMARY].mean, by_name[ORACLE].measures[PRIMARY].mean
     gap = oracle - none
-    models = [each for each in contestants if each.is_model and each.name != against]
+    # Of what answered nothing there is nothing to conclude but that.
+    models = [each for each in contestants if each.is_model and each.name != against and each.served]
     return [*_on_gap(none, oracle, gap, data), *_on_models(models, against, gap), *_on_trust(data, contestants)]
 
 
@@ -64,7 +65,9 @@ def _on_trust(data: Data, contestants: Sequence[Contestant]) -> Iterator[str]:
     if data.queries < FEW_QUERIES:
         yield f"{data.queries} queries are few: only large differences show. Take {FEW_QUERIES} or more to decide."
     for each in contestants:
-        if failed := sum(each.failures.values()):
+        if each.questions and not each.served:
+            yield f"{each.name} answered nothing, so its figures say nothing: {', '.join(each.failures)}."
+        elif failed := sum(each.failures.values()):
             yield f"{failed} of {each.questions} queries failed with {each.name} and count as 0."
         if each.degraded:
             yield f"{each.degraded} answers of {each.name} came from a passthrough: they say nothing about the model."

@@ -178,7 +178,9 @@ def test_a_model_that_only_fails_is_given_up(evaluate: Evaluate, upstream: Scrip
     Path("many.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     configure(place, upstream.url, breaker={"failures": 1000})
     upstream.behave("refuses the key")
-    evaluate("--model", "words", "--probes", "0", data="many.jsonl")
+    _, out, _ = evaluate("--model", "words", "--probes", "0", data="many.jsonl")
+    assert "words answered nothing, so its figures say nothing: " in out
+    assert "worse than" not in out
     assert len(upstream.requests) < 30
     failures = contestant("words")["failures"]
     assert sum(failures.values()) == 60
