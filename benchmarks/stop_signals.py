@@ -2,8 +2,9 @@
 
     python -m benchmarks.stop_signals --tries 60 --workers 1
 
-Moments are spread evenly from 0.15 s after the process began (before that, Python itself reads its start-up files) to
-`--until`, by which the built-in local model is loaded. SIGINT must end it with 130, SIGTERM with 0.
+Moments are spread evenly from the first in which the gateway's own code hears signals (before that, Python reads its
+start-up files) to `--until`, by which the built-in local model is loaded. SIGINT must end it with 130, SIGTERM with 0.
+Linux only.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-FIRST_SECONDS = 0.15
 EXPECTED_STATUS = {signal.SIGINT: 130, signal.SIGTERM: 0}
 BAD_WORDS = ("Traceback", "terminate called", "Fatal", "Exception ignored", "leaked", "Aborted")
 GIVE_UP_SECONDS = 60.0
@@ -30,7 +30,7 @@ class Stop(NamedTuple):
     """What became of one try.
 
     Attributes:
-        moment: seconds from the start of the process to the signal.
+        moment: seconds from the first in which signals are heard to the signal.
         number: of the signal.
         status: the exit status.
         seconds: from the signal to the end.
@@ -54,7 +54,7 @@ class Stop(NamedTuple):
 def stops(tries: int, workers: int, until: float) -> Iterator[Stop]:
     """Try so many times, with SIGINT and SIGTERM by turns."""
     for count in range(tries):
-        moment = FIRST_SECONDS + (until - FIRST_SECONDS) * count / max(1, tries - 1)
+        moment = until * count / max(1, tries - 1)
         yield stop_at(moment, (signal.SIGINT, signal.SIGTERM)[count % 2], workers)
 
 
@@ -67,11 +67,12 @@ def stop_at(moment: float, number: signal.Signals, workers: int) -> Stop:
         with output.open("wb") as file:
             command = [sys.executable, "-m", "gateway", "serve", "--port", "0", "--workers", str(workers)]
             environ = {**os.environ, "TMPDIR": str(temporary), "HF_HUB_OFFLINE": "1"}
-            start = time.monotonic()
             process = subprocess.Popen(
                 command, stdout=file, stderr=subprocess.STDOUT, env=environ, start_new_session=True
             )
-            time.sleep(max(0.0, start + moment - time.monotonic()))
+            while not _hears_signals(process.pid):
+                time.sleep(0.001)
+            time.sleep(moment)
             signalled = time.monotonic()
             process.send_signal(number)
             status = process.wait(GIVE_UP_SECONDS)
@@ -79,6 +80,12 @@ def stop_at(moment: float, number: signal.Signals, workers: int) -> Stop:
         text = output.read_text("utf-8", errors="replace")
         left = [path.name for path in temporary.glob("rerank-gateway*")] + _group(process.pid)
         return Stop(moment, number, status, seconds, [word for word in BAD_WORDS if word in text], left)
+
+
+def _hears_signals(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text("ascii")
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) & 1 << signal.SIGTERM - 1)
 
 
 def _group(session: int) -> list[str]:
