@@ -187,6 +187,18 @@ class Metrics:
         """Count a failure to ask the store of limits and budgets."""
         self._store.add(STORE_FAILURES)
 
+    def create_series(self, models: Iterable[str]) -> None:
+        """Let the counters that alerts watch exist at 0: what begins at 1 has not increased for Prometheus.
+
+        Args:
+            models: every name of a model in the configuration.
+        """
+        for model in {*models, OTHER}:
+            self._store.add(DEGRADED_ANSWERS, (model,), 0.0)
+        for outcome in ("ok", "rejected"):
+            self._store.add(RELOADS, (outcome,), 0.0)
+        self._store.add(STORE_FAILURES, (), 0.0)
+
     def request_started(self) -> None:
         """Count a request whose headers are there. `request_ended` must follow."""
         self._store.add(IN_FLIGHT)

@@ -55,8 +55,9 @@ class Telemetry:
         self._settings = resolve(settings, os.environ)
         self._peers = dict(peers)
         self.metric_store = MetricStore(METRICS, find_shared_folder(os.environ))
-        self.label_allowlist = LabelAllowlist(models)
+        self.label_allowlist = LabelAllowlist()
         self.metrics = Metrics(self.metric_store, self.label_allowlist)
+        self._name_models(models)
         self.log = RequestLog(settings.logs, settings.content) if settings.logs.requests else None
         self.traces: Traces | None = None
         self._push: PeriodicExporter | None = None
@@ -120,9 +121,14 @@ class Telemetry:
 
     def configure(self, peers: Mapping[str, ProviderAddress], models: Iterable[str]) -> None:
         """Use the providers and model names of a new configuration from now on."""
-        self.label_allowlist.configure(models)
+        self._name_models(models)
         self._peers.clear()
         self._peers.update(peers)
+
+    def _name_models(self, models: Iterable[str]) -> None:
+        names = frozenset(models)
+        self.label_allowlist.configure(names)
+        self.metrics.create_series(names)
 
     def reloaded(self, outcome: str) -> None:
         """Count a reload of the configuration: `ok` if it took effect, else `rejected`."""

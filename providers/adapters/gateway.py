@@ -23,7 +23,7 @@ from providers.wire.shape import Shape, encoder, same
 OF_ITSELF = frozenset(
     {
         *("request_type", "provider", "latency", "chunk_index", "original_model_requested", "resolved_model_used"),
-        *("attempts", "cost"),
+        *("attempts", "cost", "ignored"),
     }
 )
 MAX_FIGURES = 32

@@ -33,7 +33,7 @@ SENT_ON = {
 
 TOLD = {
     "content-type", "content-length", "x-request-id", "retry-after", "connection", "allow",
-    "x-gateway-provider", "x-gateway-model", "x-gateway-attempts", "x-gateway-overhead-ms",
+    "x-gateway-provider", "x-gateway-model", "x-gateway-requested-model", "x-gateway-attempts", "x-gateway-overhead-ms",
 }  # fmt: skip
 """The only headers that a caller may see."""
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -44,7 +47,7 @@ def test_a_query_names_what_exists(name: str) -> None:
     assert used
     assert used <= set(SERIES)
     for series, selector in _SELECTOR.findall(query):
-        assert set(_LABEL.findall(selector)) <= set(SERIES[series].labels)
+        assert set(_LABEL.findall(selector)) <= {*SERIES[series].labels, "instance"}, "Prometheus adds the instance"
     for labels in _BY.findall(query):
         known = {label for series in used for label in SERIES[series].labels} | {"le"}
         assert {label.strip() for label in labels.split(",")} <= known
@@ -69,6 +72,64 @@ def test_every_alert_that_was_promised_is_there() -> None:
     alerts = {name for name in QUERIES if name.startswith("alert ")}
     assert {"alert RerankDegradedAnswers", "alert RerankTargetEjected"} <= alerts
     assert {"alert RerankErrorRate", "alert RerankOverheadHigh"} <= alerts
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool here: Prometheus' own test of its rules")
+def test_every_alert_fires_at_what_it_is_for() -> None:
+    run = subprocess.run(
+        ["promtool", "test", "rules", "alerts.test.yaml"], cwd=DEPLOY, capture_output=True, text=True, timeout=60
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_every_alert_has_a_test() -> None:
+    tests = yaml.safe_load((DEPLOY / "alerts.test.yaml").read_text())["tests"]
+    tried = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case["exp_alerts"]}
+    assert {f"alert {name}" for name in tried} == {name for name in QUERIES if name.startswith("alert ")}
+
+
+async def test_what_an_alert_counts_exists_before_its_first_event(opened: Any, settings: Any) -> None:
+    """`increase` does not see the value that a series begins with: one that begins at 1 has not increased."""
+    client = await opened(settings(models={"search": {"target": "cohere/a"}}))
+    samples = {
+        (sample.name, tuple(sample.labels.values()))
+        for family in text_string_to_metric_families((await client.get("/metrics")).text)
+        for sample in family.samples
+    }
+    counted = {
+        name
+        for query, expression in QUERIES.items()
+        if query.startswith("alert ") and "increase(" in expression
+        for name in _METRIC.findall(expression)
+    }
+    assert counted == {"rerank_gateway_degraded_answers_total", "rerank_gateway_config_reloads_total"}
+    assert {
+        ("rerank_gateway_degraded_answers_total", (model,)) for model in ("search", "cohere/a", "_other")
+    } <= samples
+    assert {("rerank_gateway_config_reloads_total", (outcome,)) for outcome in ("ok", "rejected")} <= samples
+
+
+def test_the_dashboard_follows_its_variables() -> None:
+    dashboard = json.loads((DEPLOY / "grafana/dashboards/rerank-gateway.json").read_text())
+    variables = {variable["name"] for variable in dashboard["templating"]["list"]}
+    assert variables == {"datasource", "model", "instance"}
+    panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    assert {panel["datasource"]["uid"] for panel in panels} == {"${datasource}"}
+    expressions = [target["expr"] for panel in panels for target in panel["targets"]]
+    assert [expression for expression in expressions if 'instance=~"$instance"' not in expression] == []
+    asked = [text for text in expressions if "rerank_gateway_requests_total" in text]
+    assert all('model=~"$model"' in text for text in asked)
+    assert sum(panel["type"] == "stat" for panel in panels) == 8
+
+
+def test_no_panel_lies_over_another() -> None:
+    dashboard = json.loads((DEPLOY / "grafana/dashboards/rerank-gateway.json").read_text())
+    cells: list[tuple[int, int]] = []
+    for panel in dashboard["panels"]:
+        place = panel["gridPos"]
+        cells += [(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])]
+    assert len(cells) == len(set(cells))
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
 
 
 def test_compose_mounts_files_that_exist() -> None:

@@ -176,5 +176,6 @@ def test_a_variable_that_means_nothing_is_a_problem(start_gateway, upstream, nam
     vendor = {"base_url": upstream.url, "api_key": "k"}
     process = start_gateway({"providers": {"cohere": vendor}}, environ={name: text})
     assert process.wait() == 1
-    assert f'{name} is "{text}"' in process.output
+    problems = json.loads(process.output.splitlines()[-1])["problems"]
+    assert [problem for problem in problems if problem.startswith(f'{name} is "{text}"')] == problems
     assert "Traceback" not in process.output
