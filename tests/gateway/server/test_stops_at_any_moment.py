@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,21 +61,28 @@ MOMENTS: dict[str, tuple[str, Callable[[Any], bool], signal.Signals]] = {
 }
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """For temporary files. A socket's path has at most 107 bytes, of which pytest's own folders take most."""
+    with tempfile.TemporaryDirectory(prefix="stop-") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize(("workers", "moment", "number"), MOMENTS.values(), ids=MOMENTS.keys())
 def test_ends_soon_and_clean(
     start_gateway: Callable[..., Any],
-    tmp_path: Path,
+    short_folder: Path,
     workers: str,
     moment: Callable[[Any], bool],
     number: signal.Signals,
 ) -> None:
-    gateway = start_gateway(None, "--workers", workers, environ={"TMPDIR": str(tmp_path)})
+    gateway = start_gateway(None, "--workers", workers, environ={"TMPDIR": str(short_folder)})
     wait_until(lambda: moment(gateway))
     start = monotonic()
     assert gateway.stop(number) == STATUS[number]
     assert monotonic() - start < SLOW_SECONDS
     assert not [word for word in BAD_WORDS if word in gateway.output], gateway.output
-    assert not list(tmp_path.glob("rerank-gateway*")), "temporary folders are deleted"
+    assert not list(short_folder.glob("rerank-gateway*")), "temporary folders are deleted"
 
 
 FURTHER: dict[str, tuple[list[signal.Signals], int]] = {

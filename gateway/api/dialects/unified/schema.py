@@ -132,6 +132,11 @@ _DETAILS: dict[str, Any] = {
         "type": "integer",
         "description": "Of a local model: how many documents were longer than what it reads.",
     },
+    "cached_documents": {
+        "type": "integer",
+        "description": "Of a local embedding model: how many documents had been seen before, so that no model ran.",
+    },
+    "lexical": {"type": "number", "description": "Of a local model: the weight of the lexical term in the scores."},
     "degraded": {"type": "boolean", "description": "True if no model ranked: the results are in the order sent."},
 }
 """What backends add to `extra_fields`. One of an installed package may add more."""
