@@ -70,6 +70,11 @@ class MetricStore:
         index = self._index[metric.name].get(labels)
         self._values[self._allocate(metric, labels) if index is None else index] = value
 
+    def start_at_zero(self, histogram: Metric) -> None:
+        """Have a histogram's series without labels before any value is in it; the others start by adding 0."""
+        if () not in self._index[histogram.name]:
+            self._allocate(histogram, ())
+
     def observe(self, metric: Metric, value: float, labels: Labels = ()) -> None:
         """Count a value in its bucket of a histogram, and add it to the sum."""
         index = self._index[metric.name].get(labels)

@@ -14,6 +14,7 @@ from gateway.telemetry.metric import Metric, counter, gauge, histogram
 from gateway.telemetry.metric_store import Labels, MetricStore
 from gateway.telemetry.names import OTHER
 from providers.attempts import AttemptRecord
+from providers.errors import Overloaded, RateLimited
 from providers.types import Ranking, Usage
 
 _TARGET = ("provider", "model")
@@ -67,6 +68,16 @@ HEDGES = counter(
 )
 DEGRADED_ANSWERS = counter(
     "rerank_gateway.degraded.answers", "Answers that a passthrough gave in the caller's own order.", labels=("model",)
+)
+SLO_REQUESTS = counter(
+    "rerank_gateway.slo.requests",
+    "Requests that were answered, or failed by no fault of the caller. Callers' faults and cancellations do not count.",
+    labels=("model",),
+)
+SLO_FAILURES = counter(
+    "rerank_gateway.slo.failures",
+    "Those of them that failed: a 5xx, or a target or the gateway that takes no more (overloaded, rate_limited).",
+    labels=("model",),
 )
 IN_FLIGHT = gauge("rerank_gateway.in_flight", "Requests that are being answered.")
 DOCUMENT_COUNT = histogram("rerank_gateway.request.documents", "Documents of a request.", _COUNTS)
@@ -126,11 +137,17 @@ INFO = gauge("rerank_gateway.info", "Workers of that version that run.", labels=
 METRICS = {metric.name: metric for metric in list(globals().values()) if isinstance(metric, Metric)}
 """Every metric declared above, by its name."""
 
+PER_MODEL_ALERTS = (SLO_REQUESTS, SLO_FAILURES, DEGRADED_ANSWERS)
+"""The counters that alerts watch for each model that callers name."""
+
 MAX_LEARNED_NAMES = 100
 """Model names that become label values because a target served them, beside those of the configuration."""
 
 _NOT_TIMED = frozenset({"cancelled", "breaker_open"})
 """Errors of attempts whose duration says nothing about the target."""
+
+_REFUSED_FOR_LOAD = frozenset({Overloaded.code, RateLimited.code})
+"""A 429 with one of these says that a target or the gateway takes no more; else, that the caller asked too much."""
 
 _OUTCOMES = {"": "ok", "cancelled": "cancelled", "breaker_open": "skipped"}
 _ONLY_ATTEMPT = AttemptPosition(0, 0, False)
@@ -193,11 +210,13 @@ class Metrics:
         Args:
             models: every name of a model in the configuration.
         """
-        for model in {*models, OTHER}:
-            self._store.add(DEGRADED_ANSWERS, (model,), 0.0)
+        for model in {*models, OTHER, ""}:
+            for metric in PER_MODEL_ALERTS:
+                self._store.add(metric, (model,), 0.0)
         for outcome in ("ok", "rejected"):
             self._store.add(RELOADS, (outcome,), 0.0)
         self._store.add(STORE_FAILURES, (), 0.0)
+        self._store.start_at_zero(OVERHEAD)
 
     def request_started(self) -> None:
         """Count a request whose headers are there. `request_ended` must follow."""
@@ -212,6 +231,7 @@ class Metrics:
         provider = ranking.provider if ranking else attempts[0].provider if attempts else ""
         outcome = exchange.outcome
         store.add(REQUESTS, (exchange.dialect, model, provider, outcome, exchange.error_type))
+        self._count_objectives(exchange, model, outcome)
         store.observe(DURATION, exchange.end - exchange.start, (model, outcome))
         store.observe(REQUEST_BYTES, exchange.bytes_in)
         if exchange.status:
@@ -223,6 +243,15 @@ class Metrics:
             self._count_attempts(attempts)
         if ranking is not None:
             self._count_ranking(exchange, ranking, attempts, model)
+
+    def _count_objectives(self, exchange: Exchange, model: str, outcome: str) -> None:
+        failed = exchange.status >= 500 or exchange.error_type in _REFUSED_FOR_LOAD
+        if failed or outcome == "ok":
+            labels = (model,)
+            self._store.add(SLO_REQUESTS, labels)
+            # Counting 0 as well starts the series of a name that is not in the configuration.
+            self._store.add(SLO_FAILURES, labels, float(failed))
+            self._store.add(DEGRADED_ANSWERS, labels, float(exchange.degraded))
 
     def _model(self, exchange: Exchange) -> str:
         """The label of the model that the caller asked for: learned only if the first target served it."""
@@ -261,8 +290,6 @@ class Metrics:
             self._store.add(COST, target, exchange.cost)
         if len(exchange.call.recorder.attempts) > 1 and not _first_served(exchange):
             self._store.add(FALLBACKS, (model, ranking.provider))
-        if exchange.degraded:
-            self._store.add(DEGRADED_ANSWERS, (model,))
         if ranking.details is not None and (truncated := ranking.details.get("truncated_documents")):
             self._store.add(TRUNCATED_DOCUMENTS, target, truncated)
 
