@@ -28,6 +28,7 @@ from sentence_transformers import CrossEncoder
 
 from benchmarks.cranfield import Bm25
 from benchmarks.local_company import company
+from benchmarks.local_int8 import int8
 from benchmarks.local_load import callers, fair, full, lag, livez
 from benchmarks.local_setup import QUERY, build_model, documents, interleaved, open_backend, rank, records
 
@@ -58,9 +59,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cranfield", type=Path, help="folder with corpus.jsonl and queries.jsonl: real texts")
     parser.add_argument("--queries", type=int, default=200, help="Cranfield queries whose order is compared")
     parser.add_argument(
-        "--only", nargs="*", default=list(PARTS), choices=list(PARTS), help="parts to run (default: all)"
+        "--only",
+        nargs="*",
+        default=[name for name in PARTS if name != "int8"],
+        choices=list(PARTS),
+        help="parts to run (default: all but int8, whose model has to be installed)",
     )
     parser.add_argument("--batch-tokens", type=int, nargs="*", default=[], help="also time these batch sizes")
+    parser.add_argument("--dtype", default="auto", help="number format whose order is compared (default: auto)")
+    parser.add_argument("--against", choices=["onnxruntime", "openvino"], help="another engine, for the part int8")
+    parser.add_argument("--peer-python", help="the Python of its environment")
+    parser.add_argument("--onnx", help="the file that it computes")
     parser.add_argument("--json", help="write the figures to this file")
     return parser.parse_args()
 
@@ -174,7 +183,7 @@ async def order(options: argparse.Namespace, model: Path) -> dict[str, Any]:
     corpus = {row["_id"]: row["text"] for row in rows if row["text"].strip()}
     queries = [record["text"] for record in records(options.cranfield / "queries.jsonl")][: options.queries]
     index, net = Bm25(corpus), peer(options, model, torch.float32)
-    backend = open_backend(options, model)
+    backend = open_backend(options, model, dtype=options.dtype)
     pairs = kept = 0
     worst = 0.0
     for query in queries:
@@ -201,6 +210,7 @@ PARTS: dict[str, Part] = {
     "full": full,
     "order": order,
     "company": company,
+    "int8": int8,
 }
 
 

@@ -21,7 +21,7 @@ async def company(options: argparse.Namespace, model: Path) -> dict[str, Any]:
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, path in (("encoder", model), ("causal", build_causal(Path(folder), documents(options, TEXTS)))):
-            for dtype in ("float32", "bfloat16"):
+            for dtype in ("float32", "bfloat16", "int8"):
                 result[f"{name} {dtype}"] = await largest_change(options, path, dtype)
     for name, figure in result.items():
         print(f"  {name:20}{figure:10.1e}")

@@ -164,7 +164,7 @@ class LocalModel(Struct, frozen=True, kw_only=True):
     revision: str | None = None
     trust_remote_code: bool = False
     device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
     activation: Literal["default", "sigmoid", "none"] = "default"
     label: str | None = None
     pad_token: str | None = None

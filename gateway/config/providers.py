@@ -51,8 +51,10 @@ class LocalModelSettings(Settings):
     revision: str | None = Field(default=None, description="Revision to load from the Hub.")
     trust_remote_code: bool = Field(default=False, description="Run Python code from the model's repository.")
     device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1` or `mps`.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="Number format; `auto` is bfloat16 where the device computes it natively."
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
+        default="auto",
+        description="Number format; `auto` is bfloat16 where the device computes it natively, else float32. "
+        "`int8` is for x86 processors that do not.",
     )
     activation: Literal["default", "sigmoid", "none"] = Field(
         default="default", description="Function applied to the logits; `default` is the model's own."

@@ -20,6 +20,7 @@ from providers.local.control_tokens import hide_control_tokens
 from providers.local.dequantize import float_weights
 from providers.local.embedding import EmbeddingModel
 from providers.local.engine import Engine
+from providers.local.int8 import is_in_block, quantize_encoder
 from providers.local.model import CrossEncoderModel
 from providers.local.padding import settle_pad_token
 from providers.local.processors import thread_count
@@ -39,7 +40,7 @@ Figures are in docs/decisions/0010-local-queue.md.
 QUEUED_BATCHES = 640
 """Batches that may wait. Half a million tokens on a CPU: a request of 1,000 long documents, and room for more."""
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"int8": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def open_engine(settings: LocalModel) -> ClosableBackend:
@@ -83,6 +84,8 @@ def load(settings: LocalModel) -> CrossEncoderModel | EmbeddingModel:
     check_weights(net, reports)
     settle_pad_token(net, settings.pad_token)
     hide_control_tokens(net)
+    if settings.dtype == "int8":
+        quantize_encoder(net, device)
     if isinstance(net, SentenceTransformer):
         return EmbeddingModel(net, settings)
     prune_output_head(net)
@@ -124,7 +127,8 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The named number format; for `auto` bfloat16 where the device computes it natively, else float32."""
+    """The named number format; for `auto` bfloat16 where that is native, else float32; for `int8` float32, in
+    which all but the products of the blocks is computed."""
     if name == "auto":
         return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
     return DTYPES[name]
@@ -165,9 +169,7 @@ def prune_output_head(net: CrossEncoder) -> None:
 def score_layers(net: CrossEncoder) -> list[str]:
     """The layers between the encoder and the score. Rounded to bfloat16 there, different scores would tie."""
     outside = {
-        name: module
-        for name, module in net.named_modules()
-        if not any(part.isdigit() for part in name.split(".")[1:]) and "embedding" not in name
+        name: module for name, module in net.named_modules() if not is_in_block(name) and "embedding" not in name
     }
     # A norm beside a layer would be fed float32 with bfloat16 weights, which torch refuses.
     normed = {name.rpartition(".")[0] for name, module in outside.items() if isinstance(module, nn.LayerNorm)}

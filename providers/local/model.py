@@ -18,6 +18,7 @@ from providers.errors import NotReady
 from providers.local.control_tokens import refuse_control_tokens
 from providers.local.engine import TextRequest
 from providers.local.fair_lock import FairLock
+from providers.local.int8 import is_quantized
 from providers.local.lexical import LOGIT_UNIT, in_mid_text, lexical_term
 from providers.local.reading import Reading
 from providers.local.tokens import (
@@ -108,7 +109,8 @@ class LoadedModel:
         size = max(2, min(self.window, budget // 2, WARM_TOKENS))
         long, short = self._probe(size), self._probe(min(WARM_SHORT_TOKENS, size - 1))
         together = self.collect(self.launch([long] * max(1, budget // size - 1) + [short]))
-        check_rows(together, self.collect(self.launch([short]))[0], exact=next(self.net.parameters()).dtype)
+        is_exact = next(self.net.parameters()).dtype == torch.float32 and not is_quantized(self.net)
+        check_rows(together, self.collect(self.launch([short]))[0], exact=is_exact)
 
     def _probe(self, size: int) -> Tokens:
         ids = self.tokenizer(PROBE, add_special_tokens=False)["input_ids"]
@@ -241,12 +243,12 @@ def _spread(pairs: Sequence[tuple[float, float]], towards: float) -> list[float]
     return scores
 
 
-def check_rows(together: Sequence[Any], alone: Any, *, exact: torch.dtype) -> None:
+def check_rows(together: Sequence[Any], alone: Any, *, exact: bool) -> None:
     """Raises NotReady if numbers are not finite, or the last of `together` is not the row that was computed alone."""
     if not all(np.isfinite(row).all() for row in (*together, alone)):
         raise NotReady("the model computes numbers that are not finite; its files are damaged, or need another `dtype`")
     allowed = MAX_PADDING_DIFFERENCE * max(1.0, float(np.abs(alone).max()))
-    if exact == torch.float32 and float(np.abs(together[-1] - alone).max()) > allowed:
+    if exact and float(np.abs(together[-1] - alone).max()) > allowed:
         raise NotReady("the model's numbers for a text depend on the longer text beside it; configure its `pad_token`")
 
 
