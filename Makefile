@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 CLIENTS := newest frameworks oldest
 UPSTREAMS := infinity litellm
 
-.PHONY: serve test test-ui test-clients test-upstreams test-onnxruntime dist test-dist vendor check audit sbom lock bench docs clean
+.PHONY: serve test test-ui test-clients test-upstreams test-onnxruntime site dist test-dist vendor check audit sbom lock bench docs clean
 
 # The quick start serves the models that come with the gateway; a configuration of one's own may need none of them.
 serve: $(VENV)/serve $(if $(filter config/gateway.yaml,$(CONFIG)),$(VENV)/model)
@@ -51,6 +51,17 @@ test-upstreams: $(VENV)/develop $(UPSTREAMS:%=.venv-upstreams-%/done)
 test-onnxruntime: $(VENV)/develop $(VENV)/model
 	@$(MAKE) --no-print-directory .venv-onnxruntime/done || echo "onnxruntime: SKIPPED, since it could not be fetched"
 	$(BIN)/python -m pytest -rs --capture=no tests/onnxruntime
+
+# The documentation as a site, in build/site. A link that leads nowhere is an error.
+site: .venv-site/done
+	.venv-site/bin/python .ci/site/build.py build/site
+	@echo "The site is in build/site; look at it with: $(PYTHON) -m http.server --bind 127.0.0.1 --directory build/site 8000"
+
+.venv-site/done: pyproject.toml
+	$(PYTHON) -m venv .venv-site
+	.venv-site/bin/python -m pip install --quiet --quiet --upgrade pip
+	.venv-site/bin/python -m pip install --quiet --quiet --group site
+	touch $@
 
 .venv-onnxruntime/done: pyproject.toml providers/local/builtin/catalogue.py
 	rm -rf .venv-onnxruntime
@@ -137,4 +148,4 @@ test-dist: dist $(VENV)/develop
 	$(BIN)/python -m pytest -rs tests/distribution
 
 clean:
-	rm -rf dist $(VENV) .venv-clients-* .venv-onnxruntime .venv-upstreams-* tests/clients/node/node_modules
+	rm -rf dist build/site $(VENV) .venv-site .venv-clients-* .venv-onnxruntime .venv-upstreams-* tests/clients/node/node_modules
