@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.run import SNIPPETS
+
 ROOT = Path(__file__).parent.parent
 NAMES = re.findall(r"^```(?:python|js) (\S+)$", (ROOT / "docs/clients.md").read_text(), re.M)
 TESTS = "\n".join(
@@ -22,6 +24,11 @@ RUN |= {f"litellm-{prefix}" for prefix in [*LITELLM, "infinity"]}
 def test_the_page_has_lines() -> None:
     assert len(NAMES) > 20
     assert len(NAMES) == len(set(NAMES))
+
+
+def test_each_snippet_is_run_whole() -> None:
+    page = (ROOT / "docs/clients.md").read_text()
+    assert sorted(" ".join(SNIPPETS.values()).split()) == sorted(re.findall(r"^```python (\S+)$", page, re.M))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -45,6 +45,8 @@ def _copy(page: Path, source: Path) -> None:
             beside = source / linked.relative_to(ROOT)
             beside.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(linked, beside)
+    if page.parent.name == "decisions" and page.name != "README.md":
+        text = f"---\norphan: true\n---\n{text}"  # Its index is enough of a way there.
     place.write_text(re.sub(r"(\]\((?!https?:)[^)\s]+/)\)", r"\1README.md)", text), encoding="utf-8")
 
 

@@ -43,16 +43,17 @@ class Gateway:
     key: str
     model: str = MODEL
 
-    def line(self, name: str) -> str:
-        """The line of docs/clients.md of that name, for this gateway and key."""
-        line: str = re.findall(rf"^```\w+ {re.escape(name)}\n(.*?)\n```$", PAGE.read_text(), re.M | re.S)[0]
+    def snippet(self, name: str) -> str:
+        """The snippet of docs/clients.md of that name, for this gateway and key."""
+        text: str = re.findall(rf"^```\w+ {re.escape(name)}\n(.*?)\n```$", PAGE.read_text(), re.M | re.S)[0]
         for written, meant in (("http://localhost:8080", self.url), ("KEY", self.key), (DOCUMENTED_MODEL, self.model)):
-            line = line.replace(written, meant)
-        return line
+            text = text.replace(written, meant)
+        return text
 
     def run(self, name: str, **names: Any) -> dict[str, Any]:
-        """Execute that line with these names at hand; gives all names afterwards."""
-        exec(self.line(name), names)
+        """Execute what makes the client, the first paragraph after the imports; gives all names afterwards."""
+        paragraphs = self.snippet(name).split("\n\n")
+        exec(next(text for text in paragraphs if not text.startswith(("import ", "from "))), names)
         return names
 
 

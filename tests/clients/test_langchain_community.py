@@ -20,14 +20,14 @@ def rows(found: list[Document]) -> list[Row]:
 
 
 def jina(gateway: Gateway, query: str, top_n: int | None, documents: bool) -> list[Row]:
-    gateway.run("langchain-jina", jina_rerank=jina_rerank)
-    compressor = JinaRerank(jina_api_key=gateway.key, model=gateway.model, top_n=top_n)
+    compressor = gateway.run("langchain-jina", jina_rerank=jina_rerank, JinaRerank=JinaRerank)["compressor"]
+    compressor.top_n = top_n
     return rows(compressor.compress_documents(TEXTS, query))
 
 
 def infinity(gateway: Gateway, query: str, top_n: int | None, documents: bool) -> list[Row]:
-    client = gateway.run("infinity", infinity_client=infinity_client)["client"]
-    compressor = gateway.run("langchain-infinity", InfinityRerank=InfinityRerank, client=client)["compressor"]
+    names = gateway.run("langchain-infinity", InfinityRerank=InfinityRerank, infinity_client=infinity_client)
+    compressor = names["compressor"]
     compressor.top_n = top_n
     return rows(compressor.compress_documents(TEXTS, query))
 

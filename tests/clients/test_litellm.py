@@ -18,8 +18,9 @@ def by(prefix: str, base: str = "", run: Any = None) -> Rank:
     def rank(gateway: Gateway, query: str, top_n: int | None, documents: bool) -> list[Row]:
         written: list[dict[str, Any]] = []
         recorder = SimpleNamespace(rerank=lambda **arguments: written.append(arguments))
-        gateway.run(f"litellm-{prefix}", litellm=recorder, query=query, documents=DOCUMENTS)
-        arguments = {**written[0], "return_documents": documents, **({"top_n": top_n} if top_n else {})}
+        gateway.run(f"litellm-{prefix}", litellm=recorder)
+        asked = {"query": query, "documents": DOCUMENTS}
+        arguments = {**written[0], **asked, "return_documents": documents, **({"top_n": top_n} if top_n else {})}
         if base:
             arguments["api_base"] = gateway.url + base
         response = asyncio.run(litellm.arerank(**arguments)) if run else litellm.rerank(**arguments)

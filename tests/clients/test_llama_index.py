@@ -34,9 +34,7 @@ def jina(gateway: Gateway, query: str, top_n: int | None, documents: bool) -> li
 
 
 def voyage(gateway: Gateway, query: str, top_n: int | None, documents: bool) -> list[Row]:
-    postprocessor = VoyageAIRerank(api_key=gateway.key, model=gateway.model)
-    gateway.run("llama-index-voyageai", postprocessor=postprocessor)
-    return ranked(postprocessor, query, top_n)
+    return ranked(gateway.run("llama-index-voyageai", VoyageAIRerank=VoyageAIRerank)["postprocessor"], query, top_n)
 
 
 def tei(gateway: Gateway, query: str, top_n: int | None, documents: bool) -> list[Row]:

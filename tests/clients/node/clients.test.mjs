@@ -1,6 +1,7 @@
 // Client packages for Node against a running gateway; tests/clients/run.py starts both.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { createCohere } from "@ai-sdk/cohere";
@@ -11,6 +12,8 @@ import { VoyageAIClient, VoyageAIError } from "voyageai";
 const URL = process.env.RERANK_GATEWAY_URL;
 const KEY = process.env.RERANK_GATEWAY_KEY;
 const MODEL = "local/all-minilm-l6-v2";
+// What docs/clients.md asks for.
+const DOCUMENTED_MODEL = "local/ms-marco-minilm-l12";
 const QUERY = "What is the capital of France?";
 const DOCUMENTS = [
   "Horses and cows are both animals.",
@@ -20,10 +23,15 @@ const DOCUMENTS = [
 const ORDER = [2, 1, 0];
 const PAGE = readFileSync(new globalThis.URL("../../../docs/clients.md", import.meta.url), "utf8");
 
-// The object that a line of docs/clients.md makes, for this gateway and a key.
+// A snippet of docs/clients.md, for this gateway and a key.
+function snippet(name, key) {
+  const text = PAGE.match(new RegExp("^```js " + name + "\\n(.*?)\\n```$", "ms"))[1];
+  return text.replaceAll("http://localhost:8080", URL).replaceAll("KEY", key).replaceAll(DOCUMENTED_MODEL, MODEL);
+}
+
+// The object that a snippet makes in its paragraph after the imports.
 function documented(name, constructors, key) {
-  const line = PAGE.match(new RegExp("^```js " + name + "\\n(.*?)\\n```$", "ms"))[1];
-  const meant = line.replaceAll("http://localhost:8080", URL).replaceAll("KEY", key);
+  const meant = snippet(name, key).split("\n\n")[1];
   const variable = meant.match(/^const (\w+)/)[1];
   return new Function(...Object.keys(constructors), `${meant}; return ${variable};`)(...Object.values(constructors));
 }
@@ -105,3 +113,16 @@ test("ai + @ai-sdk/cohere: objects as documents", async () => {
   const answer = await rerank({ model: cohere.reranking(MODEL), query: QUERY, documents, topN: 1 });
   assert.deepEqual(answer.rerankedDocuments, [documents[2]]);
 });
+
+for (const name of PAGE.matchAll(/^```js (\S+)$/gm)) {
+  test(`the snippet ${name[1]} works as it is written`, () => {
+    const file = new globalThis.URL(`./snippet-${name[1]}.mjs`, import.meta.url);
+    writeFileSync(file, snippet(name[1], KEY));
+    try {
+      const printed = execFileSync(process.execPath, [file.pathname], { encoding: "utf8", timeout: 60_000 });
+      assert.match(printed, /^1 \d+\.\d+\n$/);
+    } finally {
+      rmSync(file);
+    }
+  });
+}
