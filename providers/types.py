@@ -95,12 +95,21 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         prompt_tokens, completion_tokens, total_tokens: tokens.
         search_units: Cohere's billing unit, or another vendor's that is counted alike.
+        billed_tokens: the tokens that are charged for, where the target tells them apart from those it processed.
     """
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
     search_units: float | None = None
+    billed_tokens: int | None = None
+
+    @property
+    def charged_tokens(self) -> int | None:
+        """The tokens that cost, budgets and telemetry go by: those billed, else all, else those of the prompt."""
+        if self.billed_tokens is not None:
+            return self.billed_tokens
+        return self.prompt_tokens if self.total_tokens is None else self.total_tokens
 
 
 class Ranking(Struct, frozen=True, kw_only=True):

@@ -133,11 +133,8 @@ def as_of() -> str:
 
 
 def tokens_of(ranking: Ranking) -> int | None:
-    """The tokens that the provider counted; None if it did not."""
-    usage = ranking.usage
-    if usage is None:
-        return None
-    return usage.prompt_tokens if usage.total_tokens is None else usage.total_tokens
+    """The tokens that the provider charges for; None if it counted none."""
+    return ranking.usage.charged_tokens if ranking.usage else None
 
 
 def max_tokens(request: RerankRequest) -> int:

@@ -11,7 +11,7 @@ from gateway.telemetry import names
 from gateway.telemetry.exchange import AttemptPosition, Exchange
 from gateway.telemetry.names import Convention
 from providers.attempts import AttemptRecord
-from providers.types import Ranking, RerankRequest, TextOrParts
+from providers.types import Ranking, RerankRequest, TextOrParts, Usage
 
 AttributeValues = dict[str, Any]
 
@@ -117,8 +117,8 @@ class SpanAttributes:
             values[convention.response_model] = shorten(ranking.model)
         if convention.response_id and ranking.id:
             values[convention.response_id] = shorten(ranking.id)
-        if usage is not None and usage.prompt_tokens is not None:
-            values[convention.input_tokens] = usage.prompt_tokens
+        if usage is not None and (tokens := _input_tokens(usage)) is not None:
+            values[convention.input_tokens] = tokens
         if usage is not None and usage.search_units is not None and convention.search_units:
             values[convention.search_units] = usage.search_units
         if exchange.degraded:
@@ -147,6 +147,11 @@ class SpanAttributes:
                 text = content_text(request.documents[result.index], self._content.characters)
                 values[names.OPENINFERENCE_RESULT.format(place)] = text
         return values
+
+
+def _input_tokens(usage: Usage) -> int | None:
+    """Billed tokens where they are told, as the GenAI conventions demand: a reranker is billed by its input."""
+    return usage.prompt_tokens if usage.billed_tokens is None else usage.billed_tokens
 
 
 def server_attributes(exchange: Exchange) -> AttributeValues:

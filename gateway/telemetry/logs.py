@@ -205,7 +205,7 @@ def _add_ranking(line: Line, exchange: Exchange) -> None:
         line["degraded"] = True
     if ranking.usage is not None:
         usage = ranking.usage
-        if tokens := usage.total_tokens or usage.prompt_tokens:
+        if tokens := usage.charged_tokens:
             line["tokens"] = tokens
         if usage.search_units:
             line["search_units"] = usage.search_units

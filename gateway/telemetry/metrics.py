@@ -84,7 +84,9 @@ DOCUMENT_COUNT = histogram("rerank_gateway.request.documents", "Documents of a r
 REQUEST_BYTES = histogram("rerank_gateway.request.size", "Bytes of a request body.", _BYTES, unit="By")
 ANSWER_BYTES = histogram("rerank_gateway.response.size", "Bytes of an answer's body.", _BYTES, unit="By")
 TOKENS = counter(
-    "rerank_gateway.tokens", "Tokens that providers counted: `total_tokens`, else `prompt_tokens`.", labels=_TARGET
+    "rerank_gateway.tokens",
+    "Tokens that providers bill, where they say so, else `total_tokens`, else `prompt_tokens`.",
+    labels=_TARGET,
 )
 SEARCH_UNITS = counter("rerank_gateway.search_units", "Search units that providers counted.", labels=_TARGET)
 COST = counter(
@@ -294,7 +296,7 @@ class Metrics:
             self._store.add(TRUNCATED_DOCUMENTS, target, truncated)
 
     def _count_usage(self, usage: Usage, target: Labels) -> None:
-        if tokens := usage.total_tokens or usage.prompt_tokens:
+        if tokens := usage.charged_tokens:
             self._store.add(TOKENS, target, tokens)
         if usage.search_units:
             self._store.add(SEARCH_UNITS, target, usage.search_units)

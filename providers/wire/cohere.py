@@ -28,16 +28,24 @@ class Meta(Struct):
 
 
 def usage_of(meta: Meta) -> Usage:
-    """What was processed (`tokens`) rather than what is charged for; search units are only ever charged."""
+    """What was processed (`tokens`), and beside it what is charged for, if both are told.
+
+    No tokens billed where some were processed means that tokens are not what this model is billed by.
+    """
     billed = meta.billed_units or Counts()
     tokens = meta.tokens if meta.tokens and meta.tokens.input_tokens is not None else billed
-    known = [count for count in (tokens.input_tokens, tokens.output_tokens) if count is not None]
     return Usage(
         prompt_tokens=_whole(tokens.input_tokens),
         completion_tokens=_whole(tokens.output_tokens),
-        total_tokens=int(sum(known)) if known else None,
+        total_tokens=_total(tokens),
         search_units=billed.search_units,
+        billed_tokens=None if tokens is billed else _total(billed) or None,
     )
+
+
+def _total(counts: Counts) -> int | None:
+    known = [count for count in (counts.input_tokens, counts.output_tokens) if count is not None]
+    return int(sum(known)) if known else None
 
 
 def _whole(count: float | None) -> int | None:

@@ -137,7 +137,7 @@ READ: dict[str, Ranking] = {
     "sglang/odd_results": Ranking(results=[Ranked(1, 0.5)]),
     "siliconflow/success": Ranking(
         results=[Ranked(1, 0.85), Ranked(0, 0.25)],
-        usage=Usage(prompt_tokens=150, completion_tokens=0, total_tokens=150, search_units=0.0),
+        usage=Usage(prompt_tokens=150, completion_tokens=0, total_tokens=150, search_units=0.0, billed_tokens=150),
         id="0195",
     ),
     "siliconflow/odd_older_tokens": Ranking(

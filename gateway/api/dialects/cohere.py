@@ -178,10 +178,10 @@ def meta(usage: Usage | None, version: str) -> Meta:
     """What the target reported of the call's tokens and costs; nothing is made up."""
     reported = usage or Usage()
     input_tokens = reported.prompt_tokens if reported.prompt_tokens is not None else reported.total_tokens
-    if reported.search_units is not None:
-        billed = Counts(search_units=reported.search_units)
-    else:
-        billed = Counts(input_tokens=input_tokens)
+    billed_tokens = reported.billed_tokens
+    if billed_tokens is None and reported.search_units is None:
+        billed_tokens = input_tokens
+    billed = Counts(input_tokens=billed_tokens, search_units=reported.search_units)
     tokens = None
     if input_tokens is not None:
         tokens = Counts(input_tokens=input_tokens, output_tokens=reported.completion_tokens or 0)

@@ -24,7 +24,7 @@ READ = {
     "minimal": Ranking(results=[Ranked(0, 0.5)]),
     "odd_tokens_before_billed": Ranking(
         results=[Ranked(1, 0.25)],
-        usage=Usage(prompt_tokens=57, completion_tokens=0, total_tokens=57, search_units=1.0),
+        usage=Usage(prompt_tokens=57, completion_tokens=0, total_tokens=57, search_units=1.0, billed_tokens=60),
         id="b0d6",
     ),
     "odd_billed_tokens_only": Ranking(

@@ -49,6 +49,9 @@ async def test_the_total_that_voyage_s_clients_demand_is_0_where_nothing_counts(
 async def test_meta_tells_what_was_charged_and_invents_nothing(ask: Ask, upstream) -> None:
     version = {"version": "2"}
     assert (await ask("/v2/rerank")).json()["meta"] == {"api_version": version, "billed_units": {}}
+    both = {"tokens": {"input_tokens": 5.0, "output_tokens": 0.0}, "billed_units": {"input_tokens": 7.0}}
+    with_usage(upstream, meta=both)
+    assert (await ask("/v2/rerank", model="counts/m")).json()["meta"] == {"api_version": version, **both}
     with_usage(upstream, meta={"billed_units": {"search_units": 1}})
     answer = await ask("/v2/rerank", model="counts/m")
     assert answer.json()["meta"] == {"api_version": version, "billed_units": {"search_units": 1.0}}

@@ -117,6 +117,14 @@ USAGES: dict[str, tuple[dict[str, Any], Any]] = {
         {"prompt_tokens": 5, "completion_tokens": 0, "total_tokens": 5},
     ),
     "no output counted": ({"meta": {"tokens": {"input_tokens": 5}}}, {"prompt_tokens": 5, "total_tokens": 5}),
+    "tokens billed apart from those used": (
+        {"meta": {"tokens": {"input_tokens": 5, "output_tokens": 0}, "billed_units": {"input_tokens": 7}}},
+        {"prompt_tokens": 5, "completion_tokens": 0, "total_tokens": 5, "billed_tokens": 7},
+    ),
+    "searches billed, and no token": (
+        {"meta": {"tokens": {"input_tokens": 5}, "billed_units": {"search_units": 1, "input_tokens": 0}}},
+        {"prompt_tokens": 5, "total_tokens": 5, "search_units": 1.0},
+    ),
     "search units only": ({"meta": {"billed_units": {"search_units": 1}}}, {"search_units": 1.0}),
 }
 
