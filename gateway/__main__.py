@@ -86,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     import os
     from importlib.metadata import version
 
-    from gateway.cli import check, completion, evaluate, init, keys, models, providers, rerank, serve
+    from gateway.cli import check, completion, evaluate, import_config, init, keys, models, providers, rerank, serve
     from gateway.cli import version as version_command
     from gateway.config.loader import CONFIG_VARIABLE
 
@@ -99,7 +99,19 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"rerank-gateway {version('rerank-gateway')}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
     top.set_defaults(run=lambda options: top.print_help(), program=top)
-    for command in (serve, init, check, rerank, evaluate, providers, keys, models, version_command, completion):
+    for command in (
+        serve,
+        init,
+        import_config,
+        check,
+        rerank,
+        evaluate,
+        providers,
+        keys,
+        models,
+        version_command,
+        completion,
+    ):
         command.add_to(commands, os.environ.get(CONFIG_VARIABLE))
     return top
 

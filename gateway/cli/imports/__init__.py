@@ -1,0 +1,1 @@
+"""Configurations of other gateways, read and written as one of ours."""
