@@ -11,6 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 CLIENTS := newest frameworks oldest
+# Xinference is tested too where it is named here: it needs torch and torchvision of one build.
 UPSTREAMS := infinity litellm
 
 .PHONY: serve test test-ui test-clients test-upstreams test-onnxruntime site dist test-dist vendor check audit sbom lock bench docs clean

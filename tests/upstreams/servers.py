@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -63,6 +66,37 @@ def gateway(tree: Mapping[str, Any], log: Path) -> Iterator[str]:
         yield url
 
 
+@contextmanager
+def xinference(folder: Path, log: Path) -> Iterator[tuple[str, str]]:
+    """Xinference with the model in that folder. Gives its URL, and a token for it.
+
+    It asks for an account before anything else: a token in its log lets one set up the first.
+    """
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [program("xinference", "xinference-local"), "--host", "127.0.0.1", "--port", url.rpartition(":")[2]]
+    own = {"XINFERENCE_HOME": str(log.with_suffix(".home")), "HF_HUB_OFFLINE": "1"}
+    with _process(command, log, f"{url}/v1/cluster/auth", own), httpx.Client(base_url=url, trust_env=False) as client:
+        account = {"username": "tests", "password": "Password-of-this-test-1"}
+        found = re.search(r"Setup token: (\S+)", log.read_text(encoding="utf-8", errors="replace"))
+        assert found is not None, "its log names no setup token"
+        _post(client, "/v1/admin/setup", {**account, "setup_token": found[1]})
+        token: str = _post(client, "/token", account)["access_token"]
+        client.headers["authorization"] = f"Bearer {token}"
+        spec = {"model_format": "pytorch", "model_id": MODEL, "model_uri": folder.as_uri(), "quantization": "none"}
+        model = {"version": 2, "model_name": MODEL, "type": "normal", "language": ["en"], "max_tokens": 64}
+        registration = {"model": json.dumps({**model, "model_specs": [spec]}), "persist": False}
+        _post(client, "/v1/model_registrations/rerank", registration)
+        launch = {"model_uid": MODEL, "model_name": MODEL, "model_type": "rerank"}
+        _post(client, "/v1/models", {**launch, "model_engine": "sentence_transformers", "n_gpu": None})
+        yield url, token
+
+
+def _post(client: httpx.Client, path: str, body: Mapping[str, Any]) -> Any:
+    answer = client.post(path, json=body, timeout=START_LIMIT)
+    assert answer.is_success, answer.text
+    return answer.json()
+
+
 def free_port() -> int:
     """A port that nothing listens on now: these servers do not say which one they took."""
     with socket.socket() as probe:
@@ -72,11 +106,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def _process(command: Sequence[Any], log: Path, health: str) -> Iterator[None]:
+def _process(
+    command: Sequence[Any], log: Path, health: str, environ: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[None]:
     """A process from its first good answer on; what it prints goes to the log."""
     with log.open("wb") as output:
+        whole = {**os.environ, **QUIET, **environ}
         process = subprocess.Popen(
-            list(map(str, command)), cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **QUIET}
+            list(map(str, command)), cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=whole
         )
         try:
             _wait(process, health, log)

@@ -25,6 +25,7 @@ SERVERS = {
     "infinity": ("infinity", "infinity_emb"),
     "litellm over infinity": ("litellm", "litellm"),
     "litellm over a gateway": ("litellm", "litellm"),
+    "xinference": ("xinference", "xinference-local"),
 }
 """Each upstream, and the program that it needs."""
 
@@ -61,6 +62,9 @@ def front(model: Path, logs: Path) -> Iterator[httpx.Client]:
             url = stack.enter_context(servers.infinity(model, logs / "infinity.log"))
             providers["infinity"] = {"base_url": url}
             models["infinity"] = {"model": f"infinity/{servers.MODEL}", "api_base": url}
+        if servers.program(*SERVERS["xinference"]).exists():
+            url, token = stack.enter_context(servers.xinference(model, logs / "xinference.log"))
+            providers["xinference"] = {"base_url": url, "api_key": token}
         if servers.program(*SERVERS["litellm over infinity"]).exists():
             url = stack.enter_context(servers.litellm(models, logs / "litellm.log"))
             providers["litellm"] = {"base_url": url, "api_key": servers.LITELLM_KEY}
@@ -79,7 +83,10 @@ NAMES = {
     "infinity": f"infinity/{servers.MODEL}",
     "litellm over infinity": "litellm/infinity",
     "litellm over a gateway": "litellm/behind",
+    "xinference": f"xinference/{servers.MODEL}",
 }
+COUNTS_NOTHING = {NAMES["litellm over a gateway"], NAMES["xinference"]}
+"""LiteLLM's adapter for Jina drops the counts, Xinference has none; nothing is made up for them."""
 
 
 @pytest.fixture(params=SERVERS)
@@ -136,7 +143,7 @@ def test_a_model_that_it_does_not_have(front: httpx.Client, name: str) -> None:
 
 def test_what_was_counted_is_told(front: httpx.Client, name: str) -> None:
     usage = ask(front, name).json().get("usage") or {}
-    if name == NAMES["litellm over a gateway"]:  # Its adapter for Jina drops the counts; nothing is made up for them.
+    if name in COUNTS_NOTHING:
         assert not usage.get("total_tokens")
     else:
         assert usage["total_tokens"] > 0
