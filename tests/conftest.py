@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import os
 import queue
 import signal
@@ -20,6 +21,7 @@ import httpx
 import pytest
 import yaml
 
+from gateway.telemetry.logs import Formatter
 from providers.local.builtin import store
 from providers.local.builtin.catalogue import CROSS_ENCODER
 from providers.spec import LocalModel
@@ -220,3 +222,11 @@ def embedded(start_gateway: Callable[..., Process]) -> str:
     process = start_gateway(None)
     process.wait_until_ready()
     return process.url
+
+
+@pytest.fixture(autouse=True)
+def unconfigured_log() -> Iterator[None]:
+    """Take back what a gateway in the process of the tests does to the root logger: others print to it, too."""
+    yield
+    root = logging.getLogger()
+    root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler.formatter, Formatter)]

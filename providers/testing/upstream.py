@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +14,13 @@ from msgspec import Struct
 
 HOLD_TIMEOUT = 30.0
 """Seconds after which a held reply is sent all the same, so that a forgotten `release` cannot hang a test run."""
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that hangs up is no fault of the test's: not a traceback on standard error for it."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class ReceivedRequest(Struct):
@@ -102,7 +110,7 @@ class ScriptedUpstream:
         self.behaviour = behaviour
         self._may_reply = threading.Event()
         self._may_reply.set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _reply_handler(self))
+        self._server = _Server(("127.0.0.1", 0), _reply_handler(self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

@@ -22,6 +22,8 @@ from gateway.server.banner import ready_message
 KEY = "rgw_a-key-of-the-tests"
 AUTH = {"keys": [{"name": "team", "hash": "sha256:" + sha256(KEY.encode()).hexdigest()}]}
 PASSTHROUGH: dict[str, Any] = {"providers": {"passthrough": {}}, "models": {"order": {"target": "passthrough/order"}}}
+AS_ON_A_TERMINAL: dict[str, Any] = {**PASSTHROUGH, "telemetry": {"logs": {"format": "text"}}}
+"""Standard output and standard error of the tests' processes are one, where JSON lines would leave no room for text."""
 KEY_HEADER = '-H "authorization: Bearer $RERANK_GATEWAY_KEY"'
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
@@ -120,7 +122,7 @@ def test_the_example_works_as_pasted(start_ready: Callable[..., Any], tmp_path: 
     if "certificates" in secured:
         tls["client_ca"] = str(tmp_path / "ca.pem")
     settings = {
-        **PASSTHROUGH,
+        **AS_ON_A_TERMINAL,
         **({"auth": AUTH} if "keys" in secured else {}),
         "server": {
             **({"tls": tls} if "TLS" in secured else {}),
@@ -136,7 +138,7 @@ def test_the_example_works_as_pasted(start_ready: Callable[..., Any], tmp_path: 
 def test_the_operators_address_is_printed(start_ready: Callable[..., Any]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         free_port = free.getsockname()[1]
-    gateway = start_ready({**PASSTHROUGH, "server": {"admin": {"port": free_port}}})
+    gateway = start_ready({**AS_ON_A_TERMINAL, "server": {"admin": {"port": free_port}}})
     line = gateway.wait_for("admin:")
     assert line.split() == [
         "admin:",
