@@ -33,12 +33,17 @@ def add_to(commands: Any, path: str | None) -> None:
 
 
 def run(chosen: Namespace) -> int:
-    """Print the configuration. Raises ConfigError for a file that is none, or that holds no reranker."""
-    draft = FORMATS[chosen.format](_read(Path(chosen.file)))
-    if not draft.providers:
-        raise ConfigError([Problem("", f"{chosen.file} has no rerank model"), *(Problem("", n) for n in draft.notes)])
-    print(render(draft, chosen.file), end="")
+    """Print the configuration. Raises as `imported`."""
+    print(imported(chosen.format, chosen.file), end="")
     return 0
+
+
+def imported(format_name: str, file: str) -> str:
+    """Our YAML for a file of that format. Raises ConfigError for a file that is none, or that holds no reranker."""
+    draft = FORMATS[format_name](_read(Path(file)))
+    if not draft.providers:
+        raise ConfigError([Problem("", f"{file} has no rerank model"), *(Problem("", note) for note in draft.notes)])
+    return render(draft, file)
 
 
 def render(draft: Draft, source: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from gateway.access.keys import new_key
+from gateway.cli.import_config import FORMATS, imported
 from gateway.cli.keys import name_of_key
 from gateway.cli.starter_file import ChosenProvider, key_variable, render
 from gateway.cli.whole_file import create_file
@@ -50,6 +51,13 @@ def add_to(commands: Any, path: str | None) -> None:
         help="an option of a provider, such as cloudflare.account_id=…",
     )
     command.add_argument("--key", metavar="NAME", type=name_of_key, help="make a key for a caller of that name")
+    command.add_argument(
+        "--from",
+        dest="source",
+        nargs=2,
+        metavar=("FORMAT", "THEIRS"),
+        help=f"write the rerank models of another gateway's configuration: {' or '.join(FORMATS)}, and its file",
+    )
     command.add_argument("--force", action="store_true", help="replace the file if it is there")
     command.add_argument("file", metavar="FILE", nargs="?", default="gateway.yaml", help="the file; - prints it")
     command.set_defaults(run=run)
@@ -59,6 +67,8 @@ def run(chosen: Namespace) -> int:
     """Write the file, and say what to do next. Raises ConfigError, InvalidRequest, OSError."""
     if not chosen.force and chosen.file != "-" and Path(chosen.file).exists():
         raise OSError(f"{chosen.file} is there already; --force replaces it")
+    if chosen.source:
+        return _import(chosen)
     if sys.stdin.isatty() and not (chosen.provider or chosen.options or chosen.key):
         ask(chosen, _answer)
     providers = choose(chosen.provider, chosen.options)
@@ -77,6 +87,22 @@ def run(chosen: Namespace) -> int:
         print(f"\nset {variable} before you go on: it is not set here", file=notes)
     if chosen.file != "-":
         print(f"\nnext:\n  rerank-gateway check {chosen.file}\n  rerank-gateway serve --config {chosen.file}")
+    return 0
+
+
+def _import(chosen: Namespace) -> int:
+    name, theirs = chosen.source
+    if name not in FORMATS:
+        raise InvalidRequest(f'"{name}" is no format that is read; there are {" and ".join(FORMATS)}')
+    if chosen.provider or chosen.options or chosen.key:
+        raise InvalidRequest("--from takes the providers from the other file; leave --provider, --set and --key out")
+    text = imported(name, theirs)
+    if chosen.file == "-":
+        print(text, end="")
+        return 0
+    create_file(Path(chosen.file), text.encode(), chosen.force)
+    print(f"wrote {chosen.file} from {theirs}; its end tells what was not taken over")
+    print(f"\nnext:\n  rerank-gateway check {chosen.file}")
     return 0
 
 

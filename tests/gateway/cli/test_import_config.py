@@ -214,3 +214,30 @@ def test_the_command_prints_what_check_takes(tmp_path: Path, capsys: pytest.Capt
 
 def test_every_adapter_that_is_named_exists() -> None:
     assert {*other_names.LITELLM.values(), *other_names.BIFROST.values()} <= set(registry.names())
+
+
+def test_init_writes_what_import_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs, ours = tmp_path / "config.yaml", tmp_path / "gateway.yaml"
+    theirs.write_text(LITELLM, encoding="utf-8")
+    assert run_command(["init", "--from", "litellm", str(theirs), str(ours)]) == 0
+    assert f"wrote {ours} from {theirs}" in capsys.readouterr().out
+    assert run_command(["import", "litellm", str(theirs)]) == 0
+    assert ours.read_text(encoding="utf-8") == capsys.readouterr().out
+    assert run_command(["init", "--from", "litellm", str(theirs), str(ours)]) == 1, "it is there already"
+
+
+MISUSED = {
+    "no such format": (["--from", "portkey"], "there are litellm and bifrost"),
+    "a provider as well": (["--provider", "cohere", "--from", "litellm"], "leave --provider, --set and --key out"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "told"), MISUSED.values(), ids=MISUSED)
+def test_a_misuse_of_from_writes_nothing(
+    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs, ours = tmp_path / "config.yaml", tmp_path / "gateway.yaml"
+    theirs.write_text(LITELLM, encoding="utf-8")
+    assert run_command(["init", *arguments, str(theirs), str(ours)]) == 1
+    assert told in capsys.readouterr().err
+    assert not ours.exists()
