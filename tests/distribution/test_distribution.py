@@ -49,7 +49,7 @@ def test_the_wheel_holds_its_packages_as_git_does_and_nothing_else() -> None:
 def test_the_source_distribution_holds_what_building_takes() -> None:
     with tarfile.open(SOURCE) as archive:
         names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
-    wanted = tracked(*PACKAGES, "pyproject.toml", "README.md", "LICENSE")
+    wanted = tracked(*PACKAGES, "pyproject.toml", "README.md", "LICENSE", "NOTICE")
     made = {"PKG-INFO", "setup.cfg", "MANIFEST.in"}
     assert wanted <= names
     assert {name for name in names - wanted - made if ".egg-info/" not in name} == set()
