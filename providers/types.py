@@ -34,6 +34,7 @@ class Call(Struct, frozen=True, eq=False):
         body_bytes: length of what the request was decoded from, which its texts do not exceed by much; 0 if unknown.
         bypass_cooldowns: call a target though its breaker is open or its keys cool down: no other is left.
         attempts: counts the attempts of the request; None where nothing limits them.
+        caller: the name of the caller's key; "" where callers need none. No target is told.
         ignored: fields of the caller's body that nothing reads, as the caller wrote them, cut.
     """
 
@@ -45,6 +46,7 @@ class Call(Struct, frozen=True, eq=False):
     bypass_cooldowns: bool = False
     attempts: AttemptCounter | None = None
     ignored: tuple[str, ...] = ()
+    caller: str = ""
 
     async def take_attempt(self) -> bool:
         """Count one more attempt. False if it must not be made."""

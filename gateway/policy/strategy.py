@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from math import log, log1p
 from sys import float_info
 from typing import Literal
@@ -15,7 +16,7 @@ from gateway.policy.fallback import Step
 from gateway.policy.latency import LatencyStats
 from gateway.settings import Settings
 
-Strategy = Literal["ordered", "weighted", "least_latency"]
+Strategy = Literal["ordered", "weighted", "sticky", "least_latency"]
 
 
 class TargetSettings(Settings):
@@ -26,7 +27,7 @@ class TargetSettings(Settings):
         default=1.0,
         gt=0,
         le=1000,
-        description="Share of the calls, relative to the other weights; for the strategy `weighted`.",
+        description="Share of the calls, relative to the other weights; for the strategies `weighted` and `sticky`.",
     )
 
 
@@ -35,7 +36,7 @@ class Candidate(Struct, frozen=True):
 
     Attributes:
         step: what to call.
-        weight: its share of the calls, relative to the other candidates; for `weighted`.
+        weight: its share of the calls, relative to the other candidates; for `weighted` and `sticky`.
         latency: for `least_latency`.
         path: its `provider/model`; "" if it has none.
     """
@@ -46,16 +47,19 @@ class Candidate(Struct, frozen=True):
     path: str = ""
 
 
-Order = Callable[[], Sequence[Candidate]]
+Order = Callable[[str], Sequence[Candidate]]
+"""Gives the candidates of one request in the order to try them. Its argument is the name of the caller's key."""
 
 
 def selection_policy(strategy: Strategy, candidates: Sequence[Candidate], clock: Clock = CLOCK) -> Order:
-    """A function that gives all candidates in the order to try them, anew for each request."""
+    """A function that gives all candidates in the order to try them, anew for each request of a caller."""
     if strategy == "ordered" or len(candidates) == 1:
-        return lambda: candidates
+        return lambda _: candidates
     if strategy == "weighted":
-        return lambda: weighted(candidates, clock.chance)
-    return lambda: least_latency(candidates, clock.now(), clock.chance)
+        return lambda _: weighted(candidates, clock.chance)
+    if strategy == "sticky":
+        return lambda caller: sticky(candidates, caller) if caller else weighted(candidates, clock.chance)
+    return lambda _: least_latency(candidates, clock.now(), clock.chance)
 
 
 def weighted(candidates: Sequence[Candidate], chance: Callable[[], float]) -> list[Candidate]:
@@ -64,6 +68,22 @@ def weighted(candidates: Sequence[Candidate], chance: Callable[[], float]) -> li
     Source: Efraimidis and Spirakis, Weighted random sampling with a reservoir, 2006.
     """
     return sorted(candidates, key=lambda candidate: _arrival(candidate.weight, chance()))
+
+
+def sticky(candidates: Sequence[Candidate], caller: str) -> list[Candidate]:
+    """The order that this caller always gets; over many callers, each candidate is first in proportion to its weight.
+
+    A candidate that is added, or whose weight grows, takes callers from the others and moves nobody else.
+
+    Source: weighted rendezvous hashing; Schindelhauer and Schomaker, Weighted distributed hash tables, 2005.
+    """
+    return sorted(candidates, key=lambda candidate: _arrival(candidate.weight, _fraction(caller, candidate.path)))
+
+
+def _fraction(caller: str, path: str) -> float:
+    """A number from 0 up to, but not including, 1 that is always the same for these two."""
+    digest = blake2b(f"{caller}\0{path}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return (int.from_bytes(digest) >> 11) / 2**53
 
 
 def _arrival(weight: float, chance: float) -> float:

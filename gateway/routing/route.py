@@ -15,7 +15,7 @@ class Route(Struct, frozen=True):
     """What one name resolves to.
 
     Attributes:
-        order: gives the candidates in the order to try them, anew for each request.
+        order: gives the candidates in the order to try them, anew for each request of a caller.
         fixed: the steps of every request, where they are always the same.
         hedge: when the second target is called beside the first; None never does.
         budget: how many such calls may be made; None where there is no hedge.
@@ -42,17 +42,18 @@ class Route(Struct, frozen=True):
 
     async def ready(self) -> bool:
         """Whether one of its targets could serve now."""
-        return any([await candidate.step.backend.ready() for candidate in self.order()])
+        return any([await candidate.step.backend.ready() for candidate in self.order("")])
 
-    def steps(self, without: Collection[str] = ()) -> list[Step]:
+    def steps(self, without: Collection[str] = (), caller: str = "") -> list[Step]:
         """The steps of one request: what to call, and what next if that fails.
 
-        `without` are the `provider/model` of targets that the request has tried by then.
+        `without` are the `provider/model` of targets that the request has tried by then, `caller` is the name of the
+        caller's key.
         """
         has_tried = not self.paths.isdisjoint(without)
         if self.fixed is not None and not has_tried:
             return self.fixed
-        candidates = self.order()
+        candidates = self.order(caller)
         if has_tried:
             candidates = [candidate for candidate in candidates if candidate.path not in without]
         steps = [candidate.step for candidate in candidates]

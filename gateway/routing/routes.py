@@ -62,18 +62,18 @@ class Routes:
         """The local models by provider and name; these need loading before they are ready."""
         return {name: provider.models for name, provider in self.providers.items() if provider.models}
 
-    def steps(self, names: Sequence[str]) -> list[Step]:
+    def steps(self, names: Sequence[str], caller: str = "") -> list[Step]:
         """The steps of one request for a model and its fallbacks, given as names in the order to try them.
 
-        No target is among them twice, whatever names lead to it.
+        No target is among them twice, whatever names lead to it. `caller` is the name of the caller's key.
         """
         if len(names) == 1:
-            return self.resolve(names[0]).steps()
+            return self.resolve(names[0]).steps(caller=caller)
         steps: list[Step] = []
         paths: set[str] = set()
         for name in names:
             route = self.resolve(name)
-            steps += route.steps(paths)
+            steps += route.steps(paths, caller)
             paths |= route.paths
         return steps
 

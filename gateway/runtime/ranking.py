@@ -66,6 +66,7 @@ async def rank(
         request.call,
         deadline=exchange.read + config.deadline.default if deadline is None else deadline,
         attempts=AttemptCounter(config.request_limits.attempts),
+        caller=caller.name,
     )
     exchange.request = request = replace(request, call=exchange.call)
     check = partial(check_documents, request, body_bytes, config.request_limits)

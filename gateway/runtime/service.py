@@ -78,7 +78,7 @@ class Service:
         routes = self.routes
         routes.in_flight += 1
         try:
-            return await Fallback(routes.steps(names)).rerank(request)
+            return await Fallback(routes.steps(names, request.call.caller)).rerank(request)
         finally:
             routes.in_flight -= 1
 

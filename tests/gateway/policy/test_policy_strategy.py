@@ -14,7 +14,7 @@ from gateway.errors import AttemptsSpent, BreakerOpen, KeysCooling
 from gateway.policy.clock import Clock
 from gateway.policy.fallback import Step
 from gateway.policy.latency import LatencyProbe, LatencyStats
-from gateway.policy.strategy import Candidate, Strategy, least_latency, selection_policy, weighted
+from gateway.policy.strategy import Candidate, Strategy, least_latency, selection_policy, sticky, weighted
 from providers.errors import (
     BadAnswer,
     CredentialsRejected,
@@ -40,14 +40,14 @@ def choice(weight: float = 1.0, *latencies: float) -> Candidate:
 
 
 @given(
-    st.sampled_from(["ordered", "weighted", "least_latency"]),
+    st.sampled_from(["ordered", "weighted", "sticky", "least_latency"]),
     st.lists(st.tuples(st.floats(0.01, 1000), st.floats(0, 10)), min_size=1, max_size=8),
     st.integers(0, 2**32),
 )
 def test_every_order_holds_every_target_once(strategy: Strategy, targets: list[tuple[float, float]], seed: int) -> None:
     choices = [choice(weight, latency) for weight, latency in targets]
     clock = Clock(now=lambda: 1.0, chance=random.Random(seed).random)
-    order = selection_policy(strategy, choices, clock)()
+    order = selection_policy(strategy, choices, clock)(f"caller {seed % 3}" if seed % 4 else "")
     assert sorted(map(id, order)) == sorted(map(id, choices))
     if strategy == "ordered":
         assert list(order) == choices
@@ -105,6 +105,40 @@ def test_the_average_stays_within_what_was_seen(latencies: list[float]) -> None:
     p95 = latency.p95()
     assert (p95 is None) == (len(latencies) < 20)
     assert p95 is None or p95 in latencies
+
+
+def named(*weights: float) -> list[Candidate]:
+    return [Candidate(Step(None), weight, LatencyStats(), f"up/{n}") for n, weight in enumerate(weights)]  # type: ignore[arg-type]
+
+
+def firsts(candidates: list[Candidate], callers: int = 4_000) -> list[str]:
+    return [sticky(candidates, f"team-{number}")[0].path for number in range(callers)]
+
+
+def test_sticky_comes_first_in_proportion_and_always_the_same() -> None:
+    first = firsts(named(1.0, 2.0, 7.0))
+    assert first == firsts(named(1.0, 2.0, 7.0))
+    shares = Counter(first)
+    for path, share in (("up/0", 0.1), ("up/1", 0.2), ("up/2", 0.7)):
+        assert shares[path] / len(first) == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("after", "takes"),
+    [
+        pytest.param(named(1.0, 1.0, 2.0), "up/2", id="a candidate that is added"),
+        pytest.param(named(1.0, 5.0), "up/1", id="a weight that grows"),
+    ],
+)
+def test_sticky_moves_only_those_whom_the_growing_target_takes(after: list[Candidate], takes: str) -> None:
+    moved = {new for old, new in zip(firsts(named(1.0, 1.0)), firsts(after), strict=True) if old != new}
+    assert moved == {takes}
+
+
+def test_sticky_callers_without_a_key_are_spread() -> None:
+    dice = random.Random(5)
+    order = selection_policy("sticky", named(1.0, 1.0), Clock(chance=dice.random))
+    assert {order("")[0].path for _ in range(50)} == {"up/0", "up/1"}
 
 
 def test_p95() -> None:

@@ -190,3 +190,22 @@ def test_a_long_way_of_aliases_is_read_in_little_time() -> None:
     models = {f"m{n}": alias(f"m{n + 1}") for n in range(2000)} | {"m2000": alias()}
     with pytest.raises(ConfigError, match=r"models\.m0\.fallbacks: are 2000 with those"):
         from_tree({"providers": PROVIDERS, "models": models})
+
+
+async def test_a_sticky_alias_gives_each_key_one_target_and_the_keys_share_them_out(opened, upstream) -> None:
+    names = [f"team-{number}" for number in range(12)]
+    gateway = await opened(
+        {
+            "auth": {"keys": [{"name": name, "hash": hash_of(name)} for name in names]},
+            "providers": {"up": {"adapter": "cohere", "base_url": upstream.url}},
+            "models": {"search": {"targets": [{"target": "up/a"}, {"target": "up/b"}], "strategy": "sticky"}},
+        }
+    )
+    served: dict[str, set[str]] = {name: set() for name in names}
+    for name in names * 3:
+        answer = await gateway.post(
+            "/v1/rerank", json={**BODY, "model": "search"}, headers={"authorization": f"Bearer {name}"}
+        )
+        served[name].add(answer.headers["x-gateway-model"])
+    assert all(len(models) == 1 for models in served.values())
+    assert set.union(*served.values()) == {"a", "b"}
