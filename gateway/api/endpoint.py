@@ -59,6 +59,7 @@ class Endpoint:
             await self._serve(exchange, scope, receive, send)
         finally:
             self._observer.end(exchange)
+        self._service.shadow(exchange)
 
     async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         call = exchange.call

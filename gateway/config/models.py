@@ -7,7 +7,9 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gateway.config.limits import MAX_FALLBACKS
+from gateway.policy.canary import CanarySettings
 from gateway.policy.hedge import HedgeSettings
+from gateway.policy.shadow import ShadowSettings
 from gateway.policy.strategy import Strategy, TargetSettings
 from gateway.settings import Settings
 
@@ -20,6 +22,12 @@ class ModelSettings(Settings):
     strategy: Strategy = Field(default="ordered", description="How the first target is chosen.")
     hedge: HedgeSettings | None = Field(
         default=None, description="Send a slow request to the second target as well, and use the first answer."
+    )
+    shadow: ShadowSettings | None = Field(
+        default=None, description="A candidate that ranks answered requests too, to compare it."
+    )
+    canary: CanarySettings | None = Field(
+        default=None, description="Score fixed texts now and then, to notice that a provider has changed the model."
     )
     fallbacks: list[str] = Field(
         default=[],

@@ -96,7 +96,13 @@ def _targets(model: ModelSettings) -> list[tuple[str, str, bool]]:
     """Each target of a model: its path, the target, and whether it may be the name of another model."""
     several = [(f"targets.{index}.target", entry.target, False) for index, entry in enumerate(model.targets)]
     single = [("target", model.target, False)] if model.target is not None else []
-    return [*single, *several, *((f"fallbacks.{index}", name, True) for index, name in enumerate(model.fallbacks))]
+    shadow = [("shadow.target", model.shadow.target, False)] if model.shadow is not None else []
+    return [
+        *single,
+        *several,
+        *shadow,
+        *((f"fallbacks.{index}", name, True) for index, name in enumerate(model.fallbacks)),
+    ]
 
 
 def _provider_problems(

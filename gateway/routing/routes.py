@@ -16,13 +16,16 @@ from gateway.config import chains
 from gateway.config.models import ModelSettings
 from gateway.config.root import Config
 from gateway.policy.breaker import BreakerState
+from gateway.policy.canary import Canary
 from gateway.policy.fallback import Step
 from gateway.policy.health_check import HealthCheck
 from gateway.policy.key_state import KeyState
+from gateway.routing.canaries import open_canaries
 from gateway.routing.live_provider import LiveProvider
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.providers import open_providers
 from gateway.routing.route import Route
+from gateway.routing.shadows import open_shadows
 from gateway.routing.targets import Targets
 from providers.types import Resource
 
@@ -36,6 +39,8 @@ class Routes:
         providers: opened, by name.
         targets: with their policies.
         in_flight: requests that are using these routes now.
+        shadows: the candidates beside models, by the models' names.
+        canaries: the checks whether models still score as at first.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class Routes:
         providers: Mapping[str, LiveProvider],
         targets: Targets,
         aliases: Mapping[str, Route],
+        canaries: Sequence[Canary] = (),
     ) -> None:
         self.config = config
         self.pricing = pricing
@@ -55,6 +61,8 @@ class Routes:
         self._fallbacks = {
             name: chains.flatten(config.models, name, model.fallbacks) for name, model in config.models.items()
         }
+        self.shadows = open_shadows(config, targets)
+        self.canaries = canaries
         self._health_checks = list(_health_checks(providers, targets))
 
     @property
@@ -130,14 +138,16 @@ class Routes:
         return {(name, key.name): key for name, provider in self.providers.items() for key in provider.key_states}
 
     def start(self) -> None:
-        """Begin the active health checks. Needs the running event loop."""
-        for check in self._health_checks:
+        """Begin the active health checks and the canaries. Needs the running event loop."""
+        checks: list[HealthCheck | Canary] = [*self._health_checks, *self.canaries]
+        for check in checks:
             check.start()
 
     async def aclose(self, successor: Routes | None = None) -> None:
-        """End the health checks, and close every resource that the successor has not taken over."""
-        for check in self._health_checks:
-            await check.aclose()
+        """End checks and shadow calls, and close every resource that the successor has not taken over."""
+        working: list[Resource] = [*self._health_checks, *self.canaries, *self.shadows.values()]
+        for worker in working:
+            await worker.aclose()
         shared = {id(resource) for resource in successor._resources()} if successor else set()
         await asyncio.gather(*(resource.aclose() for resource in self._resources() if id(resource) not in shared))
 
@@ -161,7 +171,8 @@ def build(config: Config, previous: Routes | None = None, pricing: TargetPricing
     if previous is not None:
         targets.take_over(previous.targets)
     aliases = {name: _alias_route(name, model, targets) for name, model in config.models.items()}
-    return Routes(config, pricing, providers, targets, aliases)
+    canaries = open_canaries(config, targets, previous.canaries if previous else ())
+    return Routes(config, pricing, providers, targets, aliases, canaries)
 
 
 def _alias_route(name: str, model: ModelSettings, targets: Targets) -> Route:
@@ -176,7 +187,8 @@ def _alias_route(name: str, model: ModelSettings, targets: Targets) -> Route:
 def _configured_paths(config: Config) -> frozenset[str]:
     """The `provider/model` of every target that the configuration mentions."""
     names = [*config.models, *(fallback for model in config.models.values() for fallback in model.fallbacks)]
-    return frozenset(path for name in names for path in config.paths(name))
+    shadows = [model.shadow.target for model in config.models.values() if model.shadow]
+    return frozenset([*(path for name in names for path in config.paths(name)), *shadows])
 
 
 def _listed_names(config: Config, providers: Mapping[str, LiveProvider]) -> list[str]:

@@ -49,6 +49,7 @@ def stack(
     *,
     alias: str | None = None,
     measure_latency: bool = False,
+    is_limited: bool = True,
     in_process: bool = False,
 ) -> Backend:
     """One target with its policies, innermost first: a request meets the last line first.
@@ -60,6 +61,7 @@ def stack(
         pricing: what its answers cost, and its rate limits.
         alias: the configuration's name that leads here, which answers show; None shows the provider's name of it.
         measure_latency: whether the route compares its targets by latency, or hedges.
+        is_limited: whether its calls count towards the rate limits of the configuration.
         in_process: whether the backend works inside the gateway.
     """
     if in_process:
@@ -71,7 +73,7 @@ def stack(
     backend = Target(backend, target, alias, pricing.cost(target))
     # Around the verification in Target, so that unusable answers count as failures, like those that never came.
     backend = Breaker(backend, state.breaker, target)
-    limits = pricing.limits(target)
+    limits = pricing.limits(target) if is_limited else ()
     if limits:
         # Inside the retries, so that it counts attempts; around the breaker, whose calls it must not be taken for.
         backend = RateLimit(backend, pricing.store, limits)

@@ -102,6 +102,30 @@ class Targets:
         )
         return Candidate(Step(policies), weight, state.latency, path)
 
+    def isolated(self, path: str) -> Backend:
+        """A configured target with policies of its own, for calls that must not touch those of callers.
+
+        It has its own breaker, bulkhead and retry budget, and does not count towards the gateway's rate limits.
+        """
+        target = TargetId.parse(path)
+        backend, provider = self._backend(target), self._providers[target.provider]
+        if backend is None or provider.is_instant:
+            return Target(backend or self._unknown(path), target, cost=self._pricing.cost(target), is_instant=True)
+        state = TargetState(provider.settings)
+        return stack(backend, target, state, self._pricing, is_limited=False, in_process=provider.is_in_process)
+
+    def is_busy(self, path: str) -> bool:
+        """Whether callers wait for that target: for a slot, or for a model of the same provider in this process."""
+        state, provider = self._states.get(path), self._providers.get(TargetId.parse(path).provider)
+        if state is not None and state.bulkhead.waiting:
+            return True
+        loads = [model.stats() for model in provider.models.values()] if provider else []
+        return any(load.queued_tokens for load in loads if load is not None)
+
+    def survived(self, path: str) -> bool:
+        """Whether a reload has left that target as it was; see `take_over`."""
+        return path in self._states
+
     def exists(self, path: str) -> bool:
         """Whether there is such a provider, and it may have such a model; an upstream's own models are not known."""
         return self._backend(TargetId.parse(path)) is not None

@@ -47,6 +47,7 @@ def worker_instruments(config: Config, routes: Callable[[], Routes]) -> Instrume
         raise ConfigError([Problem("", str(error))]) from None
     telemetry.watch(lambda: breaker_readings(routes(), telemetry.label_allowlist.label))
     telemetry.watch(lambda: engine_readings(routes()))
+    telemetry.watch(lambda: canary_readings(routes()))
     return Instruments(telemetry, telemetry)
 
 
@@ -66,7 +67,8 @@ def configured_model_names(config: Config) -> Iterator[str]:
     """Every model name that the configuration mentions, as callers and as providers say it."""
     for name, model in config.models.items():
         yield name
-        for target in (*(entry.target for entry in model.all_targets), *model.fallbacks):
+        shadows = [model.shadow.target] if model.shadow else []
+        for target in (*(entry.target for entry in model.all_targets), *model.fallbacks, *shadows):
             yield target
             yield target.partition("/")[2]
     for name, provider in config.providers.items():
@@ -89,6 +91,17 @@ def engine_readings(routes: Routes) -> Iterator[Reading]:
                 yield metrics.VECTOR_LOOKUPS, (*labels, "hit"), load.vector_hits
                 yield metrics.VECTOR_LOOKUPS, (*labels, "miss"), load.vector_misses
                 yield metrics.VECTOR_BYTES, labels, load.vector_bytes
+
+
+def canary_readings(routes: Routes) -> Iterator[Reading]:
+    """What the canaries have found. Workers that score none report none."""
+    for canary in routes.canaries:
+        if canary.checks:
+            labels = (canary.target.provider, canary.target.model)
+            yield metrics.CANARY_CHECKS, (*labels, "ok"), canary.checks - canary.failures
+            yield metrics.CANARY_CHECKS, (*labels, "error"), canary.failures
+            yield metrics.CANARY_STATE, (*labels, canary.state), 1.0
+            yield metrics.CANARY_DRIFT, labels, canary.drift
 
 
 def breaker_readings(routes: Routes, label: Callable[[str], str]) -> Iterator[Reading]:

@@ -13,6 +13,7 @@ from gateway.routing.pricing import TargetPricing
 from gateway.routing.routes import Routes
 from gateway.runtime import accounting
 from gateway.runtime.instruments import Instruments, configured_model_names, server_addresses, worker_instruments
+from gateway.telemetry.exchange import Exchange
 from providers.types import Ranking, RerankRequest
 
 
@@ -81,6 +82,14 @@ class Service:
             return await Fallback(routes.steps(names, request.call.caller)).rerank(request)
         finally:
             routes.in_flight -= 1
+
+    def shadow(self, exchange: Exchange) -> None:
+        """Offer a request that has been answered to the candidate beside its model, if it has one. Returns at once."""
+        shadows = self.routes.shadows
+        if shadows and exchange.request is not None and exchange.ranking is not None:
+            shadow = shadows.get(exchange.request.model)
+            if shadow is not None:
+                shadow.offer(exchange.request, exchange.ranking, self.observer.shadowed)
 
     def fallbacks(self, model: str, callers_own: Sequence[str] | None) -> Sequence[str]:
         """What is tried after the model: the caller's own fallbacks, else those configured, with what they bring."""

@@ -135,7 +135,7 @@ class MetricStore:
         """The first file that no living process holds, with the series that its last owner left in it."""
         for slot in range(1 << 16):
             lock = (folder / f"{slot}.cells").open("a+b")
-            if _try_lock(lock):
+            if try_lock(lock):
                 break
             lock.close()
         self._lock = lock
@@ -152,7 +152,7 @@ class MetricStore:
     def _read_file(self, journal: Path) -> Iterator[tuple[Key, list[float]]]:
         with journal.with_suffix(".cells").open("r+b") as file:
             # A lock that can be had means that the process has ended: its gauges no longer stand for anything.
-            ended = _try_lock(file)
+            ended = try_lock(file)
             values: Any
             with mmap(file.fileno(), _FILE_BYTES) as memory, memoryview(memory) as raw, raw.cast("d") as values:
                 for key, index in self._read_journal(journal):
@@ -175,7 +175,8 @@ def cell_count(metric: Metric) -> int:
     return len(metric.buckets) + 2 if metric.kind == "histogram" else 1
 
 
-def _try_lock(file: BinaryIO) -> bool:
+def try_lock(file: BinaryIO) -> bool:
+    """Whether this process holds the file's lock now: until the file is closed, or the process ends."""
     import fcntl
 
     try:

@@ -13,14 +13,17 @@ from gateway.telemetry.exchange import AttemptPosition, Exchange, positions
 from gateway.telemetry.metric import Metric, counter, gauge, histogram
 from gateway.telemetry.metric_store import Labels, MetricStore
 from gateway.telemetry.names import OTHER
+from gateway.telemetry.shadows import ShadowOutcome
 from providers.attempts import AttemptRecord
 from providers.errors import Overloaded, RateLimited
 from providers.types import Ranking, Usage
 
 _TARGET = ("provider", "model")
+_SHADOW = ("model", "candidate")
 _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _OVERHEAD_SECONDS = (50e-6, 100e-6, 150e-6, 250e-6, 500e-6, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _COUNTS = (1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 10000.0)
+_TENTHS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _BYTES = (1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0)
 
 REQUESTS = counter(
@@ -131,6 +134,49 @@ TRUNCATED_DOCUMENTS = counter(
 STORE_FAILURES = counter(
     "rerank_gateway.store.failures", "Times that the store of limits and budgets could not be asked."
 )
+SHADOW_CALLS = counter(
+    "rerank_gateway.shadow.calls",
+    "Calls of a candidate beside a model; `outcome` is ok, error, or dropped for want of room.",
+    labels=(*_SHADOW, "outcome", "error_type"),
+)
+SHADOW_DURATION = histogram(
+    "rerank_gateway.shadow.duration",
+    "Time that candidates took, successful or not.",
+    _REQUEST_SECONDS,
+    labels=_SHADOW,
+    unit="s",
+)
+SHADOW_OVERLAP = histogram(
+    "rerank_gateway.shadow.overlap",
+    "Share of the first ten results that the candidate and the answer have in common.",
+    _TENTHS,
+    labels=_SHADOW,
+)
+SHADOW_DISCORDANCE = histogram(
+    "rerank_gateway.shadow.discordance",
+    "Share of the pairs of documents that the two order differently; Kendall's tau is 1 - 2 times this.",
+    _TENTHS,
+    labels=_SHADOW,
+)
+SHADOW_TOP_CHANGES = counter(
+    "rerank_gateway.shadow.top.changes", "Rankings of a candidate whose first result is another one.", labels=_SHADOW
+)
+SHADOW_COST = counter("rerank_gateway.shadow.cost.usd", "US dollars that candidates cost.", labels=_SHADOW)
+CANARY_CHECKS = counter(
+    "rerank_gateway.canary.checks",
+    "Scorings of a target's canary texts; `outcome` is ok or error.",
+    labels=(*_TARGET, "outcome"),
+)
+CANARY_STATE = gauge(
+    "rerank_gateway.canary.state",
+    "1 for the state that a target's canary is in: unknown, steady, or moved when its scores have changed.",
+    labels=(*_TARGET, "state"),
+)
+CANARY_DRIFT = gauge(
+    "rerank_gateway.canary.drift",
+    "How far the score that moved most has moved since the first check, as a share of the range of the first scores.",
+    labels=_TARGET,
+)
 RELOADS = counter(
     "rerank_gateway.config.reloads", "Configurations read again; `outcome` is ok or rejected.", labels=("outcome",)
 )
@@ -205,6 +251,20 @@ class Metrics:
     def count_store_failure(self) -> None:
         """Count a failure to ask the store of limits and budgets."""
         self._store.add(STORE_FAILURES)
+
+    def count_shadow(self, outcome: ShadowOutcome) -> None:
+        """Count what became of a shadow call: how long it took, and how far it agrees with the answer."""
+        store, labels = self._store, (outcome.model, outcome.candidate)
+        store.add(SHADOW_CALLS, (*labels, outcome.outcome, outcome.error_type))
+        if outcome.outcome == "dropped":
+            return
+        store.observe(SHADOW_DURATION, outcome.seconds, labels)
+        store.add(SHADOW_COST, labels, outcome.cost or 0.0)
+        if outcome.agreement is not None:
+            store.observe(SHADOW_OVERLAP, outcome.agreement.overlap, labels)
+            store.add(SHADOW_TOP_CHANGES, labels, float(not outcome.agreement.has_same_top))
+            if outcome.agreement.discordance is not None:
+                store.observe(SHADOW_DISCORDANCE, outcome.agreement.discordance, labels)
 
     def create_series(self, models: Iterable[str]) -> None:
         """Let the counters that alerts watch exist at 0: what begins at 1 has not increased for Prometheus.

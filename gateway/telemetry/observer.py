@@ -17,6 +17,7 @@ from gateway.telemetry.metric_store import Key, Labels, MetricStore, find_shared
 from gateway.telemetry.metrics import METRICS, LabelAllowlist, Metrics
 from gateway.telemetry.recorder import RequestRecorder
 from gateway.telemetry.settings import TelemetrySettings, resolve
+from gateway.telemetry.shadows import ShadowOutcome
 from providers.types import Call
 
 if TYPE_CHECKING:
@@ -133,6 +134,10 @@ class Telemetry:
     def reloaded(self, outcome: str) -> None:
         """Count a reload of the configuration: `ok` if it took effect, else `rejected`."""
         self.metrics.count_reload(outcome)
+
+    def shadowed(self, outcome: ShadowOutcome) -> None:
+        """Count what became of a shadow call."""
+        self.metrics.count_shadow(outcome)
 
     def refresh(self) -> None:
         """Copy every watched reading into its metric. A gauge that nothing reports any more is set to 0."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.recorder import RequestRecorder
+from gateway.telemetry.shadows import ShadowOutcome
 from providers.types import Call
 
 
@@ -26,6 +27,10 @@ class RequestObserver(Protocol):
         """A configuration was read again: `ok` if it was taken over, else `rejected`."""
         ...
 
+    def shadowed(self, outcome: ShadowOutcome) -> None:
+        """A candidate has ranked an answered request, has failed, or was not asked for want of room."""
+        ...
+
 
 class NullObserver:
     """Reports nothing, so that what is reported elsewhere is not counted twice."""
@@ -39,4 +44,7 @@ class NullObserver:
         """Report nothing."""
 
     def reloaded(self, outcome: str) -> None:
+        """Report nothing."""
+
+    def shadowed(self, outcome: ShadowOutcome) -> None:
         """Report nothing."""

@@ -53,6 +53,43 @@ class QueueStatus(Struct):
     queued_tokens: int
 
 
+class ShadowStatus(Struct, omit_defaults=True):
+    """How a candidate does beside a model, since the start.
+
+    Attributes:
+        model: the name whose requests it ranks too.
+        candidate: its `provider/model`.
+        calls: by outcome: ok, error, dropped.
+        overlap_at_10: mean share of the first ten results that both have.
+        kendall_tau: mean of Kendall's tau, from -1 to 1.
+        top_changed: share of its rankings whose first result is another one.
+        cost_usd: what it cost.
+    """
+
+    model: str
+    candidate: str
+    calls: dict[str, int]
+    overlap_at_10: float | None = None
+    kendall_tau: float | None = None
+    top_changed: float | None = None
+    latency_ms: Percentiles | None = None
+    cost_usd: float = 0.0
+
+
+class CanaryStatus(Struct):
+    """Whether a target still scores as at first.
+
+    Attributes:
+        state: unknown, steady, or moved.
+        drift: how far the score that moved most has moved, as a share of the range of the first scores.
+    """
+
+    provider: str
+    model: str
+    state: str
+    drift: float
+
+
 class Snapshot(Struct):
     """The metrics of all workers at one moment, as the status shows them.
 
@@ -68,9 +105,11 @@ class Snapshot(Struct):
     targets: list[TargetStatus]
     keys: list[KeyStatus]
     queues: list[QueueStatus]
+    shadows: list[ShadowStatus]
+    canaries: list[CanaryStatus]
 
 
-_WORST_FIRST = ("open", "half_open", "closed", "rejected", "cooling", "ok")
+_WORST_FIRST = ("open", "half_open", "closed", "rejected", "cooling", "ok", "moved", "steady", "unknown")
 
 
 def take_snapshot(store: MetricStore) -> Snapshot:
@@ -89,6 +128,8 @@ def take_snapshot(store: MetricStore) -> Snapshot:
         targets=_targets(series),
         keys=[KeyStatus(labels[0], labels[1], state) for labels, state in keys],
         queues=[QueueStatus(labels[0], labels[1], int(values[0])) for labels, values in queues],
+        shadows=_shadows(series),
+        canaries=_canaries(series),
     )
 
 
@@ -127,6 +168,40 @@ def _targets(series: Series) -> list[TargetStatus]:
     for labels, state in _worst_states(metrics.TARGET_STATE, series).items():
         targets.setdefault(labels, TargetStatus(labels[0], labels[1])).state = state
     return [targets[labels] for labels in sorted(targets)]
+
+
+def _shadows(series: Series) -> list[ShadowStatus]:
+    shadows: dict[Labels, ShadowStatus] = {}
+    for (model, candidate, outcome, _), values in _series_of(metrics.SHADOW_CALLS, series):
+        shadow = shadows.setdefault((model, candidate), ShadowStatus(model, candidate, {}))
+        shadow.calls[outcome] = shadow.calls.get(outcome, 0) + int(values[0])
+    for labels, shadow in shadows.items():
+        shadow.overlap_at_10 = _mean(metrics.SHADOW_OVERLAP, labels, series)
+        discordance = _mean(metrics.SHADOW_DISCORDANCE, labels, series)
+        shadow.kendall_tau = None if discordance is None else round(1 - 2 * discordance, 4)
+        if ranked := shadow.calls.get("ok"):
+            changes = series.get((metrics.SHADOW_TOP_CHANGES.name, labels), [0.0])[0]
+            shadow.top_changed = round(changes / ranked, 4)
+        if timed := series.get((metrics.SHADOW_DURATION.name, labels)):
+            shadow.latency_ms = percentiles(metrics.SHADOW_DURATION, timed)
+        shadow.cost_usd = series.get((metrics.SHADOW_COST.name, labels), [0.0])[0]
+    return [shadows[labels] for labels in sorted(shadows)]
+
+
+def _mean(metric: Metric, labels: Labels, series: Series) -> float | None:
+    """The mean of one series of a histogram; None without a value."""
+    values = series.get((metric.name, labels))
+    count = sum(values[:-1]) if values else 0.0
+    return round(values[-1] / count, 4) if values and count else None
+
+
+def _canaries(series: Series) -> list[CanaryStatus]:
+    states = _worst_states(metrics.CANARY_STATE, series)
+    drifts = dict(_series_of(metrics.CANARY_DRIFT, series))
+    return [
+        CanaryStatus(labels[0], labels[1], state, round(drifts.get(labels, [0.0])[0], 4))
+        for labels, state in sorted(states.items())
+    ]
 
 
 def _worst_states(metric: Metric, series: Series) -> dict[Labels, str]:

@@ -11,7 +11,14 @@ from msgspec import Struct
 
 from gateway.api import auth
 from gateway.runtime.service import Service
-from gateway.telemetry.status import KeyStatus, Percentiles, TargetStatus, take_snapshot
+from gateway.telemetry.status import (
+    CanaryStatus,
+    KeyStatus,
+    Percentiles,
+    ShadowStatus,
+    TargetStatus,
+    take_snapshot,
+)
 
 
 class LocalStatus(Struct, omit_defaults=True, kw_only=True):
@@ -41,6 +48,8 @@ class Status(Struct, kw_only=True):
     targets: list[TargetStatus]
     keys: list[KeyStatus]
     local: list[LocalStatus]
+    shadows: list[ShadowStatus]
+    canaries: list[CanaryStatus]
 
 
 def route(service: Service) -> HTTPRouteHandler:
@@ -66,6 +75,8 @@ def route(service: Service) -> HTTPRouteHandler:
             targets=snapshot.targets,
             keys=snapshot.keys,
             local=await _local(service, queued),
+            shadows=snapshot.shadows,
+            canaries=snapshot.canaries,
         )
 
     return status

@@ -241,7 +241,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "a strategy that is none": (
         f"providers: {{{UP}}}\nmodels:\n  a: {{target: up/a, strategy: fastest}}",
-        ["line 3, models.a.strategy: input should be 'ordered', 'weighted' or 'least_latency'"],
+        ["line 3, models.a.strategy: input should be 'ordered', 'weighted', 'sticky' or 'least_latency'"],
     ),
     "a weight of nothing": (
         f"providers: {{{UP}}}\nmodels:\n  a:\n    targets:\n      - {{target: up/a}}\n"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable
@@ -183,3 +184,23 @@ async def test_exception_messages_come_out_only_when_switched_on(seen, monkeypat
     logs.configure(LogSettings(exception_messages=True))
     await found.post(BODY)
     assert {place for place, text in (await found.places()).items() if "MARKER" in text} == {"logs"}
+
+
+async def test_nothing_of_a_shadow_call_or_a_canary_comes_out(seen, upstream) -> None:
+    canary = {"texts": [{"query": QUERY, "documents": [DOCUMENT, "other text"]}]}
+    model = {"target": "cohere/m", "shadow": {"target": "jina/n"}, "canary": canary}
+    found = await seen(models={"best": model})
+    for outcome, reply in (
+        ("ok", (200, {"results": [{"index": 0, "relevance_score": 0.5}]})),
+        ("error", (500, ECHO.encode())),
+    ):
+        upstream.reply_with(*reply)
+        await found.post({**BODY, "model": "best"})
+        told = f'rerank_gateway_shadow_calls_total{{model="best",candidate="jina/n",outcome="{outcome}"'
+        async with asyncio.timeout(20):
+            while told not in (await found._client.get("/metrics")).text:  # noqa: ASYNC110  it tells only the metrics
+                await asyncio.sleep(0.001)
+    places = await found.places()
+    assert 'candidate="jina/n"' in places["metrics"]
+    for place, text in places.items():
+        assert "MARKER" not in text, place
