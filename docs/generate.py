@@ -48,6 +48,7 @@ EXAMPLE: dict[str, Any] = {
         "BAAI/bge-reranker-base": {"target": "local/all-minilm-l6-v2", "fallbacks": ["cohere/rerank-v3.5"]},
     },
     "prices": {"team-b/*": {"per_search": 0.0015}},
+    "calibrations": {"voyage/rerank-2.5": {"platt": {"slope": 9.41, "intercept": -5.08}}},
 }
 """What the example sets beyond the defaults. The first entry of a mapping is shown with every key it takes."""
 

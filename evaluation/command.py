@@ -165,6 +165,7 @@ def _report(plan: Plan, answers: Mapping[str, Answer], chosen: Namespace) -> Rep
             top=chosen.top,
             results=[Results(name, asked, answers) for name, asked in plan.questions.items()],
             score_spaces={name: plan.gateway.score_space(name) for name in plan.questions},
+            targets={name: plan.gateway.target(name) for name in plan.questions},
             against=chosen.against,
             settings=settings,
             show_texts=chosen.show_texts,

@@ -45,6 +45,11 @@ class Gateway(Struct, frozen=True):
         limits = [self.config.providers[name].bulkhead.concurrency for name in _providers(self.config, model)]
         return min([wanted, *limits])
 
+    def target(self, model: str) -> str:
+        """The one `provider/model` behind the name; "" if there are several, or the configuration is not at hand."""
+        paths = [model] if self.config is None else self.config.paths(model)
+        return paths[0] if len(paths) == 1 and "/" in paths[0] else ""
+
     def score_space(self, model: str) -> str:
         """What its scores are; `unknown` if its targets differ, or the configuration is not at hand."""
         if self.config is None:

@@ -15,13 +15,11 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
+from providers.types import ScoreSpace
+
 Scoring = Literal["pointwise", "listwise", "unknown"]
 """Whether a document's score depends on it and the query alone (pointwise), or also on the other documents of the call
 (listwise): only a pointwise model gives the same scores when a request is split."""
-
-ScoreSpace = Literal["probability", "calibrated", "logit", "cosine", "unknown"]
-"""What a score is. probability: from 0 to 1, comparable within one query; calibrated: from 0 to 1, and comparable from
-query to query; logit: any real number, of which a sigmoid makes a probability; cosine: from -1 to 1."""
 
 _WILDCARDS = re.compile(r"[*?]|\[[^]]*\]")
 

@@ -86,6 +86,7 @@ class Adapter(Struct, frozen=True, kw_only=True):
             conformance test checks: over HTTP a field changes the body if and only if it is named here.
         capabilities: what is known of the models, by name or pattern; every adapter has an entry for `*`, all of them.
         api_key_env: the environment variable that the vendor's users set; None if there is no usual one.
+        logits_by: declared fields that make a model give logits in place of probabilities, with the value that does.
         missing: the install command, or "" if nothing is missing. Imports nothing heavy.
         source: where and when the facts were read, `https://… (YYYY-MM)`; "" where the adapter's module says it.
     """
@@ -94,6 +95,7 @@ class Adapter(Struct, frozen=True, kw_only=True):
     fields: frozenset[str]
     capabilities: CapabilitiesByModel = {}
     api_key_env: str | None = None
+    logits_by: Mapping[str, bool] = {}
     missing: Callable[[], str] = _nothing_missing
     source: str = ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct, field
 
@@ -21,6 +21,13 @@ class ContentParts(Struct, frozen=True):
 
 TextOrParts = str | ContentParts
 """A query or a document: text as it is ranked, or content parts for models that are declared `multimodal`."""
+
+ScoreSpace = Literal["probability", "calibrated", "logit", "cosine", "unknown"]
+"""What a score is. probability: from 0 to 1, comparable within one query; calibrated: from 0 to 1, and comparable from
+query to query; logit: any real number, of which a sigmoid makes a probability; cosine: from -1 to 1."""
+
+ScoreScale = Literal["provider", "probability"]
+"""Which scores a caller wants: as the model gives them, or as probabilities."""
 
 
 class Call(Struct, frozen=True, eq=False):
@@ -64,6 +71,8 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
         max_tokens_per_doc: cut each document after so many tokens.
         priority: 0 to 999, lower is served earlier.
         return_documents: the caller wants its documents back. The gateway echoes them itself; no upstream need do it.
+        scores: which scores the caller wants; None is as the model gives them. The gateway converts them, no upstream.
+        min_score: results below it are left out, by the gateway, after `scores`; None keeps all.
         queries: given for a score request only: one query for all documents, or one for each document (pairwise). Every
             document is then to be scored.
         extra: fields outside this contract, of which a target takes only those that its adapter declares.
@@ -78,6 +87,8 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
     max_tokens_per_doc: int | None = None
     priority: int | None = None
     return_documents: bool = False
+    scores: ScoreScale | None = None
+    min_score: float | None = None
     queries: list[TextOrParts] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     call: Call = field(default_factory=lambda: Call(id=""))
@@ -114,6 +125,18 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.prompt_tokens if self.total_tokens is None else self.total_tokens
 
 
+class AnswerWarning(Struct, frozen=True):
+    """What an answer does not hold of what was asked for.
+
+    Attributes:
+        code: stable, for programs.
+        message: one sentence, for people. It holds no text of the caller's.
+    """
+
+    code: str
+    message: str
+
+
 class Ranking(Struct, frozen=True, kw_only=True):
     """A target's answer.
 
@@ -124,6 +147,8 @@ class Ranking(Struct, frozen=True, kw_only=True):
         provider, model, cost: who served, and for how many US dollars (None: unknown), filled in by the gateway.
         alias: the configuration's name that led to this model; "" if none did. Filled in by the gateway.
         details: figures about how the answer was made (`queue_ms`, `truncated_documents`, …), shown in `extra_fields`.
+        score_space: what the scores are, where the target itself says so; the gateway fills in what is declared.
+        warnings: what was asked for and is not in this answer.
     """
 
     results: list[Ranked]
@@ -134,6 +159,8 @@ class Ranking(Struct, frozen=True, kw_only=True):
     cost: float | None = None
     details: dict[str, Any] | None = None
     alias: str = ""
+    score_space: ScoreSpace = "unknown"
+    warnings: tuple[AnswerWarning, ...] = ()
 
     @property
     def shown_model(self) -> str:

@@ -32,6 +32,9 @@ from providers.wire.shape import Shape, decoder, encoder, same
 _SILENT: Mapping[str, bool] = {"return_documents": False}
 """Documents are not wanted back: the gateway returns the caller's own."""
 
+_RAW: Mapping[str, bool] = {"raw_scores": True}
+"""A caller of TEI or Infinity who sends this gets scores without the sigmoid."""
+
 _V1 = Shape(always=_SILENT)
 _NIM = Shape(
     takes=same("truncate"),
@@ -136,6 +139,7 @@ _LINES = [
         Shape(takes=same("top_n", "raw_scores"), always=_SILENT),
         _documents(2_048, _CROSS_ENCODER),
         path="/rerank",
+        logits_by=_RAW,
     ),
     _variant(
         "infron",
@@ -257,6 +261,7 @@ _LINES = [
         ),
         _documents(32, _CROSS_ENCODER),
         path="/rerank",
+        logits_by=_RAW,
     ),
     _variant(
         "together",

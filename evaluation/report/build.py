@@ -29,6 +29,7 @@ class Findings(Struct, frozen=True, kw_only=True):
         top: as in Data.
         results: of each model, in the order in which they are shown.
         score_spaces: by model, where they are known.
+        targets: the one `provider/model` behind each model; "" where there is no one.
         against: the contestant to compare with.
         settings: to be shown.
         show_texts: whether queries and documents may be in the report.
@@ -38,6 +39,7 @@ class Findings(Struct, frozen=True, kw_only=True):
     top: int
     results: Sequence[Results]
     score_spaces: Mapping[str, str]
+    targets: Mapping[str, str]
     against: str
     settings: Settings
     show_texts: bool
@@ -100,6 +102,7 @@ def _answered(findings: Findings, results: Results | None) -> dict[str, Any]:
         "tokens_per_query": results.tokens_per_query(),
         "served": results.served(),
         "score_space": findings.score_spaces.get(results.name, "unknown"),
+        "target": findings.targets.get(results.name, ""),
         "reversal": probes.reversal(findings.task, results),
         "no_answer": probes.no_answer(results),
         "calibration": probes.calibration(findings.task, results),

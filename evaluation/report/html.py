@@ -206,7 +206,7 @@ def _calibration(report: Report) -> Iterator[str]:
         chart = svg.reliability(each.name, [("s0", raw), (f"s{_series(report, each)}", platt)])
         error = "not from 0 to 1" if found.error is None else f"error {found.error:.3f}"
         caption = f"{escape(each.score_space)} scores, {error}; calibrated {found.platt_error:.3f}"
-        parameters = escape(calibration_yaml(each.name, found))
+        parameters = escape(calibration_yaml(each))
         snippet = f"<details><summary>The calibration</summary><pre>{parameters}</pre></details>"
         yield _figure(each.name, chart, caption + snippet)
     yield "</div>"

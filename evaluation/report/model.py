@@ -147,6 +147,7 @@ class Contestant(Struct, frozen=True, kw_only=True):
         tokens_per_query: as the provider counted them.
         served: how many answers came from each provider.
         score_space: what its scores are, as far as it is known.
+        target: the one `provider/model` behind its name; "" if it is not known, or there are several.
         reversal, no_answer, calibration: None where it was not, or could not be measured.
         losses: the queries on which it is worst against the baseline.
         values: the primary measure of each query, in the order of the data.
@@ -165,6 +166,7 @@ class Contestant(Struct, frozen=True, kw_only=True):
     tokens_per_query: float | None = None
     served: dict[str, int] = {}
     score_space: str = "unknown"
+    target: str = ""
     reversal: Reversal | None = None
     no_answer: NoAnswer | None = None
     calibration: Calibration | None = None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from evaluation.measures.quality import PRIMARY
 from evaluation.measures.statistics import Interval
+from evaluation.report.calibrated import calibration_yaml
 from evaluation.report.model import Contestant, Latency, Loss, Report
 from gateway.cli.table import table
 from gateway.cli.terminal import json_text, visible
@@ -120,7 +121,5 @@ def _calibrations(report: Report) -> Iterator[str]:
     for each in report.contestants:
         if (found := each.calibration) is not None:
             raw = "are not from 0 to 1" if found.error is None else f"have a calibration error of {found.error:.3f}"
-            yield (
-                f"{each.name}: scores ({each.score_space}) {raw}; probability = 1 / (1 + exp(-({found.platt.slope:.6g}"
-                f" * score + {found.platt.intercept:.6g}))) has {found.platt_error:.3f}"
-            )
+            yield f"{each.name}: scores ({each.score_space}) {raw}; with this calibration it is {found.platt_error:.3f}"
+            yield from calibration_yaml(each).splitlines()

@@ -134,7 +134,9 @@ class Runner:
         cost: float | None = 0.0
         try:
             # No other model may answer in place of the one that is measured.
+            # A calibration is fitted to the model's own scores, and probes compare those.
             body = Body(
+                scores="provider",
                 model=question.model,
                 query=query,
                 documents=list(documents),

@@ -30,7 +30,7 @@ from providers.errors import (
     Unsupported,
 )
 from providers.spec import LocalModel
-from providers.types import ClosableBackend, Ranked, Ranking, RerankRequest, Usage
+from providers.types import AnswerWarning, ClosableBackend, Ranked, Ranking, RerankRequest, ScoreSpace, Usage
 
 SOCKET_VARIABLE = "RERANK_GATEWAY_ENGINE_SOCKET"
 """The environment variable that holds the path of the engine process's socket, for the workers."""
@@ -47,7 +47,7 @@ ADOPT_TIMEOUT = 300.0
 GATEWAY_FIELDS: Final = frozenset(
     {
         *("request_type", "provider", "latency", "chunk_index", "original_model_requested", "resolved_model_used"),
-        *("attempts", "cost", "ignored"),
+        *("attempts", "cost", "ignored", "score_space", "warnings"),
     }
 )
 """The `extra_fields` of a response that the engine's own gateway adds; the others are details of the model."""
@@ -81,6 +81,14 @@ class _ModelInfo(Struct):
 
 class _Model(Struct):
     id: str
+    score_space: ScoreSpace = "unknown"
+
+
+class _Said(Struct):
+    """What the engine says of the scores, and warns of."""
+
+    score_space: ScoreSpace = "unknown"
+    warnings: tuple[AnswerWarning, ...] = ()
 
 
 class _ModelList(Struct):
@@ -102,10 +110,12 @@ class RemoteModel:
         client: sends to the engine's socket. `aclose` closes it.
 
     Attributes:
-        window: the model's context window in tokens; None until `fetch_window` has succeeded.
+        window: the model's context window in tokens; None until `fetch_facts` has succeeded.
+        score_space: what its scores are; unknown until then.
     """
 
     window: int | None = None
+    score_space: ScoreSpace = "unknown"
 
     def __init__(self, name: str, fields: frozenset[str], client: Client) -> None:
         self._name = name
@@ -145,17 +155,23 @@ class RemoteModel:
 
     async def is_listed(self) -> bool:
         """Whether the engine is configured with this model."""
-        body = await self._get("/v1/models")
-        return body is not None and any(model.id == self._name for model in _decode_model_list(body).data)
+        return await self._listed() is not None
 
-    async def fetch_window(self) -> None:
-        """Read the context window from the engine into `window`."""
+    async def fetch_facts(self) -> None:
+        """Read the context window and the score space from the engine."""
         body = await self._get(f"/tei/{self._name}/info")
         self.window = None if body is None else _decode_model_info(body).max_input_length
+        listed = await self._listed()
+        self.score_space = "unknown" if listed is None else listed.score_space
 
     async def aclose(self) -> None:
         """Close the client."""
         await self._client.aclose()
+
+    async def _listed(self) -> _Model | None:
+        body = await self._get("/v1/models")
+        models = [] if body is None else _decode_model_list(body).data
+        return next((model for model in models if model.id == self._name), None)
 
     async def _get(self, path: str) -> bytes | None:
         try:
@@ -197,7 +213,7 @@ async def open_remote(socket: str, provider: str, fields: frozenset[str], model:
     remote = RemoteModel(f"{provider}/{model.name}", fields, open_client(settings))
     try:
         await _wait_until_served(remote)
-        await remote.fetch_window()
+        await remote.fetch_facts()
     except BaseException:
         await remote.aclose()
         raise
@@ -228,10 +244,16 @@ def _seconds_left(request: RerankRequest) -> float:
 def _ranking(body: bytes) -> Ranking:
     try:
         answer = _decode_response(body)
+        said = msgspec.convert(answer.extra_fields, _Said)
     except msgspec.MsgspecError as error:
         raise BadAnswer("the response of the engine process could not be decoded") from error
-    details = {name: value for name, value in answer.extra_fields.items() if name not in GATEWAY_FIELDS}
-    return Ranking(results=answer.results, usage=answer.usage, details=details or None)
+    return Ranking(
+        results=answer.results,
+        usage=answer.usage,
+        details={name: value for name, value in answer.extra_fields.items() if name not in GATEWAY_FIELDS} or None,
+        score_space=said.score_space,
+        warnings=said.warnings,
+    )
 
 
 def _error(response: Response) -> RerankError:

@@ -9,7 +9,7 @@ from time import monotonic
 
 from providers.errors import NotReady, RerankError
 from providers.spec import LocalModel
-from providers.types import ClosableBackend, EngineStats, Ranking, RerankRequest
+from providers.types import ClosableBackend, EngineStats, Ranking, RerankRequest, ScoreSpace
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +77,11 @@ class LocalBackend:
         """Queue depth and totals. None until the model is loaded, or if its backend does not report them."""
         read = getattr(self._backend, "stats", None)
         return read() if read is not None else None
+
+    def score_space(self) -> ScoreSpace:
+        """What the model's scores are; unknown until it is loaded."""
+        space: ScoreSpace = getattr(self._backend, "score_space", "unknown")
+        return space
 
     def window(self) -> int | None:
         """The model's context window in tokens. None while it is not known."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
+from msgspec.structs import replace
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gateway.config.limits import MAX_FALLBACKS
@@ -12,6 +13,7 @@ from gateway.policy.hedge import HedgeSettings
 from gateway.policy.shadow import ShadowSettings
 from gateway.policy.strategy import Strategy, TargetSettings
 from gateway.settings import Settings
+from providers.types import RerankRequest, ScoreScale
 
 
 class ModelSettings(Settings):
@@ -35,6 +37,16 @@ class ModelSettings(Settings):
         description="What to try, in order, after the targets: `provider/model` or another name.",
     )
 
+    scores: ScoreScale = Field(
+        default="provider",
+        description="Scores as the model gives them, or as probabilities; a request's own `scores` come first.",
+    )
+    min_score: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="Results with a lower score are left out, after `scores`; a request's own `min_score` comes first.",
+    )
+
     @model_validator(mode="after")
     def _has_targets(self) -> Self:
         if (self.target is None) == (not self.targets):
@@ -47,6 +59,23 @@ class ModelSettings(Settings):
         if len(set(value)) < len(value):
             raise ValueError("names a fallback twice")
         return value
+
+    @property
+    def has_defaults(self) -> bool:
+        """Whether it sets what a request may leave out."""
+        return self.scores != "provider" or self.min_score is not None
+
+    def complete(self, request: RerankRequest) -> RerankRequest:
+        """The request with what this name sets and the request does not.
+
+        A threshold of this name is for its own kind of scores: a request that asks for another is not cut by it.
+        """
+        least = self.min_score if request.scores in (None, self.scores) else None
+        return replace(
+            request,
+            scores=request.scores or self.scores,
+            min_score=least if request.min_score is None else request.min_score,
+        )
 
     @property
     def all_targets(self) -> list[TargetSettings]:

@@ -17,8 +17,9 @@ from gateway.policy.health_check import HealthCheckSettings
 from gateway.policy.key_pool import Key, ProviderKeySettings
 from gateway.policy.retry import RetrySettings
 from gateway.settings import Bytes, FileName, Seconds, Settings, folder_of, in_folder
-from providers.capabilities import Capabilities, Limits, ScoreSpace, Scoring
+from providers.capabilities import Capabilities, Limits, Scoring
 from providers.spec import LocalModel
+from providers.types import ScoreSpace
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")

@@ -10,6 +10,7 @@ from gateway.access.keys import AuthSection
 from gateway.access.limits import RateLimitSettings
 from gateway.access.prices import Price
 from gateway.access.store_settings import StoreSettings
+from gateway.config.calibrations import CalibrationSettings
 from gateway.config.limits import RequestLimitSettings
 from gateway.config.models import ModelSection
 from gateway.config.providers import ProviderSettings
@@ -63,6 +64,11 @@ class Config(Settings):
     )
     prices: dict[Name, Price] = Field(
         default={}, description="Prices by `provider/model`, before the built-in ones; `*` matches any characters."
+    )
+    calibrations: dict[Name, CalibrationSettings] = Field(
+        default={},
+        description="What makes probabilities of a model's scores, by `provider/model`, as `rerank-gateway eval` "
+        "prints it; for `scores: probability`.",
     )
     store: StoreSettings | None = Field(
         default=None,

@@ -88,8 +88,11 @@ def _inconsistencies(config: Config, written: Written) -> Iterator[Problem]:
             if fault := targets.problem(target, alias_allowed=alias_allowed):
                 yield Problem(f"models.{name}.{path}", fault)
     yield from chains.problems(config.models)
-    if config.default_model and (fault := targets.problem(config.default_model, alias_allowed=True)):
-        yield Problem("default_model", fault)
+    named = [(f"calibrations.{path}", path, False) for path in config.calibrations]
+    named += [("default_model", config.default_model, True)] if config.default_model else []
+    for path, target, alias_allowed in named:
+        if fault := targets.problem(target, alias_allowed=alias_allowed):
+            yield Problem(path, fault)
 
 
 def _targets(model: ModelSettings) -> list[tuple[str, str, bool]]:

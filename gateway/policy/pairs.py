@@ -54,7 +54,12 @@ def _merge(groups: list[list[int]], rankings: list[Ranking]) -> Ranking:
         for indices, ranking in zip(groups, rankings, strict=True)
         for result in ranking.results
     ]
-    return Ranking(results=results, usage=_sum([ranking.usage for ranking in rankings]))
+    return Ranking(
+        results=results,
+        usage=_sum([ranking.usage for ranking in rankings]),
+        score_space=rankings[0].score_space,
+        warnings=tuple(dict.fromkeys(warning for ranking in rankings for warning in ranking.warnings)),
+    )
 
 
 def _sum(usages: list[Usage | None]) -> Usage | None:

@@ -9,6 +9,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from gateway.errors import AttemptsSpent
+from gateway.policy.target_facts import NO_FACTS, TargetFacts
 from gateway.policy.target_id import TargetId
 from gateway.policy.verification import plausible_usage, verify
 from gateway.policy.wrapper import Wrapper
@@ -38,6 +39,7 @@ class Target(Wrapper):
         target: the provider and the name that it knows the model by.
         alias: the configuration's name that leads here, which answers show; None shows the provider's name.
         cost: what its calls cost; None if that is unknown.
+        facts: what is known of its model.
         is_instant: it is a pure function, which no limit on attempts needs to hold off.
     """
 
@@ -47,6 +49,7 @@ class Target(Wrapper):
         target: TargetId,
         alias: str | None = None,
         cost: Cost | None = None,
+        facts: TargetFacts = NO_FACTS,
         *,
         is_instant: bool = False,
     ) -> None:
@@ -54,6 +57,7 @@ class Target(Wrapper):
         self.provider, self.model = target.provider, target.model
         self.alias = alias or ""
         self._cost = cost
+        self._facts = facts
         self._is_instant = is_instant
 
     async def rerank(self, request: RerankRequest) -> Ranking:
@@ -87,6 +91,7 @@ class Target(Wrapper):
             model=self.model,
             cost=cost,
             alias=self.alias,
+            score_space=self._facts.score_space(ranking, request),
         )
 
     def _answer_cost(self, ranking: Ranking, request: RerankRequest) -> float | None:

@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from gateway.config import chains
-from gateway.config.providers import capability_corrections
+from gateway.config.providers import ProviderSettings, capability_corrections
 from gateway.config.root import Config
+from gateway.policy.target_facts import TargetFacts
 from gateway.routing import kinds
 from providers.capabilities import Capabilities, Scoring, resolve
+from providers.spec import Provider
 
 
 class ModelFacts(Struct, frozen=True):
@@ -39,6 +41,15 @@ def target_capabilities(config: Config, path: str) -> Capabilities:
         return Capabilities()
     adapter = kinds.configure(config, name).provider
     return resolve(model, adapter.capabilities, capability_corrections(config.providers[name]))
+
+
+def target_facts(adapter: Provider, settings: ProviderSettings, model: str) -> TargetFacts:
+    """What a target's policies must know of its model."""
+    return TargetFacts(
+        declared=resolve(model, adapter.capabilities).score_space,
+        corrected=resolve(model, capability_corrections(settings)).score_space,
+        logits_by=adapter.logits_by,
+    )
 
 
 def combine(targets: Iterable[Capabilities]) -> ModelFacts:

@@ -11,6 +11,7 @@ from gateway.config.providers import ProviderSettings
 from gateway.policy.key_state import KeyState
 from gateway.transport.base import Client, Timeouts
 from providers.errors import Overloaded, RerankError
+from providers.spec import Provider
 from providers.types import Backend, Resource
 
 
@@ -20,6 +21,7 @@ class LiveProvider(Struct, eq=False):
     Attributes:
         settings: its section of the configuration.
         answer_bytes: the limit its client was opened with.
+        adapter: with the provider's options in force.
         backend: what takes any model name; None for a provider of local models.
         models: the local models.
         client: what carries its requests; None if it is not behind HTTP.
@@ -32,6 +34,7 @@ class LiveProvider(Struct, eq=False):
 
     settings: ProviderSettings
     answer_bytes: int
+    adapter: Provider
     backend: Backend | None = None
     models: dict[str, LocalBackend] = {}
     client: Client | None = None

@@ -25,9 +25,10 @@ from gateway.routing.live_provider import LiveProvider
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.providers import open_providers
 from gateway.routing.route import Route
+from gateway.routing.scores import ScoreContract
 from gateway.routing.shadows import open_shadows
 from gateway.routing.targets import Targets
-from providers.types import Resource
+from providers.types import RerankRequest, Resource, ScoreSpace
 
 
 class Routes:
@@ -38,6 +39,7 @@ class Routes:
         pricing: the prices and rate limits of their targets.
         providers: opened, by name.
         targets: with their policies.
+        scores: what makes of a target's scores those that callers asked for.
         in_flight: requests that are using these routes now.
         shadows: the candidates beside models, by the models' names.
         canaries: the checks whether models still score as at first.
@@ -57,7 +59,9 @@ class Routes:
         self.providers = providers
         self.targets = targets
         self.in_flight = 0
+        self.scores = ScoreContract(config, targets.score_space)
         self._aliases = aliases
+        self._defaults = {name: model for name, model in config.models.items() if model.has_defaults}
         self._fallbacks = {
             name: chains.flatten(config.models, name, model.fallbacks) for name, model in config.models.items()
         }
@@ -84,6 +88,15 @@ class Routes:
             steps += route.steps(paths, caller)
             paths |= route.paths
         return steps
+
+    def complete(self, request: RerankRequest) -> RerankRequest:
+        """The request with what the configuration sets for its model, and the request leaves out."""
+        model = self._defaults.get(request.model)
+        return request if model is None else model.complete(request)
+
+    def score_space(self, name: str) -> ScoreSpace:
+        """What the scores of a listed name are, by its first target."""
+        return self.targets.score_space(self.config.paths(name)[0])
 
     def resolve(self, name: str) -> Route:
         """The route of that name; for an unknown name one that raises UnknownModel (404), with near matches."""

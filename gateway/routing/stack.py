@@ -11,6 +11,7 @@ from gateway.policy.pairs import PairwiseFanOut
 from gateway.policy.rate_limit import RateLimit
 from gateway.policy.retry import Retry, RetryBudget
 from gateway.policy.target import Target
+from gateway.policy.target_facts import NO_FACTS, TargetFacts
 from gateway.policy.target_id import TargetId
 from gateway.routing.pricing import TargetPricing
 from providers.types import Backend
@@ -47,6 +48,7 @@ def stack(
     state: TargetState,
     pricing: TargetPricing,
     *,
+    facts: TargetFacts = NO_FACTS,
     alias: str | None = None,
     measure_latency: bool = False,
     is_limited: bool = True,
@@ -59,6 +61,7 @@ def stack(
         target: whose policies these are.
         state: the target's.
         pricing: what its answers cost, and its rate limits.
+        facts: what is known of the target's model.
         alias: the configuration's name that leads here, which answers show; None shows the provider's name of it.
         measure_latency: whether the route compares its targets by latency, or hedges.
         is_limited: whether its calls count towards the rate limits of the configuration.
@@ -70,7 +73,7 @@ def stack(
     # Inside the retries, so that a call gives its slot back while it pauses between two attempts.
     backend = Bulkhead(backend, state.bulkhead, target)
     # Around the bulkhead, so that a recorded attempt includes the wait for a slot.
-    backend = Target(backend, target, alias, pricing.cost(target))
+    backend = Target(backend, target, alias, pricing.cost(target), facts)
     # Around the verification in Target, so that unusable answers count as failures, like those that never came.
     backend = Breaker(backend, state.breaker, target)
     limits = pricing.limits(target) if is_limited else ()

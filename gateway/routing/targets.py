@@ -11,12 +11,13 @@ from gateway.policy.latency import LatencyStats
 from gateway.policy.strategy import Candidate
 from gateway.policy.target import Target
 from gateway.policy.target_id import TargetId
+from gateway.routing.facts import target_facts
 from gateway.routing.live_provider import LiveProvider
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.route import Route
 from gateway.routing.stack import TargetState, stack
 from gateway.suggestions import MAX_NAME_LENGTH, clause, near
-from providers.types import Backend
+from providers.types import Backend, ScoreSpace
 
 MAX_ADHOC_ROUTES = 4096
 """Routes kept for names that only callers mention. Without a bound, invented names would fill the memory.
@@ -86,9 +87,10 @@ class Targets:
         if backend is None:
             return Candidate(Step(self._unknown(path), time_shares=0), weight, LatencyStats(), path)
         provider = self._providers[target.provider]
+        facts = target_facts(provider.adapter, provider.settings, target.model)
         if provider.is_instant:
             # A pure function takes no time and cannot fail: there is nothing that a policy could do for it.
-            pure = Target(backend, target, alias, self._pricing.cost(target), is_instant=True)
+            pure = Target(backend, target, alias, self._pricing.cost(target), facts, is_instant=True)
             return Candidate(Step(pure, time_shares=0), weight, LatencyStats(), path)
         state = self._state(path, target)
         policies = stack(
@@ -96,6 +98,7 @@ class Targets:
             target,
             state,
             self._pricing,
+            facts=facts,
             alias=alias,
             measure_latency=measure_latency,
             in_process=provider.is_in_process,
@@ -129,6 +132,16 @@ class Targets:
     def exists(self, path: str) -> bool:
         """Whether there is such a provider, and it may have such a model; an upstream's own models are not known."""
         return self._backend(TargetId.parse(path)) is not None
+
+    def score_space(self, path: str) -> ScoreSpace:
+        """What the scores of that `provider/model` are, as far as it is known without asking it."""
+        target = TargetId.parse(path)
+        provider = self._providers.get(target.provider)
+        if provider is None:
+            return "unknown"
+        local = provider.models.get(target.model)
+        facts = target_facts(provider.adapter, provider.settings, target.model)
+        return facts.static_space(local.score_space() if local else "unknown")
 
     def breakers(self) -> dict[str, BreakerState]:
         """The breaker of every target named so far, by `provider/model`."""

@@ -70,7 +70,7 @@ class Service:
         """Run the route: rank by the first of these models that serves. Limits and permissions are `ranking.rank`'s.
 
         Args:
-            request: validated.
+            request: validated. Its model is the first of the names.
             names: the model and its fallbacks, as callers and the configuration write them.
 
         Raises:
@@ -79,7 +79,9 @@ class Service:
         routes = self.routes
         routes.in_flight += 1
         try:
-            return await Fallback(routes.steps(names, request.call.caller)).rerank(request)
+            request = routes.complete(request)
+            ranking = await Fallback(routes.steps(names, request.call.caller)).rerank(request)
+            return routes.scores.fulfil(ranking, request)
         finally:
             routes.in_flight -= 1
 

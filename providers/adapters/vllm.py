@@ -79,6 +79,7 @@ PROVIDER = HttpProvider(
     error_message=error_message,
     fields=frozenset(_RERANK.takes),
     capabilities=CAPABILITIES,
+    logits_by={"use_activation": False},
     score=ScoreApi(path="/v1/score", encode=encode_score, decode=decode_score),
     key_required=False,
 )

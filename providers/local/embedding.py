@@ -20,6 +20,7 @@ from providers.local.reading import Reading
 from providers.local.tokens import PROBE, EncodedRequest, Frame, TokenizedTexts, cut_to_read, distinct_tokens, encode
 from providers.local.vector_cache import VectorCache, text_keys
 from providers.spec import LocalModel
+from providers.types import ScoreSpace
 
 VECTOR_CACHE_BYTES = 64 * 1024 * 1024
 """The default: vectors of some 20,000 documents of a small model."""
@@ -37,6 +38,8 @@ class EmbeddingModel(LoadedModel):
         if settings.activation != "default" or settings.label is not None:
             raise NotReady("the model is an embedding model, scored by cosine: leave `activation` and `label` out")
         self.lexical = lexical_term(self.tokenizer, settings, COSINE_UNIT)
+        # With the lexical term a score is a cosine no more.
+        self.score_space: ScoreSpace = "cosine" if self.lexical is None else "unknown"
         given = settings.vector_cache_bytes
         self.cache = VectorCache(VECTOR_CACHE_BYTES if given is None else given)
         tasks = ("query", "document") if any(isinstance(module, Router) for module in net) else (None, None)

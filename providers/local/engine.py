@@ -16,7 +16,7 @@ from providers.local.batcher import DEVICE_FAILS, Batcher
 from providers.local.queue import FairQueue, Job
 from providers.local.tokens import EncodedRequest, LongDocuments
 from providers.local.vector_cache import VectorCache
-from providers.types import EngineStats, Ranked, Ranking, RerankRequest, Usage
+from providers.types import EngineStats, Ranked, Ranking, RerankRequest, ScoreSpace, Usage
 
 TOKENIZER_THREADS = 2
 """A second thread, so that a small request need not wait while a huge one is tokenised."""
@@ -76,10 +76,12 @@ class Scorer(Protocol):
     Attributes:
         window: how many tokens the model reads at once.
         long_documents: what becomes of a document longer than that.
+        score_space: what its scores are, with its activation and its lexical term.
     """
 
     window: int
     long_documents: LongDocuments
+    score_space: ScoreSpace
 
     @property
     def cache(self) -> VectorCache | None:
@@ -128,6 +130,11 @@ class Engine:
 
     async def ready(self) -> bool:
         return self._batcher.alive and self._batcher.healthy
+
+    @property
+    def score_space(self) -> ScoreSpace:
+        """What the scores of a request without wishes are."""
+        return self._model.score_space
 
     def stats(self) -> EngineStats:
         """How many tokens wait, and what was computed since the start."""
@@ -187,7 +194,10 @@ class Engine:
         except asyncio.CancelledError:
             self._queue.cancel(job)
             raise
-        return _ranking(job, encoded, tokenize_seconds, await self._scores(job, encoded))
+        space = self._model.score_space
+        if encoded.raw_scores and space == "probability":
+            space = "logit"
+        return _ranking(job, encoded, tokenize_seconds, await self._scores(job, encoded), space)
 
     async def _scores(self, job: Job, encoded: EncodedRequest) -> list[float]:
         # Comparing ten thousand vectors would hold the event loop for too long.
@@ -249,7 +259,9 @@ def _resolve(done: asyncio.Future[None], error: RerankError | None) -> None:
         done.set_exception(error)
 
 
-def _ranking(job: Job, encoded: EncodedRequest, tokenize_seconds: float, scores: list[float]) -> Ranking:
+def _ranking(
+    job: Job, encoded: EncodedRequest, tokenize_seconds: float, scores: list[float], space: ScoreSpace
+) -> Ranking:
     tokens = job.tokens + encoded.cached_tokens
     return Ranking(
         results=[Ranked(index, score) for index, score in enumerate(scores)],
@@ -261,6 +273,7 @@ def _ranking(job: Job, encoded: EncodedRequest, tokenize_seconds: float, scores:
             "truncated_documents": encoded.truncated,
             **encoded.details,
         },
+        score_space=space,
     )
 
 

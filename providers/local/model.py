@@ -33,6 +33,7 @@ from providers.local.tokens import (
     encode,
 )
 from providers.spec import LocalModel
+from providers.types import ScoreSpace
 
 CPU_LOCK = FairLock()
 """Models on the CPU compute one batch at a time, in the order they ask: two at once would fight for the cores."""
@@ -193,6 +194,7 @@ class CrossEncoderModel(LoadedModel):
         if isinstance(self.activation, nn.Module):
             self.activation.to("cpu", torch.float64)
         prompt = net.prompts.get(net.default_prompt_name or "")
+        self.score_space = score_space_of(self.activation, net.num_labels)
         self.pipeline_options = [self._options_for((PROBE, PROBE), prompt)]
         self._tokenize = self._tokenizer_for(paired=True, prompt=prompt)
 
@@ -291,6 +293,13 @@ def max_positions(net: BaseModel) -> int:
         if isinstance(table, nn.Embedding):
             return table.num_embeddings - (getattr(table, "padding_idx", None) or -1) - 1
     return 1 << 30
+
+
+def score_space_of(activation: Any, labels: int) -> ScoreSpace:
+    """What a cross-encoder's scores are. Of several labels a logit alone makes no probability."""
+    if isinstance(activation, nn.Sigmoid):
+        return "probability"
+    return "logit" if labels == 1 and isinstance(activation, nn.Identity) else "unknown"
 
 
 def score_column(net: CrossEncoder, label: str | None) -> int:

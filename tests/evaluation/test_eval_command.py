@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -14,8 +15,13 @@ from typing import Any
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
+from evaluation.measures.calibration import Calibration, Platt, Step
+from evaluation.report.calibrated import calibration_yaml
+from evaluation.report.model import Contestant
 from gateway.__main__ import main
+from gateway.config.loader import from_tree
 from providers.testing import ScriptedUpstream
 from providers.testing.upstream import ReceivedRequest, Reply, rank_by_words
 
@@ -81,6 +87,43 @@ def report(folder: str = "rerank-eval") -> dict[str, Any]:
 
 def contestant(name: str, folder: str = "rerank-eval") -> dict[str, Any]:
     return next(each for each in report(folder)["contestants"] if each["name"] == name)
+
+
+@pytest.mark.parametrize("key", ["platt", "isotonic"])
+def test_the_printed_calibration_can_be_pasted(evaluate: Evaluate, place: Path, key: str) -> None:
+    """As it stands, or with the other kind uncommented: the gateway then gives the probabilities that were fitted."""
+    rows = [{**row, "id": f"{row['id']}-{n}", "relevant": [2] if n % 3 else [1]} for n in range(2) for row in ROWS]
+    (place / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    status, out, _ = evaluate("--model", "words", data="more.jsonl")
+    assert status == 0
+    printed = out[out.index("calibrations:") :].split("\n\n")[0]
+    if key == "isotonic":
+        printed = printed.replace("    platt", "    # platt").replace("    # isotonic", "    isotonic")
+        printed = printed.replace("    #   -", "      -")
+    tree = {"providers": {"vendor": {"adapter": "vllm", "base_url": "http://localhost:1"}}, "auth": "none"}
+    calibrations = from_tree({**tree, **yaml.safe_load(printed)}).calibrations
+    assert list(calibrations) == ["vendor/m"]
+    fitted = contestant("words")["calibration"]
+    for score in (0.0, 0.4, 1.0):
+        found = calibrations["vendor/m"].probability(score)
+        if key == "platt":
+            platt = fitted["platt"]
+            assert found == pytest.approx(1 / (1 + math.exp(-platt["slope"] * score - platt["intercept"])), rel=1e-3)
+        else:
+            below = [step["probability"] for step in fitted["isotonic"] if step["score"] <= score]
+            assert found == pytest.approx((below or [fitted["isotonic"][0]["probability"]])[-1], rel=1e-3)
+
+
+def test_a_calibration_that_cannot_be_pasted_says_why() -> None:
+    platt = Platt(-2.0, 0.1)
+    found = Calibration(
+        documents=60, error=None, bins=[], platt=platt, platt_error=0.1, platt_bins=[], isotonic=[Step(0.0, 0.5)]
+    )
+    backwards = Contestant(name="search", measures={}, calibration=found)
+    assert calibration_yaml(backwards).startswith("# search: the scores do not rise")
+    several = Contestant(name="search", measures={}, calibration=replace(found, platt=Platt(2.0, 0.1)))
+    assert "# in place of search, write the `provider/model`" in calibration_yaml(several)
+    assert calibration_yaml(Contestant(name="search", measures={})) == ""
 
 
 def test_all_names_of_the_configuration_are_measured(evaluate: Evaluate) -> None:

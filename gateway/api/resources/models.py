@@ -13,6 +13,7 @@ from gateway.api import auth
 from gateway.routing.facts import facts_of
 from gateway.runtime.service import Service
 from providers.capabilities import Scoring
+from providers.types import ScoreSpace
 
 
 class Model(Struct):
@@ -21,6 +22,8 @@ class Model(Struct):
     Attributes:
         scoring: whether a document's score depends on it and the query alone (pointwise), or also on the other
             documents (listwise), for all targets of the name. If pointwise, scores of several requests can be merged.
+        score_space: what a score is, by the name's first target: `probability`, `calibrated`, `logit`, `cosine` or
+            `unknown`. What the scores of an answer are is in its `extra_fields`.
         max_documents: documents that each of its targets takes in one call; absent where no limit is known.
     """
 
@@ -29,6 +32,7 @@ class Model(Struct):
     owned_by: str
     object: str = "model"
     scoring: Scoring = "unknown"
+    score_space: ScoreSpace = "unknown"
     max_documents: int | None = None
 
 
@@ -60,4 +64,11 @@ def route(service: Service) -> HTTPRouteHandler:
 def _describe(service: Service, name: str, created: int) -> Model:
     facts = facts_of(service.config, name)
     owner = service.routes.owner(name)
-    return Model(name, created, owner, scoring=facts.scoring, max_documents=facts.documents)
+    return Model(
+        name,
+        created,
+        owner,
+        scoring=facts.scoring,
+        score_space=service.routes.score_space(name),
+        max_documents=facts.documents,
+    )

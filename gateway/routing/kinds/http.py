@@ -46,6 +46,7 @@ class HttpKind:
         return LiveProvider(
             self._settings,
             self._answer_bytes,
+            self.provider,
             KeyPool(keys, self._name),
             client=client,
             checker=checker,

@@ -42,7 +42,8 @@ class LocalKind:
             model = local_model(name, chosen)
             old = previous.models.get(name) if previous else None
             models[name] = old if old is not None and old.model == model else LocalBackend(opener, model)
-        return LiveProvider(self._settings, self._config.request_limits.answer_bytes, models=models, is_in_process=True)
+        answer_bytes = self._config.request_limits.answer_bytes
+        return LiveProvider(self._settings, answer_bytes, self.provider, models=models, is_in_process=True)
 
     def server(self) -> tuple[str | None, int | None]:
         return None, None

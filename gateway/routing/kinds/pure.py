@@ -25,7 +25,12 @@ class PureKind:
 
     def open(self, previous: LiveProvider | None) -> LiveProvider:
         return LiveProvider(
-            self._settings, self._answer_bytes, Passthrough(self.provider), is_in_process=True, is_instant=True
+            self._settings,
+            self._answer_bytes,
+            self.provider,
+            Passthrough(self.provider),
+            is_in_process=True,
+            is_instant=True,
         )
 
     def server(self) -> tuple[str | None, int | None]:

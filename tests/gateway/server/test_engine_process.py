@@ -38,7 +38,17 @@ from providers.errors import (
     Unsupported,
 )
 from providers.spec import LocalModel, LocalProvider
-from providers.types import Call, ContentParts, EngineStats, Ranked, Ranking, RerankRequest, Usage
+from providers.types import (
+    AnswerWarning,
+    Call,
+    ContentParts,
+    EngineStats,
+    Ranked,
+    Ranking,
+    RerankRequest,
+    ScoreSpace,
+    Usage,
+)
 
 FIELDS = frozenset({"max_tokens_per_doc", "priority", "instruction"})
 ASKED = RerankRequest(model="m", query="q", documents=["a", "b"], call=Call(id="the-id"))
@@ -154,6 +164,8 @@ def test_what_every_answer_has_is_not_taken_for_the_models_figures() -> None:
 class Model:
     """What a loaded model is to the gateway. `block`: its answer waits until the request is cancelled."""
 
+    score_space: ScoreSpace = "cosine"
+
     def __init__(self) -> None:
         self.requests: list[RerankRequest] = []
         self.block = False
@@ -171,6 +183,8 @@ class Model:
             results=[Ranked(index, 1 / (index + 3)) for index in range(len(request.documents))],
             usage=Usage(prompt_tokens=3, total_tokens=3),
             details={"queue_ms": 0.5, "truncated_documents": 2},
+            score_space="logit",
+            warnings=(AnswerWarning("a_code", "A sentence."),),
         )
 
     def stats(self) -> EngineStats:
@@ -236,6 +250,7 @@ async def test_a_ranking_comes_back_whole(remote, running) -> None:
     assert ranking.results == [Ranked(0, 1 / 3), Ranked(1, 1 / 4)]
     assert ranking.usage == Usage(prompt_tokens=3, total_tokens=3)
     assert ranking.details == {"queue_ms": 0.5, "truncated_documents": 2}
+    assert (ranking.score_space, ranking.warnings) == ("logit", (AnswerWarning("a_code", "A sentence."),))
     asked = running.model.requests[0]
     assert (asked.model, asked.query, asked.documents) == ("m", "q", ["a", "b"])
     assert (asked.priority, asked.max_tokens_per_doc, asked.extra) == (7, 9, {"instruction": "i"})
@@ -251,8 +266,8 @@ async def test_of_its_requests_the_engine_reports_none_as_the_workers_do(remote,
     assert "rerank_gateway_local_batches_total" in reported
 
 
-async def test_the_models_window_is_known(remote) -> None:
-    assert remote.window == 64
+async def test_the_models_window_and_scores_are_known(remote) -> None:
+    assert (remote.window, remote.score_space) == (64, "cosine")
 
 
 async def test_pairs_are_scored(remote, running) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+
+import pytest
 
 from gateway.api.dialects.unified.answer import ExtraFields
-from providers.adapters.gateway import MAX_FIGURES, OF_ITSELF, PROVIDER
-from providers.types import ContentParts, Ranked, Ranking, Usage
+from providers.adapters.gateway import MAX_FIGURES, MAX_WARNING_CHARACTERS, MAX_WARNINGS, OF_ITSELF, PROVIDER
+from providers.types import AnswerWarning, ContentParts, Ranked, Ranking, Usage
 from tests.providers.vendor import QUERY, TEXTS, Asked, Sends, Vendor, onto, vendor_tests
 
 PLAIN = {"model": "a-model", "query": QUERY, "documents": TEXTS}
@@ -42,6 +45,36 @@ def test_a_flood_of_figures_is_cut(asked: Asked) -> None:
     details = PROVIDER.decode(json.dumps(body).encode(), asked()).details
     assert details is not None
     assert len(details) == MAX_FIGURES
+
+
+SAYINGS: dict[str, tuple[dict[str, Any], str, tuple[AnswerWarning, ...]]] = {
+    "nothing": ({}, "unknown", ()),
+    "what its scores are": ({"score_space": "logit"}, "logit", ()),
+    "a kind that nobody knows": ({"score_space": "percent"}, "unknown", ()),
+    "no kind": ({"score_space": ["logit"]}, "unknown", ()),
+    "a warning": (
+        {"warnings": [{"code": "no_scores", "message": "None."}]}, "unknown", (AnswerWarning("no_scores", "None."),),
+    ),
+    "what is no warning": (
+        {"warnings": ["x", {"code": 1, "message": "m"}, {"code": "a b", "message": "m"}, {}]}, "unknown", (),
+    ),
+    "warnings that are no list": ({"warnings": {"code": "c", "message": "m"}}, "unknown", ()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("fields", "space", "warnings"), SAYINGS.values(), ids=SAYINGS)
+def test_what_it_says_of_its_scores_is_kept(asked: Asked, fields: Any, space: str, warnings: Any) -> None:
+    body = {"results": [{"index": 0, "relevance_score": 0.5}], "extra_fields": fields}
+    ranking = PROVIDER.decode(json.dumps(body).encode(), asked())
+    assert (ranking.score_space, ranking.warnings, ranking.details) == (space, warnings, None)
+
+
+def test_a_flood_of_warnings_is_cut(asked: Asked) -> None:
+    rows = [{"code": "c", "message": "m" * 10_000}] * 1_000
+    body = {"results": [{"index": 0, "relevance_score": 0.5}], "extra_fields": {"warnings": rows}}
+    warnings = PROVIDER.decode(json.dumps(body).encode(), asked()).warnings
+    assert len(warnings) == MAX_WARNINGS
+    assert all(len(warning.message) == MAX_WARNING_CHARACTERS for warning in warnings)
 
 
 def test_what_a_gateway_says_of_itself_is_all_that_is_dropped() -> None:

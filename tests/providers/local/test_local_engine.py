@@ -24,7 +24,7 @@ from providers.local.queue import FairQueue, Job
 from providers.local.source import fetch
 from providers.local.tokens import EncodedRequest, LongDocuments, Tokens
 from providers.spec import LocalModel
-from providers.types import Call, ContentParts
+from providers.types import Call, ContentParts, ScoreSpace
 
 Build = Callable[..., Path]
 
@@ -34,6 +34,7 @@ class Gated:
 
     window = 100
     long_documents: LongDocuments = "truncate"
+    score_space: ScoreSpace = "unknown"
     cache = None
 
     def __init__(self) -> None:

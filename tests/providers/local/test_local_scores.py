@@ -268,6 +268,33 @@ async def test_a_cosine_has_no_activation_to_leave_out(build: Build) -> None:
     assert scores(raw) == scores(plain)
 
 
+TANH = {"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Tanh"}}
+RAW = {"use_activation": False}
+SPACES: dict[str, tuple[Any, dict[str, Any], dict[str, Any], dict[str, Any], str]] = {
+    "a cross-encoder's default": (bert, {}, {}, {}, "probability"),
+    "its logits, by the caller's wish": (bert, {}, {}, RAW, "logit"),
+    "by configuration": (bert, {}, {"activation": "none"}, {}, "logit"),
+    "by both": (bert, {}, {"activation": "none"}, RAW, "logit"),
+    "a function of its own": (bert, TANH, {}, {}, "unknown"),
+    "a sigmoid in its place": (bert, TANH, {"activation": "sigmoid"}, {}, "probability"),
+    "one label of several, whose logit is no probability's": (
+        bert, {"num_labels": 3, "id2label": LABELS}, {"label": "entailment", "activation": "none"}, {}, "unknown",
+    ),
+    "a cosine": (embedder, {}, {}, {}, "cosine"),
+    "a cosine, which has no logit": (embedder, {}, {}, RAW, "cosine"),
+    "a cosine and something": (embedder, {}, {"lexical": 1.0}, {}, "unknown"),
+    "a probability with the words in it": (bert, {}, {"lexical": 1.0}, {}, "probability"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SPACES)
+async def test_an_answer_says_what_its_scores_are(build: Build, case: str) -> None:
+    maker, options, settings, extra, space = SPACES[case]
+    async with engine(build(maker, **options), **settings) as backend:
+        assert (await backend.rerank(request(extra=extra))).score_space == space
+        assert extra or backend.score_space == space
+
+
 @pytest.mark.parametrize("maker", [bert, embedder], ids=["cross-encoder", "embedding model"])
 async def test_a_model_on_disk_is_loaded_without_a_word(build: Build, maker: Any, capfd: Any, caplog: Any) -> None:
     caplog.set_level("INFO")

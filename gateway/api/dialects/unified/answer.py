@@ -11,7 +11,7 @@ from msgspec import Struct
 from gateway.api.dialect import WireDocument
 from gateway.api.dialects.cohere import Meta
 from gateway.api.dialects.voyage import Row
-from providers.types import Call, Ranking, RerankRequest, TextOrParts, Usage
+from providers.types import AnswerWarning, Call, Ranking, RerankRequest, ScoreSpace, TextOrParts, Usage
 
 _encode = msgspec.json.Encoder().encode
 
@@ -61,6 +61,8 @@ class ExtraFields(Struct, omit_defaults=True, kw_only=True):
         attempts: every attempt, if more than one was needed.
         cost: US dollars by the price table; absent if unknown.
         ignored: fields of the request that nothing reads; absent if there are none.
+        score_space: what the scores are; absent where there are none.
+        warnings: what was asked for and is not in this answer; absent if that is nothing.
     """
 
     request_type: str = msgspec.field(default_factory=lambda: "rerank")
@@ -72,6 +74,8 @@ class ExtraFields(Struct, omit_defaults=True, kw_only=True):
     attempts: list[Attempt] | None = None
     cost: float | None = None
     ignored: Sequence[str] | None = None
+    score_space: ScoreSpace | None = None
+    warnings: Sequence[AnswerWarning] | None = None
 
 
 class Answer(Struct, omit_defaults=True, kw_only=True):
@@ -147,6 +151,8 @@ def _extra_fields(ranking: Ranking, request: RerankRequest, latency: int) -> Any
         attempts=attempts_to_show(request.call, least=2),
         cost=ranking.cost,
         ignored=request.call.ignored or None,
+        score_space=ranking.score_space,
+        warnings=ranking.warnings or None,
     )
     if not ranking.details:
         return fields

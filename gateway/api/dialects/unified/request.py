@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
+from math import isfinite
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -22,7 +23,7 @@ from gateway.api.dialects.validation import describe
 from gateway.blocking import check_cancelled
 from gateway.config.limits import MAX_FALLBACKS, NO_REQUEST_LIMITS, RequestLimitSettings
 from providers.errors import InvalidRequest
-from providers.types import Call, ContentParts, RerankRequest, TextOrParts
+from providers.types import Call, ContentParts, RerankRequest, ScoreScale, TextOrParts
 
 BooleanText = Literal["true", "True", "TRUE", "false", "False", "FALSE"]
 TRUE = ("true", "True", "TRUE")
@@ -60,6 +61,8 @@ class Body(Struct, kw_only=True):
     priority: int | None = None
     return_documents: bool | BooleanText | None = None
     fallbacks: list[str] | None = None
+    scores: ScoreScale | None = None
+    min_score: float | None = None
 
 
 def build_decoder(vendor_fields: Iterable[str]) -> Callable[[IncomingRequest], Body]:
@@ -115,6 +118,8 @@ def to_request(
         raise InvalidRequest("top_n must be at least 1")
     if body.max_tokens_per_doc is not None and body.max_tokens_per_doc < 1:
         raise InvalidRequest("max_tokens_per_doc must be at least 1")
+    if body.min_score is not None and not isfinite(body.min_score):
+        raise InvalidRequest("min_score must be a finite number")
     _check_fallbacks(body.model or "", body.fallbacks or ())
     for entry in body.fallbacks or ():
         if not (is_alias(entry) or _is_provider_and_model(entry)):
@@ -127,6 +132,8 @@ def to_request(
         max_tokens_per_doc=body.max_tokens_per_doc,
         priority=body.priority,
         return_documents=body.return_documents in (True, *TRUE),
+        scores=body.scores,
+        min_score=body.min_score,
         extra=_vendor_fields(body),
         call=call,
     )

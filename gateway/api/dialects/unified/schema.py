@@ -73,6 +73,17 @@ _OPTIONAL: dict[str, Any] = {
         "description": "Requests with a lower number are served first, if the provider supports it.",
     },
     "return_documents": {"type": "boolean", "description": "Return your documents with the results."},
+    "scores": {
+        "type": "string",
+        "enum": ["provider", "probability"],
+        "description": "Scores as the model gives them, or as probabilities. Default: what is configured for the "
+        "model, else `provider`. What the scores of the answer are is in `extra_fields.score_space`.",
+    },
+    "min_score": {
+        "type": "number",
+        "description": "Leave out results with a lower score, after `scores`. Where the scores turn out to be of "
+        "another kind than yours, nothing is left out, and `extra_fields.warnings` says so.",
+    },
     "fallbacks": {
         "type": "array",
         "items": {"type": "string"},
@@ -106,6 +117,13 @@ _DESCRIPTIONS: dict[str, dict[str, str]] = {
         "attempts": "Every attempt, if more than one was needed; with an error, every attempt.",
         "cost": "US dollars by the price table; absent if unknown.",
         "ignored": "Fields of the request that nothing reads, such as typos; absent if there are none.",
+        "score_space": "What the scores are: `probability` from 0 to 1, `calibrated` if also comparable between "
+        "queries, `logit` for any real number, `cosine` from -1 to 1.",
+        "warnings": "What you asked for and is not in this answer; absent if that is nothing.",
+    },
+    "AnswerWarning": {
+        "code": "Stable, for programs.",
+        "message": "One sentence, for people.",
     },
     "Attempt": {
         "provider": "The configured name of the provider.",

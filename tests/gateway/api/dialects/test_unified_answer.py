@@ -66,7 +66,7 @@ async def test_the_shape_is_that_of_the_contract_to_the_order_of_its_keys(gatewa
         '"model":"rerank-v3.5",'
         '"usage":{"prompt_tokens":52,"completion_tokens":0,"total_tokens":52},'
         '"extra_fields":{"request_type":"rerank","provider":"cohere","latency":245,"chunk_index":0,'
-        '"original_model_requested":"cohere/rerank-v3.5"}}'
+        '"original_model_requested":"cohere/rerank-v3.5","score_space":"probability"}}'
     )
     assert response.headers["content-type"] == "application/json"
     assert response.headers["x-request-id"] == "our-id"

@@ -188,6 +188,10 @@ ACCEPTED: dict[str, tuple[Any, dict[str, Any]]] = {
         without(max_tokens_per_doc=5, priority=7, return_documents=True),
         {"max_tokens_per_doc": 5, "priority": 7, "return_documents": True},
     ),
+    "a kind of scores and a threshold": (
+        without(scores="probability", min_score="0.5"),
+        {"scores": "probability", "min_score": 0.5},
+    ),
     "unknown fields": (without(stream=False, nonsense={"a": [1]}), {"extra": {}}),
     "fields that an adapter declares": (
         without(truncation=False, instruction="i", rank_fields=["a"]),
@@ -308,5 +312,5 @@ def test_a_large_request_is_decoded_whole() -> None:
 def test_every_field_of_the_contract_is_read() -> None:
     assert set(msgspec.structs.asdict(DECODE(incoming(b"{}")))) - {"truncation", "instruction", "rank_fields"} == {
         "model", "query", "documents", "top_n", "top_k", "max_tokens_per_doc", "priority", "return_documents",
-        "fallbacks", "texts", "max_chunks_per_doc",
+        "fallbacks", "texts", "max_chunks_per_doc", "scores", "min_score",
     }  # fmt: skip

@@ -1,0 +1,105 @@
+"""The score contract: one meaning of scores, whichever target served, and no cut by scores of another kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from gateway.config.calibrations import sigmoid
+from gateway.config.root import Config
+from gateway.policy.target_facts import UNIT_SPACES
+from providers.types import AnswerWarning, Ranked, Ranking, RerankRequest, ScoreSpace
+
+NO_SCORES = AnswerWarning(
+    "no_scores", "no model ranked: the documents are in the order sent, and their scores of 0.0 mean nothing"
+)
+
+
+class ScoreContract:
+    """Gives callers the scores that they asked for, and tells them where it cannot.
+
+    Scores are never rescaled by what else is in an answer: the same document gets the same score in any company.
+
+    Args:
+        config: with the calibrations.
+        space_of: what the scores of a `provider/model` are, as far as it is known without asking it.
+    """
+
+    def __init__(self, config: Config, space_of: Callable[[str], ScoreSpace]) -> None:
+        self._calibrations = config.calibrations
+        self._space_of = space_of
+        self._first_targets = {name: config.paths(name)[0] for name in config.models}
+
+    def fulfil(self, ranking: Ranking, request: RerankRequest) -> Ranking:
+        """The ranking with its scores as asked for, without the results below `min_score`. The order stays.
+
+        Args:
+            ranking: of the target that served, sorted.
+            request: its model is the name that the caller wrote.
+        """
+        if ranking.details and ranking.details.get("degraded"):
+            return _warn(ranking, NO_SCORES)
+        path = f"{ranking.provider}/{ranking.model}"
+        if request.scores == "probability":
+            ranking = self._to_probabilities(ranking, path)
+            holds = ranking.score_space in UNIT_SPACES
+        else:
+            first = self._first_targets.get(request.model, request.model)
+            holds = path == first
+            if not holds:
+                ranking, holds = _compare(ranking, self._space_of(first))
+        # A score request is answered for every pair.
+        if request.min_score is None or request.queries is not None:
+            return ranking
+        return _cut(ranking, request.min_score) if holds else _warn(ranking, _not_cut(ranking))
+
+    def _to_probabilities(self, ranking: Ranking, path: str) -> Ranking:
+        calibration = self._calibrations.get(path)
+        # It was fitted on the model's usual scores: not on logits that the caller has asked for.
+        if calibration is not None and ranking.score_space == self._space_of(path):
+            return _convert(ranking, calibration.probability, "calibrated")
+        if ranking.score_space == "logit":
+            return _convert(ranking, sigmoid, "probability")
+        if ranking.score_space in UNIT_SPACES:
+            return ranking
+        return _warn(ranking, _not_probabilities(ranking, path))
+
+
+def _convert(ranking: Ranking, probability: Callable[[float], float], space: ScoreSpace) -> Ranking:
+    results = [Ranked(result.index, probability(result.relevance_score)) for result in ranking.results]
+    return replace(ranking, results=results, score_space=space)
+
+
+def _compare(ranking: Ranking, promised: ScoreSpace) -> tuple[Ranking, bool]:
+    """The ranking of a later target, marked if its scores are unlike the first one's, and whether they are alike."""
+    space = ranking.score_space
+    if space == promised:
+        return ranking, space != "unknown"
+    message = (
+        f"the scores are of another kind than those of this model's first target ({space}, not {promised}): a "
+        "threshold for the one does not fit the other; ask for `scores: probability` to have one kind"
+    )
+    return _warn(ranking, AnswerWarning("score_space_differs", message)), False
+
+
+def _cut(ranking: Ranking, least: float) -> Ranking:
+    kept = [result for result in ranking.results if result.relevance_score >= least]
+    return ranking if len(kept) == len(ranking.results) else replace(ranking, results=kept)
+
+
+def _not_cut(ranking: Ranking) -> AnswerWarning:
+    message = f"`min_score` was not applied: it was not meant for the scores of this answer ({ranking.score_space})"
+    return AnswerWarning("min_score_not_applied", message)
+
+
+def _not_probabilities(ranking: Ranking, path: str) -> AnswerWarning:
+    message = (
+        f"the scores are as the model gives them ({ranking.score_space}): nothing is known that makes probabilities of "
+        f"them; declare their kind in `capabilities`, or set `calibrations.{path}` as `rerank-gateway eval` prints it"
+    )
+    return AnswerWarning("scores_not_converted", message)
+
+
+def _warn(ranking: Ranking, warning: AnswerWarning) -> Ranking:
+    return replace(ranking, warnings=(*ranking.warnings, warning))
