@@ -190,13 +190,12 @@ async def test_nothing_of_a_shadow_call_or_a_canary_comes_out(seen, upstream) ->
     canary = {"texts": [{"query": QUERY, "documents": [DOCUMENT, "other text"]}]}
     model = {"target": "cohere/m", "shadow": {"target": "jina/n"}, "canary": canary}
     found = await seen(models={"best": model})
-    for outcome, reply in (
-        ("ok", (200, {"results": [{"index": 0, "relevance_score": 0.5}]})),
-        ("error", (500, ECHO.encode())),
-    ):
-        upstream.reply_with(*reply)
+    ranked = (200, {"results": [{"index": 0, "relevance_score": 0.5}]}, {})
+    for outcome, reply in (("ok", ranked), ("error", (500, ECHO.encode(), {}))):
+        upstream.behaviour = lambda asked, reply=reply: reply if asked.body["model"] == "n" else ranked
         await found.post({**BODY, "model": "best"})
-        told = f'rerank_gateway_shadow_calls_total{{model="best",candidate="jina/n",outcome="{outcome}"'
+        error = "" if outcome == "ok" else "upstream_error"
+        told = f'shadow_calls_total{{candidate="jina/n",error_type="{error}",model="best",outcome="{outcome}"}} 1.0'
         async with asyncio.timeout(20):
             while told not in (await found._client.get("/metrics")).text:  # noqa: ASYNC110  it tells only the metrics
                 await asyncio.sleep(0.001)
