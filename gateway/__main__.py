@@ -86,7 +86,19 @@ def parser() -> argparse.ArgumentParser:
     import os
     from importlib.metadata import version
 
-    from gateway.cli import check, completion, evaluate, import_config, init, keys, models, providers, rerank, serve
+    from gateway.cli import (
+        check,
+        completion,
+        evaluate,
+        import_config,
+        init,
+        keys,
+        mcp,
+        models,
+        providers,
+        rerank,
+        serve,
+    )
     from gateway.cli import version as version_command
     from gateway.config.loader import CONFIG_VARIABLE
 
@@ -110,6 +122,7 @@ def parser() -> argparse.ArgumentParser:
         keys,
         models,
         version_command,
+        mcp,
         completion,
     ):
         command.add_to(commands, os.environ.get(CONFIG_VARIABLE))

@@ -162,7 +162,9 @@ class OverHttp:
     async def ask(self, body: Body) -> Reply:
         content = msgspec.json.encode(body)
         try:
-            response = await self._client.post(endpoint(self._url, "/v1/rerank"), content=content, headers=_headers())
+            response = await self._client.post(
+                endpoint(self._url, "/v1/rerank"), content=content, headers=key_headers()
+            )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise GatewayUnreachable(f"cannot reach {self._url}: {error}") from None
         return self._reply(response)
@@ -178,7 +180,7 @@ class OverHttp:
 
     async def _list_models(self) -> Reply:
         try:
-            response = await self._client.get(_models_url(self._url), headers=_headers())
+            response = await self._client.get(_models_url(self._url), headers=key_headers())
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise GatewayUnreachable(f"cannot reach {self._url}: {error}") from None
         return self._reply(response, _Listing)
@@ -228,7 +230,8 @@ def _models_url(url: str) -> str:
     return urlunsplit(parts._replace(path=f"{prefix}/v1/models", query=""))
 
 
-def _headers() -> dict[str, str]:
+def key_headers() -> dict[str, str]:
+    """The headers of a request, with the key in the environment. Raises InvalidRequest for one that is none."""
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not (key.isascii() and key.isprintable()):
         raise InvalidRequest(f"{KEY_VARIABLE} is not a key: it holds characters that no header can carry")

@@ -59,6 +59,10 @@ class ServerSettings(Settings):
     cors: list[str] = Field(
         default=[], description="Origins whose pages may call the gateway from a browser; none if empty."
     )
+    mcp: bool = Field(
+        default=False,
+        description="Offer the tools `rerank` and `list_rerankers` to agents, at /mcp; needs the extra `mcp`.",
+    )
     drain: Seconds = Field(
         default=0.3,
         ge=0,

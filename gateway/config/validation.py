@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gateway.config import built_in, chains, kinds
+from gateway.config import built_in, chains, extras, kinds
 from gateway.config.models import ModelSettings
 from gateway.config.parsing import is_consequence, parse
 from gateway.config.providers import ProviderSettings
@@ -82,6 +82,7 @@ def _inconsistencies(config: Config, written: Written) -> Iterator[Problem]:
             yield Problem(f"providers.{name}{path}", message)
     yield from config.auth.problems() if config.auth else []
     yield from config.server.tls.problems() if config.server.tls else []
+    yield from extras.problems(config.server)
     targets = _TargetCheck(config, written, misspelt)
     for name, model in config.models.items():
         for path, target, alias_allowed in _targets(model):

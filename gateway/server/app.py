@@ -17,6 +17,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 
 from gateway.api import dialect_routes, endpoint, errors
 from gateway.api.dialects.unified import dialect as rerank
+from gateway.api.mcp.endpoint import McpEndpoint, running
 from gateway.api.middleware.hosts import TrustedHostMiddleware
 from gateway.api.middleware.paths import PathNormalization
 from gateway.api.middleware.request_id import RequestIdMiddleware
@@ -61,9 +62,10 @@ def build(service: Service, reloader: Reloader | None, on_loaded: OnLoaded | Non
     """
     config = service.config
     hot_route = endpoint.route(service, rerank.dialect(lambda: service.routes.default_model()))
+    mcp = McpEndpoint(service) if config.server.mcp else None
     app = Litestar(
-        route_handlers=[hot_route, *_routes(service)],
-        lifespan=[lambda app: _lifespan(service, reloader, on_loaded)],
+        route_handlers=[hot_route, *_routes(service), *([mcp.route()] if mcp else [])],
+        lifespan=[lambda app: _lifespan(service, reloader, on_loaded), lambda app: running(mcp)],
         exception_handlers={
             HTTPException: errors.http_exception,
             RerankError: errors.rerank_error,

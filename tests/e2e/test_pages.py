@@ -21,6 +21,7 @@ SHELL = re.compile(r"^ *```sh\n(.*?)^ *```$", re.M | re.S)
 NOT_RUN = {
     r"^make |^docker |^pip |^python -m pytest|^PYTHONPATH": "sets up, or is run by a test of its own",
     r"rerank-gateway serve": "serves until it is stopped; the README's is run by test_readme.py",
+    r"rerank-gateway mcp": "talks to the agent that starts it; test_mcp_tools.py is one",
     r"models (install|check|remove)": "needs a network or an installed model; test_models_command.py runs it",
     r"--model cohere/|search/queries": "asks a vendor, or is about the reader's own data",
     r"completion (zsh|fish)": "another shell's; test_completion.py types into it",

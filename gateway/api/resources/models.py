@@ -37,10 +37,15 @@ class Model(Struct):
 
 
 class ModelList(Struct):
-    """The configured names that the caller's key allows. An upstream's other models work too, but are not listed."""
+    """The configured names that the caller's key allows. An upstream's other models work too, but are not listed.
+
+    Attributes:
+        default_model: what serves where a model may be left out; absent if there is none.
+    """
 
     data: list[Model]
     object: str = "list"
+    default_model: str | None = None
 
 
 def route(service: Service) -> HTTPRouteHandler:
@@ -56,7 +61,11 @@ def route(service: Service) -> HTTPRouteHandler:
     def list_models(request: Request[Any, Any, Any]) -> ModelList:
         caller = auth.principal(service, request.scope["headers"])
         names = filter(caller.may, service.routes.names())
-        return ModelList([_describe(service, name, created) for name in names])
+        default = service.routes.default_model()
+        return ModelList(
+            [_describe(service, name, created) for name in names],
+            default_model=default if default is not None and caller.may(default) else None,
+        )
 
     return list_models
 
