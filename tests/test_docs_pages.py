@@ -73,7 +73,7 @@ def commands() -> Iterator[Any]:
     for block in blocks("sh", "console"):
         for line in block.values[0].replace("\\\n", " ").splitlines():
             ours = re.search(r"(?:^|[|;] ?|\s)(?:\S*/)?rerank-gateway ((?!\.)[^|<>;&]+)", line.partition(" #")[0])
-            if ours and "docker" not in line and "systemctl" not in line and "cp " not in line:
+            if ours and "docker" not in line and "systemctl" not in line and not re.search(r"\bcp ", line):
                 yield pytest.param(ours[1], id=f"{block.id}: {ours[1].strip()}"[:90])
 
 

@@ -136,7 +136,8 @@ class InProcess:
         request = replace(request, call=call)
         result = await rank(self._service, ANYONE, request, body.fallbacks, Exchange("cli", call, start))
         latency = round((monotonic() - start) * 1000)
-        reply: Reply = msgspec.to_builtins(answer.build(result.ranking, request, body.documents or [], latency))
+        whole = answer.build(result.ranking, request, body.documents or [], latency)
+        reply: Reply = msgspec.json.decode(msgspec.json.encode(whole))  # with lists in place of tuples, as over HTTP
         return reply
 
     async def find_model(self, name: str | None) -> tuple[str, ModelFacts]:
