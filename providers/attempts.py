@@ -26,6 +26,8 @@ class AttemptRecord(Struct, frozen=True):
         details: those of the ranking.
         has_target: False if the name leads to no target. Callers see such an attempt; spans and metrics leave it out.
         cost: US dollars that it cost, or may have cost at most where no answer told; None if unknown.
+        parts: the calls that it consists of, where it was more than one call takes; else none.
+        documents: of a part: how many documents it had.
     """
 
     provider: str
@@ -40,6 +42,8 @@ class AttemptRecord(Struct, frozen=True):
     details: dict[str, Any] | None = None
     has_target: bool = True
     cost: float | None = None
+    parts: tuple[AttemptRecord, ...] = ()
+    documents: int | None = None
 
     @property
     def latency(self) -> int:
@@ -143,6 +147,7 @@ class RunningAttempt(Struct, eq=False):
         error_type: str = "",
         details: dict[str, Any] | None = None,
         cost: float | None = None,
+        parts: tuple[AttemptRecord, ...] = (),
     ) -> None:
         """Record this attempt. Call it once."""
         self.is_over = True
@@ -150,7 +155,7 @@ class RunningAttempt(Struct, eq=False):
         self.recorder.add_attempt(
             AttemptRecord(
                 self.provider, self.model, self.start, monotonic(), status, error, error_type, self.key, self.span_id,
-                details, True, cost,
+                details, True, cost, parts,
             )
         )  # fmt: skip
 

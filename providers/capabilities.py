@@ -58,6 +58,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     multimodal: bool | None = None
 
 
+NOTHING_KNOWN = Capabilities()
+
 CapabilitiesByModel = Mapping[str, Capabilities]
 """Capabilities by the model's name or pattern."""
 

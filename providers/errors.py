@@ -121,7 +121,26 @@ class Rejected(TargetError):
 
 
 class TooLong(Rejected):
-    """The target was asked, and says that a text is longer, or a call larger, than it takes: whatever its status."""
+    """The target was asked, and says that a text is longer, or a call larger, than it takes: whatever its status.
+
+    Args:
+        message, status, retry_after: see RerankError.
+        is_of_call: whether it speaks of the whole call: fewer of the same documents could be taken.
+        max_documents: the most documents of a call, if it says so.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        is_of_call: bool = False,
+        max_documents: int | None = None,
+    ) -> None:
+        super().__init__(message, status=status, retry_after=retry_after)
+        self.is_of_call = is_of_call
+        self.max_documents = max_documents
 
 
 class LimitExceeded(Rejected):

@@ -50,7 +50,10 @@ class Admission(Struct, frozen=True):
 
 def _further_cost(request: RerankRequest) -> int:
     """Nano-dollars of the attempts that did not serve but were, or may have been, billed."""
-    return round(NANO * sum(attempt.cost or 0.0 for attempt in request.call.recorder.attempts if attempt.error))
+    attempts = request.call.recorder.attempts
+    failed = [attempt for attempt in attempts if attempt.error]
+    failed += [part for attempt in attempts if not attempt.error for part in attempt.parts if part.error]
+    return round(NANO * sum(attempt.cost or 0.0 for attempt in failed))
 
 
 class Meter:

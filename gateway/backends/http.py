@@ -139,13 +139,6 @@ class HttpBackend:
         return self._rerank_api or (endpoint.provider, at(endpoint.url, request.model))
 
     def _check(self, request: RerankRequest, known: Capabilities) -> None:
-        documents, limits = len(request.documents), known.limits
-        if limits.documents is not None and documents > limits.documents:
-            raise LimitExceeded(
-                f'provider "{self._name}" takes at most {limits.documents} documents per call, '
-                f"this one has {documents}; send fewer",
-                status=413,
-            )
         if not known.multimodal and _has_parts(request):
             raise Unsupported(
                 f'model "{request.model}" of provider "{self._name}" ranks text only; '

@@ -10,7 +10,7 @@ from gateway.backends.retry_after import rate_limit_reset, retry_after
 from gateway.transport.base import Response
 from providers.errors import CredentialsRejected, RateLimited, Rejected, TargetError, TargetFailed, TooLong
 from providers.spec import Bearer, Header, HttpProvider
-from providers.wire.too_long import is_too_long
+from providers.wire.too_long import is_of_call, is_too_long, max_documents
 
 _CALLERS_FAULT = frozenset({400, 404, 413, 422, 498})
 """Statuses that blame the request, which another attempt would not change. 498 is Cohere's, for a blocked word."""
@@ -31,7 +31,12 @@ def refusal(provider: HttpProvider, name: str, response: Response, secrets: Iter
     status = response.status
     text = sanitize(provider.error_message(response.body), secrets)
     if is_too_long(status, text, provider.too_long):
-        return TooLong(text or f'provider "{name}" answered {_status_phrase(status)}', status=status)
+        return TooLong(
+            text or f'provider "{name}" answered {_status_phrase(status)}',
+            status=status,
+            is_of_call=is_of_call(status, text),
+            max_documents=max_documents(text),
+        )
     if status in _CREDENTIALS:
         # The vendor's own text is left out: some echo parts of the key.
         return CredentialsRejected(

@@ -111,9 +111,9 @@ Limit = Annotated[int, Field(ge=1)]
 class CallLimitsSettings(Settings):
     """Limits of one call to the provider; those left out are the adapter's."""
 
-    documents: Limit | None = Field(default=None, description="Documents in one call; more get 413.")
+    documents: Limit | None = Field(default=None, description="Documents in one call; more are split, or get 413.")
     body_bytes: Annotated[Bytes, Field(ge=1)] | None = Field(
-        default=None, description="Bytes of the request body; more get 413."
+        default=None, description="Bytes of the request body; more are split, or get 413."
     )
     tokens_per_query: Limit | None = Field(default=None, description="Tokens of the query.")
     tokens_per_document: Limit | None = Field(default=None, description="Tokens of each document.")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 
 import msgspec
 from msgspec.structs import replace
 
+from gateway.policy.merging import first_error, sum_usages
 from gateway.policy.wrapper import Wrapper
-from providers.types import Ranked, Ranking, RerankRequest, TextOrParts, Usage
+from providers.types import Ranked, Ranking, RerankRequest, TextOrParts
 
 MAX_CONCURRENT_GROUPS = 8
 """Requests at a time: enough to fill the local engine's batches, too few for one caller to fill its queue."""
@@ -28,7 +28,7 @@ class PairwiseFanOut(Wrapper):
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(self._score(request, indices, gate)) for indices in groups]
         except ExceptionGroup as errors:
-            raise _first_error(errors) from None
+            raise first_error(errors) from None
         return _merge(groups, [task.result() for task in running])
 
     async def _score(self, request: RerankRequest, indices: list[int], gate: asyncio.Semaphore) -> Ranking:
@@ -56,27 +56,7 @@ def _merge(groups: list[list[int]], rankings: list[Ranking]) -> Ranking:
     ]
     return Ranking(
         results=results,
-        usage=_sum([ranking.usage for ranking in rankings]),
+        usage=sum_usages([ranking.usage for ranking in rankings]),
         score_space=rankings[0].score_space,
         warnings=tuple(dict.fromkeys(warning for ranking in rankings for warning in ranking.warnings)),
     )
-
-
-def _sum(usages: list[Usage | None]) -> Usage | None:
-    """The sum of all counts. A count that one of them lacks is unknown in the sum too: it is never guessed."""
-    known = [usage for usage in usages if usage is not None]
-    if len(known) < len(usages):
-        return None
-    return Usage(
-        **{name: _total(getattr(usage, name) for usage in known) for name in Usage.__struct_fields__}  # type: ignore[arg-type]  # ints and floats alike
-    )
-
-
-def _total(counts: Iterable[float | None]) -> float | None:
-    values = list(counts)
-    return sum(value for value in values if value is not None) if None not in values else None
-
-
-def _first_error(errors: ExceptionGroup[Exception]) -> Exception:
-    error = errors.exceptions[0]
-    return _first_error(error) if isinstance(error, ExceptionGroup) else error

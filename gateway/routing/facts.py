@@ -39,8 +39,12 @@ def target_capabilities(config: Config, path: str) -> Capabilities:
     name, _, model = path.partition("/")
     if name not in config.providers:
         return Capabilities()
-    adapter = kinds.configure(config, name).provider
-    return resolve(model, adapter.capabilities, capability_corrections(config.providers[name]))
+    return capabilities_of(kinds.configure(config, name).provider, config.providers[name], model)
+
+
+def capabilities_of(adapter: Provider, settings: ProviderSettings, model: str) -> Capabilities:
+    """What is known of a provider's model, as the operator corrects it."""
+    return resolve(model, adapter.capabilities, capability_corrections(settings))
 
 
 def target_facts(adapter: Provider, settings: ProviderSettings, model: str) -> TargetFacts:

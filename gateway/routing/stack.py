@@ -5,15 +5,18 @@ from __future__ import annotations
 from gateway.config.providers import ProviderSettings
 from gateway.policy.breaker import Breaker, BreakerState
 from gateway.policy.bulkhead import Bulkhead, BulkheadState
+from gateway.policy.call_limits import CallLimits
 from gateway.policy.deadline import Deadline
 from gateway.policy.latency import LatencyProbe, LatencyStats
 from gateway.policy.pairs import PairwiseFanOut
 from gateway.policy.rate_limit import RateLimit
 from gateway.policy.retry import Retry, RetryBudget
+from gateway.policy.split import Split
 from gateway.policy.target import Target
 from gateway.policy.target_facts import NO_FACTS, TargetFacts
 from gateway.policy.target_id import TargetId
 from gateway.routing.pricing import TargetPricing
+from providers.capabilities import NOTHING_KNOWN, Capabilities
 from providers.types import Backend
 
 
@@ -22,14 +25,19 @@ class TargetState:
 
     Attributes:
         settings: the provider's. A reload that leaves the provider unchanged keeps this very object.
+
+    Args:
+        settings: see above.
+        capabilities: of the target's model, as the operator corrects them.
     """
 
-    def __init__(self, settings: ProviderSettings) -> None:
+    def __init__(self, settings: ProviderSettings, capabilities: Capabilities = NOTHING_KNOWN) -> None:
         self.settings = settings
         self.bulkhead = BulkheadState(settings.bulkhead)
         self.breaker = BreakerState(settings.breaker)
         self.retry_budget = RetryBudget(settings.retry)
         self.latency = LatencyStats()
+        self.call_limits = CallLimits(capabilities)
 
     @property
     def has_calls(self) -> bool:
@@ -82,6 +90,9 @@ def stack(
         backend = RateLimit(backend, pricing.store, limits)
     # Around the breaker: it counts every attempt, and while it is open there is nothing to retry.
     backend = Retry(backend, state.settings.retry, state.retry_budget)
+    if state.call_limits.matter and not in_process:
+        # Around the retries, which thus repeat one part alone; each part is a call like any other to what is inside.
+        backend = Split(backend, state.call_limits, target, state.settings.bulkhead.concurrency)
     if measure_latency:
         # Around the retries: what counts is how long a caller waits for an answer.
         backend = LatencyProbe(backend, state.latency)

@@ -11,7 +11,7 @@ from gateway.policy.latency import LatencyStats
 from gateway.policy.strategy import Candidate
 from gateway.policy.target import Target
 from gateway.policy.target_id import TargetId
-from gateway.routing.facts import target_facts
+from gateway.routing.facts import capabilities_of, target_facts
 from gateway.routing.live_provider import LiveProvider
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.route import Route
@@ -114,7 +114,7 @@ class Targets:
         backend, provider = self._backend(target), self._providers[target.provider]
         if backend is None or provider.is_instant:
             return Target(backend or self._unknown(path), target, cost=self._pricing.cost(target), is_instant=True)
-        state = TargetState(provider.settings)
+        state = self._new_state(target)
         return stack(backend, target, state, self._pricing, is_limited=False, in_process=provider.is_in_process)
 
     def is_busy(self, path: str) -> bool:
@@ -159,8 +159,12 @@ class Targets:
 
     def _state(self, path: str, target: TargetId) -> TargetState:
         if path not in self._states:
-            self._states[path] = TargetState(self._providers[target.provider].settings)
+            self._states[path] = self._new_state(target)
         return self._states[path]
+
+    def _new_state(self, target: TargetId) -> TargetState:
+        provider = self._providers[target.provider]
+        return TargetState(provider.settings, capabilities_of(provider.adapter, provider.settings, target.model))
 
     def _survives(self, path: str, state: TargetState) -> bool:
         """Whether the target survives a reload unchanged, its connections included.

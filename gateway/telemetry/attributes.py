@@ -102,10 +102,13 @@ class SpanAttributes:
                 values[names.PORT.name] = peer.port
             if attempt.status is not None:
                 values[names.STATUS.name] = attempt.status
-        if attempt.key:
-            values[names.KEY.name] = attempt.key
-        if attempt.error_type:
-            values[names.ERROR_TYPE.name] = attempt.error_type
+        optional = {
+            names.PARTS.name: len(attempt.parts),
+            names.PART_DOCUMENTS.name: attempt.documents,
+            names.KEY.name: attempt.key,
+            names.ERROR_TYPE.name: attempt.error_type,
+        }
+        values.update({name: value for name, value in optional.items() if value})
         return values
 
     def _add_ranking(self, values: AttributeValues, ranking: Ranking, exchange: Exchange) -> None:

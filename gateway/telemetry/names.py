@@ -94,6 +94,8 @@ RETRY = Attribute(
 )
 FALLBACK = Attribute("rerank_gateway.attempt.fallback", "attempt", "0 for the first target, 1 for the first fallback.")
 HEDGED = Attribute("rerank_gateway.attempt.hedged", "attempt", "True if it ran beside an earlier one.")
+PARTS = Attribute("rerank_gateway.attempt.parts", "attempt", "Calls it was split into, each a span below it.")
+PART_DOCUMENTS = Attribute("rerank_gateway.part.documents", "attempt", "Documents of one part of a split attempt.")
 ADDRESS = Attribute("server.address", "attempt", "The provider's host.")
 PORT = Attribute("server.port", "attempt", "The provider's port.")
 QUERY = Attribute("rerank_gateway.query", "rerank", "The query.", content=True)

@@ -110,6 +110,8 @@ class Traces:
         kind = names.ATTEMPT_SPAN if names.ADDRESS.name in values else _INSIDE
         name, failed = f"attempt {record.provider}", bool(record.error_type)
         attempt = tree.span(name, kind, record.span_id, rerank, record.start, record.end, values, failed)
+        for part in record.parts:
+            self._attempt(tree, part, position, attempt)
         start = record.start
         for phase, detail in names.LOCAL_PHASES:
             if record.details is not None and detail in record.details:

@@ -27,7 +27,8 @@ def _limits(query: int, pair: int, call: int | None = None) -> Capabilities:
 
 
 CAPABILITIES = {
-    "*": Capabilities(limits=Limits(documents=1_000), score_space="probability"),
+    # Cross-encoders, which read a query with one document: https://docs.voyageai.com/docs/reranker (2026-11)
+    "*": Capabilities(limits=Limits(documents=1_000), scoring="pointwise", score_space="probability"),
     # https://openrouter.ai/voyageai/rerank-3-lite-20260930 (2026-11); the limit of a call is not documented.
     "rerank-3*": _limits(8_000, 32_000),
     "rerank-2.5*": _limits(8_000, 32_000, 600_000),

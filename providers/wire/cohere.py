@@ -53,7 +53,8 @@ def _whole(count: float | None) -> int | None:
 
 
 CAPABILITIES = {
-    "*": Capabilities(limits=Limits(documents=10_000), score_space="probability"),
+    # "The relevance between the query and each document": https://docs.cohere.com/page/rerank-demo (2026-11)
+    "*": Capabilities(limits=Limits(documents=10_000), scoring="pointwise", score_space="probability"),
     # "Calibrated relevance scores": https://docs.cohere.com/changelog/rerank-v5 (2026-11)
     "rerank-v5*": Capabilities(limits=Limits(tokens_per_pair=32_768), score_space="calibrated"),
     "rerank-v4*": Capabilities(limits=Limits(tokens_per_pair=32_768, tokens_per_query=16_384)),

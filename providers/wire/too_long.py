@@ -54,3 +54,36 @@ def is_too_long(status: int, sentence: str, statuses: Container[int]) -> bool:
         return True
     sentence = sentence[:MAX_SENTENCE]
     return status in statuses and _SIZE.search(sentence) is not None and _RATE.search(sentence) is None
+
+
+_CALL = re.compile(
+    r"\bbatch|\b(?:items|records|documents|passages|pairs|sources|questions|payload)\b|\bper (?:request|call)\b"
+    r"|\brequest (?:body|entity|(?:is )?too (?:large|big))\b",
+    re.IGNORECASE,
+)
+_ONE_TEXT = re.compile(r"\bphysical batch|\bcurrent batch size\b|\bcontext (?:length|window|size)\b", re.IGNORECASE)
+"""Of llama.cpp, where a batch is what one text is read in; and of models, which read one text at a time."""
+
+_ANY_TEXT = re.compile(r"\b(?:inputs?|texts?|prompt|document|passage|query|tokens|characters)\b", re.IGNORECASE)
+
+_MAX_DOCUMENTS = re.compile(
+    r"\bmax(?:imum)? allowed batch size (?:is |of )?(\d{1,6})\b"
+    r"|\b(?:at most|maximum of|exceed) (\d{1,6}) (?:items|records|documents|passages|texts)\b",
+    re.IGNORECASE,
+)
+
+
+def is_of_call(status: int, sentence: str) -> bool:
+    """Whether an answer that means `is_too_long` speaks of the whole call, so that fewer documents could be taken."""
+    sentence = sentence[:MAX_SENTENCE]
+    if _ONE_TEXT.search(sentence):
+        return False
+    if _CALL.search(sentence):
+        return True
+    return status == 413 and _ANY_TEXT.search(sentence) is None
+
+
+def max_documents(sentence: str) -> int | None:
+    """The most documents of a call, where the server's sentence says so."""
+    found = _MAX_DOCUMENTS.search(sentence[:MAX_SENTENCE])
+    return int(found[1] or found[2]) if found else None

@@ -26,6 +26,7 @@ async def gateway(opened, upstream) -> httpx.AsyncClient:
             "providers": {
                 "cohere": {"base_url": upstream.url, "api_key": KEY, "retry": ONCE},
                 "voyage": {"base_url": upstream.url},
+                "mixedbread": {"base_url": upstream.url, "api_key": "k"},
                 "slow": {"adapter": "cohere", "base_url": upstream.url, "timeout": 0.05, "retry": ONCE},
                 "gone": {"adapter": "cohere", "base_url": "http://127.0.0.1:9", "retry": ONCE},
                 "nameless": {"adapter": "cohere", "base_url": "http://no.such.host.invalid", "retry": ONCE},
@@ -234,10 +235,11 @@ OURS: dict[str, tuple[dict[str, Any], int, str, str]] = {
         'model "m" of provider "cohere" ranks text only; send the query and documents as text',
     ),
     "too many documents": (
-        {"model": "voyage/m", "documents": ["d"] * 1001},
+        {"model": "mixedbread/m", "documents": ["d"] * 1001},
         413,
         "upstream_rejected",
-        'provider "voyage" takes at most 1000 documents per call, this one has 1001; send fewer',
+        'provider "mixedbread" takes at most 1000 documents per call, this one has 1001; send fewer '
+        '(or set providers.mixedbread.capabilities."m".scoring to pointwise, if it is)',
     ),
 }
 

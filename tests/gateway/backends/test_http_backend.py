@@ -211,17 +211,6 @@ async def test_a_routine_reset_means_nothing_but_with_a_429(client: Client, stat
     assert (await failure(client, reply(status, b"", x_ratelimit_reset="86400"))).retry_after is None
 
 
-async def test_too_many_documents_are_refused_here(client: Client) -> None:
-    with pytest.raises(Rejected, match="at most 3 documents per call, this one has 4") as raised:
-        await backend(client, "http://127.0.0.1:1").rerank(ask(*"abcd"))
-    assert raised.value.status == 413
-
-
-async def test_a_model_has_limits_of_its_own(client: Client) -> None:
-    with pytest.raises(Rejected, match="at most 1 documents per call, this one has 2"):
-        await backend(client, "http://127.0.0.1:1").rerank(msgspec.structs.replace(ask(), model="small"))
-
-
 async def test_a_body_over_the_limit_is_refused_here(client: Client) -> None:
     known = {"*": Capabilities(limits=Limits(body_bytes=30))}
     with pytest.raises(Rejected, match="at most 30 bytes per call, this one has 58") as raised:

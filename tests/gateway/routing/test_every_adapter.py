@@ -61,13 +61,13 @@ def private_key() -> str:
 def ask(opened: Any, upstream: ScriptedUpstream) -> Any:
     """Rank by that adapter, the vendor on loopback being its base URL."""
 
-    async def post(name: str, **settings: Any) -> Any:
+    async def post(name: str, asks: dict[str, Any] | None = None, **settings: Any) -> Any:
         provider = {"adapter": name, "base_url": upstream.url, "retry": {"retries": 0}}
         provider |= {"api_key": "secret-key"} if isinstance(ADAPTERS[name].auth, Bearer | Header) else {}
         provider |= {"options": OPTIONS[name]} if name in OPTIONS else {}
         client = await opened({"providers": {"vendor": {**provider, **settings}}})
         body = {"model": "vendor/a/model-1", "query": "how long does a tube last", "documents": DOCUMENTS, "top_n": 3}
-        return await client.post("/v1/rerank", json=body)
+        return await client.post("/v1/rerank", json={**body, **(asks or {})})
 
     return post
 
@@ -97,6 +97,24 @@ async def test_ranks(name: str, ask: Any, upstream: ScriptedUpstream) -> None:
     else:
         assert sent == f"{auth.scheme} secret-key".strip()
     assert {name: request.headers[name.lower()] for name in provider.headers} == provider.headers
+
+
+@pytest.mark.parametrize("name", SUCCESSES)
+async def test_more_documents_than_a_call_takes_are_split(name: str, ask: Any, upstream: ScriptedUpstream) -> None:
+    upstream.reply_with(200, (WIRE / name / "success.json").read_bytes())
+    known = {"*": {"scoring": "pointwise", "limits": {"documents": 5}}}
+    one = (await ask(name, asks={"top_n": None})).json()
+    both = (await ask(name, capabilities=known, asks={"documents": DOCUMENTS * 2, "top_n": None})).json()
+    found = {row["index"]: row["relevance_score"] for row in one["results"]}
+    assert {row["index"]: row["relevance_score"] for row in both["results"]} == {
+        **found,
+        **{index + 5: score for index, score in found.items()},
+    }
+    for count, total in (one.get("usage") or {}).items():
+        assert both["usage"][count] == 2 * total
+    (attempt,) = both["extra_fields"]["attempts"]
+    assert [(part["documents"], part["status"]) for part in attempt["parts"]] == [(5, 200)] * 2
+    assert len(upstream.requests) == 3
 
 
 @pytest.mark.parametrize("case", ERRORS)

@@ -118,6 +118,18 @@ async def test_nothing_of_a_refused_request_comes_out(seen, body) -> None:
         assert "MARKER" not in text, place
 
 
+@pytest.mark.parametrize("case", ["success", "status 413", "status 422", "unusable"])
+async def test_nothing_of_a_split_request_comes_out(seen, upstream, case) -> None:
+    upstream.reply_with(*CASES[case])
+    known = {"*": {"limits": {"documents": 1}}}
+    found = await seen(providers={"cohere": {"base_url": upstream.url, "capabilities": known}})
+    await found.post({**BODY, "documents": [DOCUMENT] * 3})
+    places = await found.places()
+    assert len(upstream.requests) > 1
+    for place, text in places.items():
+        assert "MARKER" not in text, place
+
+
 async def test_nothing_of_a_timeout_comes_out(seen, upstream) -> None:
     upstream.hold()
     found = await seen()

@@ -278,3 +278,19 @@ async def test_openinference_hides(opened, settings, spans, monkeypatch, variabl
     assert gone not in rerank
     hidden = "input" if gone == "reranker.query" else "reranker.output"
     assert not [name for name in rerank if name.startswith(hidden)]
+
+
+async def test_parts_of_a_split_attempt_are_below_it(opened, settings, spans, upstream) -> None:
+    tree = settings()
+    tree["providers"]["cohere"]["capabilities"] = {"*": {"limits": {"documents": 1}}}
+    upstream.behave("ranks")
+    await post(await opened(tree))
+    attempt = "attempt cohere"
+    assert spans.tree() == [SERVER, [[RERANK, [[attempt, [[attempt], [attempt]]]]]]]
+    found = spans.named("attempt")
+    assert [span["rerank_gateway.attempt.parts"] for span in found if "rerank_gateway.attempt.parts" in span] == [2]
+    assert [span.get("rerank_gateway.part.documents") for span in found].count(1) == 2
+    told = {request.headers["traceparent"].split("-")[2] for request in upstream.requests}
+    ids = {f"{span.context.span_id:016x}" for span in spans.all() if span.name == attempt}
+    assert len(told) == 2
+    assert told < ids

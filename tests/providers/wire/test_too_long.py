@@ -8,7 +8,7 @@ import pytest
 
 from providers import registry
 from providers.spec import TOO_LONG, HttpProvider
-from providers.wire.too_long import is_too_long
+from providers.wire.too_long import is_of_call, is_too_long, max_documents
 
 SAID = {
     "vLLM": "This model's maximum context length is 8192 tokens. However, you requested 20673 tokens in the input for "
@@ -91,3 +91,20 @@ def test_a_hostile_sentence_takes_no_time() -> None:
     for word in ("input ", "tokens ", "exceeds ", "too many "):
         is_too_long(400, word * 1_000_000, TOO_LONG)
     assert time.process_time() - started < 1
+
+
+OF_CALL = {"TEI, too many": 32, "Voyage": None, "pydantic, a list": 1000, "OpenAI": None}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_a_call_is_told_from_a_text(case: str) -> None:
+    assert is_of_call(400, SAID[case]) == (case in OF_CALL)
+    assert max_documents(SAID[case]) == OF_CALL.get(case)
+
+
+VAGUE = {"": True, "Payload Too Large": True, "Request Entity Too Large": True, "the input is too long": False}
+
+
+@pytest.mark.parametrize("sentence", VAGUE)
+def test_a_413_that_names_no_text_is_of_the_call(sentence: str) -> None:
+    assert is_of_call(413, sentence) == VAGUE[sentence]

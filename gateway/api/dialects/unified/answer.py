@@ -11,6 +11,7 @@ from msgspec import Struct
 from gateway.api.dialect import WireDocument
 from gateway.api.dialects.cohere import Meta
 from gateway.api.dialects.voyage import Row
+from providers.attempts import AttemptRecord
 from providers.types import AnswerWarning, Call, Ranking, RerankRequest, ScoreSpace, TextOrParts, Usage
 
 _encode = msgspec.json.Encoder().encode
@@ -33,6 +34,20 @@ class Result(Struct, omit_defaults=True):
     document: EchoedDocument | None = None
 
 
+class Part(Struct, frozen=True, omit_defaults=True):
+    """One call of an attempt that was split, since it was more than one call takes.
+
+    Attributes:
+        documents: how many it had.
+        status, error, latency: as in Attempt.
+    """
+
+    documents: int
+    status: int | None = None
+    error: str | None = None
+    latency: int = -1
+
+
 class Attempt(Struct, frozen=True, omit_defaults=True):
     """What one call on one target came to.
 
@@ -42,6 +57,7 @@ class Attempt(Struct, frozen=True, omit_defaults=True):
         status: the HTTP status the target answered with; absent if it gave none.
         error: what went wrong; absent on success.
         latency: whole milliseconds.
+        parts: the calls it was split into; absent where it was one call.
     """
 
     provider: str = ""
@@ -49,6 +65,7 @@ class Attempt(Struct, frozen=True, omit_defaults=True):
     status: int | None = None
     error: str | None = None
     latency: int = -1
+    parts: list[Part] | None = None
 
 
 class ExtraFields(Struct, omit_defaults=True, kw_only=True):
@@ -58,7 +75,7 @@ class ExtraFields(Struct, omit_defaults=True, kw_only=True):
         provider: the configured name of the provider that served; absent if none did.
         latency: milliseconds from decoding the request to encoding the answer.
         resolved_model_used: the provider's own name of the model that served; absent where `model` is that name.
-        attempts: every attempt, if more than one was needed.
+        attempts: every attempt, if more than one was needed or one was split.
         cost: US dollars by the price table; absent if unknown.
         ignored: fields of the request that nothing reads; absent if there are none.
         score_space: what the scores are; absent where there are none.
@@ -161,8 +178,14 @@ def _extra_fields(ranking: Ranking, request: RerankRequest, latency: int) -> Any
 
 
 def attempts_to_show(call: Call, least: int) -> list[Attempt] | None:
-    """All attempts as callers see them, if there were at least so many; else None."""
+    """All attempts as callers see them, if there were at least so many, or one has parts; else None."""
     attempts = call.recorder.attempts
-    if len(attempts) < least:
+    if len(attempts) < least and not any(each.parts for each in attempts):
         return None
-    return [Attempt(each.provider, each.model, each.status, each.error, each.latency) for each in attempts]
+    return [
+        Attempt(each.provider, each.model, each.status, each.error, each.latency, _parts(each)) for each in attempts
+    ]
+
+
+def _parts(attempt: AttemptRecord) -> list[Part] | None:
+    return [Part(each.documents or 0, each.status, each.error, each.latency) for each in attempt.parts] or None

@@ -1,0 +1,209 @@
+"""Split a request that is more than one call of a target takes, and merge the answers, which come from it alone."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import CancelledError
+from collections.abc import Sequence
+from functools import partial
+from operator import attrgetter
+
+from msgspec import field
+from msgspec.structs import replace
+
+from gateway import blocking
+from gateway.errors import AttemptsSpent, Skipped
+from gateway.policy.call_limits import CallLimits
+from gateway.policy.merging import first_error, merge, part_of, total
+from gateway.policy.target_id import TargetId
+from gateway.policy.verification import verify
+from gateway.policy.wrapper import Wrapper
+from providers.attempts import AttemptCounter, AttemptRecord, Recorder, RunningAttempt
+from providers.errors import LimitExceeded, Overloaded, RerankError, TooLong
+from providers.types import Backend, Ranking, RerankRequest
+
+MAX_CONCURRENT_PARTS = 8
+"""Parts of one request that are under way at a time: one caller must not fill the queue of a target."""
+
+MAX_HALVINGS = 6
+"""How often what is refused as too large is divided by two, before the target is taken at its word."""
+
+_start = attrgetter("start")
+
+Part = tuple[int, int]
+"""Positions in a request: of its first document, and one past its last."""
+
+
+class PartRecorder(Recorder, frozen=True, kw_only=True):
+    """Keeps the calls of one part beside those of the others; their waits are the request's.
+
+    Attributes:
+        parent: the request's own.
+        documents: how many documents the part has.
+    """
+
+    parent: Recorder
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    documents: int = 0
+
+    def begin_attempt(self, provider: str, model: str) -> RunningAttempt:
+        attempt = self.parent.begin_attempt(provider, model)
+        attempt.recorder = self
+        return attempt
+
+    def add_attempt(self, record: AttemptRecord) -> None:
+        self.attempts.append(replace(record, documents=self.documents))
+
+    def add_skip(self, provider: str, model: str, error: RerankError, *, has_target: bool = True) -> None:
+        self.begin_attempt(provider, model).finish(None, error.message, error.code)
+
+    def add_wait(self, start: float, end: float) -> None:
+        self.parent.add_wait(start, end)
+
+
+class Split(Wrapper):
+    """Calls a target several times at once where one call would be too large. Other requests pass unchanged.
+
+    A part that fails is tried again alone, by the retries inside. One that cannot be had fails the whole attempt, so
+    that the next target ranks all documents.
+
+    Args:
+        backend: the target, with the policies of each call.
+        limits: of its calls.
+        target: whose they are.
+        concurrency: calls that the target takes at a time.
+    """
+
+    def __init__(self, backend: Backend, limits: CallLimits, target: TargetId, concurrency: int) -> None:
+        super().__init__(backend)
+        self._limits = limits
+        self._target = target
+        self._concurrency = min(concurrency, MAX_CONCURRENT_PARTS)
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        """The ranking of all documents. Raises LimitExceeded for more than the target can take, else as the target."""
+        limits = self._limits
+        if limits.fit(request):
+            try:
+                return await self.backend.rerank(request)
+            except (TooLong, LimitExceeded) as error:
+                if not self._may_divide(request, error):
+                    raise
+            parts = self._smaller(request)
+        elif not limits.is_pointwise:
+            raise self._refuse(request)
+        else:
+            divide = partial(limits.divide, request)
+            parts = await blocking.run(request.call.body_bytes, divide, request.call.deadline)
+        if len(parts) == 1:
+            return await self.backend.rerank(request)
+        return await self._rank_parts(request, parts)
+
+    def _may_divide(self, request: RerankRequest, error: RerankError) -> bool:
+        if not self._limits.is_pointwise or len(request.documents) < 2:
+            return False
+        if not isinstance(error, TooLong):
+            return True
+        if error.max_documents is not None:
+            return len(request.documents) > error.max_documents and self._limits.learn(error.max_documents)
+        return error.is_of_call
+
+    def _smaller(self, request: RerankRequest) -> list[Part]:
+        """Parts of a request that was refused for its size: by what the target told of its limits, else two halves."""
+        parts, count = self._limits.divide(request), len(request.documents)
+        return parts if len(parts) > 1 else [(0, count // 2), (count // 2, count)]
+
+    def _refuse(self, request: RerankRequest) -> LimitExceeded:
+        target, error = (
+            self._target,
+            self._limits.refusal(replace(request, model=self._target.model), self._target.provider),
+        )
+        request.call.recorder.add_skip(target.provider, target.model, error)
+        return error
+
+    async def _rank_parts(self, request: RerankRequest, parts: Sequence[Part]) -> Ranking:
+        """All parts as one attempt, which is recorded with them."""
+        recorder, target = request.call.recorder, self._target
+        if not await request.call.take_attempt():
+            spent = AttemptsSpent("this request has made as many attempts as request_limits.attempts allows")
+            recorder.add_skip(target.provider, target.model, spent)
+            raise spent
+        attempt = recorder.begin_attempt(target.provider, target.model)
+        run = _Run(self, request, PartRecorder(parent=recorder), asyncio.Semaphore(self._concurrency))
+        status: int | None = None
+        message: str | None = "internal error"
+        code = "internal_error"
+        try:
+            merged = merge(await run.rank(parts))
+            ranking = replace(merged, results=verify(merged.results, request))
+            status, message, code = 200, None, ""
+            return ranking
+        except RerankError as error:
+            status, message, code = error.status, error.message, error.code
+            raise
+        except CancelledError:
+            message, code = "cancelled", "cancelled"
+            raise
+        finally:
+            records = run.recorder.attempts
+            cost = total(record.cost for record in records if record.cost is not None or not record.error)
+            attempt.finish(status, message, code, cost=cost, parts=tuple(sorted(records, key=_start)))
+
+
+class _Run:
+    """The parts of one request while they are called."""
+
+    def __init__(self, policy: Split, request: RerankRequest, recorder: PartRecorder, gate: asyncio.Semaphore) -> None:
+        self._policy, self._request, self.recorder, self._gate = policy, request, recorder, gate
+
+    async def rank(self, parts: Sequence[Part]) -> list[tuple[int, Ranking]]:
+        """The answers of all parts, each with the position of its first document.
+
+        A part that was not sent, because a breaker lets one call through to probe its target, or for want of a slot,
+        waits for the others and is sent then.
+        """
+        answers = await self._together(parts, may_wait=True)
+        late = [part for part, answer in zip(parts, answers, strict=True) if isinstance(answer, RerankError)]
+        if len(late) == len(parts):
+            raise next(answer for answer in answers if isinstance(answer, RerankError))
+        if late:
+            answers += await self._together(late, may_wait=False)
+        return [pair for answer in answers if not isinstance(answer, RerankError) for pair in answer]
+
+    async def _together(
+        self, parts: Sequence[Part], *, may_wait: bool
+    ) -> list[list[tuple[int, Ranking]] | RerankError]:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(self._rank(part, may_wait)) for part in parts]
+        except ExceptionGroup as errors:
+            raise first_error(errors) from None
+        return [task.result() for task in running]
+
+    async def _rank(self, part: Part, may_wait: bool) -> list[tuple[int, Ranking]] | RerankError:
+        try:
+            return await self._rank_or_halve(part, MAX_HALVINGS)
+        except (Skipped, Overloaded) as error:
+            if may_wait:
+                return error.with_traceback(None)
+            raise
+
+    async def _rank_or_halve(self, part: Part, halvings: int) -> list[tuple[int, Ranking]]:
+        first, end = part
+        request = self._request_of(part)
+        try:
+            async with self._gate:
+                return [(first, await self._policy.backend.rerank(request))]
+        except (TooLong, LimitExceeded) as error:
+            if not halvings or not self._policy._may_divide(request, error):
+                raise
+        middle = (first + end) // 2
+        left = await self._rank_or_halve((first, middle), halvings - 1)
+        return left + await self._rank_or_halve((middle, end), halvings - 1)
+
+    def _request_of(self, part: Part) -> RerankRequest:
+        request = part_of(self._request, *part)
+        # The parts count as one attempt together; each further call of a part counts like any other.
+        attempts = AttemptCounter(permit_another=self._request.call.take_attempt)
+        recorder = replace(self.recorder, documents=len(request.documents))  # It shares the list of attempts.
+        return replace(request, call=replace(request.call, attempts=attempts, recorder=recorder))
