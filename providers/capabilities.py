@@ -50,12 +50,14 @@ class Capabilities(Struct, frozen=True, kw_only=True):
 
     Attributes:
         multimodal: whether it reads content parts (pictures, video), or text alone.
+        instruction: whether it follows an instruction; one that does not gets none, and the caller is told.
     """
 
     limits: Limits = Limits()
     scoring: Scoring = "unknown"
     score_space: ScoreSpace = "unknown"
     multimodal: bool | None = None
+    instruction: bool | None = None
 
 
 NOTHING_KNOWN = Capabilities()
@@ -87,4 +89,5 @@ def _merge(general: Capabilities, specific: Capabilities) -> Capabilities:
         scoring=general.scoring if specific.scoring == "unknown" else specific.scoring,
         score_space=general.score_space if specific.score_space == "unknown" else specific.score_space,
         multimodal=general.multimodal if specific.multimodal is None else specific.multimodal,
+        instruction=general.instruction if specific.instruction is None else specific.instruction,
     )

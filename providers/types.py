@@ -71,6 +71,8 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
         max_tokens_per_doc: cut each document after so many tokens.
         priority: 0 to 999, lower is served earlier.
         return_documents: the caller wants its documents back. The gateway echoes them itself; no upstream need do it.
+        instruction: what the documents are to be ranked for, in words to the model; None, or "" where the caller wants
+            none though one is configured.
         scores: which scores the caller wants; None is as the model gives them. The gateway converts them, no upstream.
         min_score: results below it are left out, by the gateway, after `scores`; None keeps all.
         queries: given for a score request only: one query for all documents, or one for each document (pairwise). Every
@@ -87,6 +89,7 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
     max_tokens_per_doc: int | None = None
     priority: int | None = None
     return_documents: bool = False
+    instruction: str | None = None
     scores: ScoreScale | None = None
     min_score: float | None = None
     queries: list[TextOrParts] | None = None
@@ -135,6 +138,11 @@ class AnswerWarning(Struct, frozen=True):
 
     code: str
     message: str
+
+
+INSTRUCTION_IGNORED = AnswerWarning(
+    "instruction_ignored", "the model that answered takes no instruction: it ranked by the query alone"
+)
 
 
 class Ranking(Struct, frozen=True, kw_only=True):

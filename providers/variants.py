@@ -3,6 +3,7 @@
 `source` is where the facts were read; what no source states is left out, also of the capabilities. `api_key_env` is
 named where users have a usual variable and the vendor a fixed address: whoever sets it needs no configuration.
 
+- siliconflow: an instruction is for Qwen3-Reranker alone; openrouter: for Voyage's models, in the query's text.
 - tei, infinity: how many documents fit is the servers' default; operators who changed it say so in `capabilities`.
 - tei, nim, nvidia: a pair that is too long would fail the whole call, so it is cut, as other servers do by themselves.
 - nvidia: NVIDIA's hosted models, where nim is one's own server. Its path has the model's name with `_` for each dot.
@@ -48,6 +49,7 @@ _NIM = Shape(
 _UNKNOWN = Capabilities()
 _POINTWISE = Capabilities(scoring="pointwise")
 _PROBABILITY = Capabilities(score_space="probability")
+_INSTRUCTED = Capabilities(instruction=True)
 _CROSS_ENCODER = Capabilities(scoring="pointwise", score_space="probability")
 _NIM_MODELS = {"*": Capabilities(limits=Limits(documents=512), score_space="logit")}
 
@@ -120,7 +122,7 @@ _LINES = [
         "contextual",
         "https://docs.contextual.ai/api-reference/rerank/rerank (2026-11)",
         Shape(takes=same("top_n", "instruction", "metadata")),
-        {"*": _PROBABILITY},
+        {"*": replace(_PROBABILITY, instruction=True)},
         base_url="https://api.contextual.ai",
         api_key_env="CONTEXTUAL_API_KEY",
     ),
@@ -222,8 +224,12 @@ _LINES = [
     _variant(
         "openrouter",
         "https://openrouter.ai/docs/api/api-reference/rerank (2026-11)",
-        Shape(),
-        {"cohere/rerank-*": _PROBABILITY, "voyageai/rerank-*": _PROBABILITY},
+        Shape(takes={"top_n": "top_n", "instruction": "query"}),
+        {
+            "*": Capabilities(instruction=False),
+            **dict.fromkeys(("cohere/rerank-*", "voyageai/rerank-*"), _PROBABILITY),
+            **dict.fromkeys(("voyageai/rerank-2.5*", "voyageai/rerank-3*", "mongodb/rerank-3*"), _INSTRUCTED),
+        },
         base_url="https://openrouter.ai",
         path="/api/v1/rerank",
         api_key_env="OPENROUTER_API_KEY",
@@ -245,6 +251,7 @@ _LINES = [
         "siliconflow",
         "https://docs.siliconflow.com/en/api-reference/rerank/create-rerank (2026-11)",
         Shape(takes=same("top_n", "instruction", "max_chunks_per_doc", "overlap_tokens"), always=_SILENT),
+        {"*": Capabilities(instruction=False), "*/Qwen3-Reranker-*": _INSTRUCTED},
         base_url="https://api.siliconflow.com",
         api_key_env="SILICONFLOW_API_KEY",
     ),

@@ -158,8 +158,8 @@ SPECIAL_TOKENS = 8
 
 
 def _max_query_tokens(request: RerankRequest) -> int:
-    """Upper bound on the tokens of the longest query and the special tokens."""
-    return max(map(_bytes, request.queries or (request.query,))) + SPECIAL_TOKENS
+    """Upper bound on the tokens of the longest query with the instruction, and the special tokens."""
+    return max(map(_bytes, request.queries or (request.query,))) + _bytes(request.instruction or "") + SPECIAL_TOKENS
 
 
 def _bytes(text: Any) -> int:

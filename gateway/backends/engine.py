@@ -188,6 +188,7 @@ class RemoteModel:
             "top_n": request.top_n,
             "max_tokens_per_doc": request.max_tokens_per_doc,
             "priority": request.priority,
+            "instruction": request.instruction,
         }
         extra = {name: value for name, value in request.extra.items() if name in self._fields}
         return _encode({name: value for name, value in {**fields, **extra}.items() if value is not None})

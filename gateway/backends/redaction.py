@@ -1,4 +1,4 @@
-"""Mask what a provider's error message quotes of a request: secrets, the query and documents."""
+"""Mask what a provider's error message quotes of a request: secrets, the query, the instruction and documents."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def redact(message: str, secrets: Iterable[str], request: RerankRequest) -> str:
     Args:
         message: of a provider, on one line; see `one_line`.
         secrets: masked wherever they occur, or their beginning or end beside an elision, as in `sk-12...89`.
-        request: masked are its query, queries and documents of at least 6 characters, or their beginnings.
+        request: masked are its query, queries, instruction and documents of at least 6 characters, or their beginnings.
     """
     for secret in secrets:
         message = _mask_parts(message.replace(secret, MASK), secret)
-    for text in (request.query, *(request.queries or ()), *request.documents):
-        if isinstance(text, str) and (text[:_PREFIX_LENGTH] in message or _start(text) in message):
+    for text in (request.query, request.instruction, *(request.queries or ()), *request.documents):
+        if text and isinstance(text, str) and (text[:_PREFIX_LENGTH] in message or _start(text) in message):
             # The message went through `one_line`, and so did what it quotes.
             for form in {text, one_line(text)}:
                 if len(form) >= _MIN_LENGTH:

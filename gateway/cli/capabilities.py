@@ -7,19 +7,21 @@ from msgspec.structs import asdict
 from providers.capabilities import Capabilities, Limits, resolve
 from providers.spec import Provider
 
-TITLES = ("SCORING", "SCORES", "READS", "LIMITS OF A CALL")
+TITLES = ("SCORING", "SCORES", "READS", "INSTRUCTION", "LIMITS OF A CALL")
 
 
-def cells(capabilities: Capabilities) -> list[str]:
-    """One cell for each of TITLES."""
+def cells(adapter: Provider, capabilities: Capabilities) -> list[str]:
+    """One cell for each of TITLES. An adapter without a field for it has no model that follows an instruction."""
     reads = {True: "pictures", False: "text", None: "unknown"}[capabilities.multimodal]
-    return [capabilities.scoring, capabilities.score_space, reads, _limits(capabilities.limits)]
+    takes = capabilities.instruction if "instruction" in adapter.fields else False
+    follows = {True: "yes", False: "no", None: "unknown"}[takes]
+    return [capabilities.scoring, capabilities.score_space, reads, follows, _limits(capabilities.limits)]
 
 
 def declared(adapter: Provider) -> list[list[str]]:
     """A row for each pattern of the adapter, with what it takes from the less specific ones."""
     known = adapter.capabilities
-    return [[f"{adapter.name}/{pattern}", *cells(resolve(pattern, known))] for pattern in known]
+    return [[f"{adapter.name}/{pattern}", *cells(adapter, resolve(pattern, known))] for pattern in known]
 
 
 def _limits(limits: Limits) -> str:

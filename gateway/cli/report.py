@@ -112,7 +112,8 @@ def _targets(config: Config) -> str:
 def _capability_cells(config: Config, path: str) -> list[str]:
     name, _, model = path.partition("/")
     adapter = kinds.configure(config, name).provider
-    return capabilities.cells(resolve(model, adapter.capabilities, capability_corrections(config.providers[name])))
+    known = resolve(model, adapter.capabilities, capability_corrections(config.providers[name]))
+    return capabilities.cells(adapter, known)
 
 
 def _price(price: Price | None) -> str:

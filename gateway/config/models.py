@@ -37,6 +37,10 @@ class ModelSettings(Settings):
         description="What to try, in order, after the targets: `provider/model` or another name.",
     )
 
+    instruction: str | None = Field(
+        default=None,
+        description="What documents are to be ranked for, in words to the model; a request's own comes first.",
+    )
     scores: ScoreScale = Field(
         default="provider",
         description="Scores as the model gives them, or as probabilities; a request's own `scores` come first.",
@@ -63,7 +67,7 @@ class ModelSettings(Settings):
     @property
     def has_defaults(self) -> bool:
         """Whether it sets what a request may leave out."""
-        return self.scores != "provider" or self.min_score is not None
+        return self.scores != "provider" or self.min_score is not None or bool(self.instruction)
 
     def complete(self, request: RerankRequest) -> RerankRequest:
         """The request with what this name sets and the request does not.
@@ -73,6 +77,7 @@ class ModelSettings(Settings):
         least = self.min_score if request.scores in (None, self.scores) else None
         return replace(
             request,
+            instruction=self.instruction if request.instruction is None else request.instruction,
             scores=request.scores or self.scores,
             min_score=least if request.min_score is None else request.min_score,
         )

@@ -138,6 +138,10 @@ class CapabilitiesSettings(Settings):
     multimodal: bool | None = Field(
         default=None, description="Whether the model reads pictures and other content parts, or text alone."
     )
+    instruction: bool | None = Field(
+        default=None,
+        description="Whether the model follows an `instruction`; if not, it gets none, and the answer says so.",
+    )
 
 
 class ProviderSettings(Settings):
@@ -248,6 +252,7 @@ def capability_corrections(settings: ProviderSettings) -> dict[str, Capabilities
             scoring=chosen.scoring,
             score_space=chosen.score_space,
             multimodal=chosen.multimodal,
+            instruction=chosen.instruction,
         )
         for pattern, chosen in settings.capabilities.items()
     }

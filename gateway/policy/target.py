@@ -67,7 +67,8 @@ class Target(Wrapper):
         attempt = request.call.recorder.begin_attempt(self.provider, self.model)
         cost: float | None = None
         try:
-            ranking = await self.backend.rerank(replace(request, model=self.model, attempt=attempt))
+            own = replace(self._facts.without_what_it_ignores(request), model=self.model, attempt=attempt)
+            ranking = await self.backend.rerank(own)
             usage = plausible_usage(ranking.usage)
             cost = self._answer_cost(ranking if usage is ranking.usage else replace(ranking, usage=usage), request)
             results = verify(ranking.results, request)  # after the cost: an unusable answer is billed like any other
@@ -92,6 +93,7 @@ class Target(Wrapper):
             cost=cost,
             alias=self.alias,
             score_space=self._facts.score_space(ranking, request),
+            warnings=self._facts.warnings(ranking, request),
         )
 
     def _answer_cost(self, ranking: Ranking, request: RerankRequest) -> float | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from providers.types import Ranking, RerankRequest, ScoreSpace
+from providers.types import INSTRUCTION_IGNORED, AnswerWarning, Ranking, RerankRequest, ScoreSpace
 
 UNIT_SPACES = frozenset({"probability", "calibrated"})
 """The spaces whose scores lie from 0 to 1."""
@@ -18,12 +19,25 @@ class TargetFacts(Struct, frozen=True):
     Attributes:
         declared: what its scores are, as the adapter says.
         corrected: as the operator says, who knows best; unknown if nothing.
+        instruction: whether it follows an instruction; None if that is unknown, and it is sent.
         logits_by: fields with which callers get logits in place of probabilities, and the value that does it.
     """
 
     declared: ScoreSpace = "unknown"
     corrected: ScoreSpace = "unknown"
+    instruction: bool | None = None
     logits_by: Mapping[str, bool] = {}
+
+    def without_what_it_ignores(self, request: RerankRequest) -> RerankRequest:
+        """The request as the model gets it: an instruction to one that takes none would only be in its way."""
+        if request.instruction and self.instruction is False:
+            return replace(request, instruction=None)
+        return request
+
+    def warnings(self, ranking: Ranking, request: RerankRequest) -> tuple[AnswerWarning, ...]:
+        """The ranking's, and what this model cannot do of what the request asks for."""
+        ignored = request.instruction and self.instruction is False
+        return (*ranking.warnings, INSTRUCTION_IGNORED) if ignored else ranking.warnings
 
     def static_space(self, of_backend: ScoreSpace = "unknown") -> ScoreSpace:
         """What the scores of a request without wishes are: as the operator says, else the backend, else the adapter."""

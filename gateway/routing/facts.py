@@ -49,9 +49,12 @@ def capabilities_of(adapter: Provider, settings: ProviderSettings, model: str) -
 
 def target_facts(adapter: Provider, settings: ProviderSettings, model: str) -> TargetFacts:
     """What a target's policies must know of its model."""
+    corrections = capability_corrections(settings)
+    takes_field = "instruction" in adapter.fields
     return TargetFacts(
         declared=resolve(model, adapter.capabilities).score_space,
-        corrected=resolve(model, capability_corrections(settings)).score_space,
+        corrected=resolve(model, corrections).score_space,
+        instruction=resolve(model, adapter.capabilities, corrections).instruction if takes_field else False,
         logits_by=adapter.logits_by,
     )
 

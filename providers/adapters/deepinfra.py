@@ -17,11 +17,11 @@ from providers.capabilities import Capabilities, Limits
 from providers.spec import JSON, HttpProvider
 from providers.types import Ranked, Ranking, RerankRequest, Usage
 from providers.wire.errors import error_message
-from providers.wire.fields import vendor_fields
+from providers.wire.fields import vendor_fields, without_nulls
 from providers.wire.paths import quote_path
 from providers.wire.results import decode_response, known_usage
 
-_EXTRAS = ("instruction", "service_tier")
+_EXTRAS = ("service_tier",)
 
 
 class _Answer(Struct):
@@ -35,7 +35,9 @@ _ANSWER = Decoder(_Answer)
 
 def encode(request: RerankRequest) -> JSON:
     queries = [request.query] * len(request.documents)
-    return {"queries": queries, "documents": request.documents, **vendor_fields(request, _EXTRAS)}
+    return without_nulls(
+        queries=queries, documents=request.documents, instruction=request.instruction or None
+    ) | vendor_fields(request, _EXTRAS)
 
 
 def decode(body: bytes, request: RerankRequest) -> Ranking:
@@ -52,10 +54,12 @@ PROVIDER = HttpProvider(
     encode=encode,
     decode=decode,
     error_message=error_message,
-    fields=frozenset(_EXTRAS),
+    fields=frozenset({"instruction", *_EXTRAS}),
     capabilities={
         "*": Capabilities(),
-        "Qwen/Qwen3-Reranker-*": Capabilities(limits=Limits(tokens_per_pair=32_768), scoring="pointwise"),
+        "Qwen/Qwen3-Reranker-*": Capabilities(
+            limits=Limits(tokens_per_pair=32_768), scoring="pointwise", instruction=True
+        ),
     },
     api_key_env="DEEPINFRA_API_KEY",
 )

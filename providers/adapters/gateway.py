@@ -36,9 +36,9 @@ MAX_WARNINGS, MAX_WARNING_CHARACTERS = 8, 400
 
 _CODE = re.compile("[a-z_]{1,64}")
 
-_CANONICAL = ("top_n", "max_tokens_per_doc", "priority")
+_CANONICAL = ("top_n", "max_tokens_per_doc", "priority", "instruction")
 _EXTRAS = (
-    *("instruction", "truncation", "max_doc_length", "raw_scores", "truncate"),
+    *("truncation", "max_doc_length", "raw_scores", "truncate"),
     *("truncate_prompt_tokens", "truncation_side", "max_tokens_per_query", "chat_template_kwargs", "use_activation"),
     *("mm_processor_kwargs", "padding", "cache_salt"),
 )

@@ -18,10 +18,7 @@ from providers.spec import JSON, HttpProvider
 from providers.types import Ranked, Ranking, RerankRequest
 from providers.wire.decisions import STATEMENT, Counts, usage_of
 from providers.wire.errors import error_message
-from providers.wire.fields import vendor_fields
 from providers.wire.results import decode_response
-
-_EXTRAS = ("instruction",)
 
 
 class _Predicate(Struct, tag="predicate"):
@@ -44,7 +41,7 @@ def _texts(*texts: object) -> list[JSON]:
 
 
 def encode(request: RerankRequest) -> JSON:
-    content = _texts(request.query, *vendor_fields(request, _EXTRAS).values())
+    content = _texts(request.query, *([request.instruction] if request.instruction else []))
     questions = [{"type": "predicate", "instructions": _texts(STATEMENT, document)} for document in request.documents]
     return {"model": request.model, "input": [{"role": "user", "content": content}], "questions": questions}
 
@@ -65,6 +62,6 @@ PROVIDER = HttpProvider(
     encode=encode,
     decode=decode,
     error_message=error_message,
-    fields=frozenset(_EXTRAS),
-    capabilities={"*": Capabilities(limits=Limits(documents=400), score_space="probability")},
+    fields=frozenset({"instruction"}),
+    capabilities={"*": Capabilities(limits=Limits(documents=400), score_space="probability", instruction=True)},
 )

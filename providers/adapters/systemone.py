@@ -18,10 +18,8 @@ from providers.spec import JSON, HttpProvider
 from providers.types import Ranked, Ranking, RerankRequest, TextOrParts
 from providers.wire.decisions import STATEMENT, Counts, usage_of
 from providers.wire.errors import error_message
-from providers.wire.fields import vendor_fields
+from providers.wire.fields import without_nulls
 from providers.wire.results import decode_response
-
-_EXTRAS = ("instruction",)
 
 
 class _Noul(Struct):
@@ -39,7 +37,7 @@ _ANSWER = Decoder(_Answer)
 def encode(request: RerankRequest) -> JSON:
     return {
         "model": request.model,
-        "state": {"query": request.query, **vendor_fields(request, _EXTRAS)},
+        "state": without_nulls(query=request.query, instruction=request.instruction or None),
         "questions": {str(index): _question(document) for index, document in enumerate(request.documents)},
     }
 
@@ -61,7 +59,10 @@ PROVIDER = HttpProvider(
     encode=encode,
     decode=decode,
     error_message=error_message,
-    fields=frozenset(_EXTRAS),
-    capabilities={"*": Capabilities(score_space="probability"), "jev-*": Capabilities(limits=Limits(documents=255))},
+    fields=frozenset({"instruction"}),
+    capabilities={
+        "*": Capabilities(score_space="probability", instruction=True),
+        "jev-*": Capabilities(limits=Limits(documents=255)),
+    },
     api_key_env="TYPESAFE_API_KEY",
 )

@@ -6,6 +6,8 @@ whatever is asked, and are skipped. A null is refused, so absent fields are left
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from providers.capabilities import Capabilities
 from providers.spec import JSON, HttpProvider, ScoreApi
 from providers.types import RerankRequest
@@ -17,7 +19,6 @@ _EXTRAS = (
     "truncate_prompt_tokens",
     "truncation_side",
     "max_tokens_per_query",
-    "instruction",
     "chat_template_kwargs",
     "use_activation",
     "mm_processor_kwargs",
@@ -27,7 +28,7 @@ _EXTRAS = (
 
 
 _RERANK = Shape(
-    takes=same("top_n", "max_tokens_per_doc", "priority", *_EXTRAS),
+    takes=same("top_n", "max_tokens_per_doc", "priority", "instruction", *_EXTRAS),
     # Without it a pair longer than the model's limit fails the whole call; -1 cuts it at that limit.
     always={"truncate_prompt_tokens": -1},
     counts="usage",
@@ -44,6 +45,7 @@ def encode_score(request: RerankRequest) -> JSON:
         text_1=queries[0] if len(queries) == 1 else queries,
         text_2=request.documents,
         priority=request.priority,
+        instruction=request.instruction or None,
         truncate_prompt_tokens=-1,
     ) | vendor_fields(request, _EXTRAS)
 
@@ -63,9 +65,16 @@ _CROSS_ENCODERS = (
     "*nemotron-rerank-*",
     "*jina-reranker-m0",
 )
+_ENCODERS = (
+    *("*bge-reranker-base*", "*bge-reranker-large*", "*bge-reranker-v2-m3*"),
+    "*gte-multilingual-reranker-*",
+)
 CAPABILITIES = {
     "*": Capabilities(multimodal=True),
     **dict.fromkeys(_CROSS_ENCODERS, _CROSS_ENCODER),
+    # Models with a prompt take an instruction into it; the encoders have none.
+    **dict.fromkeys(("*Qwen3-Reranker-*", "*Qwen3-VL-Reranker-*"), replace(_CROSS_ENCODER, instruction=True)),
+    **dict.fromkeys(_ENCODERS, replace(_CROSS_ENCODER, instruction=False)),
     "*jina-reranker-v3*": Capabilities(scoring="listwise", score_space="cosine", multimodal=False),
 }
 

@@ -12,7 +12,7 @@ from providers.wire.errors import error_message
 from providers.wire.shape import Shape, decoder, encoder
 
 _SHAPE = Shape(
-    takes={"top_n": "top_k", "truncation": "truncation"},
+    takes={"top_n": "top_k", "instruction": "query", "truncation": "truncation"},
     always={"return_documents": False},
     rows="data",
     counts="usage",
@@ -21,17 +21,18 @@ _SHAPE = Shape(
 encode, decode = encoder(_SHAPE), decoder(_SHAPE)
 
 
-def _limits(query: int, pair: int, call: int | None = None) -> Capabilities:
+def _limits(query: int, pair: int, call: int | None = None, *, instruction: bool = False) -> Capabilities:
     """Tokens. A call's are the query's, once for each document, and all documents'; too many are refused."""
-    return Capabilities(limits=Limits(tokens_per_query=query, tokens_per_pair=pair, tokens_per_call=call))
+    limits = Limits(tokens_per_query=query, tokens_per_pair=pair, tokens_per_call=call)
+    return Capabilities(limits=limits, instruction=instruction)
 
 
 CAPABILITIES = {
     # Cross-encoders, which read a query with one document: https://docs.voyageai.com/docs/reranker (2026-11)
     "*": Capabilities(limits=Limits(documents=1_000), scoring="pointwise", score_space="probability"),
     # https://openrouter.ai/voyageai/rerank-3-lite-20260930 (2026-11); the limit of a call is not documented.
-    "rerank-3*": _limits(8_000, 32_000),
-    "rerank-2.5*": _limits(8_000, 32_000, 600_000),
+    "rerank-3*": _limits(8_000, 32_000, instruction=True),
+    "rerank-2.5*": _limits(8_000, 32_000, 600_000, instruction=True),
     "rerank-2": _limits(4_000, 16_000, 600_000),
     "rerank-2-lite": _limits(2_000, 8_000, 600_000),
     "rerank-1": _limits(2_000, 8_000, 300_000),

@@ -17,7 +17,15 @@ from providers.local.engine import TextRequest
 from providers.local.lexical import COSINE_UNIT, in_mid_text, lexical_term
 from providers.local.model import LoadedModel
 from providers.local.reading import Reading
-from providers.local.tokens import PROBE, EncodedRequest, Frame, TokenizedTexts, cut_to_read, distinct_tokens, encode
+from providers.local.tokens import (
+    PROBE,
+    EncodedRequest,
+    Frame,
+    TokenizedTexts,
+    cut_to_read,
+    distinct_tokens,
+    encode,
+)
 from providers.local.vector_cache import VectorCache, text_keys
 from providers.spec import LocalModel
 from providers.types import ScoreSpace
@@ -51,30 +59,32 @@ class EmbeddingModel(LoadedModel):
         if not is_asymmetric(net):
             self.pipeline_options = self.pipeline_options[:1]
         self._tokenize_query = self._tokenizer_for(paired=False, prompt=query_prompt, task=tasks[0])
+        # Where pooling leaves the prompt out, its length is fixed with the pipeline's options.
+        self.takes_instruction = self._tokenize_query.takes_instruction and not is_asymmetric(net)
         self._tokenize_document = self._tokenizer_for(paired=False, prompt=prompt, task=tasks[1])
 
     def encode(self, request: TextRequest, check: Callable[[], None]) -> EncodedRequest:
         reading = self._reading(request, check)
-        query_texts = self._tokenize_query("", [request.query], None, reading.query())
+        query_texts = self._tokenize_query("", [request.query], request.instruction, reading.query())
         query_texts = cut_to_read(query_texts, self.window, None, "truncate")
         # A query that was cut would be another query, so it is refused, before any document costs anything.
         if query_texts.cut:
             raise Unsupported(f"the query is longer than the {self.window} tokens that this model reads; shorten it")
         encoded = self._encode_documents(request, reading)
         if self.lexical is not None:
-            query = self._tokenize_document("", [in_mid_text(request.query)], request.instruction, reading.query())
+            query = self._tokenize_document("", [in_mid_text(request.query)], None, reading.query())
             ids = (document.ids for document in encoded.texts)
             encoded.add_lexical(self.lexical.weight, self.lexical.score(query.bodies[0], ids))
-        self._encode_query(request.query, query_texts, encoded)
+        self._encode_query(request, query_texts, encoded)
         return encoded
 
     def _encode_documents(self, request: TextRequest, reading: Reading) -> EncodedRequest:
         """All documents, and inputs for those whose vectors are not cached."""
-        keys = text_keys(request.documents, "document", reading.limit, request.instruction)
+        keys = text_keys(request.documents, "document", reading.limit, None)
         found = self.cache.find(keys)
         missing = [number for number, document in enumerate(found) if document is None]
         own = [request.documents[number] for number in missing]
-        texts = self._tokenize_document("", own, request.instruction, reading) if own else NO_TEXTS
+        texts = self._tokenize_document("", own, None, reading) if own else NO_TEXTS
         texts = cut_to_read(texts, self.window, request.max_tokens_per_doc, self.long_documents)
         encoded = encode(texts, self.window, len(self.pipeline_options) - 1)
         inputs = [range(0)] * len(found)
@@ -92,9 +102,10 @@ class EmbeddingModel(LoadedModel):
             encoded.details["cached_documents"] = len(found) - len(missing)
         return encoded
 
-    def _encode_query(self, query: str, texts: TokenizedTexts, encoded: EncodedRequest) -> None:
+    def _encode_query(self, request: TextRequest, texts: TokenizedTexts, encoded: EncodedRequest) -> None:
         """Add the query, and its input unless its vector is cached."""
-        inputs, keys = encode(texts, self.window).inputs, text_keys([query], "query", None, None)
+        keys = text_keys([request.query], "query", None, request.instruction)
+        inputs = encode(texts, self.window).inputs
         known = self.cache.find(keys)[0]
         if known is None:
             encoded.query_input = len(encoded.inputs)

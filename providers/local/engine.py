@@ -10,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from providers.errors import InvalidRequest, NotReady, Overloaded, RerankError, TargetFailed, TargetTimeout, Unsupported
 from providers.local.batcher import DEVICE_FAILS, Batcher
 from providers.local.queue import FairQueue, Job
 from providers.local.tokens import EncodedRequest, LongDocuments
 from providers.local.vector_cache import VectorCache
-from providers.types import EngineStats, Ranked, Ranking, RerankRequest, ScoreSpace, Usage
+from providers.types import INSTRUCTION_IGNORED, EngineStats, Ranked, Ranking, RerankRequest, ScoreSpace, Usage
 
 TOKENIZER_THREADS = 2
 """A second thread, so that a small request need not wait while a huge one is tokenised."""
@@ -77,11 +78,13 @@ class Scorer(Protocol):
         window: how many tokens the model reads at once.
         long_documents: what becomes of a document longer than that.
         score_space: what its scores are, with its activation and its lexical term.
+        takes_instruction: whether its prompt has a place for one.
     """
 
     window: int
     long_documents: LongDocuments
     score_space: ScoreSpace
+    takes_instruction: bool
 
     @property
     def cache(self) -> VectorCache | None:
@@ -120,13 +123,17 @@ class Engine:
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         text, left = _text_request(request), _seconds_left(request)
+        is_ignored = text.instruction is not None and not self._model.takes_instruction
+        if is_ignored:
+            text = replace(text, instruction=None)
         size = text.estimate_tokens(self._model.window, self._model.long_documents)
         self._admit(size)
         try:
             async with asyncio.timeout(left):
-                return await self._rank(text, size)
+                ranking = await self._rank(text, size)
         except TimeoutError:
             raise TargetTimeout("the local model did not finish in the time allowed") from None
+        return replace(ranking, warnings=(INSTRUCTION_IGNORED,)) if is_ignored else ranking
 
     async def ready(self) -> bool:
         return self._batcher.alive and self._batcher.healthy
@@ -282,9 +289,6 @@ def _text_request(request: RerankRequest) -> TextRequest:
     texts = [text for text in (request.query, *request.documents) if isinstance(text, str)]
     if len(texts) <= len(request.documents):
         raise Unsupported("the local model reads text only: send the query and every document as a string")
-    instruction = request.extra.get("instruction")
-    if instruction is not None and not isinstance(instruction, str):
-        raise Unsupported("`instruction` must be a string")
     limit = request.max_tokens_per_doc
     if limit is not None and limit < 1:
         raise InvalidRequest("max_tokens_per_doc must be at least 1")
@@ -292,7 +296,9 @@ def _text_request(request: RerankRequest) -> TextRequest:
     if activation not in (None, True, False):
         raise Unsupported("`use_activation` must be true or false")
     priority = min(max(request.priority or 0, 0), LOWEST_PRIORITY)
-    return TextRequest(texts[0], texts[1:], limit, instruction, priority, raw_scores=activation is False)
+    return TextRequest(
+        texts[0], texts[1:], limit, request.instruction or None, priority, raw_scores=activation is False
+    )
 
 
 def _seconds_left(request: RerankRequest) -> float | None:

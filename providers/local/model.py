@@ -197,6 +197,7 @@ class CrossEncoderModel(LoadedModel):
         self.score_space = score_space_of(self.activation, net.num_labels)
         self.pipeline_options = [self._options_for((PROBE, PROBE), prompt)]
         self._tokenize = self._tokenizer_for(paired=True, prompt=prompt)
+        self.takes_instruction = self._tokenize.takes_instruction
 
     def encode(self, request: TextRequest, check: Callable[[], None]) -> EncodedRequest:
         reading = self._reading(request, check)

@@ -6,6 +6,7 @@ pair holds the query, the head of a text to be embedded its prompt; the tail clo
 
 from __future__ import annotations
 
+import re
 import threading
 from array import array
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +21,12 @@ from providers.local.reading import MAX_CHARACTERS_PER_TOKEN, Reading, refuse_lo
 
 LongDocuments = Literal["truncate", "chunk_max"]
 """What becomes of a document longer than the window: it is cut, or read in windows of which the best one counts."""
+
+INSTRUCT = re.compile(r"(?P<before>.*?Instruct: ?)(?P<task>.+?)(?P<after>\n ?Query: ?)", re.DOTALL)
+"""A prompt with a place for an instruction, as E5, Qwen3-Embedding and their like have it before a query.
+
+Source: https://huggingface.co/intfloat/multilingual-e5-large-instruct (2026-11)
+"""
 
 Render = Callable[[list[Any], str | None], list[list[int]]]
 
@@ -94,7 +101,13 @@ class TokenizedTexts(Struct, frozen=True, eq=False):
 
 
 class RequestTokenizer(Protocol):
-    """Tokenises a request, apart into frame and bodies. Blocks; may be called by several threads at once."""
+    """Tokenises a request, apart into frame and bodies. Blocks; may be called by several threads at once.
+
+    Attributes:
+        takes_instruction: whether there is a place for one.
+    """
+
+    takes_instruction: bool
 
     def __call__(
         self, query: str, documents: Sequence[str], instruction: str | None, reading: Reading
@@ -207,29 +220,41 @@ class PlainTokenizer:
         typed: whether the model wants segment ids.
         paired: whether the model reads query and document together, or the document alone.
         prompt: text put before the query of a pair, or before a single text.
+
+    Attributes:
+        takes_instruction: whether the prompt has a place for one.
     """
 
     def __init__(self, tokenizer: Any, *, typed: bool, paired: bool, prompt: str = "") -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer, self._typed, self._paired, self._prompt = tokenizer, typed, paired, prompt
+        self._instruct = INSTRUCT.fullmatch(prompt)
+        self.takes_instruction = self._instruct is not None
         self._before, self._between, self._after = self._special_tokens()
 
     def __call__(
         self, query: str, documents: Sequence[str], instruction: str | None, reading: Reading
     ) -> TokenizedTexts:
-        refuse_instruction(instruction)
+        text = self._prompt_with(instruction)
         if self._paired:
-            frame = self._frame(self._query_ids(self._prompt + query, reading))
+            frame = self._frame(self._query_ids(text + query, reading))
             room_for_document(frame, reading.window)  # Before any document costs anything.
             documents_read = tokenize_as_read(self._ids, documents, reading)
             return TokenizedTexts(frame, documents_read.rows, documents_read.cut)
-        prompt = self._ids([self._prompt])[0] if self._prompt else []
-        read = tokenize_as_read(self._ids, [self._prompt + text for text in documents], reading, more=len(prompt))
+        prompt = self._ids([text])[0] if text else []
+        read = tokenize_as_read(self._ids, [text + document for document in documents], reading, more=len(prompt))
         # Where the prompt's last token merges with the text, the two cannot be told apart: all of it is then document.
         if any(row[: len(prompt)] != prompt for row in read.rows):
             prompt = []
         return TokenizedTexts(self._frame(prompt), [row[len(prompt) :] for row in read.rows], read.cut)
+
+    def _prompt_with(self, instruction: str | None) -> str:
+        if instruction is None:
+            return self._prompt
+        if self._instruct is None:
+            raise Unsupported("this model takes no instruction: it was trained without one")
+        return self._instruct["before"] + instruction + self._instruct["after"]
 
     def _query_ids(self, query: str, reading: Reading) -> list[int]:
         read = tokenize_as_read(self._ids, [query], reading.query())
@@ -279,11 +304,16 @@ class TemplateTokenizer:
         prompt: the instruction where the request brings none.
         typed: whether the model wants segment ids.
         paired: whether the model reads query and document together, or the document alone.
+
+    Attributes:
+        takes_instruction: whether the template makes anything of one.
     """
 
     def __init__(self, render: Render, *, prompt: str | None, typed: bool, paired: bool) -> None:
         self._render, self._prompt, self._typed, self._paired = render, prompt, typed, paired
         self._lock = threading.Lock()
+        one, other = (render([(PROBE, PROBE) if paired else PROBE], text)[0] for text in PROBES)
+        self.takes_instruction = paired and one != other
 
     def __call__(
         self, query: str, documents: Sequence[str], instruction: str | None, reading: Reading
@@ -315,9 +345,3 @@ def _common_prefix(rows: list[list[int]]) -> list[int]:
     """The longest prefix that all rows have in common."""
     equal = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*rows, strict=False))
     return [tokens[0] for tokens in equal]
-
-
-def refuse_instruction(instruction: str | None) -> None:
-    """Raises Unsupported for an instruction to a model that has no template to put it into."""
-    if instruction is not None:
-        raise Unsupported("this model takes no instruction: it was trained without one; leave `instruction` out")

@@ -21,7 +21,13 @@ from providers.errors import BadAnswer, InvalidRequest
 from providers.spec import HttpProvider
 from providers.types import ContentParts, Ranking, RerankRequest
 
-CANONICAL = {"top_n": 1, "max_tokens_per_doc": 64, "priority": 7, "return_documents": True}
+CANONICAL = {
+    "top_n": 1,
+    "max_tokens_per_doc": 64,
+    "priority": 7,
+    "return_documents": True,
+    "instruction": "prefer official manuals",
+}
 NEVER_SENT = {"return_embeddings": True, "relevant_spans": {"mode": "enabled"}, "stream": True, "made_up": 1}
 """What a caller may send and no adapter passes on: a ranking cannot carry it, or nobody knows it."""
 RANDOM_BODIES = 300
@@ -188,6 +194,7 @@ def changes_the_body_by_declared_fields_alone(subject: Subject) -> None:
 def treats_a_null_as_absent(subject: Subject) -> None:
     for name in subject.optional.keys() - {"return_documents"}:
         _require(subject.encode(**{name: None}) == subject.encode(), f"{name}: null is not the same as no {name}")
+    _require(subject.encode(instruction="") == subject.encode(), "an empty instruction is not the same as none")
 
 
 @_promise

@@ -20,6 +20,7 @@ from msgspec.json import Decoder
 from providers.types import Ranked, Ranking, RerankRequest, Usage
 from providers.wire.cohere import Counts, Meta, usage_of
 from providers.wire.fields import effective_top_n
+from providers.wire.instruction import instructed_query
 from providers.wire.results import decode_response, known_usage
 
 Encode = Callable[[RerankRequest], dict[str, Any]]
@@ -33,7 +34,8 @@ class Shape(Struct, frozen=True, kw_only=True):
     """What a server calls the parts of its requests and answers.
 
     Attributes:
-        takes: the optional fields that it honours: the name that callers write, and the server's own for it.
+        takes: the optional fields that it honours: the name that callers write, and the server's own for it. An
+            instruction that the server calls `query` goes before the text of the query.
         always: sent with every request; a field of the caller's replaces it.
         model: the model's name; None where the server has one model and no such field.
         documents: the list of documents.
@@ -71,12 +73,13 @@ def same(*names: str) -> dict[str, str]:
 def encoder(shape: Shape) -> Encode:
     """The `encode` of an adapter with that shape."""
     model, documents, holder, always = shape.model, shape.documents, shape.holder, shape.always
-    known = [(_KNOWN[name], theirs) for name, theirs in shape.takes.items() if name in _KNOWN]
+    known = [(_KNOWN[name], theirs) for name, theirs in shape.takes.items() if name in _KNOWN and theirs != "query"]
     own = [(name, theirs) for name, theirs in shape.takes.items() if name not in _KNOWN]
+    query = instructed_query if shape.takes.get("instruction") == "query" else attrgetter("query")
 
     def encode(request: RerankRequest) -> dict[str, Any]:
         body: dict[str, Any] = {} if model is None else {model: request.model}
-        body["query"] = request.query if shape.query_holder is None else {shape.query_holder: request.query}
+        body["query"] = query(request) if shape.query_holder is None else {shape.query_holder: query(request)}
         body[documents] = request.documents if holder is None else [{holder: text} for text in request.documents]
         body.update(always)
         for value_of, theirs in known:
@@ -94,6 +97,7 @@ _KNOWN: Mapping[str, Callable[[RerankRequest], Any]] = {
     "top_n": effective_top_n,
     "max_tokens_per_doc": attrgetter("max_tokens_per_doc"),
     "priority": attrgetter("priority"),
+    "instruction": lambda request: request.instruction or None,
 }
 """The optional fields of our own contract; others are a vendor's."""
 

@@ -95,12 +95,27 @@ FACTS: dict[str, tuple[str, str, Capabilities]] = {
         Capabilities(
             limits=Limits(documents=1000, tokens_per_query=2000, tokens_per_pair=8000, tokens_per_call=600_000),
             score_space="probability",
+            instruction=False,
+        ),
+    ),
+    "Voyage follows instructions since 2.5": (
+        "voyage",
+        "rerank-2.5-lite",
+        Capabilities(
+            limits=Limits(documents=1000, tokens_per_query=8000, tokens_per_pair=32_000, tokens_per_call=600_000),
+            score_space="probability",
+            instruction=True,
         ),
     ),
     "vLLM with a cross-encoder": (
         "vllm",
         "BAAI/bge-reranker-v2-m3",
-        Capabilities(scoring="pointwise", score_space="probability", multimodal=True),
+        Capabilities(scoring="pointwise", score_space="probability", multimodal=True, instruction=False),
+    ),
+    "vLLM with a causal reranker": (
+        "vllm",
+        "Qwen/Qwen3-Reranker-0.6B",
+        Capabilities(scoring="pointwise", score_space="probability", multimodal=True, instruction=True),
     ),
     "vLLM with a listwise model": (
         "vllm",

@@ -19,7 +19,6 @@ SAMPLES: dict[str, Any] = {
     "truncate_prompt_tokens": 256,
     "truncation_side": "left",
     "max_tokens_per_query": 32,
-    "instruction": "prefer official manuals",
     "chat_template_kwargs": {"instruction": "prefer official manuals"},
     "use_activation": False,
     "mm_processor_kwargs": {"num_crops": 4},

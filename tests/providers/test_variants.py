@@ -54,7 +54,7 @@ WHERE: dict[str, tuple[str, dict[str, Any]]] = {
 SENT: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "an instruction and metadata": (
         "contextual",
-        {"extra": {"instruction": "manuals", "metadata": ["a", "b", ""]}},
+        {"instruction": "manuals", "extra": {"metadata": ["a", "b", ""]}},
         {"instruction": "manuals", "metadata": ["a", "b", ""]},
     ),
     "a limit under its usual name": ("together", {"top_n": 2}, {"top_n": 2}),
@@ -62,8 +62,8 @@ SENT: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "a limit beyond the list": ("mixedbread", {"top_n": 9}, {"top_k": 3}),
     "no limit where there is none": ("tei", {"top_n": 2}, {}),
     "no limit where it is refused": ("nim", {"top_n": 2}, {}),
-    "an instruction under its usual name": ("siliconflow", {"extra": {"instruction": "i"}}, {"instruction": "i"}),
-    "an instruction under another name": ("sglang", {"extra": {"instruction": "i"}}, {"instruct": "i"}),
+    "an instruction under its usual name": ("siliconflow", {"instruction": "i"}, {"instruction": "i"}),
+    "an instruction under another name": ("sglang", {"instruction": "i"}, {"instruct": "i"}),
     "no instruction by the other name": ("sglang", {"extra": {"instruct": "i"}}, {}),
     "a cut and a priority": (
         "azure",

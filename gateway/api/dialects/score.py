@@ -78,6 +78,7 @@ def dialect(default_model: DefaultModel) -> Dialect[None]:
             queries=queries,
             max_tokens_per_doc=body.max_tokens_per_doc or None,
             priority=body.priority,
+            instruction=body.instruction,
             extra=body.extra(),
         )
         _check_lengths(queries, documents)

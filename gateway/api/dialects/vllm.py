@@ -82,7 +82,9 @@ class Options(Struct, kw_only=True):
 
 
 _EXTRAS = [
-    name for name in Options.__struct_fields__ if name not in {"model", "max_tokens_per_doc", "priority", "request_id"}
+    name
+    for name in Options.__struct_fields__
+    if name not in {"model", "max_tokens_per_doc", "priority", "request_id", "instruction"}
 ]
 
 
@@ -146,6 +148,7 @@ def dialect(default_model: DefaultModel) -> Dialect[None]:
             limit=body.top_n or None,
             max_tokens_per_doc=body.max_tokens_per_doc or None,
             priority=body.priority,
+            instruction=body.instruction,
             extra=body.extra(),
         )
         return DecodedRequest(request, None)

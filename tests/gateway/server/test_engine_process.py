@@ -79,7 +79,7 @@ BODIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "top_n": ({"top_n": 1}, {"top_n": 1}),
     "max_tokens_per_doc": ({"max_tokens_per_doc": 8}, {"max_tokens_per_doc": 8}),
     "priority 0": ({"priority": 0}, {"priority": 0}),
-    "a declared extra": ({"extra": {"instruction": "i"}}, {"instruction": "i"}),
+    "a declared extra": ({"instruction": "i"}, {"instruction": "i"}),
     "an undeclared extra": ({"extra": {"truncation": True}}, {}),
     "return_documents stays here": ({"return_documents": True}, {}),
     "content parts": ({"documents": [ContentParts([1]), "b"]}, {"documents": [{"content": [1]}, "b"]}),
@@ -245,7 +245,7 @@ async def remote(running: Running) -> AsyncIterator[RemoteModel]:
 
 
 async def test_a_ranking_comes_back_whole(remote, running) -> None:
-    request = msgspec.structs.replace(ASKED, priority=7, max_tokens_per_doc=9, extra={"instruction": "i"})
+    request = msgspec.structs.replace(ASKED, priority=7, max_tokens_per_doc=9, instruction="i")
     ranking = await remote.rerank(request)
     assert ranking.results == [Ranked(0, 1 / 3), Ranked(1, 1 / 4)]
     assert ranking.usage == Usage(prompt_tokens=3, total_tokens=3)
@@ -253,7 +253,7 @@ async def test_a_ranking_comes_back_whole(remote, running) -> None:
     assert (ranking.score_space, ranking.warnings) == ("logit", (AnswerWarning("a_code", "A sentence."),))
     asked = running.model.requests[0]
     assert (asked.model, asked.query, asked.documents) == ("m", "q", ["a", "b"])
-    assert (asked.priority, asked.max_tokens_per_doc, asked.extra) == (7, 9, {"instruction": "i"})
+    assert (asked.priority, asked.max_tokens_per_doc, asked.instruction) == (7, 9, "i")
 
 
 async def test_of_its_requests_the_engine_reports_none_as_the_workers_do(remote, running) -> None:

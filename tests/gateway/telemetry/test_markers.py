@@ -21,9 +21,13 @@ from gateway.telemetry.settings import LogSettings
 VENDOR_KEY = "MARKER-vendor-key-5f1c"
 VENDOR_HEADER = "MARKER-vendor-header-9b2e"
 QUERY = "MARKER-query-77aa what is it"
+INSTRUCTION = "MARKER-instruction-31ad prefer what is official"
 DOCUMENT = "MARKER-document-c0de and then a rather long text that a vendor would cut"
 BODY: dict[str, Any] = {"model": "cohere/m", "query": QUERY, "documents": [DOCUMENT, "other text"]}
-ECHO = json.dumps({"message": f"cannot rank [{QUERY}] with {DOCUMENT[:40]}... for {VENDOR_KEY} and {VENDOR_HEADER}"})
+BODY |= {"instruction": INSTRUCTION, "scores": "probability", "min_score": 0.25}
+ECHO = json.dumps(
+    {"message": f"cannot rank [{QUERY}] as {INSTRUCTION} with {DOCUMENT[:40]}... for {VENDOR_KEY} and {VENDOR_HEADER}"}
+)
 
 
 class Seen:
@@ -77,6 +81,7 @@ CASES = {
     "success": (200, {"results": [{"index": 0, "relevance_score": 0.5}], "id": "upstream-id"}),
     **{f"status {status}": (status, ECHO.encode()) for status in STATUSES},
     "FastAPI's 422": (422, {"detail": [{"loc": ["body", QUERY], "msg": f"bad {DOCUMENT}", "input": QUERY}]}),
+    "a refused instruction": (400, {"message": f"no instruction is taken: {INSTRUCTION}"}),
     "HTML": (502, f"<html>{QUERY} {DOCUMENT} {VENDOR_KEY}</html>".encode()),
     "unusable": (200, {"results": QUERY}),
     "not JSON": (200, f"{QUERY} {DOCUMENT}".encode()),
@@ -91,6 +96,7 @@ async def test_nothing_of_an_attempt_comes_out(seen, upstream, case) -> None:
     found = await seen()
     await found.post(BODY)
     await found.post({**BODY, "fallbacks": ["jina/n"]})
+    await found.post({**BODY, "model": "voyage/rerank-2.5"})
     for place, text in (await found.places()).items():
         assert text, place
         assert "MARKER" not in text, place
@@ -101,6 +107,9 @@ async def test_nothing_of_an_attempt_comes_out(seen, upstream, case) -> None:
     [
         pytest.param({**BODY, "model": "nobody/m"}, id="unknown model"),
         pytest.param({**BODY, "top_n": 0}, id="top_n"),
+        pytest.param({**BODY, "instruction": [INSTRUCTION]}, id="instruction as list"),
+        pytest.param({**BODY, "scores": INSTRUCTION}, id="scores as text"),
+        pytest.param({**BODY, "min_score": INSTRUCTION}, id="min_score as text"),
         pytest.param({**BODY, "top_n": QUERY}, id="wrong type"),
         pytest.param({**BODY, "documents": [DOCUMENT, ""]}, id="blank document"),
         pytest.param({**BODY, "documents": DOCUMENT}, id="documents as text"),

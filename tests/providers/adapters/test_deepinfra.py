@@ -10,7 +10,7 @@ PLAIN = {"queries": [QUERY, QUERY, QUERY], "documents": TEXTS}
 SENT: dict[str, Sends] = {
     "a query for each document": ({}, {}),
     "no limit": ({"top_n": 2}, {}),
-    "an instruction": ({"extra": {"instruction": "prefer manuals"}}, {"instruction": "prefer manuals"}),
+    "an instruction": ({"instruction": "prefer manuals"}, {"instruction": "prefer manuals"}),
     "no webhook": ({"extra": {"webhook": "https://hook.example"}}, {}),
 }
 READ = {

@@ -18,7 +18,7 @@ SENT: dict[str, Sends] = {
     "no more than needed": ({}, {}),
     "a limit": ({"top_n": 2}, {"top_n": 2}),
     "a cut and a priority": ({"max_tokens_per_doc": 9, "priority": 0}, {"max_tokens_per_doc": 9, "priority": 0}),
-    "a vendor's field": ({"extra": {"instruction": "i"}}, {"instruction": "i"}),
+    "a vendor's field": ({"instruction": "i"}, {"instruction": "i"}),
     "content parts": ({"query": PARTS}, {"query": PARTS}),
     "no wish for documents": ({"return_documents": True}, {}),
 }

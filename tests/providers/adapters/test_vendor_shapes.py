@@ -101,10 +101,10 @@ VENDORS = {
             "a limit": ({"top_n": 2}, {**DASHSCOPE, "top_n": 2}),
             "an instruction": ({"extra": {"instruct": "manuals"}}, {**DASHSCOPE, "instruct": "manuals"}),
             "an instruction by its usual name": (
-                {"extra": {"instruction": "manuals"}},
+                {"instruction": "manuals"},
                 {**DASHSCOPE, "instruct": "manuals"},
             ),
-            "both names": ({"extra": {"instruct": "a", "instruction": "b"}}, {**DASHSCOPE, "instruct": "a"}),
+            "both names": ({"instruction": "b", "extra": {"instruct": "a"}}, {**DASHSCOPE, "instruct": "a"}),
             "natively": ({"model": "gte-rerank-v2"}, native("gte-rerank-v2")),
             "natively a limit and an instruction": (
                 {"model": "qwen3-vl-rerank", "top_n": 9, "extra": {"instruct": "manuals"}},
@@ -245,7 +245,7 @@ VENDORS = {
     "openai-decisions": Vendor(
         sends={
             "one question for each document": ({"top_n": 1}, decisions()),
-            "an instruction": ({"extra": {"instruction": "manuals"}}, decisions("manuals")),
+            "an instruction": ({"instruction": "manuals"}, decisions("manuals")),
         },
         reads={
             "success": Ranking(
@@ -265,7 +265,7 @@ VENDORS = {
         sends={
             "one question for each document": ({"top_n": 1}, SYSTEMONE),
             "an instruction": (
-                {"extra": {"instruction": "manuals"}},
+                {"instruction": "manuals"},
                 {**SYSTEMONE, "state": {"query": QUERY, "instruction": "manuals"}},
             ),
         },

@@ -29,7 +29,7 @@ SENT: dict[str, Sends] = {
     "the caller's own length": ({"extra": {"truncate_prompt_tokens": 256}}, {"truncate_prompt_tokens": 256}),
     "the default length for a null": ({"extra": {"truncate_prompt_tokens": None}}, {}),
     "raw scores": ({"extra": {"use_activation": False}}, {"use_activation": False}),
-    "an instruction": ({"extra": {"instruction": "prefer manuals"}}, {"instruction": "prefer manuals"}),
+    "an instruction": ({"instruction": "prefer manuals"}, {"instruction": "prefer manuals"}),
     "content parts": ({"query": IMAGE, "documents": ["gears", IMAGE]}, {"query": IMAGE, "documents": ["gears", IMAGE]}),
     "no name the server has dropped": ({"extra": {"activation": False, "softmax": True, "normalize": True}}, {}),
 }

@@ -17,6 +17,7 @@ SENT: dict[str, Sends] = {
     "a limit beyond the list": ({"top_n": 9}, {"top_k": 3}),
     "no wish for documents": ({"return_documents": True}, {}),
     "no cut": ({"max_tokens_per_doc": 512}, {}),
+    "an instruction": ({"instruction": "prefer manuals"}, {"query": f"prefer manuals\n{QUERY}"}),
     "no truncation": ({"extra": {"truncation": False}}, {"truncation": False}),
 }
 RESULTS = [Ranked(1, 0.455078125), Ranked(0, 0.439453125)]

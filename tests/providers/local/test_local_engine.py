@@ -35,6 +35,7 @@ class Gated:
     window = 100
     long_documents: LongDocuments = "truncate"
     score_space: ScoreSpace = "unknown"
+    takes_instruction = True
     cache = None
 
     def __init__(self) -> None:
@@ -157,7 +158,6 @@ async def test_a_request_that_comes_too_late_is_not_started(held: Held) -> None:
         pytest.param(
             {"documents": ["a", ContentParts([{"type": "image"}])]}, Unsupported, id="document of content parts"
         ),
-        pytest.param({"extra": {"instruction": 7}}, Unsupported, id="instruction that is no text"),
         pytest.param({"extra": {"use_activation": "no"}}, Unsupported, id="use_activation of another type"),
         pytest.param({"max_tokens_per_doc": 0}, InvalidRequest, id="documents of no token"),
         pytest.param({"max_tokens_per_doc": -1}, InvalidRequest, id="documents of less than no token"),

@@ -36,7 +36,7 @@ from providers.local.loading import load
 from providers.local.model import round_up
 from providers.local.tokens import Tokens
 from providers.spec import LocalModel
-from providers.types import Ranking
+from providers.types import INSTRUCTION_IGNORED, Ranking
 
 Build = Callable[..., Path]
 PAIRS = [(QUERY, document) for document in DOCUMENTS]
@@ -135,20 +135,48 @@ def model_card(folder: Path, instruction: str | None) -> list[float]:
 @pytest.mark.parametrize("instruction", [None, "find the flow"], ids=["the card's instruction", "the caller's"])
 async def test_a_causal_reranker_without_template_gets_that_of_its_card(build: Build, instruction: str | None) -> None:
     folder = build(qwen3_reranker, template="{% for m in messages %}{{ m.role }}{% endfor %}", size=8 * WINDOW)
-    extra = {"instruction": instruction} if instruction else {}
     async with engine(folder) as backend:
-        ranking = await backend.rerank(request(documents=DOCUMENTS[:6], extra=extra))
+        ranking = await backend.rerank(request(documents=DOCUMENTS[:6], instruction=instruction))
     assert scores(ranking) == pytest.approx(model_card(folder, instruction), abs=1e-5)
 
 
 async def test_the_instruction_changes_the_score_only_where_there_is_a_place_for_it(build: Build) -> None:
-    asked = request(extra={"instruction": "find the flow"})
+    asked = request(instruction="find the flow")
     async with engine(build(qwen)) as backend:
         plain, instructed = await backend.rerank(request()), await backend.rerank(asked)
     assert scores(plain) != scores(instructed)
     async with engine(build(bert)) as backend:
-        with pytest.raises(Unsupported, match="instruction"):
-            await backend.rerank(asked)
+        plain, instructed = await backend.rerank(request()), await backend.rerank(asked)
+    assert scores(plain) == scores(instructed)
+    assert (plain.warnings, instructed.warnings) == ((), (INSTRUCTION_IGNORED,))
+
+
+WEB = "Given a web search query, retrieve passages"
+PROMPTS: dict[str, tuple[str, dict[str, Any], str | None]] = {
+    "E5's": (f"Instruct: {WEB}\nQuery: ", {}, "Instruct: find the flow\nQuery: "),
+    "Qwen3-Embedding's": (f"Instruct: {WEB}\nQuery:", {}, "Instruct: find the flow\nQuery:"),
+    "one that is no instruction": ("query: ", {}, None),
+    "one that pooling leaves out": (f"Instruct: {WEB}\nQuery: ", {"include_prompt": False}, None),
+}
+
+
+@pytest.mark.parametrize("case", PROMPTS)
+async def test_an_embedding_model_gets_it_where_its_prompt_has_one(build: Build, case: str) -> None:
+    prompt, options, instructed = PROMPTS[case]
+    folder = build(embedder, query_prompt=prompt, **options)
+    reference = SentenceTransformer(str(folder), device="cpu")
+    vectors = reference.encode_document(DOCUMENTS, convert_to_tensor=True)
+    query = reference.encode_query([QUERY], prompt=instructed or prompt, convert_to_tensor=True)
+    expected = torch.nn.functional.cosine_similarity(query, vectors).tolist()
+    async with engine(folder) as backend:
+        plain = await backend.rerank(request())
+        first, cached = [await backend.rerank(request(instruction="find the flow")) for _ in range(2)]
+        again = await backend.rerank(request())
+    assert scores(first) == pytest.approx(expected, abs=1e-5)
+    assert scores(cached) == pytest.approx(expected, abs=1e-5)
+    assert scores(again) == scores(plain)
+    assert (scores(first) != scores(plain)) is (instructed is not None)
+    assert first.warnings == (() if instructed else (INSTRUCTION_IGNORED,))
 
 
 LABELS = {0: "contradiction", 1: "entailment", 2: "neutral"}

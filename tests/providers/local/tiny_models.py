@@ -143,7 +143,7 @@ def qwen3_reranker(folder: Path, **options: Any) -> Path:
     return qwen(folder / "Qwen3-Reranker-tiny", **options)
 
 
-def embedder(folder: Path, **saved_config: Any) -> Path:
+def embedder(folder: Path, query_prompt: str = "query: ", **saved_config: Any) -> Path:
     """Mean pooling, normalised, with a prompt for queries and one for documents."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Normalize, Transformer
@@ -152,7 +152,7 @@ def embedder(folder: Path, **saved_config: Any) -> Path:
     saved(folder / "base", "BertModel", wordpiece(), **ROOMY)
     word = Transformer(str(folder / "base"))
     pooling = Pooling(SHAPE["hidden_size"], pooling_mode="mean", **saved_config)
-    prompts = {"query": "query: ", "document": "passage of text: "}
+    prompts = {"query": query_prompt, "document": "passage of text: "}
     net = SentenceTransformer(modules=[word, pooling, Normalize()], prompts=prompts, device="cpu")
     net.save_pretrained(str(folder))
     return folder

@@ -25,7 +25,7 @@ HONEST = Subject(
     voyage.PROVIDER,
     success=(WIRE / "success.json").read_bytes(),
     minimal=(WIRE / "minimal.json").read_bytes(),
-    samples={"truncation": False, "instruction": "prefer manuals"},
+    samples={"truncation": False},
 )
 
 
@@ -137,12 +137,22 @@ BROKEN: dict[str, tuple[str, Subject, str]] = {
     "an unknown field": (
         "changes the body by declared fields alone",
         encoded(lambda request, body: body | request.extra),
-        "instruction changes the body",
+        "return_embeddings changes the body",
     ),
     "an empty declaration": (
         "changes the body by declared fields alone",
-        changed(fields=voyage.PROVIDER.fields | {"instruction"}),
-        "instruction is declared in `fields` and changes nothing",
+        changed(fields=voyage.PROVIDER.fields | {"priority"}),
+        "priority is declared in `fields` and changes nothing",
+    ),
+    "an instruction that is not told of": (
+        "changes the body by declared fields alone",
+        changed(fields=voyage.PROVIDER.fields - {"instruction"}),
+        "instruction changes the body and is not declared",
+    ),
+    "an empty instruction": (
+        "treats a null as absent",
+        encoded(lambda request, body: body | {"given": request.instruction is not None}),
+        "an empty instruction",
     ),
     "null is not absent": (
         "treats a null as absent",

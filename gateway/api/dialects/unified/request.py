@@ -61,6 +61,7 @@ class Body(Struct, kw_only=True):
     priority: int | None = None
     return_documents: bool | BooleanText | None = None
     fallbacks: list[str] | None = None
+    instruction: str | None = None
     scores: ScoreScale | None = None
     min_score: float | None = None
 
@@ -132,6 +133,7 @@ def to_request(
         max_tokens_per_doc=body.max_tokens_per_doc,
         priority=body.priority,
         return_documents=body.return_documents in (True, *TRUE),
+        instruction=body.instruction,
         scores=body.scores,
         min_score=body.min_score,
         extra=_vendor_fields(body),

@@ -73,6 +73,11 @@ _OPTIONAL: dict[str, Any] = {
         "description": "Requests with a lower number are served first, if the provider supports it.",
     },
     "return_documents": {"type": "boolean", "description": "Return your documents with the results."},
+    "instruction": {
+        "type": "string",
+        "description": "What documents are to be ranked for, in words to the model. Where it takes none, "
+        "`extra_fields.warnings` says so. Default: what is configured for the model; an empty text means none.",
+    },
     "scores": {
         "type": "string",
         "enum": ["provider", "probability"],

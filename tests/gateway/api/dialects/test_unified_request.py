@@ -13,7 +13,7 @@ from gateway.api.dialects.unified.request import build_decoder, to_request
 from providers.errors import InvalidRequest
 from providers.types import Call, ContentParts, RerankRequest
 
-DECODE = build_decoder({"truncation", "instruction", "rank_fields"})
+DECODE = build_decoder({"truncation", "rank_fields"})
 VALID: dict[str, Any] = {"model": "cohere/rerank-v3.5", "query": "q", "documents": ["a", "b"]}
 
 
@@ -188,14 +188,16 @@ ACCEPTED: dict[str, tuple[Any, dict[str, Any]]] = {
         without(max_tokens_per_doc=5, priority=7, return_documents=True),
         {"max_tokens_per_doc": 5, "priority": 7, "return_documents": True},
     ),
+    "an instruction": (without(instruction="prefer manuals"), {"instruction": "prefer manuals", "extra": {}}),
+    "an instruction to do without one": (without(instruction=""), {"instruction": ""}),
     "a kind of scores and a threshold": (
         without(scores="probability", min_score="0.5"),
         {"scores": "probability", "min_score": 0.5},
     ),
     "unknown fields": (without(stream=False, nonsense={"a": [1]}), {"extra": {}}),
     "fields that an adapter declares": (
-        without(truncation=False, instruction="i", rank_fields=["a"]),
-        {"extra": {"truncation": False, "instruction": "i", "rank_fields": ["a"]}},
+        without(truncation=False, rank_fields=["a"]),
+        {"extra": {"truncation": False, "rank_fields": ["a"]}},
     ),
     "a null for such a field": (without(truncation=None), {"extra": {}}),
     "a fallback": (without(fallbacks=["a/b", "c/d/e"]), {}),
@@ -310,7 +312,7 @@ def test_a_large_request_is_decoded_whole() -> None:
 
 
 def test_every_field_of_the_contract_is_read() -> None:
-    assert set(msgspec.structs.asdict(DECODE(incoming(b"{}")))) - {"truncation", "instruction", "rank_fields"} == {
+    assert set(msgspec.structs.asdict(DECODE(incoming(b"{}")))) - {"truncation", "rank_fields"} == {
         "model", "query", "documents", "top_n", "top_k", "max_tokens_per_doc", "priority", "return_documents",
-        "fallbacks", "texts", "max_chunks_per_doc", "scores", "min_score",
+        "fallbacks", "texts", "max_chunks_per_doc", "scores", "min_score", "instruction",
     }  # fmt: skip
