@@ -68,7 +68,7 @@ async def rank(
         attempts=AttemptCounter(config.request_limits.attempts),
         caller=caller.name,
     )
-    exchange.request = request = replace(request, call=exchange.call)
+    exchange.request = request = service.routes.complete(replace(request, call=exchange.call))
     check = partial(check_documents, request, body_bytes, config.request_limits)
     await blocking.run(body_bytes or 0, check, request.call.deadline)
     names = [request.model, *service.fallbacks(request.model, fallbacks)]

@@ -70,7 +70,7 @@ class Service:
         """Run the route: rank by the first of these models that serves. Limits and permissions are `ranking.rank`'s.
 
         Args:
-            request: validated. Its model is the first of the names.
+            request: validated, and complete. Its model is the first of the names.
             names: the model and its fallbacks, as callers and the configuration write them.
 
         Raises:
@@ -79,7 +79,6 @@ class Service:
         routes = self.routes
         routes.in_flight += 1
         try:
-            request = routes.complete(request)
             ranking = await Fallback(routes.steps(names, request.call.caller)).rerank(request)
             return routes.scores.fulfil(ranking, request)
         finally:
@@ -88,7 +87,8 @@ class Service:
     def shadow(self, exchange: Exchange) -> None:
         """Offer a request that has been answered to the candidate beside its model, if it has one. Returns at once."""
         shadows = self.routes.shadows
-        if shadows and exchange.request is not None and exchange.ranking is not None:
+        # Where `min_score` has left nothing, there is nothing to compare with.
+        if shadows and exchange.request is not None and exchange.ranking is not None and exchange.ranking.results:
             shadow = shadows.get(exchange.request.model)
             if shadow is not None:
                 shadow.offer(exchange.request, exchange.ranking, self.observer.shadowed)

@@ -20,6 +20,7 @@ Body = TypeVar("Body", bound=Struct)
 Fault = Literal["json", "missing", "type", "value"]
 
 _LOCATION = re.compile(r" - at `\$\.?(.*)`$")
+_WRONG_WORD = re.compile(r"Invalid enum value .*?(?= - at `|$)", re.DOTALL)
 _MISSING_FIELD = re.compile(r"missing required field `([^`]*)`")
 
 
@@ -129,8 +130,13 @@ def describe(raw: bytes, error: Exception) -> str:
     """What is wrong with a body that is no JSON."""
     half = find_half(raw)
     if half is None:
-        return str(error)
+        return without_values(str(error))
     return f"{half[0]} is half of a character, whose other half was cut off - at `{half[1]}`"
+
+
+def without_values(reason: str) -> str:
+    """msgspec's words without the text that stands where one of a few words is expected: it may be anything."""
+    return _WRONG_WORD.sub("Unknown value", reason)
 
 
 def _is_blank(text: TextOrParts | None) -> bool:
@@ -139,6 +145,7 @@ def _is_blank(text: TextOrParts | None) -> bool:
 
 def _wrong_type(reason: str, messages: ErrorMessages) -> InvalidBody:
     """msgspec gives the location in the text of its error only: `Expected ... - at `$.documents[0]``."""
+    reason = without_values(reason)
     location = _LOCATION.search(reason)
     field = re.sub(r"\[(\d+|\.\.\.)\]", r".\1", location[1]) if location else ""
     missing = _MISSING_FIELD.search(reason)

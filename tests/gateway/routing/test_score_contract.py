@@ -178,6 +178,17 @@ async def test_a_score_request_is_answered_for_every_pair(
     )
 
 
+async def test_a_shadow_is_not_compared_with_nothing(
+    opened: Open, answering: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    tree = answering("logit")
+    tree["models"]["watched"] = {"target": "up/m", "shadow": {"target": "up/n"}}
+    client = await opened(tree)
+    assert scores(await ask(client, "watched", min_score=99)) == []
+    assert scores(await ask(client, "watched", min_score=1)) == SCORES[:1]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown kind": ({"scores": "percent"}, "scores"),
     "a threshold that is no number": ({"min_score": "high"}, "min_score"),
@@ -213,7 +224,7 @@ SPACES: dict[str, tuple[TargetFacts, str, dict[str, Any], str]] = {
     "unknown": (TargetFacts(), "unknown", {}, "unknown"),
     "raw": (TargetFacts("probability", logits_by=RAW), "unknown", {"raw_scores": True}, "logit"),
     "raw by the operator's word": (
-        TargetFacts("unknown", "calibrated", {"raw_scores": True}), "unknown", {"raw_scores": True}, "logit",
+        TargetFacts("unknown", "calibrated", logits_by=RAW), "unknown", {"raw_scores": True}, "logit",
     ),
     "raw of a cosine": (TargetFacts("cosine", logits_by=RAW), "unknown", RAW, "cosine"),
     "a field of another adapter": (TargetFacts("probability"), "unknown", {"raw_scores": True}, "probability"),

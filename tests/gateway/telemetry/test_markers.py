@@ -25,9 +25,7 @@ INSTRUCTION = "MARKER-instruction-31ad prefer what is official"
 DOCUMENT = "MARKER-document-c0de and then a rather long text that a vendor would cut"
 BODY: dict[str, Any] = {"model": "cohere/m", "query": QUERY, "documents": [DOCUMENT, "other text"]}
 BODY |= {"instruction": INSTRUCTION, "scores": "probability", "min_score": 0.25}
-ECHO = json.dumps(
-    {"message": f"cannot rank [{QUERY}] as {INSTRUCTION} with {DOCUMENT[:40]}... for {VENDOR_KEY} and {VENDOR_HEADER}"}
-)
+ECHO = json.dumps({"message": f"cannot rank [{QUERY}] with {DOCUMENT[:40]}... for {VENDOR_KEY} and {VENDOR_HEADER}"})
 
 
 class Seen:
@@ -81,7 +79,6 @@ CASES = {
     "success": (200, {"results": [{"index": 0, "relevance_score": 0.5}], "id": "upstream-id"}),
     **{f"status {status}": (status, ECHO.encode()) for status in STATUSES},
     "FastAPI's 422": (422, {"detail": [{"loc": ["body", QUERY], "msg": f"bad {DOCUMENT}", "input": QUERY}]}),
-    "a refused instruction": (400, {"message": f"no instruction is taken: {INSTRUCTION}"}),
     "HTML": (502, f"<html>{QUERY} {DOCUMENT} {VENDOR_KEY}</html>".encode()),
     "unusable": (200, {"results": QUERY}),
     "not JSON": (200, f"{QUERY} {DOCUMENT}".encode()),
@@ -96,9 +93,22 @@ async def test_nothing_of_an_attempt_comes_out(seen, upstream, case) -> None:
     found = await seen()
     await found.post(BODY)
     await found.post({**BODY, "fallbacks": ["jina/n"]})
-    await found.post({**BODY, "model": "voyage/rerank-2.5"})
     for place, text in (await found.places()).items():
         assert text, place
+        assert "MARKER" not in text, place
+
+
+@pytest.mark.parametrize("status", [400, 422, 500])
+@pytest.mark.parametrize("adapter", ["vllm", "voyage", "sglang"])
+async def test_nothing_of_an_instruction_comes_out(seen, upstream, adapter, status) -> None:
+    """In a field of its own, in the query's text, or by another name: a vendor may quote it."""
+    provider = {"adapter": adapter, "base_url": upstream.url, "retry": {"retries": 0}}
+    found = await seen(providers={"up": provider})
+    for reply in ((status, {"message": f"bad instruction {INSTRUCTION} for {QUERY}"}), CASES["success"]):
+        upstream.reply_with(*reply)
+        await found.post({**BODY, "model": "up/m"})
+    assert INSTRUCTION in json.dumps(upstream.requests[0].body)
+    for place, text in (await found.places()).items():
         assert "MARKER" not in text, place
 
 
@@ -106,6 +116,7 @@ async def test_nothing_of_an_attempt_comes_out(seen, upstream, case) -> None:
     "body",
     [
         pytest.param({**BODY, "model": "nobody/m"}, id="unknown model"),
+        pytest.param({**BODY, "return_documents": DOCUMENT}, id="return_documents as text"),
         pytest.param({**BODY, "top_n": 0}, id="top_n"),
         pytest.param({**BODY, "instruction": [INSTRUCTION]}, id="instruction as list"),
         pytest.param({**BODY, "scores": INSTRUCTION}, id="scores as text"),

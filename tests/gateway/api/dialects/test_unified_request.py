@@ -123,7 +123,7 @@ FORMAT: dict[str, tuple[Any, str]] = {
     "top_n as a truth": (without(top_n=True), "Expected `int | null`, got `bool` - at `$.top_n`"),
     "return_documents as text": (
         without(return_documents="yes"),
-        "Invalid enum value 'yes' - at `$.return_documents`",
+        "Unknown value - at `$.return_documents`",
     ),
     "fallbacks as text": (without(fallbacks="a/b"), "Expected `array | null`, got `str` - at `$.fallbacks`"),
     "fallbacks as objects": (
