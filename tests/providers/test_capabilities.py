@@ -69,12 +69,14 @@ FACTS: dict[str, tuple[str, str, Capabilities]] = {
     "Cohere's documents": (
         "cohere",
         "rerank-v9",
-        Capabilities(limits=Limits(documents=10_000), score_space="probability"),
+        Capabilities(limits=Limits(documents=10_000), scoring="pointwise", score_space="probability"),
     ),
     "Cohere's v5 is calibrated": (
         "cohere",
         "rerank-v5.0-pro",
-        Capabilities(limits=Limits(documents=10_000, tokens_per_pair=32_768), score_space="calibrated"),
+        Capabilities(
+            limits=Limits(documents=10_000, tokens_per_pair=32_768), scoring="pointwise", score_space="calibrated"
+        ),
     ),
     "Jina's v3 family is listwise": (
         "jina",
@@ -94,6 +96,7 @@ FACTS: dict[str, tuple[str, str, Capabilities]] = {
         "rerank-2-lite",
         Capabilities(
             limits=Limits(documents=1000, tokens_per_query=2000, tokens_per_pair=8000, tokens_per_call=600_000),
+            scoring="pointwise",
             score_space="probability",
             instruction=False,
         ),
@@ -103,6 +106,7 @@ FACTS: dict[str, tuple[str, str, Capabilities]] = {
         "rerank-2.5-lite",
         Capabilities(
             limits=Limits(documents=1000, tokens_per_query=8000, tokens_per_pair=32_000, tokens_per_call=600_000),
+            scoring="pointwise",
             score_space="probability",
             instruction=True,
         ),

@@ -123,7 +123,7 @@ class TestCheck:
         assert out.splitlines()[0] == "gateway.yaml is valid"
         rows = [line.split() for line in out.splitlines()]
         assert ["cohere", "cohere", "https://proxy.example/cohere/v2/rerank", "***", "30", "s", "none"] in rows
-        assert "cohere/m  unknown  probability  unknown  no           10,000 documents" in out
+        assert "cohere/m  pointwise  probability  unknown  no           10,000 documents" in out
         assert ["best", "only", "target", "cohere/m", "none"] in rows
         assert "listens on http://127.0.0.1:9000 with 2 workers" in out
 
@@ -137,8 +137,8 @@ class TestCheck:
         )
         _, out, _ = said("check", "gateway.yaml")
         told = "10,000 documents, 100 tokens per query, 600 tokens per pair, 9,000 tokens per call"
-        assert f"cohere/rerank-v3.5  unknown  probability  pictures  no           {told}  $" in out
-        assert "cohere/m            unknown  probability  unknown   no           10,000 documents  " in out
+        assert f"cohere/rerank-v3.5  pointwise  probability  pictures  no           {told}  $" in out
+        assert "cohere/m            pointwise  probability  unknown   no           10,000 documents  " in out
 
     def test_every_problem_is_printed_at_once(self, said, tmp_path) -> None:
         (tmp_path / "gateway.yaml").write_text(

@@ -56,11 +56,11 @@ TOLD: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "prices": (
         {"prices": {"up/*": {"per_search": 0.002, "per_million_tokens": 1}}, "models": {"m": "up/a"}},
-        ["up/a unknown probability unknown no 10,000 documents $0.002 per search + $1 per million tokens"],
+        ["up/a pointwise probability unknown no 10,000 documents $0.002 per search + $1 per million tokens"],
     ),
     "what is free": (
         {"prices": {"up/*": {"per_search": 0}}},
-        ["up/* unknown probability unknown no 10,000 documents free"],
+        ["up/* pointwise probability unknown no 10,000 documents free"],
     ),
     "strategy, weights and hedge": (
         {
