@@ -127,6 +127,12 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
             return self.billed_tokens
         return self.prompt_tokens if self.total_tokens is None else self.total_tokens
 
+    @property
+    def input_tokens(self) -> int | None:
+        """The tokens of the input as telemetry tells them: those billed, where that is known, as the GenAI conventions
+        demand; a reranker is billed by its input."""
+        return self.prompt_tokens if self.billed_tokens is None else self.billed_tokens
+
 
 class AnswerWarning(Struct, frozen=True):
     """What an answer does not hold of what was asked for.

@@ -7,17 +7,19 @@ best piece counts, and a longer query is cut; only too many documents are refuse
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from providers.capabilities import Capabilities, Limits
 from providers.types import Usage
 
 
 class Counts(Struct):
-    """Cohere's numbers are floats, whole or not."""
+    """Cohere's numbers are floats, whole or not. `total_tokens` is LiteLLM's."""
 
     input_tokens: float | None = None
     output_tokens: float | None = None
     search_units: float | None = None
+    total_tokens: float | None = None
 
 
 class Meta(Struct):
@@ -43,9 +45,21 @@ def usage_of(meta: Meta) -> Usage:
     )
 
 
+def with_billed(usage: Usage, meta: Meta) -> Usage:
+    """The usage that an answer tells as others do, with what its `meta` says is charged for."""
+    billed = meta.billed_units
+    if billed is None:
+        return usage
+    return replace(
+        usage,
+        search_units=billed.search_units if usage.search_units is None else usage.search_units,
+        billed_tokens=_total(billed) or None if usage.billed_tokens is None else usage.billed_tokens,
+    )
+
+
 def _total(counts: Counts) -> int | None:
     known = [count for count in (counts.input_tokens, counts.output_tokens) if count is not None]
-    return int(sum(known)) if known else None
+    return int(sum(known)) if known else _whole(counts.total_tokens)
 
 
 def _whole(count: float | None) -> int | None:

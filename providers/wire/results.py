@@ -71,7 +71,10 @@ def ranked(rows: Iterable[Scored]) -> list[Ranked]:
 def known_usage(usage: Usage | None) -> Usage | None:
     """None if nothing was counted. All zero means so too: no query is free of tokens, and servers that do not count
     say 0."""
-    return usage if usage and (usage.prompt_tokens or usage.total_tokens or usage.search_units) else None
+    if usage is None:
+        return None
+    counted = usage.prompt_tokens or usage.total_tokens or usage.billed_tokens or usage.search_units
+    return usage if counted else None
 
 
 def _decode(body: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answer:

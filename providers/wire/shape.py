@@ -18,7 +18,7 @@ from msgspec import Struct, defstruct
 from msgspec.json import Decoder
 
 from providers.types import Ranked, Ranking, RerankRequest, Usage
-from providers.wire.cohere import Counts, Meta, usage_of
+from providers.wire.cohere import Counts, Meta, usage_of, with_billed
 from providers.wire.fields import effective_top_n
 from providers.wire.instruction import instructed_query
 from providers.wire.results import decode_response, known_usage
@@ -116,7 +116,8 @@ def decoder(shape: Shape) -> Decode:
 
 
 def _any_usage(answer: Any) -> Usage | None:
-    return known_usage(answer.usage) or known_usage(usage_of(answer.meta or Meta(tokens=answer.tokens)))
+    meta, usage = answer.meta or Meta(tokens=answer.tokens), known_usage(answer.usage)
+    return with_billed(usage, meta) if usage else known_usage(usage_of(meta))
 
 
 def _tokens(count: int | None) -> Usage | None:

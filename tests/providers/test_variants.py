@@ -143,6 +143,29 @@ READ: dict[str, Ranking] = {
     "siliconflow/odd_older_tokens": Ranking(
         results=[Ranked(1, 0.85)], usage=Usage(prompt_tokens=150, completion_tokens=0, total_tokens=150), id="0196"
     ),
+    "azure/odd_billed_tokens": Ranking(
+        results=[Ranked(0, 0.9)],
+        usage=Usage(prompt_tokens=57, completion_tokens=0, total_tokens=57, billed_tokens=60),
+        id="0a1d",
+    ),
+    "cohere-v1/odd_billed_tokens": Ranking(
+        results=[Ranked(0, 0.9)],
+        usage=Usage(prompt_tokens=57, completion_tokens=0, total_tokens=57, billed_tokens=60),
+        id="b0d8",
+    ),
+    "litellm/odd_billed_in_total": Ranking(
+        results=[Ranked(0, 0.9)],
+        usage=Usage(prompt_tokens=57, completion_tokens=0, total_tokens=57, billed_tokens=60, search_units=1.0),
+        id="r-2",
+    ),
+    "siliconflow/odd_billed_more": Ranking(
+        results=[Ranked(0, 0.9)],
+        usage=Usage(prompt_tokens=150, completion_tokens=0, total_tokens=150, search_units=0.0, billed_tokens=160),
+        id="0197",
+    ),
+    "compatible/odd_usage_and_billed": Ranking(
+        results=[Ranked(0, 0.9)], usage=Usage(prompt_tokens=57, total_tokens=57, billed_tokens=60, search_units=1.0)
+    ),
     "tei/success": Ranking(results=[Ranked(2, 0.99234), Ranked(0, 0.00181)]),
     "tei/minimal": Ranking(results=[Ranked(0, 0.5)]),
     "together/success": Ranking(
