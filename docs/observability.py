@@ -31,7 +31,7 @@ def attributes() -> str:
 
 def conventions() -> str:
     facts = ("provider", "model", "attempt_model", "response_model", "response_id", "documents", "top_n")
-    facts += ("input_tokens", "search_units")
+    facts += ("input_tokens", "search_units", "cost")
     rows = [("always", *(_fixed(one) for one in names.CONVENTIONS.values()))]
     rows += [
         (fact.replace("_", " "), *(_code(getattr(one, fact)) for one in names.CONVENTIONS.values())) for fact in facts

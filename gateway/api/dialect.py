@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
@@ -18,6 +18,9 @@ from providers.errors import RerankError
 from providers.types import Call, Ranking, RerankRequest
 
 FormT = TypeVar("FormT")
+
+WireDocument = str | dict[str, Any] | None
+"""A document as callers may write it: text, `{text, id?, meta?}`, structured data, or content parts."""
 
 DefaultModel = Callable[[], str | None]
 """Returns the model for requests that name none, in the dialects that allow it; None if none is configured."""
@@ -52,11 +55,13 @@ class DecodedRequest(Struct, Generic[FormT]):
         request: canonical and valid.
         form: what the dialect's `encode` must know beside it; None if nothing.
         fallbacks: those in the request; None means the configured ones.
+        documents: as the caller wrote them, where they may have ids and first-stage scores; traces show these.
     """
 
     request: RerankRequest
     form: FormT
     fallbacks: list[str] | None = None
+    documents: Sequence[WireDocument] = ()
 
 
 class ErrorReply(Struct):
@@ -103,6 +108,3 @@ class Dialect(Struct, Generic[FormT], frozen=True, kw_only=True):
 
 AnyDialect = Dialect[Any]
 """For collections of dialects with different forms."""
-
-WireDocument = str | dict[str, Any] | None
-"""A document as callers may write it: text, `{text, id?, meta?}`, structured data, or content parts."""

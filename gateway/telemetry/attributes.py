@@ -1,22 +1,18 @@
-"""The attributes of each span, in the naming convention that was chosen."""
+"""The attributes of each span, in the naming conventions that were chosen."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from gateway.telemetry import names
+from gateway.telemetry import langfuse, names
+from gateway.telemetry.content import AttributeValues, DocumentAttributes, shorten
 from gateway.telemetry.exchange import AttemptPosition, Exchange
+from gateway.telemetry.langfuse import LangfuseAttributes
 from gateway.telemetry.names import Convention
 from providers.attempts import AttemptRecord
-from providers.types import Ranking, RerankRequest, TextOrParts, Usage
-
-AttributeValues = dict[str, Any]
-
-MAX_NAME_CHARACTERS = 256
-"""Model names and response ids longer than this are cut, in spans and in the log."""
+from providers.types import Ranking, Usage
 
 
 class ProviderAddress(Struct, frozen=True):
@@ -33,54 +29,37 @@ class ProviderAddress(Struct, frozen=True):
     port: int | None = None
 
 
-class ContentLimits(Struct, frozen=True):
-    """How much of queries and documents may be recorded.
-
-    Attributes:
-        inputs: whether the query and the documents may be.
-        outputs: whether the results may be.
-        documents: how many, at most.
-        characters: of each text, at most.
-    """
-
-    inputs: bool = False
-    outputs: bool = False
-    documents: int = 10
-    characters: int = 1000
-
-
 class SpanAttributes:
     """Makes the attributes of the rerank span and its attempts.
 
     Args:
-        convention: how attributes are named.
+        conventions: how attributes are named; a fact gets every name that they have for it.
         peers: the configured providers, by their names.
-        content: how much of queries and documents may be recorded.
+        documents: makes the attributes about queries, documents and results.
+        langfuse: makes those for Langfuse; None if another backend shows the spans.
     """
 
-    def __init__(self, convention: Convention, peers: Mapping[str, ProviderAddress], content: ContentLimits) -> None:
-        self._convention, self.peers, self._content = convention, peers, content
+    def __init__(
+        self,
+        conventions: Sequence[Convention],
+        peers: Mapping[str, ProviderAddress],
+        documents: DocumentAttributes,
+        langfuse: LangfuseAttributes | None = None,
+    ) -> None:
+        self._conventions, self.peers, self._documents, self._langfuse = conventions, peers, documents, langfuse
 
     def rerank_attributes(self, exchange: Exchange) -> AttributeValues:
-        """The attributes of the logical call. The exchange must have a request."""
-        request, ranking, convention = exchange.request, exchange.ranking, self._convention
-        assert request is not None  # noqa: S101  # there is no such span without one
-        values: AttributeValues = {
-            **convention.fixed,
-            convention.model: shorten(request.model),
-            convention.documents: len(request.documents),
-            names.ATTEMPTS.name: len(exchange.call.recorder.attempts),
-        }
-        if request.top_n is not None:
-            values[convention.top_n] = request.top_n
+        """The attributes of the logical call, at most MAX_ATTRIBUTES. The exchange must have a request."""
+        values: AttributeValues = {names.ATTEMPTS.name: len(exchange.call.recorder.attempts)}
+        for convention in self._conventions:
+            self._add_call(values, convention, exchange)
         if exchange.error_type:
             values[names.ERROR_TYPE.name] = exchange.error_type
-        if ranking is not None:
-            self._add_ranking(values, ranking, exchange)
-        if self._content.inputs:
-            values.update(self._input_content(request))
-        if self._content.outputs and ranking is not None:
-            values.update(self._output_content(request, ranking))
+        if exchange.ranking is not None:
+            _add_outcome(values, exchange.ranking, exchange)
+        if self._langfuse is not None:
+            self._langfuse.add(values, exchange)
+        self._documents.add(values, exchange)
         return values
 
     def attempt_attributes(self, attempt: AttemptRecord, position: AttemptPosition) -> AttributeValues:
@@ -91,11 +70,12 @@ class SpanAttributes:
             names.FALLBACK.name: position.fallback,
             names.HEDGED.name: position.hedged,
         }
-        if self._convention.attempt_model is not None:
-            values[self._convention.attempt_model] = shorten(attempt.model)
         peer = self.peers.get(attempt.provider)
-        if peer is not None:
-            values[self._convention.provider] = peer.adapter
+        for convention in self._conventions:
+            if convention.attempt_model is not None:
+                values[convention.attempt_model] = shorten(attempt.model)
+            if peer is not None:
+                values[convention.provider] = peer.adapter
         if peer is not None and peer.address is not None:
             values[names.ADDRESS.name] = peer.address
             if peer.port is not None:
@@ -109,52 +89,48 @@ class SpanAttributes:
             names.ERROR_TYPE.name: attempt.error_type,
         }
         values.update({name: value for name, value in optional.items() if value})
+        if self._langfuse is not None:
+            values |= langfuse.ATTEMPT
         return values
 
-    def _add_ranking(self, values: AttributeValues, ranking: Ranking, exchange: Exchange) -> None:
-        convention, usage = self._convention, ranking.usage
-        values[names.SERVED_BY.name] = ranking.provider
-        if peer := self.peers.get(ranking.provider):
-            values[convention.provider] = peer.adapter
-        if convention.response_model:
-            values[convention.response_model] = shorten(ranking.model)
-        if convention.response_id and ranking.id:
-            values[convention.response_id] = shorten(ranking.id)
-        if usage is not None and (tokens := _input_tokens(usage)) is not None:
-            values[convention.input_tokens] = tokens
-        if usage is not None and usage.search_units is not None and convention.search_units:
-            values[convention.search_units] = usage.search_units
-        if exchange.degraded:
-            values[names.DEGRADED.name] = True
-        if ranking.details and (truncated := ranking.details.get("truncated_documents")):
-            values[names.TRUNCATED.name] = truncated
-
-    def _input_content(self, request: RerankRequest) -> AttributeValues:
-        content = self._content
-        query = content_text(request.query, content.characters)
-        documents = [content_text(document, content.characters) for document in request.documents[: content.documents]]
-        left_out = {names.LEFT_OUT.name: len(request.documents) - len(documents)}
-        if not self._convention.indexed_content:
-            return {names.QUERY.name: query, names.DOCUMENTS.name: tuple(documents), **left_out}
-        numbered = {names.OPENINFERENCE_DOCUMENT.format(i): text for i, text in enumerate(documents)}
-        return {names.OPENINFERENCE_QUERY: query, names.OPENINFERENCE_INPUT: query, **numbered, **left_out}
-
-    def _output_content(self, request: RerankRequest, ranking: Ranking) -> AttributeValues:
-        results = ranking.results[: self._content.documents]
-        if not self._convention.indexed_content:
-            return {names.SCORES.name: tuple(result.relevance_score for result in results)}
-        values: AttributeValues = {}
-        for place, result in enumerate(results):
-            values[names.OPENINFERENCE_SCORE.format(place)] = result.relevance_score
-            if self._content.inputs:
-                text = content_text(request.documents[result.index], self._content.characters)
-                values[names.OPENINFERENCE_RESULT.format(place)] = text
-        return values
+    def _add_call(self, values: AttributeValues, convention: Convention, exchange: Exchange) -> None:
+        """What was asked for and what served it, in the words of one convention."""
+        request, ranking = exchange.request, exchange.ranking
+        assert request is not None  # noqa: S101  # there is no such span without one
+        values |= convention.fixed
+        values[convention.model] = shorten(request.model)
+        values[convention.documents] = len(request.documents)
+        if request.top_n is not None:
+            values[convention.top_n] = request.top_n
+        if ranking is not None:
+            if peer := self.peers.get(ranking.provider):
+                values[convention.provider] = peer.adapter
+            _add_ranking(values, convention, ranking, exchange.cost)
 
 
-def _input_tokens(usage: Usage) -> int | None:
-    """Billed tokens where they are told, as the GenAI conventions demand: a reranker is billed by its input."""
-    return usage.prompt_tokens if usage.billed_tokens is None else usage.billed_tokens
+def _add_ranking(values: AttributeValues, convention: Convention, ranking: Ranking, cost: float | None) -> None:
+    usage = ranking.usage or Usage()
+    named = (
+        (convention.response_model, shorten(ranking.model)),
+        (convention.response_id, shorten(ranking.id) if ranking.id else None),
+        (convention.input_tokens, usage.input_tokens),
+        (convention.search_units, usage.search_units),
+        (convention.cost, cost),
+    )
+    for name, value in named:
+        if name is not None and value is not None:
+            values[name] = value
+
+
+def _add_outcome(values: AttributeValues, ranking: Ranking, exchange: Exchange) -> None:
+    """What no convention has a word for."""
+    values[names.SERVED_BY.name] = ranking.provider
+    if exchange.cost is not None:
+        values[names.COST.name] = exchange.cost
+    if exchange.degraded:
+        values[names.DEGRADED.name] = True
+    if ranking.details and (truncated := ranking.details.get("truncated_documents")):
+        values[names.TRUNCATED.name] = truncated
 
 
 def server_attributes(exchange: Exchange) -> AttributeValues:
@@ -175,15 +151,3 @@ def server_attributes(exchange: Exchange) -> AttributeValues:
     if exchange.caller:
         values[names.CALLER.name] = exchange.caller
     return values
-
-
-def content_text(part: TextOrParts, characters: int) -> str:
-    """The text of a query or document, cut. Of content parts only the number is told: they may be images."""
-    if not isinstance(part, str):
-        return f"[{len(part.content)} content parts]"
-    return part if len(part) <= characters else part[: characters - 1] + "…"
-
-
-def shorten(name: str) -> str:
-    """A name that a caller or a provider wrote, cut at MAX_NAME_CHARACTERS."""
-    return name if len(name) <= MAX_NAME_CHARACTERS else name[: MAX_NAME_CHARACTERS - 1] + "…"

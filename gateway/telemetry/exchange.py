@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import monotonic
+from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -26,6 +27,7 @@ class Exchange(Struct, eq=False):
         answer_trace: whether the caller wants a `traceparent` header in the answer.
         caller: name of the caller's key.
         request: the canonical request; None if it could not be decoded.
+        documents: as the caller wrote them, where they may have ids and first-stage scores; else empty.
         read: when it had been read and decoded, in seconds of `time.monotonic()`.
         ranking: what was served; None if nothing was.
         status: HTTP status of the answer; 0 while there is none.
@@ -46,6 +48,7 @@ class Exchange(Struct, eq=False):
     answer_trace: bool = False
     caller: str = ""
     request: RerankRequest | None = None
+    documents: Sequence[Any] = ()
     read: float = 0.0
     ranking: Ranking | None = None
     status: int = 0

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from gateway.telemetry.attributes import content_text, shorten
+from gateway.telemetry.content import content_text, shorten
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.settings import ContentSettings, LogSettings
 

@@ -98,10 +98,11 @@ PARTS = Attribute("rerank_gateway.attempt.parts", "attempt", "Calls it was split
 PART_DOCUMENTS = Attribute("rerank_gateway.part.documents", "attempt", "Documents of one part of a split attempt.")
 ADDRESS = Attribute("server.address", "attempt", "The provider's host.")
 PORT = Attribute("server.port", "attempt", "The provider's port.")
+COST = Attribute("rerank_gateway.cost", "rerank", "US dollars by the price table; absent if unknown.")
 QUERY = Attribute("rerank_gateway.query", "rerank", "The query.", content=True)
 DOCUMENTS = Attribute("rerank_gateway.documents", "rerank", "The first documents, each cut.", content=True)
 LEFT_OUT = Attribute(
-    "rerank_gateway.documents.left_out", "rerank", "How many documents were not recorded.", content=True
+    "rerank_gateway.documents.left_out", "rerank", "How many documents were not recorded, where some were."
 )
 SCORES = Attribute("gen_ai.rerank.scores", "rerank", "Scores of the first results, highest first.", content=True)
 
@@ -115,7 +116,8 @@ class Convention(Struct, frozen=True, kw_only=True):
     Attributes:
         fixed: attributes with the same value on every rerank span.
         attempt_model: for the model on an attempt's span; the other names are for the rerank span.
-        indexed_content: whether every document is an attribute of its own, with its index in the name.
+        indexed_content: whether every document has attributes of its own, with its index in their names. Ids and scores
+            are then told without texts, for they show how documents have moved.
     """
 
     fixed: dict[str, str]
@@ -128,6 +130,7 @@ class Convention(Struct, frozen=True, kw_only=True):
     top_n: str
     input_tokens: str
     search_units: str | None
+    cost: str | None = None
     indexed_content: bool = False
 
 
@@ -158,19 +161,41 @@ CONVENTIONS: dict[str, Convention] = {
         top_n="reranker.top_k",
         input_tokens="llm.token_count.prompt",
         search_units=None,
+        cost="llm.cost.total",
         indexed_content=True,
     ),
 }
-"""By the value of `telemetry.traces.conventions`. `gen_ai_v1_36` is for backends without `gen_ai.provider.name`."""
+"""The conventions. `gen_ai_v1_36` is for backends without `gen_ai.provider.name`."""
+
+CONVENTION_SETS: dict[str, tuple[Convention, ...]] = {
+    **{name: (convention,) for name, convention in CONVENTIONS.items()},
+    "both": (_GEN_AI, CONVENTIONS["openinference"]),
+}
+"""By the value of `telemetry.traces.conventions`: what a fact is named by, once in each."""
+
+LANGFUSE = "langfuse"
+
+BACKENDS = {"plain": "gen_ai", "phoenix": "openinference", LANGFUSE: "gen_ai", "datadog": "openinference"}
+"""By the value of `telemetry.traces.backend`, the conventions that the backend renders best. Langfuse knows no reranker
+by either, so it gets attributes of its own beside them. Sources: docs/observability.md."""
+
+MAX_ATTRIBUTES = 128
+"""Attributes of one span: OpenTelemetry's default limit, beyond which collectors and backends drop what they like."""
 
 OPT_IN = {"gen_ai_latest_experimental": "gen_ai", **{name: name for name in CONVENTIONS}}
 """What `OTEL_SEMCONV_STABILITY_OPT_IN` may hold to choose a convention; its other values are for other libraries."""
 
 OPENINFERENCE_QUERY = "reranker.query"
 OPENINFERENCE_INPUT = "input.value"
-OPENINFERENCE_DOCUMENT = "reranker.input_documents.{}.document.content"
-OPENINFERENCE_RESULT = "reranker.output_documents.{}.document.content"
-OPENINFERENCE_SCORE = "reranker.output_documents.{}.document.score"
+OPENINFERENCE_DOCUMENT = "reranker.input_documents.{}.document."
+OPENINFERENCE_RESULT = "reranker.output_documents.{}.document."
+"""Beginnings of names, which go on with `id`, `score` and `content`."""
+
+LANGFUSE_TYPE = "langfuse.observation.type"
+LANGFUSE_INPUT = "langfuse.observation.input"
+LANGFUSE_OUTPUT = "langfuse.observation.output"
+LANGFUSE_USAGE = "langfuse.observation.usage_details"
+LANGFUSE_COST = "langfuse.observation.cost_details"
 
 
 class Header(Struct, frozen=True):

@@ -9,7 +9,7 @@ from msgspec import Struct
 from pydantic import BeforeValidator, Field, SecretStr
 
 from gateway.settings import Seconds, Settings
-from gateway.telemetry.names import OPT_IN
+from gateway.telemetry.names import BACKENDS, OPT_IN
 
 Exporter = Literal["otlp", "console", "none"]
 Protocol = Literal["http/protobuf", "grpc"]
@@ -38,8 +38,14 @@ class TraceSettings(Settings):
         le=1,
         description="Share of traces to record, if the caller has not decided. Default: OTEL_TRACES_SAMPLER, else all.",
     )
-    conventions: Literal["gen_ai", "gen_ai_v1_36", "openinference"] | None = Field(
-        default=None, description="Attribute names. Default: OTEL_SEMCONV_STABILITY_OPT_IN, else `gen_ai`."
+    backend: Literal["plain", "phoenix", "langfuse", "datadog"] | None = Field(
+        default=None,
+        description="What shows the traces: it gets the names that it renders, and `langfuse` attributes of its own.",
+    )
+    conventions: Literal["gen_ai", "gen_ai_v1_36", "openinference", "both"] | None = Field(
+        default=None,
+        description="Attribute names; `both` is `gen_ai` and `openinference`. Default: those of `backend`, else"
+        " OTEL_SEMCONV_STABILITY_OPT_IN, else `gen_ai`.",
     )
 
 
@@ -118,7 +124,7 @@ class ResolvedSettings(Struct, frozen=True, kw_only=True):
         traces, metrics: the exporters: `otlp`, `console` or `none`.
         traces_protocol, metrics_protocol: of OTLP: `http/protobuf` or `grpc`.
         interval: seconds between two exports of the metrics.
-        conventions: how attributes of spans are named: a key of `names.CONVENTIONS`.
+        conventions: how attributes of spans are named: a key of `names.CONVENTION_SETS`.
         content_in_spans: whether queries and documents are recorded on spans.
         hide_inputs, hide_outputs: OpenInference's own switches, which win over `content_in_spans`.
     """
@@ -146,7 +152,7 @@ def resolve(settings: TelemetrySettings, environ: Mapping[str, str]) -> Resolved
         metrics="none" if disabled else _exporter(settings, environ, "METRICS", settings.metrics.exporter),
         metrics_protocol=_protocol(settings, environ, "METRICS"),
         interval=settings.metrics.interval or _milliseconds(environ, "OTEL_METRIC_EXPORT_INTERVAL", 60_000) / 1000,
-        conventions=settings.traces.conventions or _convention_from(environ),
+        conventions=_conventions(settings.traces, environ),
         content_in_spans=_flag(environ, "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT")
         if content is None
         else content,
@@ -177,7 +183,11 @@ def _protocol(settings: TelemetrySettings, environ: Mapping[str, str], signal: s
     return settings.otlp.protocol or "http/protobuf"
 
 
-def _convention_from(environ: Mapping[str, str]) -> str:
+def _conventions(traces: TraceSettings, environ: Mapping[str, str]) -> str:
+    if traces.conventions is not None:
+        return traces.conventions
+    if traces.backend is not None:
+        return BACKENDS[traces.backend]
     opted_in = [OPT_IN[item] for item in _items(environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", "")) if item in OPT_IN]
     return opted_in[-1] if opted_in else "gen_ai"
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from gateway.telemetry import names
-from gateway.telemetry.attributes import ContentLimits, ProviderAddress, SpanAttributes
+from gateway.telemetry.attributes import ProviderAddress, SpanAttributes
+from gateway.telemetry.content import ContentLimits, DocumentAttributes
+from gateway.telemetry.langfuse import LangfuseAttributes
 from gateway.telemetry.metric_store import MetricStore
 from gateway.telemetry.settings import ResolvedSettings
 
@@ -49,15 +51,23 @@ def open_metric_exporter(resolved: ResolvedSettings, store: MetricStore) -> Peri
 
 
 def span_attributes(resolved: ResolvedSettings, peers: Mapping[str, ProviderAddress]) -> SpanAttributes:
-    """What makes the attributes of spans: in the configured convention, with as much content as is allowed."""
+    """What makes the attributes of spans: in the configured conventions, with as much content as is allowed."""
     settings = resolved.settings.content
     content = ContentLimits(
         inputs=resolved.content_in_spans and not resolved.hide_inputs,
         outputs=resolved.content_in_spans and not resolved.hide_outputs,
+        input_rows=not resolved.hide_inputs,
+        output_rows=not resolved.hide_outputs,
         documents=settings.documents,
         characters=settings.characters,
     )
-    return SpanAttributes(names.CONVENTIONS[resolved.conventions], peers, content)
+    has_langfuse = resolved.settings.traces.backend == names.LANGFUSE
+    return SpanAttributes(
+        names.CONVENTION_SETS[resolved.conventions],
+        peers,
+        DocumentAttributes(content, names.CONVENTION_SETS[resolved.conventions]),
+        LangfuseAttributes(content) if has_langfuse else None,
+    )
 
 
 def resource(resolved: ResolvedSettings) -> Resource:

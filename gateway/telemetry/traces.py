@@ -31,6 +31,7 @@ from opentelemetry.trace import (
 
 from gateway.telemetry import attributes, names
 from gateway.telemetry.attributes import SpanAttributes
+from gateway.telemetry.content import shorten
 from gateway.telemetry.context import Parent, Trace, new_span_id, new_trace_id
 from gateway.telemetry.exchange import AttemptPosition, Exchange, positions
 from gateway.telemetry.names import SpanName
@@ -97,7 +98,7 @@ class Traces:
         assert exchange.trace is not None  # noqa: S101  # `ended` saw both
         assert exchange.request is not None  # noqa: S101
         values = self._wording.rerank_attributes(exchange)
-        name = f"rerank {attributes.shorten(exchange.request.model)}"
+        name = f"rerank {shorten(exchange.request.model)}"
         ids = exchange.trace.rerank_span
         rerank = tree.span(
             name, names.RERANK_SPAN, ids, server, exchange.read, exchange.end, values, exchange.outcome != "ok"

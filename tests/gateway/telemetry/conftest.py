@@ -17,6 +17,7 @@ from gateway.config.loader import from_tree
 from gateway.server import app
 from gateway.telemetry import setup
 from gateway.telemetry.traces import Traces
+from tests.gateway.telemetry.collector import Collector
 
 
 @pytest.fixture
@@ -41,6 +42,13 @@ async def opened() -> AsyncIterator[Callable[[dict[str, Any]], Awaitable[httpx.A
     yield open_gateway
     over.set()
     await asyncio.gather(*tasks)
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    found = Collector()
+    yield found
+    found.close()
 
 
 class Spans:

@@ -10,23 +10,26 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from gateway.telemetry import names
-from gateway.telemetry.attributes import ContentLimits, ProviderAddress, SpanAttributes
+from gateway.telemetry.attributes import ProviderAddress, SpanAttributes
+from gateway.telemetry.content import ContentLimits, DocumentAttributes
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.recorder import RequestRecorder
 from gateway.telemetry.traces import Traces
 from providers.attempts import AttemptRecord
 from providers.local.builtin.catalogue import EMBEDDING_MODEL
 from providers.types import Call, Ranked, Ranking, RerankRequest
+from tests.gateway.telemetry.collector import Collector
 from tests.gateway.telemetry.conftest import BODY, Spans
 from tests.gateway.telemetry.test_metrics import parsed, value
-from tests.gateway.telemetry.test_otlp import Collector, collector
-
-__all__ = ["collector"]
 
 
 def test_spans_of_the_phases_lie_one_after_the_other() -> None:
     spans = Spans()
-    wording = SpanAttributes(names.CONVENTIONS["gen_ai"], {"local": ProviderAddress("local")}, ContentLimits())
+    wording = SpanAttributes(
+        names.CONVENTION_SETS["gen_ai"],
+        {"local": ProviderAddress("local")},
+        DocumentAttributes(ContentLimits(), names.CONVENTION_SETS["gen_ai"]),
+    )
     traces = Traces(SimpleSpanProcessor(spans.exporter), Resource({}), wording, 1.0)
     call = Call(id="x", recorder=RequestRecorder())
     exchange = Exchange("unified", call, 10.0, "/v1/rerank")
@@ -55,7 +58,7 @@ def test_spans_of_the_phases_lie_one_after_the_other() -> None:
     assert spans.named("rerank")[0]["rerank_gateway.truncated_documents"] == 1
 
 
-def test_the_embedded_model(start_gateway: Any, collector: Collector) -> None:  # pytest's fixture
+def test_the_embedded_model(start_gateway: Any, collector: Collector) -> None:
     settings = {"providers": {"local": {"models": {"m": {"path": EMBEDDING_MODEL.path}}}}}
     process = start_gateway(settings, environ={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url})
     process.wait_until_ready()

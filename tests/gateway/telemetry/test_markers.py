@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from gateway.access.keys import new_key
-from gateway.telemetry import logs
+from gateway.telemetry import logs, names
 from gateway.telemetry.settings import LogSettings
 
 VENDOR_KEY = "MARKER-vendor-key-5f1c"
@@ -74,6 +74,13 @@ def logging_as_it_was() -> Any:
     root.setLevel(level)
 
 
+PRESETS: dict[str, dict[str, str]] = {
+    **{backend: {"backend": backend} for backend in names.BACKENDS},
+    **{convention: {"conventions": convention} for convention in names.CONVENTION_SETS},
+    "both in langfuse": {"backend": "langfuse", "conventions": "both"},
+}
+"""Everything that chooses the attributes of spans."""
+
 STATUSES = (400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 503, 529)
 CASES = {
     "success": (200, {"results": [{"index": 0, "relevance_score": 0.5}], "id": "upstream-id"}),
@@ -109,6 +116,36 @@ async def test_nothing_of_an_instruction_comes_out(seen, upstream, adapter, stat
         await found.post({**BODY, "model": "up/m"})
     assert INSTRUCTION in json.dumps(upstream.requests[0].body)
     for place, text in (await found.places()).items():
+        assert "MARKER" not in text, place
+
+
+WRITTEN: dict[str, Any] = {
+    "text": [DOCUMENT],
+    "text with an id and a score": [{"text": DOCUMENT, "id": "7", "score": 0.5, "meta": {"of": DOCUMENT}}],
+    "text with odd neighbours": [{"text": DOCUMENT, "id": {"of": DOCUMENT}, "score": DOCUMENT}],
+    "a record with an id": [{"id": DOCUMENT, "title": DOCUMENT, "score": 0.5}],
+    "a record of text in other fields": [{"body": DOCUMENT, "id": [DOCUMENT]}],
+}
+
+
+@pytest.mark.parametrize("documents", WRITTEN.values(), ids=WRITTEN)
+@pytest.mark.parametrize("traces", PRESETS.values(), ids=PRESETS)
+async def test_no_text_is_in_the_spans_of_any_preset(seen, traces, documents) -> None:
+    found = await seen(telemetry={"traces": traces})
+    assert (await found.post({**BODY, "documents": [*documents, DOCUMENT]})).status_code == 200
+    for place, text in (await found.places()).items():
+        assert text, place
+        assert "MARKER" not in text, place
+
+
+@pytest.mark.parametrize("case", ["status 400", "rubbish", "not JSON"])
+@pytest.mark.parametrize("traces", PRESETS.values(), ids=PRESETS)
+async def test_no_text_of_a_failed_call_is_in_the_spans_of_any_preset(seen, upstream, traces, case) -> None:
+    upstream.reply_with(*CASES[case])
+    found = await seen(telemetry={"traces": traces})
+    await found.post({**BODY, "fallbacks": ["jina/n"]})
+    for place, text in (await found.places()).items():
+        assert text, place
         assert "MARKER" not in text, place
 
 
@@ -195,9 +232,9 @@ async def test_no_key_of_a_caller_comes_out(seen) -> None:
         pytest.param({"in_spans": True, "in_logs": True}, {"spans", "logs"}, id="both"),
     ],
 )
-@pytest.mark.parametrize("conventions", ["gen_ai", "openinference"])
-async def test_content_comes_out_exactly_where_it_is_switched_on(seen, content, where, conventions) -> None:
-    found = await seen(telemetry={"content": content, "traces": {"conventions": conventions}})
+@pytest.mark.parametrize("traces", PRESETS.values(), ids=PRESETS)
+async def test_content_comes_out_exactly_where_it_is_switched_on(seen, content, where, traces) -> None:
+    found = await seen(telemetry={"content": content, "traces": traces})
     await found.post(BODY)
     places = await found.places()
     for marker in ("MARKER-query", "MARKER-document"):

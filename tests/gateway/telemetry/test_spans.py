@@ -233,7 +233,12 @@ async def test_openinference(opened, settings, spans) -> None:
         "rerank_gateway.documents.count": 2,
         "rerank_gateway.attempts": 1,
         "rerank_gateway.served_by": "cohere",
+        "rerank_gateway.documents.left_out": 0,
         "llm.provider": "cohere",
+        "reranker.input_documents.0.document.id": "0",
+        "reranker.input_documents.1.document.id": "1",
+        "reranker.output_documents.0.document.id": "1",
+        "reranker.output_documents.0.document.score": rerank["reranker.output_documents.0.document.score"],
     }
 
 

@@ -62,7 +62,7 @@ def dialect(default_model: DefaultModel) -> Dialect[Form]:
             incoming.call = replace(incoming.call, ignored=())  # Those fields are its own, not ours.
             return DecodedRequest(decode_texts(incoming), Form(texts=True))
         request = to_request(body, incoming.call, incoming.is_alias, incoming.limits)
-        return DecodedRequest(request, _form(body, incoming), body.fallbacks)
+        return DecodedRequest(request, _form(body, incoming), body.fallbacks, body.documents or ())
 
     return Dialect(
         name="unified",
