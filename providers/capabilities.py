@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -20,6 +20,8 @@ from providers.types import ScoreSpace
 Scoring = Literal["pointwise", "listwise", "unknown"]
 """Whether a document's score depends on it and the query alone (pointwise), or also on the other documents of the call
 (listwise): only a pointwise model gives the same scores when a request is split."""
+
+Value = TypeVar("Value")
 
 _WILDCARDS = re.compile(r"[*?]|\[[^]]*\]")
 
@@ -70,10 +72,15 @@ def resolve(model: str, *layers: CapabilitiesByModel) -> Capabilities:
     """What is known of that model. A later layer corrects the ones before it, fact by fact."""
     capabilities = Capabilities()
     for layer in layers:
-        for pattern in sorted(layer, key=_specificity):
-            if pattern == model or fnmatchcase(model, pattern):
-                capabilities = _merge(capabilities, layer[pattern])
+        for known in matching(model, layer):
+            capabilities = _merge(capabilities, known)
     return capabilities
+
+
+def matching(model: str, by_pattern: Mapping[str, Value]) -> list[Value]:
+    """What is said of that model, by its name or by patterns; the most specific comes last."""
+    fitting = [pattern for pattern in by_pattern if pattern == model or fnmatchcase(model, pattern)]
+    return [by_pattern[pattern] for pattern in sorted(fitting, key=_specificity)]
 
 
 def _specificity(pattern: str) -> tuple[bool, int]:

@@ -127,6 +127,7 @@ class TooLong(Rejected):
         message, status, retry_after: see RerankError.
         is_of_call: whether it speaks of the whole call: fewer of the same documents could be taken.
         max_documents: the most documents of a call, if it says so.
+        max_tokens: the most tokens of a query and a document, if it says so.
     """
 
     def __init__(
@@ -137,10 +138,12 @@ class TooLong(Rejected):
         retry_after: float | None = None,
         is_of_call: bool = False,
         max_documents: int | None = None,
+        max_tokens: int | None = None,
     ) -> None:
         super().__init__(message, status=status, retry_after=retry_after)
         self.is_of_call = is_of_call
         self.max_documents = max_documents
+        self.max_tokens = max_tokens
 
 
 class LimitExceeded(Rejected):

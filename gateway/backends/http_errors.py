@@ -10,7 +10,7 @@ from gateway.backends.retry_after import rate_limit_reset, retry_after
 from gateway.transport.base import Response
 from providers.errors import CredentialsRejected, RateLimited, Rejected, TargetError, TargetFailed, TooLong
 from providers.spec import Bearer, Header, HttpProvider
-from providers.wire.too_long import is_of_call, is_too_long, max_documents
+from providers.wire.too_long import is_of_call, is_too_long, max_documents, max_tokens
 
 _CALLERS_FAULT = frozenset({400, 404, 413, 422, 498})
 """Statuses that blame the request, which another attempt would not change. 498 is Cohere's, for a blocked word."""
@@ -36,6 +36,7 @@ def refusal(provider: HttpProvider, name: str, response: Response, secrets: Iter
             status=status,
             is_of_call=is_of_call(status, text),
             max_documents=max_documents(text),
+            max_tokens=max_tokens(text),
         )
     if status in _CREDENTIALS:
         # The vendor's own text is left out: some echo parts of the key.

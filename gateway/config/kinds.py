@@ -13,6 +13,7 @@ from gateway.config import options
 from gateway.config.certificates import check_authorities, check_chain
 from gateway.config.providers import ProviderSettings, local_model
 from gateway.transport.proxies import proxy_of
+from providers import tokenization
 from providers.spec import Bearer, Header, HttpProvider, LocalProvider, Provider, PureProvider
 
 PROXY = ".proxy"
@@ -35,8 +36,16 @@ def _http(provider: HttpProvider, settings: ProviderSettings) -> Problems:
         problems.append((".models", f"only a local provider has models to load; {provider.name} takes any model name"))
     if not settings.base_url and not provider.base_url:
         problems.append((".base_url", "is required; this adapter has no default URL"))
-    problems += _credential(provider, settings) + options.check(provider, settings)
+    problems += _credential(provider, settings) + options.check(provider, settings) + _tokenizers(settings)
     return problems + _certificates(settings) + _proxy(provider, settings)
+
+
+def _tokenizers(settings: ProviderSettings) -> Problems:
+    return [
+        (f".capabilities.{pattern}.tokenizer", fault)
+        for pattern, chosen in settings.capabilities.items()
+        if chosen.tokenizer is not None and (fault := tokenization.problem(chosen.tokenizer))
+    ]
 
 
 def _credential(provider: HttpProvider, settings: ProviderSettings) -> Problems:
@@ -89,6 +98,12 @@ def _only_over_http(settings: ProviderSettings) -> Problems:
         (f".capabilities.{pattern}.limits", "only a provider behind HTTP has limits; see request_limits")
         for pattern, correction in settings.capabilities.items()
         if correction.limits.model_dump(exclude_none=True)
+    ]
+    problems += [
+        (f".capabilities.{pattern}.{key}", "only for a provider behind HTTP; local models have settings of their own")
+        for pattern, correction in settings.capabilities.items()
+        for key in ("long_documents", "tokenizer")
+        if getattr(correction, key) is not None
     ]
     return problems + ([(".options", "only a provider behind HTTP has options")] if settings.options else [])
 

@@ -15,6 +15,7 @@ from gateway.policy.bulkhead import BulkheadSettings
 from gateway.policy.cooldown import MAX_SECONDS
 from gateway.policy.health_check import HealthCheckSettings
 from gateway.policy.key_pool import Key, ProviderKeySettings
+from gateway.policy.long_texts import LongDocuments
 from gateway.policy.retry import RetrySettings
 from gateway.settings import Bytes, FileName, Seconds, Settings, folder_of, in_folder
 from providers.capabilities import Capabilities, Limits, Scoring
@@ -35,6 +36,15 @@ def _beside_the_configuration(path: str, info: ValidationInfo) -> str:
         return path
     beside = in_folder(path, folder)
     return beside if path.startswith(".") or Path(beside).is_dir() else path
+
+
+def _tokenizer_beside(path: str, info: ValidationInfo) -> str:
+    """The path of a file or folder, which is relative to the configuration's file; a name of the Hub as it is."""
+    folder = folder_of(info)
+    if folder is None or path.startswith("~"):
+        return path
+    beside = in_folder(path, folder)
+    return beside if path.startswith(".") or Path(beside).exists() else path
 
 
 class LocalModelSettings(Settings):
@@ -137,6 +147,17 @@ class CapabilitiesSettings(Settings):
     )
     multimodal: bool | None = Field(
         default=None, description="Whether the model reads pictures and other content parts, or text alone."
+    )
+    long_documents: LongDocuments | None = Field(
+        default=None,
+        description="Texts over the limits on tokens: `truncate` cuts them, `chunk_max` ranks a document by its best "
+        "window, `error` is a 413; default leaves them to the provider.",
+    )
+    tokenizer: Annotated[str, AfterValidator(_tokenizer_beside)] | None = Field(
+        default=None,
+        min_length=1,
+        description="The model's tokenizer, to count its tokens: a `tokenizer.json`, a folder with one, or a name on "
+        "the Hugging Face Hub; default is an estimate that is never too low.",
     )
     instruction: bool | None = Field(
         default=None,

@@ -59,6 +59,12 @@ class CallLimits:
         self._set(replace(self.limits, documents=documents))
         return True
 
+    def learn_tokens(self, pair: int) -> None:
+        """Take over the most tokens of a query and a document as the target told it."""
+        known = self.limits.tokens_per_pair
+        if pair > 0 and (known is None or pair < known):
+            self._set(replace(self.limits, tokens_per_pair=pair))
+
     def fit(self, request: RerankRequest) -> bool:
         """Whether a request can go out as it is. Costs one comparison of integers, unless sizes must be weighed."""
         return len(request.documents) <= self.documents and not (self._weighs and self._may_be_too_large(request))

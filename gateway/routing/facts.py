@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.config import chains
 from gateway.config.providers import ProviderSettings, capability_corrections
 from gateway.config.root import Config
+from gateway.policy.long_texts import TextSettings
 from gateway.policy.target_facts import TargetFacts
 from gateway.routing import kinds
-from providers.capabilities import Capabilities, Scoring, resolve
+from providers.capabilities import Capabilities, Scoring, matching, resolve
 from providers.spec import Provider
 
 
@@ -57,6 +59,18 @@ def target_facts(adapter: Provider, settings: ProviderSettings, model: str) -> T
         instruction=resolve(model, adapter.capabilities, corrections).instruction if takes_field else False,
         logits_by=adapter.logits_by,
     )
+
+
+def text_settings(adapter: Provider, settings: ProviderSettings, model: str) -> TextSettings:
+    """What is done about long texts of a provider's model."""
+    chosen = TextSettings(cuts_documents="max_tokens_per_doc" not in adapter.fields)
+    for each in matching(model, settings.capabilities):
+        chosen = replace(
+            chosen,
+            long_documents=each.long_documents or chosen.long_documents,
+            tokenizer=each.tokenizer or chosen.tokenizer,
+        )
+    return chosen
 
 
 def combine(targets: Iterable[Capabilities]) -> ModelFacts:

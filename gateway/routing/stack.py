@@ -8,6 +8,7 @@ from gateway.policy.bulkhead import Bulkhead, BulkheadState
 from gateway.policy.call_limits import CallLimits
 from gateway.policy.deadline import Deadline
 from gateway.policy.latency import LatencyProbe, LatencyStats
+from gateway.policy.long_texts import NO_TEXT_SETTINGS, LongTexts, TextSettings
 from gateway.policy.pairs import PairwiseFanOut
 from gateway.policy.rate_limit import RateLimit
 from gateway.policy.retry import Retry, RetryBudget
@@ -57,6 +58,7 @@ def stack(
     pricing: TargetPricing,
     *,
     facts: TargetFacts = NO_FACTS,
+    texts: TextSettings = NO_TEXT_SETTINGS,
     alias: str | None = None,
     measure_latency: bool = False,
     is_limited: bool = True,
@@ -70,6 +72,7 @@ def stack(
         state: the target's.
         pricing: what its answers cost, and its rate limits.
         facts: what is known of the target's model.
+        texts: what is done about its long texts.
         alias: the configuration's name that leads here, which answers show; None shows the provider's name of it.
         measure_latency: whether the route compares its targets by latency, or hedges.
         is_limited: whether its calls count towards the rate limits of the configuration.
@@ -93,6 +96,9 @@ def stack(
     if state.call_limits.matter and not in_process:
         # Around the retries, which thus repeat one part alone; each part is a call like any other to what is inside.
         backend = Split(backend, state.call_limits, target, state.settings.bulkhead.concurrency)
+    if texts.matter and not in_process:
+        # Around the split, since windows make more documents of one.
+        backend = LongTexts(backend, texts, state.call_limits, target)
     if measure_latency:
         # Around the retries: what counts is how long a caller waits for an answer.
         backend = LatencyProbe(backend, state.latency)

@@ -11,7 +11,7 @@ from gateway.policy.latency import LatencyStats
 from gateway.policy.strategy import Candidate
 from gateway.policy.target import Target
 from gateway.policy.target_id import TargetId
-from gateway.routing.facts import capabilities_of, target_facts
+from gateway.routing.facts import capabilities_of, target_facts, text_settings
 from gateway.routing.live_provider import LiveProvider
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.route import Route
@@ -99,6 +99,7 @@ class Targets:
             state,
             self._pricing,
             facts=facts,
+            texts=text_settings(provider.adapter, provider.settings, target.model),
             alias=alias,
             measure_latency=measure_latency,
             in_process=provider.is_in_process,
@@ -115,7 +116,15 @@ class Targets:
         if backend is None or provider.is_instant:
             return Target(backend or self._unknown(path), target, cost=self._pricing.cost(target), is_instant=True)
         state = self._new_state(target)
-        return stack(backend, target, state, self._pricing, is_limited=False, in_process=provider.is_in_process)
+        return stack(
+            backend,
+            target,
+            state,
+            self._pricing,
+            texts=text_settings(provider.adapter, provider.settings, target.model),
+            is_limited=False,
+            in_process=provider.is_in_process,
+        )
 
     def is_busy(self, path: str) -> bool:
         """Whether callers wait for that target: for a slot, or for a model of the same provider in this process."""

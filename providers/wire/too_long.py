@@ -73,6 +73,14 @@ _MAX_DOCUMENTS = re.compile(
 )
 
 
+_MAX_TOKENS = re.compile(
+    r"\bcontext (?:length|size|window)(?: is| of)?:? \(?(\d{1,7})\b|\bmodel length of (\d{1,7})\b"
+    r"|\bcurrent batch size: (\d{1,7})\b|\btokens limit (\d{1,7})\b"
+    r"|\b(?:less|fewer) than (?P<below>\d{1,7}) tokens\b",
+    re.IGNORECASE,
+)
+
+
 def is_of_call(status: int, sentence: str) -> bool:
     """Whether an answer that means `is_too_long` speaks of the whole call, so that fewer documents could be taken."""
     sentence = sentence[:MAX_SENTENCE]
@@ -87,3 +95,12 @@ def max_documents(sentence: str) -> int | None:
     """The most documents of a call, where the server's sentence says so."""
     found = _MAX_DOCUMENTS.search(sentence[:MAX_SENTENCE])
     return int(found[1] or found[2]) if found else None
+
+
+def max_tokens(sentence: str) -> int | None:
+    """The most tokens of a query and a document, where the server's sentence says so."""
+    found = _MAX_TOKENS.search(sentence[:MAX_SENTENCE])
+    if found is None:
+        return None
+    below = found["below"]
+    return int(below) - 1 if below else int(next(group for group in found.groups() if group))

@@ -117,6 +117,24 @@ async def test_more_documents_than_a_call_takes_are_split(name: str, ask: Any, u
     assert len(upstream.requests) == 3
 
 
+@pytest.mark.parametrize("name", SUCCESSES)
+async def test_documents_are_cut_by_the_provider_or_by_the_gateway(
+    name: str, ask: Any, upstream: ScriptedUpstream
+) -> None:
+    upstream.reply_with(200, (WIRE / name / "success.json").read_bytes())
+    long = "all about inner tubes " * 20
+    answer = await ask(name, asks={"documents": [*DOCUMENTS[:4], long], "max_tokens_per_doc": 67})
+    assert answer.status_code == 200, answer.text
+    sent = json.dumps(upstream.requests[0].body)
+    if "max_tokens_per_doc" in configured(name).fields:
+        assert long in sent
+        assert "truncated" not in answer.json()["extra_fields"]
+    else:
+        assert ("all about inner tubes " * 3).strip() in sent
+        assert "all about inner tubes " * 4 not in sent
+        assert answer.json()["extra_fields"]["truncated"] == [{"index": 4, "characters": 440, "kept": 66}]
+
+
 @pytest.mark.parametrize("case", ERRORS)
 async def test_tells_the_vendor_s_own_sentence(case: str, ask: Any, upstream: ScriptedUpstream) -> None:
     name, body = case.partition("/")[0], (WIRE / f"{case}.json").read_bytes()

@@ -187,6 +187,17 @@ async def test_nothing_of_a_split_request_comes_out(seen, upstream, case) -> Non
         assert "MARKER" not in text, place
 
 
+@pytest.mark.parametrize("mode", ["truncate", "chunk_max"])
+@pytest.mark.parametrize("case", ["success", "status 413", "status 422", "unusable"])
+async def test_nothing_of_a_cut_text_comes_out(seen, upstream, case, mode) -> None:
+    upstream.reply_with(*CASES[case])
+    known = {"*": {"long_documents": mode, "limits": {"tokens_per_pair": 64}}}
+    found = await seen(providers={"voyage": {"base_url": upstream.url, "capabilities": known}})
+    await found.post({**BODY, "model": "voyage/m", "max_tokens_per_doc": 30, "documents": [DOCUMENT] * 3})
+    for place, text in (await found.places()).items():
+        assert "MARKER" not in text, place
+
+
 async def test_nothing_of_a_timeout_comes_out(seen, upstream) -> None:
     upstream.hold()
     found = await seen()

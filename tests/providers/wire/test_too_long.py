@@ -8,7 +8,7 @@ import pytest
 
 from providers import registry
 from providers.spec import TOO_LONG, HttpProvider
-from providers.wire.too_long import is_of_call, is_too_long, max_documents
+from providers.wire.too_long import is_of_call, is_too_long, max_documents, max_tokens
 
 SAID = {
     "vLLM": "This model's maximum context length is 8192 tokens. However, you requested 20673 tokens in the input for "
@@ -108,3 +108,19 @@ VAGUE = {"": True, "Payload Too Large": True, "Request Entity Too Large": True, 
 @pytest.mark.parametrize("sentence", VAGUE)
 def test_a_413_that_names_no_text_is_of_the_call(sentence: str) -> None:
     assert is_of_call(413, sentence) == VAGUE[sentence]
+
+
+TOKENS = {
+    "vLLM": 8192,
+    "vLLM, a prompt": 512,
+    "TEI": 511,
+    "llama.cpp": 2048,
+    "llama.cpp, a request": 4096,
+    "llama-cpp-python": 2048,
+    "watsonx": 512,
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_the_limit_of_a_text_is_read_where_it_is_told(case: str) -> None:
+    assert max_tokens(SAID[case]) == TOKENS.get(case)
