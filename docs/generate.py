@@ -45,6 +45,8 @@ EXAMPLE: dict[str, Any] = {
     },
     "models": {
         "voyage-rerank-2.5": {"target": "voyage/rerank-2.5"},
+        "fused": {"fuse": ["voyage-rerank-2.5", "BAAI/bge-reranker-base"], "weights": [2, 1], "require": 1},
+        "cascade": {"cascade": [{"model": "BAAI/bge-reranker-base", "keep": 50}, {"model": "voyage-rerank-2.5"}]},
         "BAAI/bge-reranker-base": {"target": "local/all-minilm-l6-v2", "fallbacks": ["cohere/rerank-v3.5"]},
     },
     "prices": {"team-b/*": {"per_search": 0.0015}},

@@ -54,6 +54,12 @@ class Gateway(Struct, frozen=True):
         """What its scores are; `unknown` if its targets differ, or the configuration is not at hand."""
         if self.config is None:
             return "unknown"
+        alias = self.config.models.get(model)
+        while alias is not None and alias.cascade:
+            model = alias.cascade[-1].model
+            alias = self.config.models.get(model)
+        if alias is not None and alias.fuse:
+            return "unknown"
         spaces = {target_capabilities(self.config, path).score_space for path in self.config.paths(model)}
         return spaces.pop() if len(spaces) == 1 else "unknown"
 
@@ -91,10 +97,16 @@ def _providers(config: Config, model: str) -> list[str]:
     return [name for name in dict.fromkeys(names) if name in config.providers]
 
 
+def _made_of(config: Config, model: str) -> list[str]:
+    """The names of the configuration that a model is made of."""
+    return [name for name in config.reach(model) if name != model and name in config.models]
+
+
 def _meaning(config: Config, model: str) -> dict[str, str]:
     """The part of the configuration that decides what the name answers; secrets are masked in it."""
     alias = config.models.get(model)
     return {
         "model": alias.model_dump_json() if alias else "",
+        **{f"models.{name}": config.models[name].model_dump_json() for name in _made_of(config, model)},
         **{name: config.providers[name].model_dump_json() for name in _providers(config, model)},
     }

@@ -28,6 +28,7 @@ class AttemptRecord(Struct, frozen=True):
         cost: US dollars that it cost, or may have cost at most where no answer told; None if unknown.
         parts: the calls that it consists of, where it was more than one call takes; else none.
         documents: of a part: how many documents it had.
+        member: for which of the models that the asked one is made of; "" where it is made of none.
     """
 
     provider: str
@@ -44,6 +45,7 @@ class AttemptRecord(Struct, frozen=True):
     cost: float | None = None
     parts: tuple[AttemptRecord, ...] = ()
     documents: int | None = None
+    member: str = ""
 
     @property
     def latency(self) -> int:
@@ -99,7 +101,9 @@ class Recorder(Struct, frozen=True, eq=False):
     def add_attempt(self, record: AttemptRecord) -> None:
         """Add a finished attempt."""
 
-    def add_skip(self, provider: str, model: str, error: RerankError, *, has_target: bool = True) -> None:
+    def add_skip(
+        self, provider: str, model: str, error: RerankError, *, has_target: bool = True, member: str = ""
+    ) -> None:
         """Add an attempt that was not made: the target was not called, for the reason that the error gives."""
 
     def add_wait(self, start: float, end: float) -> None:

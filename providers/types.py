@@ -73,6 +73,8 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
         return_documents: the caller wants its documents back. The gateway echoes them itself; no upstream need do it.
         instruction: what the documents are to be ranked for, in words to the model; None, or "" where the caller wants
             none though one is configured.
+        first_stage_scores: what the search that found the documents gave them, one for each document, None for one
+            without; None where no document has one. No upstream is told.
         scores: which scores the caller wants; None is as the model gives them. The gateway converts them, no upstream.
         min_score: results below it are left out, by the gateway, after `scores`; None keeps all.
         queries: given for a score request only: one query for all documents, or one for each document (pairwise). Every
@@ -90,6 +92,7 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
     priority: int | None = None
     return_documents: bool = False
     instruction: str | None = None
+    first_stage_scores: list[float | None] | None = None
     scores: ScoreScale | None = None
     min_score: float | None = None
     queries: list[TextOrParts] | None = None

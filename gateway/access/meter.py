@@ -16,7 +16,7 @@ from gateway.access.prices import NANO, Price, max_billable_chunks, max_tokens
 from gateway.access.reservation import Headers, Outcome, Reservation
 from gateway.access.usage import UsageLedger
 from gateway.errors import PriceUnknown
-from providers.types import RerankRequest
+from providers.types import Ranking, RerankRequest
 
 
 class Admission(Struct, frozen=True):
@@ -41,19 +41,28 @@ class Admission(Struct, frozen=True):
         if self.ledger is not None:
             self.ledger.record(self.caller.name, self.request, outcome, self.alias)
         if self.reservation is not None:
-            await self.reservation.settle(outcome, further_cost=_further_cost(self.request))
+            await self.reservation.settle(outcome, further_cost=_further_cost(self.request, outcome))
 
     def headers(self) -> Headers:
         """The headers that tell the caller what is left."""
         return {} if self.reservation is None else self.reservation.headers()
 
 
-def _further_cost(request: RerankRequest) -> int:
-    """Nano-dollars of the attempts that did not serve but were, or may have been, billed."""
+def _further_cost(request: RerankRequest, outcome: Outcome) -> int:
+    """Nano-dollars of what was, or may have been, billed beside the answer.
+
+    These are attempts that failed, and those that went well for an answer that in the end was another, or none: a model
+    that is made of others is asked several times.
+    """
     attempts = request.call.recorder.attempts
-    failed = [attempt for attempt in attempts if attempt.error]
-    failed += [part for attempt in attempts if not attempt.error for part in attempt.parts if part.error]
-    return round(NANO * sum(attempt.cost or 0.0 for attempt in failed))
+    failures = [attempt for attempt in attempts if attempt.error]
+    failures += [part for attempt in attempts if not attempt.error for part in attempt.parts if part.error]
+    failed = sum(attempt.cost or 0.0 for attempt in failures)
+    if isinstance(outcome, Ranking) and outcome.cost is None:
+        return round(NANO * failed)
+    served = outcome.cost or 0.0 if isinstance(outcome, Ranking) else 0.0
+    went_well = sum(attempt.cost or 0.0 for attempt in attempts if not attempt.error)
+    return round(NANO * (failed + max(0.0, went_well - served)))
 
 
 class Meter:

@@ -7,7 +7,7 @@ never 0: a gateway that says 0 bills nothing (https://github.com/BerriAI/litellm
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import translate
 from functools import cache
 from importlib.resources import files
@@ -72,6 +72,19 @@ class Price(Settings):
         return ceil(
             searches * (self.per_search or 0) * NANO + tokens * (self.per_million_tokens or 0) * (NANO // 10**6)
         )
+
+
+def sum_of(prices: Sequence[Price | None]) -> Price | None:
+    """The price of a call of each; at least what they cost. None if that of one is unknown."""
+    known = [price for price in prices if price is not None]
+    if len(known) < len(prices):
+        return None
+    # Not validated: the sum may be above what one model may cost.
+    return Price.model_construct(
+        per_search=sum(price.per_search or 0 for price in known),
+        per_million_tokens=sum(price.per_million_tokens or 0 for price in known),
+        documents_per_search=min(price.documents_per_search or DOCUMENTS_PER_SEARCH for price in known),
+    )
 
 
 Prices = dict[str, Price]

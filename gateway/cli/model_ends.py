@@ -31,7 +31,9 @@ def configured_targets(config: Config) -> list[str]:
     """Each `provider/model` that the configuration names, once: targets, fallbacks, local models, a default model."""
     models = config.models
     named = [
-        path for model in models.values() for path in (*(each.target for each in model.all_targets), *model.fallbacks)
+        path
+        for model in models.values()
+        for path in (*(each.target for each in model.all_targets), *model.members, *model.fallbacks)
     ]
     local = [f"{name}/{model}" for name, settings in config.providers.items() for model in settings.models or {}]
     default = [config.default_model] if config.default_model else []

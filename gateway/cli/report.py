@@ -136,6 +136,8 @@ def _models(config: Config) -> str:
 
 
 def _model(config: Config, name: str, model: ModelSettings) -> list[str]:
+    if model.members:
+        return [*_composite(model), " → ".join(_chain(config, name, model)) or "none"]
     shares = model.strategy == "weighted"
     targets = [f"{entry.target} ({entry.weight:g})" if shares else entry.target for entry in model.all_targets]
     strategy: str = model.strategy if len(targets) > 1 else "only target"
@@ -143,6 +145,16 @@ def _model(config: Config, name: str, model: ModelSettings) -> list[str]:
         after = f"{model.hedge.after:g} s" if model.hedge.after else "95% of its latencies"
         strategy += f", hedged after {after}"
     return [strategy, ", ".join(targets), " → ".join(_chain(config, name, model)) or "none"]
+
+
+def _composite(model: ModelSettings) -> list[str]:
+    """How a model is made of others, and of which."""
+    if model.cascade:
+        return ["cascade", " → ".join(f"{each.model} ({each.keep or 'all'})" for each in model.cascade)]
+    members = list(model.fuse)
+    if model.weights:
+        members = [f"{name} ({weight:g})" for name, weight in zip(model.fuse, model.weights, strict=True)]
+    return [f"fused by {model.method}, {model.require or len(members)} required", ", ".join(members)]
 
 
 def _chain(config: Config, name: str, model: ModelSettings) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from gateway.config.limits import MAX_FALLBACKS
+from gateway.config.limits import MAX_FALLBACKS, MAX_MEMBER_CALLS
 from gateway.config.models import ModelSettings
 from gateway.errors import Problem
 
@@ -27,6 +27,7 @@ def problems(models: Models) -> list[Problem]:
     """Aliases that lead back to themselves, each circle once, and chains that are too long."""
     found: list[Problem] = []
     in_circles: set[str] = set()
+    counts: dict[str, int] = {}
     for name, model in models.items():
         if name not in in_circles and (circle := _circle(models, name)):
             in_circles.update(circle)
@@ -35,22 +36,39 @@ def problems(models: Models) -> list[Problem]:
         if length > MAX_FALLBACKS and name not in in_circles:
             message = f"are {length} with those that they bring themselves; at most {MAX_FALLBACKS} are tried"
             found.append(Problem(f"models.{name}.fallbacks", message))
+    for name, model in models.items():
+        if model.members and not in_circles and (calls := _member_calls(models, name, counts)) > MAX_MEMBER_CALLS:
+            message = (
+                f"asks {calls} models with those that its models are made of; at most {MAX_MEMBER_CALLS} are asked"
+            )
+            found.append(Problem(f"models.{name}", message))
     return found
+
+
+def _member_calls(models: Models, name: str, known: dict[str, int]) -> int:
+    """How many models a request for that name asks, without fallbacks. There must be no circle."""
+    if name not in known:
+        members = models[name].members if name in models else []
+        known[name] = sum(_member_calls(models, member, known) for member in members) or 1
+    return known[name]
 
 
 def _circle_problem(models: Models, circle: list[str]) -> Problem:
     name, following, *_ = circle
-    place = models[name].fallbacks.index(following)
-    message = f"leads back to where it began: {' → '.join(circle)}; take one of these fallbacks out"
-    return Problem(f"models.{name}.fallbacks.{place}", message)
+    model = models[name]
+    kind = "fallbacks" if following in model.fallbacks else "fuse" if model.fuse else "cascade"
+    place = (model.fallbacks if kind == "fallbacks" else model.members).index(following)
+    what = "models" if any(models[each].members for each in circle) else "fallbacks"
+    message = f"leads back to where it began: {' → '.join(circle)}; take one of these {what} out"
+    return Problem(f"models.{name}.{kind}.{place}", message)
 
 
 def _circle(models: Models, start: str) -> list[str]:
-    """The shortest way from a model over fallbacks back to itself; empty if there is none."""
+    """The shortest way from a model, over fallbacks and members, back to itself; empty if there is none."""
     before: dict[str, str] = {}
     waiting = [start]
     for name in waiting:  # It grows: the search is breadth first.
-        for following in _fallbacks(models, name):
+        for following in _next(models, name):
             if following == start:
                 return [*_way(before, name), start]
             if following not in before:
@@ -64,6 +82,10 @@ def _way(before: Mapping[str, str], last: str) -> list[str]:
     while way[-1] in before:
         way.append(before[way[-1]])
     return way[::-1]
+
+
+def _next(models: Models, name: str) -> list[str]:
+    return [*_fallbacks(models, name), *models[name].members] if name in models else []
 
 
 def _fallbacks(models: Models, name: str) -> list[str]:

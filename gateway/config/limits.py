@@ -13,6 +13,13 @@ MAX_FALLBACKS = 16
 """Fallbacks of one request, whether its caller or the configuration names them."""
 
 
+MAX_MEMBERS = 8
+"""Models that one model is made of."""
+
+MAX_MEMBER_CALLS = 32
+"""Models that one request asks, where models are made of others that are made of others."""
+
+
 class RequestLimitSettings(Settings):
     """Maximum sizes of a request and of an upstream's answer, and of attempts."""
 

@@ -10,6 +10,7 @@ from gateway.access.keys import AuthSection
 from gateway.access.limits import RateLimitSettings
 from gateway.access.prices import Price
 from gateway.access.store_settings import StoreSettings
+from gateway.config import chains
 from gateway.config.calibrations import CalibrationSettings
 from gateway.config.limits import RequestLimitSettings
 from gateway.config.models import ModelSection
@@ -76,9 +77,26 @@ class Config(Settings):
     )
 
     def paths(self, name: str) -> list[str]:
-        """The `provider/model` of each target behind that name."""
+        """The `provider/model` of each target behind that name; for a model that is made of others, of all of them."""
+        return list(dict.fromkeys(path for each in self.reach(name) for path in self.own_paths(each)))
+
+    def own_paths(self, name: str) -> list[str]:
+        """The `provider/model` of each target of that name itself."""
         model = self.models.get(name)
         return [entry.target for entry in model.all_targets] if model else [name]
+
+    def reach(self, name: str) -> list[str]:
+        """That name, the models that it is made of, and theirs, with their fallbacks; each once."""
+        found = {name: None}
+        waiting = [name]
+        for each in waiting:  # It grows.
+            model = self.models.get(each)
+            for member in model.members if model else ():
+                own = self.models.get(member)
+                names = [member, *chains.flatten(self.models, member, own.fallbacks if own else ())]
+                waiting += [new for new in names if new not in found]
+                found |= dict.fromkeys(names)
+        return list(found)
 
     def adapter(self, name: str) -> Provider:
         """The adapter of that provider. Raises LookupError if no adapter has its name."""

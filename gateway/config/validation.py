@@ -89,11 +89,15 @@ def _inconsistencies(config: Config, written: Written) -> Iterator[Problem]:
             if fault := targets.problem(target, alias_allowed=alias_allowed):
                 yield Problem(f"models.{name}.{path}", fault)
     yield from chains.problems(config.models)
-    named = [(f"calibrations.{path}", path, False) for path in config.calibrations]
+    named = [(f"calibrations.{path}", path, _is_fused(config, path)) for path in config.calibrations]
     named += [("default_model", config.default_model, True)] if config.default_model else []
     for path, target, alias_allowed in named:
         if fault := targets.problem(target, alias_allowed=alias_allowed):
             yield Problem(path, fault)
+
+
+def _is_fused(config: Config, name: str) -> bool:
+    return name in config.models and bool(config.models[name].fuse)
 
 
 def _targets(model: ModelSettings) -> list[tuple[str, str, bool]]:
@@ -101,9 +105,13 @@ def _targets(model: ModelSettings) -> list[tuple[str, str, bool]]:
     several = [(f"targets.{index}.target", entry.target, False) for index, entry in enumerate(model.targets)]
     single = [("target", model.target, False)] if model.target is not None else []
     shadow = [("shadow.target", model.shadow.target, False)] if model.shadow is not None else []
+    fused = [(f"fuse.{index}", name, True) for index, name in enumerate(model.fuse)]
+    stages = [(f"cascade.{index}.model", stage.model, True) for index, stage in enumerate(model.cascade)]
     return [
         *single,
         *several,
+        *fused,
+        *stages,
         *shadow,
         *((f"fallbacks.{index}", name, True) for index, name in enumerate(model.fallbacks)),
     ]

@@ -54,7 +54,9 @@ class PartRecorder(Recorder, frozen=True, kw_only=True):
     def add_attempt(self, record: AttemptRecord) -> None:
         self.attempts.append(replace(record, documents=self.documents))
 
-    def add_skip(self, provider: str, model: str, error: RerankError, *, has_target: bool = True) -> None:
+    def add_skip(
+        self, provider: str, model: str, error: RerankError, *, has_target: bool = True, member: str = ""
+    ) -> None:
         self.begin_attempt(provider, model).finish(None, error.message, error.code)
 
     def add_wait(self, start: float, end: float) -> None:

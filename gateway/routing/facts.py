@@ -33,7 +33,18 @@ def facts_of(config: Config, name: str) -> ModelFacts:
     """The facts of a model's name: an alias, with its targets and fallbacks, or a `provider/model`."""
     alias = config.models.get(name)
     names = [name, *chains.flatten(config.models, name, alias.fallbacks if alias else [])]
-    return combine(target_capabilities(config, path) for each in names for path in config.paths(each))
+    found = combine(target_capabilities(config, path) for each in names for path in _asked_paths(config, each))
+    # Ranks, and what a stage keeps, depend on the other documents whatever the models do.
+    return replace(found, scoring="listwise") if alias is not None and alias.members else found
+
+
+def _asked_paths(config: Config, name: str) -> Iterable[str]:
+    """The targets that get all documents of a request for that name: of a cascade those of the first stage."""
+    model = config.models.get(name)
+    while model is not None and model.cascade:
+        name = model.cascade[0].model
+        model = config.models.get(name)
+    return config.paths(name)
 
 
 def target_capabilities(config: Config, path: str) -> Capabilities:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gateway.access.counters import Store
 from gateway.access.limits import Limit, model_limits
-from gateway.access.prices import Price, PriceTable, TargetCost
+from gateway.access.prices import Price, PriceTable, TargetCost, sum_of
 from gateway.config.root import Config
 from gateway.policy.target import Cost
 from gateway.policy.target_id import TargetId
@@ -38,8 +38,13 @@ class TargetPricing:
         return model_limits(self._config.rate_limits, str(target))
 
     def prices(self, name: str) -> Sequence[Price | None]:
-        """The price of each target that a name leads to; None where it is unknown."""
-        return [self._price(path) for path in self._config.paths(name)]
+        """The price of each target that a name leads to, only one of which serves; None where it is unknown.
+
+        A model that is made of others has one price, of all of them together.
+        """
+        found = [self._price(path) for path in self._config.paths(name)]
+        model = self._config.models.get(name)
+        return [sum_of(found)] if model is not None and model.members else found
 
     def _price(self, path: str) -> Price | None:
         provider, _, model = path.partition("/")

@@ -21,6 +21,7 @@ from gateway.policy.fallback import Step
 from gateway.policy.health_check import HealthCheck
 from gateway.policy.key_state import KeyState
 from gateway.routing.canaries import open_canaries
+from gateway.routing.composites import composite_route, steps
 from gateway.routing.live_provider import LiveProvider
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.providers import open_providers
@@ -79,15 +80,7 @@ class Routes:
 
         No target is among them twice, whatever names lead to it. `caller` is the name of the caller's key.
         """
-        if len(names) == 1:
-            return self.resolve(names[0]).steps(caller=caller)
-        steps: list[Step] = []
-        paths: set[str] = set()
-        for name in names:
-            route = self.resolve(name)
-            steps += route.steps(paths, caller)
-            paths |= route.paths
-        return steps
+        return steps(self.resolve, names, caller)
 
     def complete(self, request: RerankRequest) -> RerankRequest:
         """The request with what the configuration sets for its model, and the request leaves out."""
@@ -95,8 +88,8 @@ class Routes:
         return request if model is None else model.complete(request)
 
     def score_space(self, name: str) -> ScoreSpace:
-        """What the scores of a listed name are, by its first target."""
-        return self.targets.score_space(self.config.paths(name)[0])
+        """What the scores of a listed name are, by its first target, or its last stage."""
+        return self.scores.promised(name)
 
     def resolve(self, name: str) -> Route:
         """The route of that name; for an unknown name one that raises UnknownModel (404), with near matches."""
@@ -183,9 +176,24 @@ def build(config: Config, previous: Routes | None = None, pricing: TargetPricing
     targets = Targets(providers, pricing, _configured_paths(config), _listed_names(config, providers))
     if previous is not None:
         targets.take_over(previous.targets)
-    aliases = {name: _alias_route(name, model, targets) for name, model in config.models.items()}
+    aliases = _alias_routes(config, targets)
     canaries = open_canaries(config, targets, previous.canaries if previous else ())
     return Routes(config, pricing, providers, targets, aliases, canaries)
+
+
+def _alias_routes(config: Config, targets: Targets) -> dict[str, Route]:
+    aliases: dict[str, Route] = {}
+    comparable = ScoreContract(config, targets.score_space).comparable
+
+    def resolve(name: str) -> Route:
+        return aliases.get(name) or targets.adhoc_route(name)
+
+    for name, model in config.models.items():
+        if model.members:
+            aliases[name] = composite_route(config, name, resolve, targets.is_instant, comparable)
+        else:
+            aliases[name] = _alias_route(name, model, targets)
+    return aliases
 
 
 def _alias_route(name: str, model: ModelSettings, targets: Targets) -> Route:

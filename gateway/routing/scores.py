@@ -29,7 +29,8 @@ class ScoreContract:
     def __init__(self, config: Config, space_of: Callable[[str], ScoreSpace]) -> None:
         self._calibrations = config.calibrations
         self._space_of = space_of
-        self._first_targets = {name: config.paths(name)[0] for name in config.models}
+        self._fused = {name for name, model in config.models.items() if model.fuse}
+        self._first_targets = {name: _first_target(config, name) for name in config.models}
 
     def fulfil(self, ranking: Ranking, request: RerankRequest) -> Ranking:
         """The ranking with its scores as asked for, without the results below `min_score`. The order stays.
@@ -40,7 +41,7 @@ class ScoreContract:
         """
         if ranking.details and ranking.details.get("degraded"):
             return _warn(ranking, NO_SCORES)
-        path = f"{ranking.provider}/{ranking.model}"
+        path = self._path(ranking)
         if request.scores == "probability":
             ranking = self._to_probabilities(ranking, path)
             holds = ranking.score_space in UNIT_SPACES
@@ -48,22 +49,47 @@ class ScoreContract:
             first = self._first_targets.get(request.model, request.model)
             holds = path == first
             if not holds:
-                ranking, holds = _compare(ranking, self._space_of(first))
+                ranking, holds = _compare(ranking, self._declared(first))
         # A score request is answered for every pair.
         if request.min_score is None or request.queries is not None:
             return ranking
         return _cut(ranking, request.min_score) if holds else _warn(ranking, _not_cut(ranking))
 
+    def promised(self, name: str) -> ScoreSpace:
+        """What the scores of a name are, as far as it is known without asking it."""
+        return self._declared(self._first_targets.get(name, name))
+
+    def comparable(self, ranking: Ranking) -> Ranking:
+        """The ranking with probabilities as its scores, where they can be had; else as it is."""
+        converted = self._to_probabilities(ranking, self._path(ranking))
+        return replace(converted, warnings=ranking.warnings)
+
+    def _path(self, ranking: Ranking) -> str:
+        """What served, by the name that the configuration knows it by."""
+        return ranking.alias if ranking.alias in self._fused else f"{ranking.provider}/{ranking.model}"
+
+    def _declared(self, path: str) -> ScoreSpace:
+        return "unknown" if path in self._fused else self._space_of(path)
+
     def _to_probabilities(self, ranking: Ranking, path: str) -> Ranking:
         calibration = self._calibrations.get(path)
         # It was fitted on the model's usual scores: not on logits that the caller has asked for.
-        if calibration is not None and ranking.score_space == self._space_of(path):
+        if calibration is not None and ranking.score_space == self._declared(path):
             return _convert(ranking, calibration.probability, "calibrated")
         if ranking.score_space == "logit":
             return _convert(ranking, sigmoid, "probability")
         if ranking.score_space in UNIT_SPACES:
             return ranking
         return _warn(ranking, _not_probabilities(ranking, path))
+
+
+def _first_target(config: Config, name: str) -> str:
+    """The `provider/model` whose scores callers of that name get at first; of a fused model, its own name."""
+    model = config.models.get(name)
+    while model is not None and model.cascade:
+        name = model.cascade[-1].model
+        model = config.models.get(name)
+    return name if model is not None and model.fuse else config.paths(name)[0]
 
 
 def _convert(ranking: Ranking, probability: Callable[[float], float], space: ScoreSpace) -> Ranking:

@@ -152,6 +152,11 @@ class Targets:
         facts = target_facts(provider.adapter, provider.settings, target.model)
         return facts.static_space(local.score_space() if local else "unknown")
 
+    def is_instant(self, path: str) -> bool:
+        """Whether that `provider/model` is a pure function, which leaves the documents in their order."""
+        provider = self._providers.get(TargetId.parse(path).provider)
+        return provider is not None and provider.is_instant
+
     def breakers(self) -> dict[str, BreakerState]:
         """The breaker of every target named so far, by `provider/model`."""
         return {path: state.breaker for path, state in self._states.items()}

@@ -68,7 +68,7 @@ def configured_model_names(config: Config) -> Iterator[str]:
     for name, model in config.models.items():
         yield name
         shadows = [model.shadow.target] if model.shadow else []
-        for target in (*(entry.target for entry in model.all_targets), *model.fallbacks, *shadows):
+        for target in (*(entry.target for entry in model.all_targets), *model.members, *model.fallbacks, *shadows):
             yield target
             yield target.partition("/")[2]
     for name, provider in config.providers.items():

@@ -85,6 +85,7 @@ class SpanAttributes:
         optional = {
             names.PARTS.name: len(attempt.parts),
             names.PART_DOCUMENTS.name: attempt.documents,
+            names.MEMBER.name: shorten(attempt.member),
             names.KEY.name: attempt.key,
             names.ERROR_TYPE.name: attempt.error_type,
         }

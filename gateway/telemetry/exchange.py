@@ -125,17 +125,18 @@ class AttemptPosition(Struct, frozen=True):
 
 
 def positions(attempts: Sequence[AttemptRecord]) -> list[tuple[AttemptRecord, AttemptPosition]]:
-    """Every attempt, in the order in which they started, with its position."""
-    seen: dict[tuple[str, str], int] = {}
+    """Every attempt, in the order in which they started, with its position among those for the same member."""
+    targets_of: dict[str, dict[tuple[str, str], int]] = {}
+    busy_until: dict[str, float] = {}
     pairs = []
-    busy_until = 0.0
     for attempt in sorted(attempts, key=_start):
+        seen, until = targets_of.setdefault(attempt.member, {}), busy_until.get(attempt.member, 0.0)
         target = (attempt.provider, attempt.model)
         retry = seen.get(target, 0)
         fallback = list(seen).index(target) if retry else len(seen)
-        pairs.append((attempt, AttemptPosition(retry, fallback, attempt.start < busy_until)))
+        pairs.append((attempt, AttemptPosition(retry, fallback, attempt.start < until)))
         seen[target] = retry + 1
-        busy_until = max(busy_until, attempt.end)
+        busy_until[attempt.member] = max(until, attempt.end)
     return pairs
 
 

@@ -369,5 +369,8 @@ def _first_served(exchange: Exchange) -> bool:
     attempts = exchange.call.recorder.attempts
     if len(attempts) < 2:
         return True
+    if any(attempt.member for attempt in attempts):
+        # A model that is made of others has served as itself, or not at all.
+        return exchange.request is not None and exchange.ranking.alias == exchange.request.model
     winner = next((attempt for attempt in reversed(attempts) if attempt.error is None), attempts[0])
     return (attempts[0].provider, attempts[0].model) == (winner.provider, winner.model)

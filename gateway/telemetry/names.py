@@ -93,6 +93,9 @@ RETRY = Attribute(
     "rerank_gateway.attempt.retry", "attempt", "0 for the first attempt on this target, 1 for its first retry."
 )
 FALLBACK = Attribute("rerank_gateway.attempt.fallback", "attempt", "0 for the first target, 1 for the first fallback.")
+MEMBER = Attribute(
+    "rerank_gateway.attempt.member", "attempt", "Of a model that is made of others: the one that was asked."
+)
 HEDGED = Attribute("rerank_gateway.attempt.hedged", "attempt", "True if it ran beside an earlier one.")
 PARTS = Attribute("rerank_gateway.attempt.parts", "attempt", "Calls it was split into, each a span below it.")
 PART_DOCUMENTS = Attribute("rerank_gateway.part.documents", "attempt", "Documents of one part of a split attempt.")

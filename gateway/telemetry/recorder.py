@@ -32,7 +32,9 @@ class RequestRecorder(Recorder, frozen=True):
     def add_attempt(self, record: AttemptRecord) -> None:
         self.attempts.append(record)
 
-    def add_skip(self, provider: str, model: str, error: RerankError, *, has_target: bool = True) -> None:
+    def add_skip(
+        self, provider: str, model: str, error: RerankError, *, has_target: bool = True, member: str = ""
+    ) -> None:
         now = monotonic()
         self.attempts.append(
             AttemptRecord(
@@ -44,6 +46,7 @@ class RequestRecorder(Recorder, frozen=True):
                 error_type=error.code,
                 span_id=new_span_id() if self.trace is not None else 0,
                 has_target=has_target,
+                member=member,
             )
         )
 

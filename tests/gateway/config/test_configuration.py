@@ -102,7 +102,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a provider of the wrong kind": ({"providers": {"cohere": "key"}}, ["providers.cohere: must be a mapping"]),
     "a model of the wrong kind": (
         {"models": {"m": ["cohere/x"]}},
-        ["models.m: must be a `provider/model`, or a mapping with `target` or `targets`"],
+        ["models.m: must be a `provider/model`, or a mapping with `target`, `targets`, `fuse` or `cascade`"],
     ),
     "a key that is a number": (
         {"providers": {"cohere": {"api_key": 12}}},
@@ -238,7 +238,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"providers": {"local": {"models": {"m": {**EMBEDDED, "sha256": "abc"}}}}},
         ["providers.local.models.m.sha256: must be 64 hex digits, as `sha256sum model.safetensors` prints them"],
     ),
-    "a model without a target": ({"models": {"m": {}}}, ["models.m: set either target or targets"]),
+    "a model without a target": ({"models": {"m": {}}}, ["models.m: set one of target, targets, fuse and cascade"]),
     "a target that is no provider/model": (
         {"models": {"m": {"target": "rerank"}}},
         ['models.m.target: "rerank" must have the form provider/model'],
@@ -289,7 +289,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             "extra: unknown key",
             'models.a.target: "b" must have the form provider/model',
-            "models.c: set either target or targets",
+            "models.c: set one of target, targets, fuse and cascade",
             'providers.cohere.api_key: is required, for example "${COHERE_API_KEY}"',
             "providers.vllm.base_url: must be an http:// or https:// URL without credentials or fragment",
             "providers.vllm.timeout: input should be greater than 0",

@@ -213,7 +213,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     # Models
     "a name without anything": (
         f"providers: {{{UP}}}\nmodels:\n  best:",
-        ["line 3, models.best: must be a `provider/model`, or a mapping with `target` or `targets`"],
+        ["line 3, models.best: must be a `provider/model`, or a mapping with `target`, `targets`, `fuse` or `cascade`"],
     ),
     "a target in short without a provider": (
         f"providers: {{{UP}}}\nmodels:\n  best: rerank-v3.5",
@@ -221,7 +221,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "a broken name that others fall back to": (
         f"providers: {{{UP}}}\nmodels:\n  a: {{}}\n  b: {{target: up/x, fallbacks: [a]}}\ndefault_model: a",
-        ["line 3, models.a: set either target or targets"],
+        ["line 3, models.a: set one of target, targets, fuse and cascade"],
     ),
     "models that are a list": (
         f"providers: {{{UP}}}\nmodels: [best]\ndefault_model: best",
@@ -320,7 +320,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "a target twice over": (
         f"providers: {{{UP}}}\nmodels:\n  a: {{target: up/a, targets: [{{target: up/b}}]}}",
-        ["line 3, models.a: set either target or targets"],
+        ["line 3, models.a: set one of target, targets, fuse and cascade"],
     ),
     "keys that are a mapping": (
         "auth:\n  keys: {name: t}",

@@ -198,6 +198,26 @@ async def test_nothing_of_a_cut_text_comes_out(seen, upstream, case, mode) -> No
         assert "MARKER" not in text, place
 
 
+COMPOSITES = {
+    "fused": {"fuse": ["cohere/m", "jina/n", "order/x"], "method": "weighted_scores", "require": 2},
+    "cascade": {"cascade": [{"model": "cohere/m", "keep": 1}, {"model": "jina/n"}]},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("model", COMPOSITES)
+async def test_nothing_of_a_model_made_of_others_comes_out(seen, settings, upstream, model, case) -> None:
+    upstream.reply_with(*CASES[case])
+    providers = {**settings()["providers"], "order": {"adapter": "cohere", "base_url": upstream.url}}
+    found = await seen(models=COMPOSITES, providers={**providers})
+    documents = [{"text": DOCUMENT, "score": 2.5}, "other text"]
+    await found.post({**BODY, "model": model, "documents": documents})
+    await found.post({**BODY, "model": model, "documents": [DOCUMENT, {"text": DOCUMENT, "score": DOCUMENT}]})
+    for place, text in (await found.places()).items():
+        assert text, place
+        assert "MARKER" not in text, place
+
+
 async def test_nothing_of_a_timeout_comes_out(seen, upstream) -> None:
     upstream.hold()
     found = await seen()

@@ -58,6 +58,7 @@ class Attempt(Struct, frozen=True, omit_defaults=True):
         error: what went wrong; absent on success.
         latency: whole milliseconds.
         parts: the calls it was split into; absent where it was one call.
+        member: for which of the models that the asked one is made of; absent where it is made of none.
     """
 
     provider: str = ""
@@ -66,6 +67,7 @@ class Attempt(Struct, frozen=True, omit_defaults=True):
     error: str | None = None
     latency: int = -1
     parts: list[Part] | None = None
+    member: str = ""
 
 
 class ExtraFields(Struct, omit_defaults=True, kw_only=True):
@@ -183,7 +185,8 @@ def attempts_to_show(call: Call, least: int) -> list[Attempt] | None:
     if len(attempts) < least and not any(each.parts for each in attempts):
         return None
     return [
-        Attempt(each.provider, each.model, each.status, each.error, each.latency, _parts(each)) for each in attempts
+        Attempt(each.provider, each.model, each.status, each.error, each.latency, _parts(each), each.member)
+        for each in attempts
     ]
 
 

@@ -33,7 +33,7 @@ PASSED_ON = {"max_chunks_per_doc"}
 
 _ONLY_STRINGS = {str}
 _MEDIA = frozenset(MEDIA)
-_PICTURE = {*MEDIA, "type", "id", "meta"}
+_PICTURE = {*MEDIA, "type", "id", "meta", "score"}
 """Keys of an object that is a picture and nothing else."""
 
 
@@ -134,6 +134,7 @@ def to_request(
         priority=body.priority,
         return_documents=body.return_documents in (True, *TRUE),
         instruction=body.instruction,
+        first_stage_scores=None if documents is body.documents else first_stage_scores(body.documents or ()),
         scores=body.scores,
         min_score=body.min_score,
         extra=_vendor_fields(body),
@@ -162,6 +163,33 @@ def to_texts(documents: list[WireDocument] | None) -> list[TextOrParts]:
             raise InvalidRequest(f"document text is required for rerank at index {index}")
         ranked.append(text)
     return ranked
+
+
+def first_stage_scores(documents: Sequence[WireDocument]) -> list[float | None] | None:
+    """The `score` of each document that is no record; None where none has one. Raises InvalidRequest for no number."""
+    scores = [_first_stage_score(document, index) for index, document in enumerate(documents)]
+    return None if scores.count(None) == len(scores) else scores
+
+
+def _first_stage_score(document: Any, index: int) -> float | None:
+    if type(document) is not dict or _is_record(document):
+        return None
+    score = document.get("score")
+    if score is not None and (type(score) not in (int, float) or not _is_finite(score)):
+        raise InvalidRequest(f"invalid request format: Expected a finite number - at `{_place(index)}.score`")
+    return None if score is None else float(score)
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return isfinite(number)
+    except OverflowError:  # an integer beyond what a float can hold
+        return False
+
+
+def _is_record(document: dict[str, Any]) -> bool:
+    """Whether all of it is ranked, its `score` too."""
+    return not ("text" in document or isinstance(document.get("content"), list) or _is_picture(document))
 
 
 def _to_input(document: Any, index: int) -> TextOrParts:

@@ -30,6 +30,10 @@ _DOCUMENT: dict[str, Any] = {
                 "text": {"type": "string", "minLength": 1},
                 "id": {"description": "Your own; returned with the document."},
                 "meta": {"description": "Your own; returned with the document."},
+                "score": {
+                    "type": "number",
+                    "description": "What your search gave it; for models that fuse rankings with the order you sent.",
+                },
                 "image": {"description": "A picture beside the text: a URL, or base64."},
             },
         },
@@ -136,6 +140,7 @@ _DESCRIPTIONS: dict[str, dict[str, str]] = {
         "status": "The HTTP status that the provider answered with; absent if it gave none.",
         "error": "What went wrong; absent on success.",
         "latency": "Whole milliseconds.",
+        "member": "Of a model that is made of others: the one that was asked.",
     },
     "ErrorBody": {
         "message": "One sentence: what happened, or what to change.",
@@ -160,6 +165,18 @@ _DETAILS: dict[str, Any] = {
         "description": "Of a local embedding model: how many documents had been seen before, so that no model ran.",
     },
     "lexical": {"type": "number", "description": "Of a local model: the weight of the lexical term in the scores."},
+    "members": {
+        "type": "array",
+        "items": {"type": "object"},
+        "description": "Of a fused model: each member with its `latency` in milliseconds, its `cost`, and the "
+        "`error_type` of one that failed.",
+    },
+    "stages": {
+        "type": "array",
+        "items": {"type": "object"},
+        "description": "Of a cascade: each stage with the `documents` that it ranked and `kept`, its `latency` in "
+        "milliseconds and its `cost`.",
+    },
     "degraded": {"type": "boolean", "description": "True if no model ranked: the results are in the order sent."},
 }
 """What backends add to `extra_fields`. One of an installed package may add more."""
