@@ -28,7 +28,7 @@ CASES: dict[str, tuple[FusionMethod, list[list[float | None]], list[float], list
     "rrf, ties share their places": ("rrf", [[5, 5, 1]], [1], [1 / 61.5, 1 / 61.5, 1 / 63]),
     "rrf, one left out gets nothing": ("rrf", [[3, None], [1, 2]], [1, 1], [1 / 61 + 1 / 62, 1 / 61]),
     "mean rank": ("mean_rank", [[3, 2, 1], [3, 1, 2]], [1, 1], [1.0, 1 - 1.5 / 3, 1 - 1.5 / 3]),
-    "mean rank, those left out share a place": ("mean_rank", [[3, None, None], [3, 3, 3]], [1, 1], [5 / 6, 7 / 12, 7 / 12]),
+    "mean rank, shared": ("mean_rank", [[3, None, None], [3, 3, 3]], [1, 1], [5 / 6, 7 / 12, 7 / 12]),
     "weighted scores": ("weighted_scores", [[0.9, 0.1], [0.2, 0.4]], [3, 1], [0.725, 0.175]),
     "weighted scores, the lowest for one left out": (
         "weighted_scores", [[0.9, None, 0.5], [0, 1, 0]], [1, 1], [0.45, 0.75, 0.25]
