@@ -11,7 +11,7 @@ from pydantic import Field
 
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.deadline import within_share
-from gateway.policy.members import Member, MemberResult, ask, refuse_pairs, total_cost, total_counts, total_usage
+from gateway.policy.members import Member, MemberResult, ask, refuse_pairs, total_cost, total_details, total_usage
 from gateway.settings import Settings
 from providers.types import Ranking, RerankRequest
 
@@ -64,7 +64,9 @@ class Cascade:
             later = len(self._stages) - position - 1
             if later and stage.keep is not None and len(places) <= stage.keep:
                 continue
-            ranking = await self._run(stage, _part(request, places), later, done)
+            result = await self._run(stage, _part(request, places), later)
+            done.append(replace(result, places=places))
+            ranking = _ranking(result)
             places = [places[result.index] for result in ranking.results]
         results = [replace(result, index=place) for result, place in zip(ranking.results, places, strict=True)]
         return replace(
@@ -81,18 +83,21 @@ class Cascade:
         """Whether every stage could serve now."""
         return all([await stage.member.backend.ready() for stage in self._stages])
 
-    async def _run(self, stage: Stage, request: RerankRequest, later: int, done: list[MemberResult]) -> Ranking:
-        """The stage's ranking of this part, cut; it is added to those that are done."""
+    async def _run(self, stage: Stage, request: RerankRequest, later: int) -> MemberResult:
+        """What the stage made of this part, cut. Raises RerankError."""
         keep = stage.keep
         if not later and request.top_n is not None:
             keep = request.top_n if keep is None else min(keep, request.top_n)
         request = within_share(replace(request, top_n=keep), self._clock, 1, later)
         result = await ask(stage.member, request, self._clock)
-        if result.ranking is None:
-            assert result.error is not None  # noqa: S101  # one of the two is there
+        if result.error is not None:
             raise result.error
-        done.append(result)
-        return result.ranking
+        return result
+
+
+def _ranking(result: MemberResult) -> Ranking:
+    assert result.ranking is not None  # noqa: S101  # there is one where there is no error
+    return result.ranking
 
 
 def _part(request: RerankRequest, places: Sequence[int]) -> RerankRequest:
@@ -115,6 +120,6 @@ def _details(done: Sequence[MemberResult], last: Ranking) -> dict[str, Any]:
     marks = {"degraded": True} if own.get("degraded") else {}
     return {
         "stages": stages,
-        **total_counts([result.ranking for result in done if result.ranking is not None]),
+        **total_details(done),
         **marks,
     }

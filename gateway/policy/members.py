@@ -43,6 +43,7 @@ class MemberResult(Struct, frozen=True):
         seconds: how long it took.
         ranking: its answer; None if it failed.
         error: why it failed.
+        places: where its documents are among the caller's; None if they are the caller's.
     """
 
     member: Member
@@ -50,6 +51,11 @@ class MemberResult(Struct, frozen=True):
     seconds: float
     ranking: Ranking | None = None
     error: RerankError | None = None
+    places: Sequence[int] | None = None
+
+    def place(self, index: int) -> int:
+        """Where a document of its is among the caller's."""
+        return index if self.places is None else self.places[index]
 
     def summary(self) -> dict[str, Any]:
         """For `extra_fields`: figures and names, no texts."""
@@ -137,8 +143,24 @@ def total_usage(results: Iterable[MemberResult]) -> Usage | None:
     return sum_usages([result.ranking.usage for result in results if result.ranking is not None])
 
 
-def total_counts(rankings: Sequence[Ranking]) -> dict[str, Any]:
-    """The details of these rankings that can be added."""
-    details = [ranking.details or {} for ranking in rankings]
-    totals = {name: sum(each.get(name, 0) for each in details) for name in _COUNTS}
-    return {name: total for name, total in totals.items() if total}
+def total_details(results: Iterable[MemberResult]) -> dict[str, Any]:
+    """What the answers tell of the caller's documents, put together.
+
+    Numbers are added. Of a document that several members have cut, what the one kept that kept least is told.
+    """
+    details = [(result, result.ranking.details) for result in results if result.ranking and result.ranking.details]
+    totals = {name: sum(each.get(name, 0) for _, each in details) for name in _COUNTS}
+    found: dict[str, Any] = {name: total for name, total in totals.items() if total}
+    cuts = [
+        {**cut, "index": result.place(cut["index"])} for result, each in details for cut in each.get("truncated", ())
+    ]
+    if cuts:
+        least = {cut["index"]: cut for cut in sorted(cuts, key=_kept, reverse=True)}
+        found["truncated"] = [least[index] for index in sorted(least)]
+    if queries := [each["truncated_query"] for _, each in details if "truncated_query" in each]:
+        found["truncated_query"] = min(queries, key=_kept)
+    return found
+
+
+def _kept(cut: dict[str, int]) -> int:
+    return cut["kept"]

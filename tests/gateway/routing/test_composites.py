@@ -259,6 +259,21 @@ async def test_a_stage_that_fails_leaves_the_request_to_the_fallbacks(opened, tr
     assert "stages" not in answer["extra_fields"]
 
 
+async def test_cut_documents_are_told_by_the_callers_places(opened, tree, vendor) -> None:
+    for name, most in (("up", 90), ("also", 70)):
+        known = {"limits": {"tokens_per_pair": most}, "long_documents": "truncate"}
+        tree["providers"][name]["capabilities"] = {"*": known}
+    gateway = await opened(tree)
+    documents = ["a", "word " * 60, "b", "text " * 70, "c"]
+    fields = (await ask(gateway, "thrifty", documents=documents))["extra_fields"]
+    assert [cut["index"] for cut in fields["truncated"]] == [1, 3]
+    kept = {cut["index"]: cut["kept"] for cut in fields["truncated"]}
+    fused = (await ask(gateway, "hybrid", documents=documents))["extra_fields"]["truncated"]
+    assert {cut["index"]: cut["kept"] for cut in fused} == kept  # that of the model which reads less
+    last = [texts for model, texts, _ in vendor.asked if model == "letters"]
+    assert max(map(len, last[0])) == max(kept.values())
+
+
 async def test_a_stage_has_no_more_than_its_share_of_the_time(opened, tree, vendor) -> None:
     vendor.slow = {"length": 5.0}
     gateway = await opened(tree)

@@ -122,7 +122,7 @@ async def test_nothing_of_an_instruction_comes_out(seen, upstream, adapter, stat
 WRITTEN: dict[str, Any] = {
     "text": [DOCUMENT],
     "text with an id and a score": [{"text": DOCUMENT, "id": "7", "score": 0.5, "meta": {"of": DOCUMENT}}],
-    "text with odd neighbours": [{"text": DOCUMENT, "id": {"of": DOCUMENT}, "score": DOCUMENT}],
+    "text with odd neighbours": [{"text": DOCUMENT, "id": {"of": DOCUMENT}, "title": DOCUMENT}],
     "a record with an id": [{"id": DOCUMENT, "title": DOCUMENT, "score": 0.5}],
     "a record of text in other fields": [{"body": DOCUMENT, "id": [DOCUMENT]}],
 }
