@@ -63,6 +63,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
 
 
 NOTHING_KNOWN = Capabilities()
+NO_LIMITS = Limits()
 
 CapabilitiesByModel = Mapping[str, Capabilities]
 """Capabilities by the model's name or pattern."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from providers.capabilities import CapabilitiesByModel
+from providers.capabilities import CapabilitiesByModel, Limits
 from providers.types import ClosableBackend, Ranking, RerankRequest
 
 JSON = dict[str, Any]
@@ -73,6 +73,18 @@ class ScoreApi(Struct, frozen=True, kw_only=True):
     decode: Callable[[bytes, RerankRequest], Ranking]
 
 
+class LimitsApi(Struct, frozen=True, kw_only=True):
+    """Where a server tells what one call of it may carry.
+
+    Attributes:
+        path: beside the rerank endpoint, for example `/info`; asked by GET.
+        decode: body of a 200 to limits. Pure. Raises ValueError for a body that is not the documented shape.
+    """
+
+    path: str
+    decode: Callable[[bytes], Limits]
+
+
 def _nothing_missing() -> str:
     return ""
 
@@ -128,6 +140,7 @@ class HttpProvider(Adapter, frozen=True, kw_only=True):
         too_long: the statuses with which it refuses what is longer, or more, than it takes, with a sentence that says
             so (see wire/too_long.py); a 413 always means that.
         score: its score API, if it has one; without it only one query for all documents can be scored.
+        limits: where it tells its limits; None if it does not.
         key_required: whether the target refuses calls without a key.
         auth: how the key is sent.
         headers: constant headers that the vendor demands.
@@ -141,6 +154,7 @@ class HttpProvider(Adapter, frozen=True, kw_only=True):
     error_message: Callable[[bytes], str]
     too_long: frozenset[int] = TOO_LONG
     score: ScoreApi | None = None
+    limits: LimitsApi | None = None
     key_required: bool = True
     auth: Auth = Bearer()
     headers: Mapping[str, str] = {}

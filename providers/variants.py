@@ -4,7 +4,8 @@
 named where users have a usual variable and the vendor a fixed address: whoever sets it needs no configuration.
 
 - siliconflow: an instruction is for Qwen3-Reranker alone; openrouter: for Voyage's models, in the query's text.
-- tei, infinity: how many documents fit is the servers' default; operators who changed it say so in `capabilities`.
+- tei, infinity: how many documents fit is the servers' default. tei tells its own at /info; operators who changed it
+  for infinity say so in `capabilities`.
 - tei, nim, nvidia: a pair that is too long would fail the whole call, so it is cut, as other servers do by themselves.
 - nvidia: NVIDIA's hosted models, where nim is one's own server. Its path has the model's name with `_` for each dot.
 - azure: Cohere's models in a Foundry resource. A serverless deployment (`….models.ai.azure.com`) takes a bearer key, as
@@ -20,11 +21,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from providers.capabilities import Capabilities, CapabilitiesByModel, Limits
-from providers.spec import TOO_LONG, Header, HttpProvider, Options
+from providers.spec import TOO_LONG, Header, HttpProvider, LimitsApi, Options
 from providers.wire import cohere
 from providers.wire.errors import error_message
 from providers.wire.paths import quote_path
@@ -58,6 +60,18 @@ class PathOptions(Struct, forbid_unknown_fields=True):
     """Where a server has its rerank endpoint."""
 
     path: str = "/v1/rerank"
+
+
+class _TeiInfo(Struct):
+    """https://github.com/huggingface/text-embeddings-inference/blob/main/docs/openapi.json, `Info` (2026-11)"""
+
+    max_client_batch_size: int | None = None
+    max_input_length: int | None = None
+
+
+def _tei_limits(body: bytes) -> Limits:
+    info = msgspec.json.decode(body, type=_TeiInfo)
+    return Limits(documents=info.max_client_batch_size, tokens_per_pair=info.max_input_length)
 
 
 def _at_path(options: PathOptions) -> HttpProvider:
@@ -268,6 +282,7 @@ _LINES = [
         ),
         _documents(32, _CROSS_ENCODER),
         path="/rerank",
+        limits=LimitsApi(path="/info", decode=_tei_limits),
         logits_by=_RAW,
     ),
     _variant(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from gateway.blocking import check_cancelled
-from providers.capabilities import Capabilities, Limits
+from providers.capabilities import NO_LIMITS, Capabilities, Limits
 from providers.errors import LimitExceeded
 from providers.types import RerankRequest, TextOrParts
 
@@ -26,18 +27,32 @@ BYTES_PER_TOKEN = 2
 estimate is refused by the target as too large, and divided further."""
 
 
+class LimitsSource(Protocol):
+    """Asks a server for the limits of its calls."""
+
+    async def ask(self) -> Limits | None:
+        """What it tells; None if nothing. Never raises."""
+        ...
+
+
 class CallLimits:
     """The limits of one target's calls: those that are declared or configured, and those that it has told.
 
     Args:
         capabilities: of the target's model, as the operator corrects them.
+        corrected: the operator's own limits, which hold whatever the server tells.
+        source: asks the server for its limits; None if it tells none.
 
     Attributes:
         is_pointwise: whether a request may be divided without a change of its scores.
         documents: the most documents of one call; `sys.maxsize` where no limit is known.
     """
 
-    def __init__(self, capabilities: Capabilities) -> None:
+    def __init__(
+        self, capabilities: Capabilities, corrected: Limits = NO_LIMITS, source: LimitsSource | None = None
+    ) -> None:
+        self._corrected = corrected
+        self._source = source
         self.is_pointwise = capabilities.scoring == "pointwise"
         self._scoring = capabilities.scoring
         self._set(capabilities.limits)
@@ -51,6 +66,17 @@ class CallLimits:
     def matter(self) -> bool:
         """Whether a request could ever be divided, or refused."""
         return self.is_pointwise or self.limits.documents is not None
+
+    async def ask(self) -> None:
+        """Take over what the server tells of its limits, if it does; what the operator has set stays."""
+        told = await self._source.ask() if self._source is not None else None
+        if told is not None:
+            fresh = {
+                name: value
+                for name, value in asdict(told).items()
+                if value is not None and value > 0 and getattr(self._corrected, name) is None
+            }
+            self._set(replace(self.limits, **fresh))
 
     def learn(self, documents: int) -> bool:
         """Take over the most documents of a call as the target told it. False if that cannot be."""

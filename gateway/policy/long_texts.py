@@ -109,6 +109,8 @@ class LongTexts(Wrapper):
                 return await self.backend.rerank(request)
             return await self._rank_within(request, self._bounds(request))
         except TooLong as error:
+            if self._settings.long_documents is not None:
+                await self._limits.ask()
             bounds = self._bounds_told(request, error)
             if bounds is None:
                 raise
@@ -131,7 +133,7 @@ class LongTexts(Wrapper):
         """What to keep to after a refusal: the limit that it names, else those that are known. None if neither is."""
         if self._settings.long_documents not in ("truncate", "chunk_max"):
             return None
-        if error.max_tokens is not None:
+        if error.max_tokens is not None and error.max_tokens > 0:
             self._limits.learn_tokens(error.max_tokens)
         asked, limits = request.max_tokens_per_doc if self._cuts else None, self._limits.limits
         # Twice the usual room: the usual one may just have been too little.

@@ -85,10 +85,13 @@ class Split(Wrapper):
     async def rerank(self, request: RerankRequest) -> Ranking:
         """The ranking of all documents. Raises LimitExceeded for more than the target can take, else as the target."""
         limits = self._limits
+        if not limits.fit(request):
+            await limits.ask()  # The server may take more than is usual.
         if limits.fit(request):
             try:
                 return await self.backend.rerank(request)
             except (TooLong, LimitExceeded) as error:
+                await limits.ask()
                 if not self._may_divide(request, error):
                     raise
             parts = self._smaller(request)

@@ -62,6 +62,12 @@ def score_url_of(provider: HttpProvider, settings: ProviderSettings) -> Url | No
     return lambda model: _beside(at(url, model), last)
 
 
+def limits_url_of(provider: HttpProvider, settings: ProviderSettings) -> str | None:
+    """Where that provider tells its limits: beside its rerank endpoint. None if it does not."""
+    url = url_of(provider, settings)
+    return _beside(url, _last_segment(provider.limits.path)) if provider.limits and isinstance(url, str) else None
+
+
 def display_url(provider: HttpProvider, settings: ProviderSettings) -> str:
     """For people: where that provider's requests go, `MODEL` standing for the model where the URL names it, and `…` for
     a query, which may hold a credential."""

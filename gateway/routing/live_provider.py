@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from gateway.backends.local import LocalBackend
+from gateway.backends.server_limits import ServerLimits
 from gateway.config.providers import ProviderSettings
 from gateway.policy.key_state import KeyState
 from gateway.transport.base import Client, Timeouts
@@ -27,6 +28,7 @@ class LiveProvider(Struct, eq=False):
         client: what carries its requests; None if it is not behind HTTP.
         checker: what carries its health checks: a client of its own, so that they never wait for its requests.
         key_states: what is known of each of its keys.
+        limits: what the server tells of its limits; None if it tells none.
         is_in_process: whether its backends work inside the gateway, so that it is the gateway that ends their calls at
             the deadline and scores pairs by several calls.
         is_instant: whether it takes no time and cannot fail, so that no policy could do anything for it.
@@ -40,6 +42,7 @@ class LiveProvider(Struct, eq=False):
     client: Client | None = None
     checker: Client | None = None
     key_states: list[KeyState] = []
+    limits: ServerLimits | None = None
     is_in_process: bool = False
     is_instant: bool = False
 

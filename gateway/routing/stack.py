@@ -17,7 +17,7 @@ from gateway.policy.target import Target
 from gateway.policy.target_facts import NO_FACTS, TargetFacts
 from gateway.policy.target_id import TargetId
 from gateway.routing.pricing import TargetPricing
-from providers.capabilities import NOTHING_KNOWN, Capabilities
+from providers.capabilities import NOTHING_KNOWN
 from providers.types import Backend
 
 
@@ -29,16 +29,16 @@ class TargetState:
 
     Args:
         settings: see above.
-        capabilities: of the target's model, as the operator corrects them.
+        call_limits: of the target; None if none are known.
     """
 
-    def __init__(self, settings: ProviderSettings, capabilities: Capabilities = NOTHING_KNOWN) -> None:
+    def __init__(self, settings: ProviderSettings, call_limits: CallLimits | None = None) -> None:
         self.settings = settings
         self.bulkhead = BulkheadState(settings.bulkhead)
         self.breaker = BreakerState(settings.breaker)
         self.retry_budget = RetryBudget(settings.retry)
         self.latency = LatencyStats()
-        self.call_limits = CallLimits(capabilities)
+        self.call_limits = call_limits or CallLimits(NOTHING_KNOWN)
 
     @property
     def has_calls(self) -> bool:

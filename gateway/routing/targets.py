@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from gateway.config.providers import capability_corrections
 from gateway.errors import UnknownModel
 from gateway.policy.breaker import BreakerState
+from gateway.policy.call_limits import CallLimits
 from gateway.policy.fallback import Step, UnknownTarget
 from gateway.policy.latency import LatencyStats
 from gateway.policy.strategy import Candidate
@@ -17,6 +19,7 @@ from gateway.routing.pricing import TargetPricing
 from gateway.routing.route import Route
 from gateway.routing.stack import TargetState, stack
 from gateway.suggestions import MAX_NAME_LENGTH, clause, near
+from providers.capabilities import resolve
 from providers.types import Backend, ScoreSpace
 
 MAX_ADHOC_ROUTES = 4096
@@ -178,7 +181,9 @@ class Targets:
 
     def _new_state(self, target: TargetId) -> TargetState:
         provider = self._providers[target.provider]
-        return TargetState(provider.settings, capabilities_of(provider.adapter, provider.settings, target.model))
+        known = capabilities_of(provider.adapter, provider.settings, target.model)
+        corrected = resolve(target.model, capability_corrections(provider.settings)).limits
+        return TargetState(provider.settings, CallLimits(known, corrected, provider.limits))
 
     def _survives(self, path: str, state: TargetState) -> bool:
         """Whether the target survives a reload unchanged, its connections included.

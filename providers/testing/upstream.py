@@ -159,6 +159,9 @@ def _reply_handler(upstream: ScriptedUpstream) -> type[BaseHTTPRequestHandler]:
     class ReplyHandler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_GET(self) -> None:
+            self.do_POST()
+
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers.get("content-length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}

@@ -273,8 +273,8 @@ KNOWN: dict[str, tuple[str, str, str, int | None, int | None]] = {
     "infinity": ("any", "pointwise", "probability", 2_048, None),
     "nim": ("nvidia/llama-nemotron-rerank-1b-v2", "unknown", "logit", 512, None),
     "nanogpt": ("nvidia/Nemotron-3.5-Rerank-8B-BF16", "unknown", "logit", 1_024, None),
-    "azure": ("Cohere-rerank-v4.0-pro", "unknown", "probability", 10_000, 32_768),
-    "cohere-v1": ("rerank-v3.5", "unknown", "probability", 10_000, 4_096),
+    "azure": ("Cohere-rerank-v4.0-pro", "pointwise", "probability", 10_000, 32_768),
+    "cohere-v1": ("rerank-v3.5", "pointwise", "probability", 10_000, 4_096),
     "novita": ("baai/bge-reranker-v2-m3", "pointwise", "unknown", None, 8_000),
     "compatible": ("any", "unknown", "unknown", None, None),
 }

@@ -10,15 +10,17 @@ from msgspec.structs import replace
 from gateway.access.prices import Price
 from gateway.backends.auth import open_signer
 from gateway.backends.http import HttpBackend, HttpEndpoint
+from gateway.backends.server_limits import ServerLimits
 from gateway.config import options
 from gateway.config.providers import ProviderSettings, capability_corrections
 from gateway.config.root import Config
 from gateway.policy.key_pool import KeyedBackend, KeyPool
 from gateway.policy.key_state import KeyState
-from gateway.routing.endpoints import client_settings, display_url, score_url_of, timeouts_of, url_of
+from gateway.routing.endpoints import client_settings, display_url, limits_url_of, score_url_of, timeouts_of, url_of
 from gateway.routing.kinds.kind import Description
 from gateway.routing.live_provider import LiveProvider
 from gateway.transport import open_client
+from gateway.transport.base import Client
 from providers.spec import HttpProvider
 
 
@@ -51,7 +53,15 @@ class HttpKind:
             client=client,
             checker=checker,
             key_states=[key.state for key in keys],
+            limits=self._limits(client),
         )
+
+    def _limits(self, client: Client) -> ServerLimits | None:
+        url = limits_url_of(self.provider, self._settings)
+        if url is None or self.provider.limits is None:
+            return None
+        first_key = _keys(self._settings)[0][0]
+        return ServerLimits(self._name, url, self.provider.limits, client, open_signer(self.provider.auth, first_key))
 
     def server(self) -> tuple[str | None, int | None]:
         url = urlsplit(display_url(self.provider, self._settings))

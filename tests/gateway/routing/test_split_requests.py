@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from providers.testing import ScriptedUpstream
-from providers.testing.upstream import Reply, rank_by_words
+from providers.testing.upstream import ReceivedRequest, Reply, rank_by_words
 
 TEXTS = [f"document {index}" for index in range(10)]
 
@@ -95,3 +95,42 @@ async def test_what_a_server_says_of_its_limit_is_kept(opened, upstream, status:
     assert len(answer.json()["results"]) == 10
     assert sizes(upstream)[0] == 10
     assert max(sizes(upstream)[1:]) <= 5
+
+
+INFO = {"model_id": "m", "max_client_batch_size": 6, "max_input_length": 512, "max_batch_tokens": 16384}
+ASKED: dict[str, tuple[Reply, dict[str, Any], list[int], int]] = {
+    "it takes more than is usual": (Reply(200, {**INFO, "max_client_batch_size": 64}), {}, [40], 1),
+    "it takes less": (Reply(200, INFO), {}, [6] * 6 + [4], 1),
+    "it does not tell": (Reply(404, b""), {}, [32, 8], 1),
+    "it tells something else": (Reply(200, b"hello"), {}, [32, 8], 1),
+    "it tells null": (Reply(200, {"max_client_batch_size": None}), {}, [32, 8], 1),
+    "it tells nonsense": (Reply(200, {"max_client_batch_size": 0}), {}, [32, 8], 1),
+    "the operator knows better": (Reply(200, INFO), {"*": {"limits": {"documents": 20}}}, [20, 20], 1),
+}
+
+
+@pytest.mark.parametrize(("told", "known", "sizes", "questions"), ASKED.values(), ids=ASKED)
+async def test_a_server_is_asked_for_its_limits_when_a_request_is_over_them(
+    opened, upstream, told: Reply, known: dict[str, Any], sizes: list[int], questions: int
+) -> None:
+    def serve(request: ReceivedRequest) -> Reply:
+        if request.method == "GET":
+            return told
+        return Reply(200, [{"index": index, "score": 0.5} for index in range(len(request.body["texts"]))])
+
+    upstream.behaviour = serve
+    tei = {"base_url": f"{upstream.url}/prefix", "api_key": "secret", "capabilities": known}
+    client = await opened({"providers": {"tei": tei}})
+    few = await client.post("/v1/rerank", json={"model": "tei/m", "query": "q", "documents": ["a"] * 5})
+    assert (few.status_code, len(upstream.requests)) == (200, 1), "nothing is asked for a request within the limits"
+    for _ in range(2):
+        upstream.requests, asked = [], upstream.requests
+        answer = await client.post("/v1/rerank", json={"model": "tei/m", "query": "q", "documents": ["a"] * 40})
+        assert answer.status_code == 200, answer.text
+        assert len(answer.json()["results"]) == 40
+        calls = [request for request in upstream.requests if request.method == "POST"]
+        assert sorted((len(call.body["texts"]) for call in calls), reverse=True) == sizes
+        asked += upstream.requests
+    info = [request for request in asked if request.method == "GET"]
+    assert len(info) <= questions
+    assert all((each.path, each.headers["authorization"]) == ("/prefix/info", "Bearer secret") for each in info)

@@ -158,7 +158,20 @@ _DETAILS: dict[str, Any] = {
     "compute_ms": {"type": "number", "description": "Of a local model: milliseconds in which it computed."},
     "truncated_documents": {
         "type": "integer",
-        "description": "Of a local model: how many documents were longer than what it reads.",
+        "description": "How many documents were longer than what the model reads, or the request allows.",
+    },
+    "truncated": {
+        "type": "array",
+        "description": "The documents that the gateway cut: their length, and what was sent of them, in characters.",
+        "items": {
+            "type": "object",
+            "properties": {name: {"type": "integer"} for name in ("index", "characters", "kept")},
+        },
+    },
+    "truncated_query": {
+        "type": "object",
+        "description": "Of a query that the gateway cut: its length, and what was sent of it, in characters.",
+        "properties": {name: {"type": "integer"} for name in ("characters", "kept")},
     },
     "cached_documents": {
         "type": "integer",
