@@ -14,7 +14,7 @@ CLIENTS := newest frameworks oldest
 # Xinference is tested too where it is named here: it needs torch and torchvision of one build.
 UPSTREAMS := infinity litellm
 
-.PHONY: serve test test-ui test-clients test-upstreams test-onnxruntime site dist test-dist vendor check audit sbom lock bench docs clean
+.PHONY: serve test test-ui screenshots test-clients test-upstreams test-onnxruntime site dist test-dist vendor check audit sbom lock bench docs clean
 
 # The quick start serves the models that come with the gateway; a configuration of one's own may need none of them.
 serve: $(VENV)/serve $(if $(filter config/gateway.yaml,$(CONFIG)),$(VENV)/model)
@@ -26,6 +26,10 @@ test: $(VENV)/develop $(VENV)/model
 # The pages in a real browser; skipped, visibly, where there is no chromium.
 test-ui: $(VENV)/develop
 	$(BIN)/python -m pytest -rs tests/ui
+
+# The pictures of docs/ui.md.
+screenshots: $(VENV)/develop $(VENV)/model
+	RERANK_GATEWAY_SCREENSHOTS=1 $(BIN)/python -m pytest tests/ui/test_playground.py -k picture
 
 # Each group of client packages has an environment of its own: they exclude each other's versions.
 test-clients: $(VENV)/develop $(CLIENTS:%=.venv-clients-%/done)
@@ -120,9 +124,9 @@ $(VENV)/develop: $(VENV)/serve requirements-dev.lock
 audit: $(VENV)/develop
 	$(BIN)/python .ci/audit.py
 
-# Swagger UI, as pinned; `make vendor SWAGGER_UI=5.36.0` pins another release.
+# Scripts and styles of others, as pinned; `make vendor PIN="swagger-ui-dist 5.36.0"` pins another release of one.
 vendor: $(BIN)/python
-	$(BIN)/python .ci/vendor.py $(SWAGGER_UI)
+	$(BIN)/python .ci/vendor.py $(PIN)
 
 # What is installed, as CycloneDX.
 sbom: $(VENV)/develop

@@ -30,6 +30,7 @@ from gateway.runtime import signals
 from gateway.runtime.reload import Reloader
 from gateway.runtime.service import Service
 from gateway.telemetry import logs
+from gateway.ui import routes as ui
 from providers.errors import RerankError
 
 logger = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ def _routes(service: Service) -> list[ControllerRouterHandler]:
         status.route(service),
         openapi.document_route(Document(lambda: service.keys is not None)),
         openapi.assets(),
+        *(ui.routes() if service.config.server.ui else []),
     ]
 
 

@@ -31,6 +31,7 @@ def ready_message(url: str, config: Config, admin_url: str | None = None) -> str
     lines = [
         f"rerank-gateway is ready on {url}",
         f"  models:  {', '.join(models) or 'none'}",
+        *([f"  browser: {url}/"] if config.server.ui else []),
         f"  API:     {url}/docs",
     ]
     if admin_url:

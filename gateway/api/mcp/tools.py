@@ -14,7 +14,7 @@ import mcp_types as types
 import msgspec
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct
 
 MAX_NAMES_SHOWN = 20
 """Names of models that one message holds."""
@@ -61,10 +61,18 @@ class _Row(Struct):
     relevance_score: float | None = None
 
 
+class _Warning(Struct):
+    message: str
+
+
+class _Extra(Struct):
+    warnings: list[_Warning] = []
+
+
 class _Answer(Struct):
     model: str
     results: list[_Row]
-    warnings: list[Any] | UnsetType = UNSET
+    extra_fields: _Extra
 
 
 class _Listed(Struct):
@@ -110,6 +118,7 @@ _RERANK_OUTPUT: dict[str, Any] = {
         "model": _TEXT,
         "degraded": {"type": "boolean", "description": "No model ranked: the documents are in the order given."},
         "results": {"type": "array", "items": _RESULT, "description": "Best first."},
+        "warnings": {"type": "array", "items": _TEXT, "description": "What was asked for and could not be done."},
     },
     "required": ["model", "degraded", "results"],
 }
@@ -232,8 +241,8 @@ def _show_ranking(answer: _Answer, documents: list[str], is_degraded: bool) -> d
         {"index": row.index, "relevance_score": row.relevance_score, "text": documents[row.index]}
         for row in answer.results
     ]
-    shown: dict[str, Any] = {"model": answer.model, "degraded": is_degraded, "results": rows}
-    return shown if answer.warnings is UNSET else {**shown, "warnings": answer.warnings}
+    warnings = [warning.message for warning in answer.extra_fields.warnings]
+    return {"model": answer.model, "degraded": is_degraded, "results": rows, "warnings": warnings}
 
 
 def _show_listing(listing: _Listing) -> dict[str, Any]:
