@@ -12,7 +12,7 @@ from providers.types import ClosableBackend, Ranking, RerankRequest
 
 JSON = dict[str, Any]
 
-Field = Literal["top_n", "max_tokens_per_doc", "priority", "return_documents", "instruction"]
+Field = Literal["top_n", "max_tokens_per_doc", "priority", "return_documents", "return_spans", "instruction"]
 
 
 TOO_LONG = frozenset({400, 413, 422})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct, field
@@ -73,6 +73,7 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
         return_documents: the caller wants its documents back. The gateway echoes them itself; no upstream need do it.
         instruction: what the documents are to be ranked for, in words to the model; None, or "" where the caller wants
             none though one is configured.
+        return_spans: the caller wants to see which passage of each document decided.
         first_stage_scores: what the search that found the documents gave them, one for each document, None for one
             without; None where no document has one. No upstream is told.
         scores: which scores the caller wants; None is as the model gives them. The gateway converts them, no upstream.
@@ -91,6 +92,7 @@ class RerankRequest(Struct, frozen=True, kw_only=True, eq=False):
     max_tokens_per_doc: int | None = None
     priority: int | None = None
     return_documents: bool = False
+    return_spans: bool = False
     instruction: str | None = None
     first_stage_scores: list[float | None] | None = None
     scores: ScoreScale | None = None
@@ -137,6 +139,18 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.prompt_tokens if self.billed_tokens is None else self.billed_tokens
 
 
+class Span(Struct, frozen=True, omit_defaults=True):
+    """A passage of a document: its first character, and one past its last, counted in Unicode code points.
+
+    Attributes:
+        score: how much it speaks for the document, by whoever found it; None if that is not told.
+    """
+
+    start: int
+    end: int
+    score: float | None = None
+
+
 class AnswerWarning(Struct, frozen=True):
     """What an answer does not hold of what was asked for.
 
@@ -154,6 +168,9 @@ INSTRUCTION_IGNORED = AnswerWarning(
 )
 
 
+SPANS_UNAVAILABLE = AnswerWarning("spans_unavailable", "the model that answered does not tell which passages decided")
+
+
 class Ranking(Struct, frozen=True, kw_only=True):
     """A target's answer.
 
@@ -166,6 +183,8 @@ class Ranking(Struct, frozen=True, kw_only=True):
         details: figures about how the answer was made (`queue_ms`, `truncated_documents`, …), shown in `extra_fields`.
         score_space: what the scores are, where the target itself says so; the gateway fills in what is declared.
         warnings: what was asked for and is not in this answer.
+        spans: the passages that decided, by the document's position; None if the target tells none, and left out for a
+            document in which it found none.
     """
 
     results: list[Ranked]
@@ -178,6 +197,7 @@ class Ranking(Struct, frozen=True, kw_only=True):
     alias: str = ""
     score_space: ScoreSpace = "unknown"
     warnings: tuple[AnswerWarning, ...] = ()
+    spans: Mapping[int, Sequence[Span]] | None = None
 
     @property
     def shown_model(self) -> str:

@@ -39,6 +39,8 @@ _RAW: Mapping[str, bool] = {"raw_scores": True}
 """A caller of TEI or Infinity who sends this gets scores without the sigmoid."""
 
 _V1 = Shape(always=_SILENT)
+_AZURE = Shape(takes=same("top_n", "max_tokens_per_doc", "priority"))
+_AZURE_ENCODE, _AZURE_DECODE = encoder(_AZURE), decoder(_AZURE)
 _NIM = Shape(
     takes=same("truncate"),
     always={"truncate": "END"},
@@ -96,13 +98,11 @@ def _variant(
     name: str, source: str, shape: Shape = _V1, models: CapabilitiesByModel | None = None, **differs: Any
 ) -> HttpProvider:
     own: dict[str, Any] = {"base_url": None, "path": "/v1/rerank", **differs}
+    own = {"encode": encoder(shape), "decode": decoder(shape), "fields": frozenset(shape.takes), **own}
     return HttpProvider(
         name=name,
         source=source,
-        encode=encoder(shape),
-        decode=decoder(shape),
         error_message=error_message,
-        fields=frozenset(shape.takes),
         capabilities={"*": _UNKNOWN, **(models or {})},
         **{"key_required": own["base_url"] is not None, **own},
     )
@@ -112,11 +112,14 @@ _LINES = [
     _variant(
         "azure",
         "https://docs.cohere.com/docs/azure-ai-reranking (2026-11)",
-        Shape(takes=same("top_n", "max_tokens_per_doc", "priority")),
+        _AZURE,
         {name if name == "*" else f"Cohere-{name}": known for name, known in cohere.CAPABILITIES.items()},
         path="/providers/cohere/v2/rerank",
         auth=Header("api-key"),
         key_required=True,
+        encode=lambda request: {**_AZURE_ENCODE(request), **cohere.relevant_spans(request)},
+        decode=lambda body, request: cohere.with_spans(_AZURE_DECODE(body, request), body, request),
+        fields=frozenset({"return_spans", *_AZURE.takes}),
     ),
     _variant(
         "cohere-v1",

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway import blocking
 from gateway.backends.retry_after import retry_after
@@ -30,7 +31,7 @@ from providers.errors import (
     Unsupported,
 )
 from providers.spec import LocalModel
-from providers.types import AnswerWarning, ClosableBackend, Ranked, Ranking, RerankRequest, ScoreSpace, Usage
+from providers.types import AnswerWarning, ClosableBackend, Ranked, Ranking, RerankRequest, ScoreSpace, Span, Usage
 
 SOCKET_VARIABLE = "RERANK_GATEWAY_ENGINE_SOCKET"
 """The environment variable that holds the path of the engine process's socket, for the workers."""
@@ -70,6 +71,15 @@ class _Response(Struct):
     usage: Usage | None = None
 
 
+class _SpanRow(Struct):
+    index: int
+    spans: list[Span] = []
+
+
+class _SpanRows(Struct):
+    results: list[_SpanRow]
+
+
 class _ErrorBody(Struct):
     message: str
     error_type: str
@@ -96,6 +106,7 @@ class _ModelList(Struct):
 
 
 _decode_response = msgspec.json.Decoder(_Response).decode
+_decode_spans = msgspec.json.Decoder(_SpanRows).decode
 _decode_error = msgspec.json.Decoder(_ErrorBody).decode
 _decode_model_list = msgspec.json.Decoder(_ModelList).decode
 _decode_model_info = msgspec.json.Decoder(_ModelInfo).decode
@@ -143,7 +154,8 @@ class RemoteModel:
             raise NotReady("the engine process is not running; it is being started again") from None
         if response.status != 200:
             raise _error(response)
-        return _ranking(response.body)
+        ranking = _ranking(response.body)
+        return replace(ranking, spans=_spans(response.body)) if request.return_spans else ranking
 
     async def ready(self) -> bool:
         """Whether the engine has loaded this model."""
@@ -189,6 +201,7 @@ class RemoteModel:
             "max_tokens_per_doc": request.max_tokens_per_doc,
             "priority": request.priority,
             "instruction": request.instruction,
+            "return_spans": request.return_spans or None,
         }
         extra = {name: value for name, value in request.extra.items() if name in self._fields}
         return _encode({name: value for name, value in {**fields, **extra}.items() if value is not None})
@@ -255,6 +268,12 @@ def _ranking(body: bytes) -> Ranking:
         score_space=said.score_space,
         warnings=said.warnings,
     )
+
+
+def _spans(body: bytes) -> dict[int, list[Span]] | None:
+    """Those of the response; None if there are none."""
+    spans = {row.index: row.spans for row in _decode_spans(body).results if row.spans}
+    return spans or None
 
 
 def _error(response: Response) -> RerankError:

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from providers.errors import BadAnswer
-from providers.types import AnswerWarning, Ranked, Ranking, RerankRequest, Usage
+from providers.types import AnswerWarning, Ranked, Ranking, RerankRequest, Span, Usage
 
 SUMMED_DETAILS = ("truncated_documents",)
 """Details that are counts of documents. Others, such as times, mean nothing for several calls together."""
@@ -52,6 +52,7 @@ def merge(parts: Sequence[tuple[int, Ranking]]) -> Ranking:
         cost=total(costs),
         details=_details(rankings) or None,
         warnings=_warnings(rankings),
+        spans=_spans(parts),
     )
 
 
@@ -61,6 +62,12 @@ def _details(rankings: Sequence[Ranking]) -> dict[str, Any]:
         name: sum(each.get(name, 0) for each in known) for name in SUMMED_DETAILS if any(name in e for e in known)
     }
     return {**({"degraded": True} if known[0].get("degraded") else {}), **counts}
+
+
+def _spans(parts: Sequence[tuple[int, Ranking]]) -> dict[int, Sequence[Span]] | None:
+    """Those of all parts, by the document's position in the whole request; None if no part tells any."""
+    known = [(offset, ranking.spans) for offset, ranking in parts if ranking.spans is not None]
+    return {offset + index: own for offset, spans in known for index, own in spans.items()} if known else None
 
 
 def _warnings(rankings: Sequence[Ranking]) -> tuple[AnswerWarning, ...]:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from gateway.errors import AttemptsSpent
 from gateway.policy.target_facts import NO_FACTS, TargetFacts
 from gateway.policy.target_id import TargetId
-from gateway.policy.verification import plausible_usage, verify
+from gateway.policy.verification import plausible_usage, verify, verify_spans
 from gateway.policy.wrapper import Wrapper
 from providers.errors import RerankError, TargetFailed, TargetTimeout
 from providers.types import Backend, Ranking, RerankRequest
@@ -94,6 +94,7 @@ class Target(Wrapper):
             alias=self.alias,
             score_space=self._facts.score_space(ranking, request),
             warnings=self._facts.warnings(ranking, request),
+            spans=verify_spans(ranking.spans, results, request.documents),
         )
 
     def _answer_cost(self, ranking: Ranking, request: RerankRequest) -> float | None:

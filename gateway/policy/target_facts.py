@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from providers.types import INSTRUCTION_IGNORED, AnswerWarning, Ranking, RerankRequest, ScoreSpace
+from providers.types import INSTRUCTION_IGNORED, SPANS_UNAVAILABLE, AnswerWarning, Ranking, RerankRequest, ScoreSpace
 
 UNIT_SPACES = frozenset({"probability", "calibrated"})
 """The spaces whose scores lie from 0 to 1."""
@@ -36,8 +36,12 @@ class TargetFacts(Struct, frozen=True):
 
     def warnings(self, ranking: Ranking, request: RerankRequest) -> tuple[AnswerWarning, ...]:
         """The ranking's, and what this model cannot do of what the request asks for."""
-        ignored = request.instruction and self.instruction is False
-        return (*ranking.warnings, INSTRUCTION_IGNORED) if ignored else ranking.warnings
+        warnings = ranking.warnings
+        if request.instruction and self.instruction is False:
+            warnings = (*warnings, INSTRUCTION_IGNORED)
+        if request.return_spans and ranking.spans is None and SPANS_UNAVAILABLE.code not in {w.code for w in warnings}:
+            warnings = (*warnings, SPANS_UNAVAILABLE)
+        return warnings
 
     def static_space(self, of_backend: ScoreSpace = "unknown") -> ScoreSpace:
         """What the scores of a request without wishes are: as the operator says, else the backend, else the adapter."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from operator import attrgetter
 
 from msgspec.structs import asdict, astuple
 
 from providers.errors import BadAnswer
-from providers.types import Ranked, RerankRequest, Usage
+from providers.types import Ranked, RerankRequest, Span, TextOrParts, Usage
 
 _INDEX = attrgetter("index")
 _SCORE = attrgetter("relevance_score")
@@ -34,6 +35,25 @@ def verify(results: list[Ranked], request: RerankRequest) -> list[Ranked]:
     ordered = sorted(results, key=_INDEX)
     ordered.sort(key=_SCORE, reverse=True)
     return ordered if request.top_n is None else ordered[: request.top_n]
+
+
+def verify_spans(
+    spans: Mapping[int, Sequence[Span]] | None, results: Sequence[Ranked], documents: Sequence[TextOrParts]
+) -> dict[int, list[Span]] | None:
+    """The spans of these results that lie within the text they are of; None if there are none to verify."""
+    if spans is None:
+        return None
+    found = {
+        result.index: _within(spans[result.index], documents[result.index])
+        for result in results
+        if result.index in spans
+    }
+    return {index: own for index, own in found.items() if own}
+
+
+def _within(spans: Sequence[Span], document: TextOrParts) -> list[Span]:
+    size = len(document) if isinstance(document, str) else 0
+    return [span for span in spans if 0 <= span.start < span.end <= size]
 
 
 def plausible_usage(usage: Usage | None) -> Usage | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from gateway.config.calibrations import sigmoid
 from gateway.config.root import Config
 from gateway.policy.target_facts import UNIT_SPACES
-from providers.types import AnswerWarning, Ranked, Ranking, RerankRequest, ScoreSpace
+from providers.types import AnswerWarning, Ranked, Ranking, RerankRequest, ScoreSpace, Span
+
+Spans = Mapping[int, Sequence[Span]] | None
 
 NO_SCORES = AnswerWarning(
     "no_scores", "no model ranked: the documents are in the order sent, and their scores of 0.0 mean nothing"
@@ -94,7 +96,17 @@ def _first_target(config: Config, name: str) -> str:
 
 def _convert(ranking: Ranking, probability: Callable[[float], float], space: ScoreSpace) -> Ranking:
     results = [Ranked(result.index, probability(result.relevance_score)) for result in ranking.results]
-    return replace(ranking, results=results, score_space=space)
+    return replace(ranking, results=results, score_space=space, spans=_convert_spans(ranking.spans, probability))
+
+
+def _convert_spans(spans: Spans, probability: Callable[[float], float]) -> Spans:
+    """A model that gives logits scores its passages by them too."""
+    if spans is None:
+        return None
+    return {
+        index: [span if span.score is None else replace(span, score=probability(span.score)) for span in own]
+        for index, own in spans.items()
+    }
 
 
 def _compare(ranking: Ranking, promised: ScoreSpace) -> tuple[Ranking, bool]:

@@ -9,18 +9,19 @@ gateway has its own.
 
 from __future__ import annotations
 
-import re
-from typing import Any, get_args
+from typing import Any
 
 from msgspec import Struct
 from msgspec.json import Decoder
 
 from providers.capabilities import Capabilities
-from providers.spec import HttpProvider
-from providers.types import AnswerWarning, Ranking, RerankRequest, ScoreSpace, Usage
+from providers.spec import JSON, HttpProvider
+from providers.types import Ranking, RerankRequest, Usage
 from providers.wire.errors import error_message
 from providers.wire.results import Rows, decode_response, known_usage
 from providers.wire.shape import Shape, encoder, same
+from providers.wire.spans import read_spans
+from providers.wire.warnings import read_score_space, read_warnings
 
 OF_ITSELF = frozenset(
     {
@@ -30,11 +31,6 @@ OF_ITSELF = frozenset(
 )
 MAX_FIGURES = 32
 """Figures kept of one answer: what an upstream may have shown."""
-
-MAX_WARNINGS, MAX_WARNING_CHARACTERS = 8, 400
-"""Warnings kept of one answer, and the length of each."""
-
-_CODE = re.compile("[a-z_]{1,64}")
 
 _CANONICAL = ("top_n", "max_tokens_per_doc", "priority", "instruction")
 _EXTRAS = (
@@ -63,23 +59,9 @@ def decode(body: bytes, request: RerankRequest) -> Ranking:
         usage=known_usage(answer.usage),
         id=answer.id,
         details=kept or None,
-        score_space=_score_space(answer.extra_fields.get("score_space")),
-        warnings=_warnings(answer.extra_fields.get("warnings")),
-    )
-
-
-def _score_space(value: Any) -> ScoreSpace:
-    return value if value in get_args(ScoreSpace) else "unknown"
-
-
-def _warnings(value: Any) -> tuple[AnswerWarning, ...]:
-    """Those that have the documented shape; others are left out."""
-    rows = value[:MAX_WARNINGS] if isinstance(value, list) else []
-    pairs = [(row.get("code"), row.get("message")) for row in rows if isinstance(row, dict)]
-    return tuple(
-        AnswerWarning(code, message[:MAX_WARNING_CHARACTERS].encode(errors="replace").decode())
-        for code, message in pairs
-        if isinstance(code, str) and isinstance(message, str) and _CODE.fullmatch(code)
+        score_space=read_score_space(answer.extra_fields.get("score_space")),
+        warnings=read_warnings(answer.extra_fields.get("warnings")),
+        spans=read_spans(body, "spans") if request.return_spans else None,
     )
 
 
@@ -88,7 +70,12 @@ def _is_figure(name: str, value: Any) -> bool:
     return name not in OF_ITSELF and isinstance(value, int | float) and 0 <= value < 2**53
 
 
-encode = encoder(Shape(takes=same(*_CANONICAL, *_EXTRAS)))
+_encode = encoder(Shape(takes=same(*_CANONICAL, *_EXTRAS)))
+
+
+def encode(request: RerankRequest) -> JSON:
+    return {**_encode(request), "return_spans": True} if request.return_spans else _encode(request)
+
 
 PROVIDER = HttpProvider(
     name="gateway",
@@ -98,7 +85,7 @@ PROVIDER = HttpProvider(
     encode=encode,
     decode=decode,
     error_message=error_message,
-    fields=frozenset({*_CANONICAL, *_EXTRAS}),
+    fields=frozenset({"return_spans", *_CANONICAL, *_EXTRAS}),
     capabilities={"*": Capabilities(multimodal=True)},
     key_required=False,
 )

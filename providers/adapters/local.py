@@ -42,7 +42,7 @@ def _event(word: str, model: LocalModel, **fields: object) -> dict[str, object]:
 
 PROVIDER = LocalProvider(
     name="local",
-    fields=frozenset({"max_tokens_per_doc", "priority", "instruction", "use_activation"}),
+    fields=frozenset({"max_tokens_per_doc", "priority", "return_spans", "instruction", "use_activation"}),
     logits_by={"use_activation": False},
     missing=needs("local", "torch", "sentence_transformers", options=f"--extra-index-url {CPU_INDEX}"),
     problems=problems,

@@ -14,10 +14,20 @@ from msgspec.structs import replace
 
 from providers.errors import InvalidRequest, NotReady, Overloaded, RerankError, TargetFailed, TargetTimeout, Unsupported
 from providers.local.batcher import DEVICE_FAILS, Batcher
+from providers.local.evidence import MAX_DOCUMENTS, Passages, find_passages, read_to
 from providers.local.queue import FairQueue, Job
 from providers.local.tokens import EncodedRequest, LongDocuments
 from providers.local.vector_cache import VectorCache
-from providers.types import INSTRUCTION_IGNORED, EngineStats, Ranked, Ranking, RerankRequest, ScoreSpace, Usage
+from providers.types import (
+    INSTRUCTION_IGNORED,
+    AnswerWarning,
+    EngineStats,
+    Ranked,
+    Ranking,
+    RerankRequest,
+    ScoreSpace,
+    Usage,
+)
 
 TOKENIZER_THREADS = 2
 """A second thread, so that a small request need not wait while a huge one is tokenised."""
@@ -29,6 +39,11 @@ MAX_ROWS_ON_LOOP = 256
 """Rows, or documents with cached vectors, that become scores on the event loop: about a millisecond of cosines."""
 
 LOWEST_PRIORITY = 999
+
+NO_ROOM_FOR_SPANS = AnswerWarning("spans_unavailable", "the local model's queue has no room for finding spans")
+FEWER_SPANS = AnswerWarning(
+    "spans_unavailable", f"only the first {MAX_DOCUMENTS} results have spans; ask for fewer results with top_n"
+)
 
 
 class TextRequest(Struct, frozen=True):
@@ -131,9 +146,11 @@ class Engine:
         try:
             async with asyncio.timeout(left):
                 ranking = await self._rank(text, size)
+                if request.return_spans and request.queries is None:
+                    ranking = await self._add_spans(ranking, text, request.top_n)
         except TimeoutError:
             raise TargetTimeout("the local model did not finish in the time allowed") from None
-        return replace(ranking, warnings=(INSTRUCTION_IGNORED,)) if is_ignored else ranking
+        return replace(ranking, warnings=(INSTRUCTION_IGNORED, *ranking.warnings)) if is_ignored else ranking
 
     async def ready(self) -> bool:
         return self._batcher.alive and self._batcher.healthy
@@ -205,6 +222,42 @@ class Engine:
         if encoded.raw_scores and space == "probability":
             space = "logit"
         return _ranking(job, encoded, tokenize_seconds, await self._scores(job, encoded), space)
+
+    async def _add_spans(self, ranking: Ranking, text: TextRequest, top_n: int | None) -> Ranking:
+        """The ranking with the best passage of each document that is returned, by a second pass over their passages.
+
+        Where the queue has no room for that, it is the ranking as it was, with a warning.
+        """
+        start = time.monotonic()
+        results = sorted(ranking.results, key=lambda row: (-row.relevance_score, row.index))[:top_n]
+        loop = asyncio.get_running_loop()
+        passages = await loop.run_in_executor(self._pool, self._find_passages, results, text, ranking)
+        scores: list[float] = []
+        usage = ranking.usage
+        if passages.texts:
+            second = replace(text, documents=passages.texts, max_tokens_per_doc=None)
+            size = second.estimate_tokens(self._model.window, self._model.long_documents)
+            try:
+                self._admit(size)
+                scored = await self._rank(second, size)
+            except Overloaded:
+                return replace(ranking, warnings=(*ranking.warnings, NO_ROOM_FOR_SPANS))
+            scores, usage = [row.relevance_score for row in scored.results], _sum(usage, scored.usage)
+        warnings = (*ranking.warnings, FEWER_SPANS) if len(results) > MAX_DOCUMENTS else ranking.warnings
+        details = {**(ranking.details or {}), "spans_ms": _milliseconds(time.monotonic() - start)}
+        return replace(ranking, spans=passages.spans(scores), usage=usage, details=details, warnings=warnings)
+
+    def _find_passages(self, results: list[Ranked], text: TextRequest, ranking: Ranking) -> Passages:
+        """Within what the model has read of each document. Blocks."""
+        was_cut = bool((ranking.details or {}).get("truncated_documents"))
+
+        def is_read_whole(document: str) -> bool:
+            return self._model.encode(replace(text, documents=[document]), self._check_serves).truncated == 0
+
+        def read(document: str) -> int:
+            return read_to(document, is_read_whole) if was_cut else len(document)
+
+        return find_passages(results, text.documents, read)
 
     async def _scores(self, job: Job, encoded: EncodedRequest) -> list[float]:
         # Comparing ten thousand vectors would hold the event loop for too long.
@@ -299,6 +352,14 @@ def _text_request(request: RerankRequest) -> TextRequest:
     return TextRequest(
         texts[0], texts[1:], limit, request.instruction or None, priority, raw_scores=activation is False
     )
+
+
+def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
+    """Of two passes of one request."""
+    if one is None or other is None:
+        return one
+    tokens = (one.prompt_tokens or 0) + (other.prompt_tokens or 0)
+    return replace(one, prompt_tokens=tokens, total_tokens=tokens)
 
 
 def _seconds_left(request: RerankRequest) -> float | None:

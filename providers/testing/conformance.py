@@ -26,6 +26,7 @@ CANONICAL = {
     "max_tokens_per_doc": 64,
     "priority": 7,
     "return_documents": True,
+    "return_spans": True,
     "instruction": "prefer official manuals",
 }
 NEVER_SENT = {"return_embeddings": True, "relevant_spans": {"mode": "enabled"}, "stream": True, "made_up": 1}
@@ -192,7 +193,7 @@ def changes_the_body_by_declared_fields_alone(subject: Subject) -> None:
 
 @_promise
 def treats_a_null_as_absent(subject: Subject) -> None:
-    for name in subject.optional.keys() - {"return_documents"}:
+    for name in subject.optional.keys() - {"return_documents", "return_spans"}:
         _require(subject.encode(**{name: None}) == subject.encode(), f"{name}: null is not the same as no {name}")
     _require(subject.encode(instruction="") == subject.encode(), "an empty instruction is not the same as none")
 

@@ -6,11 +6,42 @@ best piece counts, and a longer query is cut; only too many documents are refuse
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from msgspec import Struct
 from msgspec.structs import replace
 
 from providers.capabilities import Capabilities, Limits
-from providers.types import Usage
+from providers.types import Ranking, RerankRequest, Usage
+from providers.wire.fields import without_nulls
+from providers.wire.spans import read_spans
+
+_VERSION = re.compile(r"rerank-v(\d+)")
+FIRST_WITH_SPANS = 5
+"""From this version on a model tells the spans that it found relevant."""
+
+
+def relevant_spans(request: RerankRequest) -> dict[str, Any]:
+    """The field with which spans are asked for; nothing where they are not wanted, or the model has none.
+
+    A caller of Cohere's own API says how many, and from which score on.
+    """
+    if not _tells_spans(request):
+        return {}
+    own = request.extra.get("relevant_spans") or {}
+    wishes = without_nulls(threshold=own.get("threshold"), max_spans=own.get("max_spans"))
+    return {"relevant_spans": {"mode": "enabled", **wishes}}
+
+
+def with_spans(ranking: Ranking, body: bytes, request: RerankRequest) -> Ranking:
+    """The ranking with the spans in its body, if they were asked for."""
+    return replace(ranking, spans=read_spans(body, "relevant_spans")) if _tells_spans(request) else ranking
+
+
+def _tells_spans(request: RerankRequest) -> bool:
+    version = _VERSION.search(request.model) if request.return_spans else None
+    return version is not None and int(version[1]) >= FIRST_WITH_SPANS
 
 
 class Counts(Struct):

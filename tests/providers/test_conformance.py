@@ -43,7 +43,7 @@ SAMPLES: dict[str, Any] = {
 }
 OWN_SAMPLES = {"nim": {"truncate": "NONE"}, "nvidia": {"truncate": "NONE"}}
 """Values of fields that are of another kind for one adapter."""
-MODELS = {"jina": "jina-reranker-v3"}
+MODELS = {"jina": "jina-reranker-v3", "cohere": "rerank-v5.0-pro", "azure": "Cohere-rerank-v5.0-pro"}
 """Where what is sent depends on the model: one that takes every declared field."""
 OPTIONS = {
     "bedrock": {"region": "us-west-2"},

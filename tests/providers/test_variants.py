@@ -71,6 +71,12 @@ SENT: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"max_tokens_per_doc": 9, "priority": 0},
     ),
     "no cut where there is none": ("cohere-v1", {"max_tokens_per_doc": 9}, {}),
+    "spans of a model that tells them": (
+        "azure",
+        {"model": "Cohere-rerank-v5.0-pro", "return_spans": True},
+        {"model": "Cohere-rerank-v5.0-pro", "relevant_spans": {"mode": "enabled"}},
+    ),
+    "no spans of one that does not": ("azure", {"return_spans": True}, {}),
     "a caller's own wish to be told": ("tei", {"extra": {"truncate": False}}, {"truncate": False}),
     "a caller's own cut": ("nim", {"extra": {"truncate": "NONE"}}, {"truncate": "NONE"}),
     "no canonical field out of the extras": ("together", {"extra": {"top_n": 1}}, {}),
@@ -202,7 +208,7 @@ SAID = {
 
 
 def plain(asked: Asked, **fields: Any) -> RerankRequest:
-    return asked(model=NAMED["model"], **fields)
+    return asked(**{"model": NAMED["model"], **fields})
 
 
 def of(body: str) -> HttpProvider:

@@ -9,15 +9,17 @@ reports those, else input tokens, else nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest
+from gateway.api.dialects.relevant_spans import RelevantSpans, span_wishes, wants_spans
 from gateway.api.dialects.validation import ErrorMessages, InvalidBody, build_decoder, validate
 from gateway.errors import UnknownModel
-from providers.types import Ranking, TextOrParts, Usage
+from providers.types import Ranking, Span, TextOrParts, Usage
 from providers.wire.fields import without_nulls
 
 
@@ -75,12 +77,14 @@ class BodyV2(Struct, kw_only=True):
     top_n: int | None = None
     max_tokens_per_doc: int | None = None
     priority: int | None = None
+    relevant_spans: RelevantSpans | None = None
 
 
 class Result(Struct, omit_defaults=True):
     index: int
     relevance_score: float
     document: dict[str, Any] | None = None
+    relevant_spans: Sequence[Span] | None = None
 
 
 class Answer(Struct):
@@ -148,6 +152,8 @@ def v2() -> Dialect[Form]:
             limit=body.top_n,
             max_tokens_per_doc=body.max_tokens_per_doc,
             priority=body.priority,
+            return_spans=wants_spans(body.relevant_spans),
+            extra=span_wishes(body.relevant_spans) if wants_spans(body.relevant_spans) else {},
         )
         _check_size(len(request.documents), 1)
         return DecodedRequest(request, Form("2"))
@@ -167,8 +173,9 @@ def v2() -> Dialect[Form]:
 def encode(decoded: DecodedRequest[Form], ranking: Ranking, latency: int) -> bytes:
     """The body of a 200."""
     echo = decoded.form.documents if decoded.request.return_documents else None
+    spans = ranking.spans or {}
     results = [
-        Result(row.index, row.relevance_score, _to_document(echo[row.index]) if echo else None)
+        Result(row.index, row.relevance_score, _to_document(echo[row.index]) if echo else None, spans.get(row.index))
         for row in ranking.results
     ]
     return _encode(Answer(decoded.request.call.id, results, meta(ranking.usage, decoded.form.version)))

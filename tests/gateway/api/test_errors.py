@@ -291,7 +291,7 @@ async def test_the_frameworks_own_errors_have_our_shape(gateway, method, path, s
 
 
 async def test_a_fault_of_ours_says_no_more_than_that(gateway, upstream, monkeypatch, caplog) -> None:
-    def explode(*_: Any) -> None:
+    def explode(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("secret detail")
 
     monkeypatch.setattr("gateway.api.dialects.unified.answer.encode", explode)

@@ -13,7 +13,27 @@ SENT: dict[str, Sends] = {
     "a cut": ({"max_tokens_per_doc": 512}, {"max_tokens_per_doc": 512}),
     "the highest priority": ({"priority": 0}, {"priority": 0}),
     "no wish for documents": ({"return_documents": True}, {}),
-    "no spans": ({"extra": {"relevant_spans": {"mode": "enabled"}}}, {}),
+    "no spans without the wish": ({"extra": {"relevant_spans": {"mode": "enabled"}}}, {}),
+    "no spans of a model that tells none": (
+        {"model": "rerank-v4.0-pro", "return_spans": True},
+        {"model": "rerank-v4.0-pro"},
+    ),
+    "spans": (
+        {"model": "rerank-v5.0-pro", "return_spans": True},
+        {"model": "rerank-v5.0-pro", "relevant_spans": {"mode": "enabled"}},
+    ),
+    "spans of a model to come": (
+        {"model": "rerank-v10", "return_spans": True},
+        {"model": "rerank-v10", "relevant_spans": {"mode": "enabled"}},
+    ),
+    "spans in Cohere's own terms": (
+        {
+            "model": "rerank-v5",
+            "return_spans": True,
+            "extra": {"relevant_spans": {"threshold": 0.0, "max_spans": None}},
+        },
+        {"model": "rerank-v5", "relevant_spans": {"mode": "enabled", "threshold": 0.0}},
+    ),
 }
 READ = {
     "success": Ranking(

@@ -12,7 +12,7 @@ from gateway.api.dialect import WireDocument
 from gateway.api.dialects.cohere import Meta
 from gateway.api.dialects.voyage import Row
 from providers.attempts import AttemptRecord
-from providers.types import AnswerWarning, Call, Ranking, RerankRequest, ScoreSpace, TextOrParts, Usage
+from providers.types import AnswerWarning, Call, Ranking, RerankRequest, ScoreSpace, Span, TextOrParts, Usage
 
 _encode = msgspec.json.Encoder().encode
 
@@ -27,11 +27,13 @@ class EchoedDocument(Struct, omit_defaults=True):
 
 
 class Result(Struct, omit_defaults=True):
-    """A result, with its document if the request asks for it."""
+    """A result, with its document and the passages that decided if the request asks for them."""
 
     index: int
     relevance_score: float
     document: EchoedDocument | None = None
+    spans: Sequence[Span] | None = None
+    relevant_spans: Sequence[Span] | None = None
 
 
 class Part(Struct, frozen=True, omit_defaults=True):
@@ -115,14 +117,26 @@ class Answer(Struct, omit_defaults=True, kw_only=True):
 
 
 def encode(
-    ranking: Ranking, request: RerankRequest, documents: list[WireDocument], latency: int, more: Mapping[str, Any] = {}
+    ranking: Ranking,
+    request: RerankRequest,
+    documents: list[WireDocument],
+    latency: int,
+    more: Mapping[str, Any] = {},
+    *,
+    relevant_spans: bool = False,
 ) -> bytes:
     """Build the answer and encode it. Arguments as in `build`."""
-    return _encode(build(ranking, request, documents, latency, more))
+    return _encode(build(ranking, request, documents, latency, more, relevant_spans=relevant_spans))
 
 
 def build(
-    ranking: Ranking, request: RerankRequest, documents: list[WireDocument], latency: int, more: Mapping[str, Any] = {}
+    ranking: Ranking,
+    request: RerankRequest,
+    documents: list[WireDocument],
+    latency: int,
+    more: Mapping[str, Any] = {},
+    *,
+    relevant_spans: bool = False,
 ) -> Answer:
     """Build the answer.
 
@@ -132,18 +146,12 @@ def build(
         documents: as the caller wrote them, to return with the results if the request asks for it.
         latency: in milliseconds.
         more: other fields of Answer; they replace those made from the ranking.
+        relevant_spans: give spans under Cohere's name too.
     """
     # A Ranked encodes to the same bytes as a Result without a document, so the usual case needs no copies.
     results: Any = ranking.results
-    if request.return_documents:
-        results = [
-            Result(
-                result.index,
-                result.relevance_score,
-                echo_document(documents[result.index], request.documents[result.index]),
-            )
-            for result in ranking.results
-        ]
+    if request.return_documents or ranking.spans:
+        results = _results(ranking, request, documents, relevant_spans=relevant_spans)
     return Answer(
         id=request.call.id,
         results=results,
@@ -151,6 +159,18 @@ def build(
         **{"usage": ranking.usage, **more},
         extra_fields=_extra_fields(ranking, request, latency),
     )
+
+
+def _results(
+    ranking: Ranking, request: RerankRequest, documents: list[WireDocument], *, relevant_spans: bool
+) -> list[Result]:
+    spans = ranking.spans or {}
+    results = []
+    for index, score in ((result.index, result.relevance_score) for result in ranking.results):
+        document = echo_document(documents[index], request.documents[index]) if request.return_documents else None
+        own = spans.get(index)
+        results.append(Result(index, score, document, own, own if relevant_spans else None))
+    return results
 
 
 def echo_document(document: WireDocument, ranked: TextOrParts) -> EchoedDocument:

@@ -39,12 +39,14 @@ class Form(msgspec.Struct):
         texts: the request was one to text-embeddings-inference, and so is the answer.
         data: add the results in Voyage's form.
         meta: add Cohere's `meta`, of this API version.
+        relevant_spans: give spans under Cohere's name too.
     """
 
     documents: list[WireDocument] = []
     texts: bool = False
     data: bool = False
     meta: str | None = None
+    relevant_spans: bool = False
 
 
 def dialect(default_model: DefaultModel) -> Dialect[Form]:
@@ -87,7 +89,7 @@ def encode(decoded: DecodedRequest[Form], ranking: Ranking, latency: int) -> byt
         more["usage"] = _with_total(ranking.usage)
     if form.meta:
         more["meta"] = cohere.meta(ranking.usage, form.meta)
-    return answer.encode(ranking, request, form.documents, latency, more)
+    return answer.encode(ranking, request, form.documents, latency, more, relevant_spans=form.relevant_spans)
 
 
 def encode_error(reply: ErrorReply) -> bytes:
@@ -100,7 +102,7 @@ def _form(body: Body, incoming: IncomingRequest) -> Form:
     data = body.top_k is not UNSET or getattr(body, "truncation", UNSET) is not UNSET
     data = data or (body.top_n is None and _reads_data(incoming))
     version = "2" if incoming.path == "/v2/rerank" else "1" if body.max_chunks_per_doc is not UNSET else None
-    return Form(body.documents or [], data=data, meta=version)
+    return Form(body.documents or [], data=data, meta=version, relevant_spans=body.relevant_spans is not None)
 
 
 def _reads_data(incoming: IncomingRequest) -> bool:

