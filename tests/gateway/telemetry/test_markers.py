@@ -24,7 +24,7 @@ QUERY = "MARKER-query-77aa what is it"
 INSTRUCTION = "MARKER-instruction-31ad prefer what is official"
 DOCUMENT = "MARKER-document-c0de and then a rather long text that a vendor would cut"
 BODY: dict[str, Any] = {"model": "cohere/m", "query": QUERY, "documents": [DOCUMENT, "other text"]}
-BODY |= {"instruction": INSTRUCTION, "scores": "probability", "min_score": 0.25}
+BODY |= {"instruction": INSTRUCTION, "scores": "probability", "min_score": 0.25, "return_spans": True}
 ECHO = json.dumps({"message": f"cannot rank [{QUERY}] with {DOCUMENT[:40]}... for {VENDOR_KEY} and {VENDOR_HEADER}"})
 
 
@@ -84,6 +84,15 @@ PRESETS: dict[str, dict[str, str]] = {
 STATUSES = (400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 503, 529)
 CASES = {
     "success": (200, {"results": [{"index": 0, "relevance_score": 0.5}], "id": "upstream-id"}),
+    "spans that hold text": (
+        200,
+        {
+            "results": [
+                {"index": 0, "relevance_score": 0.5, "relevant_spans": [{"start": 0, "end": 9, "text": DOCUMENT}]},
+                {"index": 1, "relevance_score": 0.5, "relevant_spans": [{"start": DOCUMENT, "end": QUERY}]},
+            ]
+        },
+    ),
     **{f"status {status}": (status, ECHO.encode()) for status in STATUSES},
     "FastAPI's 422": (422, {"detail": [{"loc": ["body", QUERY], "msg": f"bad {DOCUMENT}", "input": QUERY}]}),
     "HTML": (502, f"<html>{QUERY} {DOCUMENT} {VENDOR_KEY}</html>".encode()),
@@ -100,6 +109,7 @@ async def test_nothing_of_an_attempt_comes_out(seen, upstream, case) -> None:
     found = await seen()
     await found.post(BODY)
     await found.post({**BODY, "fallbacks": ["jina/n"]})
+    await found.post({**BODY, "model": "cohere/rerank-v5"})
     for place, text in (await found.places()).items():
         assert text, place
         assert "MARKER" not in text, place
