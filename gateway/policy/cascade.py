@@ -69,6 +69,7 @@ class Cascade:
             ranking = _ranking(result)
             places = [places[result.index] for result in ranking.results]
         results = [replace(result, index=place) for result, place in zip(ranking.results, places, strict=True)]
+        spans = ranking.spans and {done[-1].place(index): own for index, own in ranking.spans.items()}
         return replace(
             ranking,
             results=results,
@@ -76,6 +77,7 @@ class Cascade:
             cost=total_cost(done),
             alias=self._name,
             details=_details(done, ranking),
+            spans=spans,
             warnings=tuple(dict.fromkeys(w for each in done if each.ranking for w in each.ranking.warnings)),
         )
 
@@ -88,7 +90,9 @@ class Cascade:
         keep = stage.keep
         if not later and request.top_n is not None:
             keep = request.top_n if keep is None else min(keep, request.top_n)
-        request = within_share(replace(request, top_n=keep), self._clock, 1, later)
+        # What decided is told by the last stage, whose scores are answered.
+        spans = request.return_spans and not later
+        request = within_share(replace(request, top_n=keep, return_spans=spans), self._clock, 1, later)
         result = await ask(stage.member, request, self._clock)
         if result.error is not None:
             raise result.error

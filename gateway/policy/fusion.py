@@ -13,7 +13,16 @@ from gateway.errors import Skipped
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.fallback import is_refusal
 from gateway.policy.fusion_methods import FusionMethod, fuse
-from gateway.policy.members import Member, MemberResult, ask, refuse_pairs, total_cost, total_details, total_usage
+from gateway.policy.members import (
+    Member,
+    MemberResult,
+    ask,
+    evidence,
+    refuse_pairs,
+    total_cost,
+    total_details,
+    total_usage,
+)
 from gateway.policy.merging import first_error
 from gateway.policy.verification import verify
 from providers.errors import RerankError, TargetFailed
@@ -75,7 +84,7 @@ class Fusion:
             model=self._name,
             alias=self._name,
             details={"members": [result.summary() for result in results], **total_details(served)},
-            warnings=tuple(dict.fromkeys(warning for ranking in rankings for warning in ranking.warnings)),
+            **evidence(rankings),
         )
 
     async def ready(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -17,7 +17,8 @@ from gateway.policy.verification import verify
 from gateway.policy.wrapper import Wrapper
 from providers.errors import LimitExceeded, TooLong
 from providers.tokenization import TokenCounter, open_counter
-from providers.types import Backend, Ranked, Ranking, RerankRequest, TextOrParts
+from providers.types import SPANS_UNAVAILABLE, Backend, Ranked, Ranking, RerankRequest, TextOrParts
+from providers.types import Span as EvidenceSpan
 
 LongDocuments = Literal["truncate", "chunk_max", "error"]
 
@@ -165,25 +166,57 @@ class Texts:
         self,
         request: RerankRequest,
         owners: Sequence[int] | None = None,
+        starts: Sequence[int] = (),
         truncated: Sequence[dict[str, int]] = (),
         truncated_query: dict[str, int] | None = None,
     ) -> None:
         self.request = request
         self._owners = owners
+        self._starts = starts
         self._truncated = truncated
         self._truncated_query = truncated_query
 
     def restore(self, ranking: Ranking, original: RerankRequest) -> Ranking:
         """The ranking of the caller's documents, each by its best window; `details` say what was cut."""
-        if self._owners is not None:
-            best: dict[int, float] = {}
-            for row in ranking.results:
-                owner = self._owners[row.index]
-                best[owner] = max(row.relevance_score, best.get(owner, row.relevance_score))
-            results = [Ranked(index, score) for index, score in best.items()]
-            ranking = replace(ranking, results=verify(results, original))
+        if self._owners is not None or original.return_spans:
+            best = self._best_pieces(ranking)
+            if original.return_spans:
+                ranking = self._with_spans(ranking, best)
+            if self._owners is not None:
+                results = [Ranked(index, row.relevance_score) for index, row in best.items()]
+                ranking = replace(ranking, results=verify(results, original))
         told = self._told()
         return replace(ranking, details={**(ranking.details or {}), **told}) if told else ranking
+
+    def _best_pieces(self, ranking: Ranking) -> dict[int, Ranked]:
+        """The best result for a piece of each document, by the document's position; of equal ones the first."""
+        best: dict[int, Ranked] = {}
+        for row in ranking.results:
+            owner = row.index if self._owners is None else self._owners[row.index]
+            if owner not in best or row.relevance_score > best[owner].relevance_score:
+                best[owner] = row
+        return best
+
+    def _with_spans(self, ranking: Ranking, best: Mapping[int, Ranked]) -> Ranking:
+        """The target's spans as places in the caller's documents; where it tells none, the window that decided."""
+        told, spans = ranking.spans, dict[int, list[EvidenceSpan]]()
+        for owner, row in best.items():
+            start, own = self._starts[row.index], (told or {}).get(row.index)
+            if own:
+                spans[owner] = [replace(each, start=each.start + start, end=each.end + start) for each in own]
+            elif told is None and self._is_window(row.index):
+                text = self.request.documents[row.index]
+                end = start + (len(text) if isinstance(text, str) else 0)
+                spans[owner] = [EvidenceSpan(start, end, row.relevance_score)]
+        warnings = ranking.warnings
+        if told is None and len(spans) == len(best):
+            warnings = tuple(each for each in warnings if each != SPANS_UNAVAILABLE)
+        return replace(ranking, spans=spans if spans or told is not None else None, warnings=warnings)
+
+    def _is_window(self, piece: int) -> bool:
+        """Whether another piece is of the same document."""
+        owners = self._owners or ()
+        return any(0 <= other < len(owners) and owners[other] == owners[piece] for other in (piece - 1, piece + 1))
 
     def _told(self) -> dict[str, Any]:
         told: dict[str, Any] = {}
@@ -221,7 +254,8 @@ class _Fitting:
         query, told = self._query(request.query)
         queries = [query] * len(request.documents) if several is None else [self._query(each)[0] for each in several]
         pieces = [self._document(index, document, queries[index]) for index, document in enumerate(request.documents)]
-        documents = [piece for found in pieces for piece in found]
+        documents = [piece for found in pieces for _, piece in found]
+        starts = [start for found in pieces for start, _ in found]
         owners = [index for index, found in enumerate(pieces) for _ in found]
         is_divided = len(documents) > len(pieces)
         fitted = replace(
@@ -231,7 +265,7 @@ class _Fitting:
             documents=documents,
             top_n=None if is_divided else request.top_n,
         )
-        return Texts(fitted, owners if is_divided else None, self._truncated, told)
+        return Texts(fitted, owners if is_divided else None, starts, self._truncated, told)
 
     def _queries(
         self, several: Any, queries: list[TextOrParts], query: TextOrParts, owners: Sequence[int]
@@ -248,12 +282,12 @@ class _Fitting:
         start, end = self._cut(query, limit, "the query")
         return query[start:end], {"characters": len(query), "kept": end - start} if query[end:].strip() else None
 
-    def _document(self, index: int, document: TextOrParts, query: TextOrParts) -> list[TextOrParts]:
-        """The pieces of one document: itself, what was kept of it, or its windows."""
+    def _document(self, index: int, document: TextOrParts, query: TextOrParts) -> list[tuple[int, TextOrParts]]:
+        """The pieces of one document, each with its place in it: itself, what was kept of it, or its windows."""
         if not index % 64:
             check_cancelled()
         if not isinstance(document, str):
-            return [document]
+            return [(0, document)]
         name = f"the document at index {index}"
         limit, asked = self._limit(query, name), self._bounds.asked
         begin, end = 0, len(document)
@@ -264,7 +298,7 @@ class _Fitting:
         if document[begin + spans[-1][1] :].strip():
             self._truncated.append({"index": index, "characters": len(document), "kept": spans[-1][1] - spans[0][0]})
         self._windows_left -= len(spans)
-        return [text[first:last] for first, last in spans]
+        return [(begin + first, text[first:last]) for first, last in spans]
 
     def _limit(self, query: TextOrParts, name: str) -> int | None:
         pair = self._bounds.pair

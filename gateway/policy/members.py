@@ -12,7 +12,7 @@ from gateway.policy.clock import Clock
 from gateway.policy.merging import sum_usages
 from providers.attempts import AttemptRecord, Recorder, RunningAttempt
 from providers.errors import InvalidRequest, RerankError
-from providers.types import Backend, Ranking, RerankRequest, Usage
+from providers.types import SPANS_UNAVAILABLE, Backend, Ranking, RerankRequest, Span, Usage
 
 _COUNTS = ("truncated_documents", "cached_documents")
 """Details of a ranking that are numbers of documents, so that they can be added."""
@@ -69,6 +69,17 @@ class MemberResult(Struct, frozen=True):
         if self.error is not None:
             shown["error_type"] = self.error.code
         return shown
+
+
+def evidence(rankings: Sequence[Ranking]) -> dict[str, Any]:
+    """`spans` and `warnings` of several rankings of the same documents: the spans of the first that tells any."""
+    warnings = dict.fromkeys(warning for ranking in rankings for warning in ranking.warnings)
+    spans: dict[int, Sequence[Span]] = {}
+    for ranking in rankings:
+        spans = {**(ranking.spans or {}), **spans}
+    told = any(ranking.spans is not None for ranking in rankings)
+    kept = tuple(warning for warning in warnings if not (told and warning == SPANS_UNAVAILABLE))
+    return {"spans": spans if told else None, "warnings": kept}
 
 
 class MemberRecorder(Recorder, frozen=True, kw_only=True):

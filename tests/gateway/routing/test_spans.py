@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from providers.testing import ScriptedUpstream
+from providers.testing.upstream import ReceivedRequest, Reply
 from tests.conftest import Open
 
 TEXTS = ["Inner tubes usually last 2-3 seasons.", "Helmets should be replaced.", "é 🚲 tubes"]
@@ -154,6 +155,75 @@ async def test_those_of_parts_are_told_of_the_whole(opened: Open, upstream: Scri
     answer = await ask(await opened(settings))
     assert len(upstream.requests) == 3
     assert spans(answer) == {index: [{"start": 1, "end": 4}] for index in range(3)}
+
+
+def marking(request: ReceivedRequest) -> Reply:
+    """A model that tells of each document where `tubes` is, and scores by how early that comes."""
+    rows = []
+    for index, text in enumerate(request.body["documents"]):
+        place = text.find("tubes")
+        row = {"index": index, "relevance_score": 0.0 if place < 0 else 1 / (1 + place)}
+        if place >= 0 and "relevant_spans" in request.body:
+            row["relevant_spans"] = [{"start": place, "end": place + 5}]
+        rows.append(row)
+    rows.sort(key=lambda row: -row["relevance_score"])
+    return Reply(200, {"results": rows[: request.body.get("top_n")]})
+
+
+LONG = "wheel " * 30 + "tubes " + "chain " * 30
+
+
+@pytest.mark.parametrize("model", ["rerank-v5", "rerank-v4"], ids=["the model tells them", "the window that decided"])
+async def test_those_of_windows_are_places_in_the_callers_document(
+    opened: Open, upstream: ScriptedUpstream, tree: Any, model: str
+) -> None:
+    known = {"limits": {"tokens_per_document": 50}, "long_documents": "chunk_max", "scoring": "pointwise"}
+    client = await opened(tree(capabilities={"*": known}))
+    upstream.behaviour = marking
+    documents = [LONG, "short tubes", "wheel"]
+    answer = await ask(client, model=f"up/{model}", documents=documents)
+    assert any(len(request.body["documents"]) > 3 for request in upstream.requests)
+    (span,) = spans(answer)[0]
+    told = LONG[span["start"] : span["end"]]
+    if model == "rerank-v5":
+        assert told == "tubes"
+        assert spans(answer)[1] == [{"start": 6, "end": 11}]
+        assert warnings(answer) == []
+    else:
+        assert "tubes" in told
+        assert len(told) < len(LONG)
+        assert (list(spans(answer)), warnings(answer)) == ([0], ["spans_unavailable"])
+
+
+@pytest.fixture
+def composed(tree: Any, upstream: ScriptedUpstream) -> dict[str, Any]:
+    settings: dict[str, Any] = tree()
+    settings["providers"]["other"] = {**settings["providers"]["up"], "adapter": "vllm"}
+    settings["models"] = {
+        "cascade": {"cascade": [{"model": "other/m", "keep": 2}, {"model": "up/rerank-v5"}]},
+        "fused": {"fuse": ["other/m", "up/rerank-v5"]},
+        "none": {"fuse": ["other/m", "other/n"]},
+    }
+    upstream.behaviour = marking
+    return settings
+
+
+async def test_a_cascade_has_those_of_its_last_stage(
+    opened: Open, upstream: ScriptedUpstream, composed: dict[str, Any]
+) -> None:
+    documents = ["wheel", "the tubes", "chain", "tubes first"]
+    answer = await ask(await opened(composed), model="cascade", documents=documents)
+    assert spans(answer) == {3: [{"start": 0, "end": 5}], 1: [{"start": 4, "end": 9}]}
+    assert warnings(answer) == []
+
+
+@pytest.mark.parametrize(("name", "codes"), [("fused", []), ("none", ["spans_unavailable"])])
+async def test_fused_models_have_those_of_a_member_that_tells_them(
+    opened: Open, composed: dict[str, Any], name: str, codes: list[str]
+) -> None:
+    answer = await ask(await opened(composed), model=name, documents=["wheel", "the tubes"])
+    assert spans(answer) == ({} if codes else {1: [{"start": 4, "end": 9}]})
+    assert warnings(answer) == codes
 
 
 async def test_another_gateway_is_asked_for_them(opened: Open, upstream: ScriptedUpstream, tree: Any) -> None:
