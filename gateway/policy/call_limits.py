@@ -100,7 +100,7 @@ class CallLimits:
         size, limits = request.call.body_bytes, self.limits
         if not size:
             return True
-        with_queries = size + len(request.documents) * _characters(request.query)
+        with_queries = size + len(request.documents) * (_characters(request.query) + len(request.instruction or ""))
         by_tokens = (limits.tokens_per_call or sys.maxsize) * BYTES_PER_TOKEN
         by_bytes = (limits.body_bytes or sys.maxsize) // 2
         return with_queries > min(by_tokens, by_bytes)
@@ -117,7 +117,7 @@ class CallLimits:
 
     def _weights(self, request: RerankRequest) -> list[tuple[int, int]]:
         """The bytes and tokens of each document, with those of its query where they count once for each."""
-        weights, query = [], _size(request.query)
+        weights, query = [], _query_size(request)
         several = request.queries if request.queries is not None and len(request.queries) > 1 else None
         for index, document in enumerate(request.documents):
             if not index % 256:
@@ -129,7 +129,7 @@ class CallLimits:
         return weights
 
     def _capacity(self, request: RerankRequest) -> tuple[int, int]:
-        size = (self.limits.body_bytes or sys.maxsize) - _size(request.query) - BYTES_AROUND_CALL
+        size = (self.limits.body_bytes or sys.maxsize) - _query_size(request) - BYTES_AROUND_CALL
         return max(1, size), self.limits.tokens_per_call or sys.maxsize
 
     def refusal(self, request: RerankRequest, provider: str) -> LimitExceeded:
@@ -161,6 +161,11 @@ def _pack(weights: Sequence[tuple[int, int]], most: int, capacity: tuple[int, in
 def _size(text: TextOrParts) -> int:
     """Bytes of a text in a JSON body."""
     return len(_encode(text)) if isinstance(text, str) else len(_encode(text.content))
+
+
+def _query_size(request: RerankRequest) -> int:
+    """Bytes of the query with its instruction."""
+    return _size(request.query) + (_size(request.instruction) if request.instruction else 0)
 
 
 def _characters(text: TextOrParts) -> int:

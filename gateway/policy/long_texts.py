@@ -257,12 +257,13 @@ class _Fitting:
         documents = [piece for found in pieces for _, piece in found]
         starts = [start for found in pieces for start, _ in found]
         owners = [index for index, found in enumerate(pieces) for _ in found]
-        is_divided = len(documents) > len(pieces)
+        scores, is_divided = request.first_stage_scores, len(documents) > len(pieces)
         fitted = replace(
             request,
             query=query,
             queries=self._queries(several, queries, query, owners),
             documents=documents,
+            first_stage_scores=None if scores is None else [scores[owner] for owner in owners],
             top_n=None if is_divided else request.top_n,
         )
         return Texts(fitted, owners if is_divided else None, starts, self._truncated, told)
@@ -304,13 +305,14 @@ class _Fitting:
         pair = self._bounds.pair
         if pair is None:
             return self._bounds.document
-        left = pair - (self._tokens_of(query) if isinstance(query, str) else 0)
+        texts = (query, self._request.instruction)  # Some models read an instruction with the query.
+        left = pair - sum(self._tokens_of(text) for text in texts if isinstance(text, str) and text)
         if left < 1:
             raise self._no_room(name)
         return _least(left, self._bounds.document)
 
     def _tokens_of(self, query: str) -> int:
-        """Counted once for all documents."""
+        """Tokens of a query or an instruction, counted once for all documents."""
         if query not in self._query_tokens:
             self._query_tokens[query] = self._counter.count(query)
         return self._query_tokens[query]

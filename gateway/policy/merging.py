@@ -17,6 +17,7 @@ SUMMED_DETAILS = ("truncated_documents",)
 def part_of(request: RerankRequest, first: int, end: int) -> RerankRequest:
     """The request for the documents from `first` up to, but not including, `end`."""
     documents, queries, call = request.documents[first:end], request.queries, request.call
+    scores = request.first_stage_scores
     share = len(documents) / len(request.documents)
     return replace(
         request,
@@ -24,6 +25,7 @@ def part_of(request: RerankRequest, first: int, end: int) -> RerankRequest:
         # Every part ranks its own, and of all together no more than the first `top_n` are wanted.
         top_n=None if request.top_n is None else min(request.top_n, len(documents)),
         queries=queries if queries is None or len(queries) == 1 else queries[first:end],
+        first_stage_scores=None if scores is None else scores[first:end],
         query=queries[first] if queries is not None and len(queries) > 1 else request.query,
         call=replace(call, body_bytes=int(call.body_bytes * share)),
     )

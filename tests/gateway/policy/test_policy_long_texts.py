@@ -168,6 +168,21 @@ async def test_pairs_keep_their_queries_when_documents_are_divided() -> None:
     assert len(ranking.results) == 2
 
 
+async def test_scores_of_the_first_stage_go_with_the_windows() -> None:
+    upstream = Upstream()
+    texts = policy(upstream, {"tokens_per_document": 12}, long_documents="chunk_max")
+    await texts.rerank(asked("good good good good", "x", first_stage_scores=[0.5, None]))
+    (sent,) = upstream.asked
+    assert sent.first_stage_scores == [0.5] * (len(sent.documents) - 1) + [None]
+
+
+async def test_an_instruction_takes_its_part_of_a_pair(words: str) -> None:
+    upstream = Upstream()
+    texts = policy(upstream, {"tokens_per_pair": 20}, long_documents="truncate", tokenizer=words)
+    await texts.rerank(asked(LONG, instruction="find what is good"))
+    assert upstream.asked[0].documents == [("good " * (20 - 4 - 1 - 4)).rstrip()]
+
+
 async def test_windows_are_bounded_and_the_rest_is_told() -> None:
     upstream = Upstream()
     texts = policy(upstream, {"tokens_per_document": 6}, long_documents="chunk_max")

@@ -167,6 +167,14 @@ async def test_usage_and_cost_are_summed_and_the_attempt_is_one() -> None:
     assert sorted((part.documents, part.status) for part in attempt.parts) == [(2, 200), (4, 200), (4, 200)]
 
 
+async def test_what_belongs_to_a_document_goes_with_it() -> None:
+    upstream = Pointwise()
+    request = asked(5, first_stage_scores=[0.0, 0.1, None, 0.3, 0.4], instruction="rank")
+    await policies(upstream, known(documents=2)).rerank(request)
+    sent = sorted((each.documents[0], each.first_stage_scores, each.instruction) for each in upstream.asked)
+    assert sent == [("d0", [0.0, 0.1], "rank"), ("d2", [None, 0.3], "rank"), ("d4", [0.4], "rank")]
+
+
 async def test_no_more_parts_at_once_than_one_caller_may_have() -> None:
     upstream = Pointwise()
     await policies(upstream, known(documents=1)).rerank(asked(30))
