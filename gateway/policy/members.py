@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from gateway.policy.clock import Clock
-from gateway.policy.merging import sum_usages
+from gateway.policy.merging import cuts_of, sum_usages
 from providers.attempts import AttemptRecord, Recorder, RunningAttempt
 from providers.errors import InvalidRequest, RerankError
 from providers.types import SPANS_UNAVAILABLE, Backend, Ranking, RerankRequest, Span, Usage
@@ -162,9 +162,7 @@ def total_details(results: Iterable[MemberResult]) -> dict[str, Any]:
     details = [(result, result.ranking.details) for result in results if result.ranking and result.ranking.details]
     totals = {name: sum(each.get(name, 0) for _, each in details) for name in _COUNTS}
     found: dict[str, Any] = {name: total for name, total in totals.items() if total}
-    cuts = [
-        {**cut, "index": result.place(cut["index"])} for result, each in details for cut in each.get("truncated", ())
-    ]
+    cuts = [{**cut, "index": result.place(cut["index"])} for result, each in details for cut in cuts_of(each)]
     if cuts:
         least = {cut["index"]: cut for cut in sorted(cuts, key=_kept, reverse=True)}
         found["truncated"] = [least[index] for index in sorted(least)]
@@ -174,4 +172,5 @@ def total_details(results: Iterable[MemberResult]) -> dict[str, Any]:
 
 
 def _kept(cut: dict[str, int]) -> int:
-    return cut["kept"]
+    """Characters that were kept of it; a local model tells tokens, of about four."""
+    return cut.get("kept", 4 * cut.get("kept_tokens", 0))

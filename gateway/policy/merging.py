@@ -52,18 +52,27 @@ def merge(parts: Sequence[tuple[int, Ranking]]) -> Ranking:
         ],
         usage=sum_usages([ranking.usage for ranking in rankings]),
         cost=total(costs),
-        details=_details(rankings) or None,
+        details=_details(parts) or None,
         warnings=_warnings(rankings),
         spans=_spans(parts),
     )
 
 
-def _details(rankings: Sequence[Ranking]) -> dict[str, Any]:
-    known = [ranking.details or {} for ranking in rankings]
+def _details(parts: Sequence[tuple[int, Ranking]]) -> dict[str, Any]:
+    known = [ranking.details or {} for _, ranking in parts]
+    truncated = [{**cut, "index": first + cut["index"]} for first, ranking in parts for cut in cuts_of(ranking.details)]
     counts = {
         name: sum(each.get(name, 0) for each in known) for name in SUMMED_DETAILS if any(name in e for e in known)
     }
-    return {**({"degraded": True} if known[0].get("degraded") else {}), **counts}
+    degraded = {"degraded": True} if known[0].get("degraded") else {}
+    return {**degraded, **counts, **({"truncated": truncated} if truncated else {})}
+
+
+def cuts_of(details: dict[str, Any] | None) -> list[dict[str, int]]:
+    """The documents that an answer says were cut. Those of another gateway may be anything, and are looked at."""
+    told = (details or {}).get("truncated")
+    rows = [row for row in told if isinstance(row, dict)] if isinstance(told, list) else []
+    return [row for row in rows if type(row.get("index")) is int and all(type(value) is int for value in row.values())]
 
 
 def _spans(parts: Sequence[tuple[int, Ranking]]) -> dict[int, Sequence[Span]] | None:

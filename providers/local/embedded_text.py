@@ -23,6 +23,7 @@ class EmbeddedText(Struct, eq=False):
         ids: token ids as far as the model reads them; empty where nobody needs them.
         truncated: whether it is not read whole.
         tokens: that the model is fed for it, each distinct window once.
+        read: tokens of the text itself that are read.
         vectors: one for each window, of shape (windows, dimensions); None until they are computed.
     """
 
@@ -30,6 +31,7 @@ class EmbeddedText(Struct, eq=False):
     ids: NDArray[np.int32]
     truncated: bool
     tokens: int
+    read: int = 0
     vectors: NDArray[Any] | None = None
 
     @property

@@ -93,11 +93,11 @@ class EmbeddingModel(LoadedModel):
             inputs[number] = own_inputs = encoded.document_inputs[place]
             tokens = distinct_tokens(encoded.inputs[own_inputs.start : own_inputs.stop])
             ids = as_array(texts.bodies[place] if self.lexical is not None else ())
-            found[number] = EmbeddedText(keys[number], ids, place in texts.cut, tokens)
+            found[number] = EmbeddedText(keys[number], ids, place in texts.cut, tokens, len(texts.bodies[place]))
         encoded.document_inputs = inputs
         encoded.cached_tokens = sum(cached.values())
         encoded.texts = [document for document in found if document is not None]
-        encoded.truncated = sum(document.truncated for document in encoded.texts)
+        encoded.truncated = {n: document.read for n, document in enumerate(encoded.texts) if document.truncated}
         if self.cache.max_bytes:
             encoded.details["cached_documents"] = len(found) - len(missing)
         return encoded

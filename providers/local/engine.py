@@ -319,6 +319,10 @@ def _resolve(done: asyncio.Future[None], error: RerankError | None) -> None:
         done.set_exception(error)
 
 
+def _truncated(encoded: EncodedRequest) -> list[dict[str, int]]:
+    return [{"index": index, "kept_tokens": tokens} for index, tokens in encoded.truncated.items()]
+
+
 def _ranking(
     job: Job, encoded: EncodedRequest, tokenize_seconds: float, scores: list[float], space: ScoreSpace
 ) -> Ranking:
@@ -330,7 +334,8 @@ def _ranking(
             "tokenize_ms": _milliseconds(tokenize_seconds),
             "queue_ms": _milliseconds(job.queue_seconds),
             "compute_ms": _milliseconds(job.compute_seconds),
-            "truncated_documents": encoded.truncated,
+            "truncated_documents": len(encoded.truncated),
+            **({"truncated": _truncated(encoded)} if encoded.truncated else {}),
             **encoded.details,
         },
         score_space=space,

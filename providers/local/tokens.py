@@ -123,7 +123,7 @@ class EncodedRequest(Struct, eq=False):
         inputs: the model's inputs.
         document_inputs: for each document its positions in `inputs`; several where it is read in windows.
         query_input: the position of the query in `inputs`, where it is an input of its own.
-        truncated: how many documents are not read whole.
+        truncated: the positions of the documents that are not read whole, and how many of their tokens are.
         raw_scores: whether the logits are wanted without the model's activation.
         lexical: what is added to each document's score; None adds nothing.
         cached_tokens: of texts that need not be computed again, each distinct text once.
@@ -134,7 +134,7 @@ class EncodedRequest(Struct, eq=False):
     inputs: list[Tokens]
     document_inputs: list[range]
     query_input: int = 0
-    truncated: int = 0
+    truncated: dict[int, int] = field(default_factory=dict)
     raw_scores: bool = False
     lexical: list[float] | None = None
     cached_tokens: int = 0
@@ -188,7 +188,7 @@ def encode(texts: TokenizedTexts, window: int, group: int = 0) -> EncodedRequest
         Unsupported: if the query leaves no room for a document.
     """
     room = room_for_document(texts.frame, window)
-    encoded = EncodedRequest([], [], truncated=len(texts.cut))
+    encoded = EncodedRequest([], [], truncated={number: len(texts.bodies[number]) for number in sorted(texts.cut)})
     for body in texts.bodies:
         start = len(encoded.inputs)
         encoded.inputs.extend(texts.frame.wrap(piece, group) for piece in cut_into_windows(body, room))

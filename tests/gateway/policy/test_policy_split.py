@@ -175,6 +175,17 @@ async def test_what_belongs_to_a_document_goes_with_it() -> None:
     assert sent == [("d0", [0.0, 0.1], "rank"), ("d2", [None, 0.3], "rank"), ("d4", [0.4], "rank")]
 
 
+async def test_what_was_cut_is_told_by_its_place_in_the_whole_list() -> None:
+    class Cuts(Pointwise):
+        async def rerank(self, request: RerankRequest) -> Ranking:
+            details = {"queue_ms": 1.0, "truncated_documents": 1, "truncated": [{"index": 1, "kept_tokens": 9}]}
+            return replace(await super().rerank(request), details=details)
+
+    ranking = await policies(Cuts(), known(documents=2)).rerank(asked(4))
+    rows = [{"index": index, "kept_tokens": 9} for index in (1, 3)]
+    assert ranking.details == {"truncated_documents": 2, "truncated": rows}
+
+
 async def test_no_more_parts_at_once_than_one_caller_may_have() -> None:
     upstream = Pointwise()
     await policies(upstream, known(documents=1)).rerank(asked(30))

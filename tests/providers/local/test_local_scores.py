@@ -234,6 +234,10 @@ async def test_long_documents_are_cut_or_read_in_windows(build: Build, maker: An
     async with engine(folder, long_documents="chunk_max") as backend:
         read = await backend.rerank(request(documents=documents))
     assert (truncated(cut), truncated(read)) == (5, 0)
+    rows = (cut.details or {})["truncated"]
+    assert [row["index"] for row in rows] == [1, 2, 3, 4, 5]
+    assert all(0 < row["kept_tokens"] < 300 for row in rows)
+    assert "truncated" not in (read.details or {})
     gains = np.subtract(scores(read), scores(cut))
     assert gains[0] == pytest.approx(0, abs=1e-5)
     assert min(gains) > -1e-5

@@ -179,10 +179,11 @@ _DETAILS: dict[str, Any] = {
     },
     "truncated": {
         "type": "array",
-        "description": "The documents that the gateway cut: their length, and what was sent of them, in characters.",
+        "description": "The documents that were cut: their length and what was sent of them in characters, or the "
+        "tokens that a local model read.",
         "items": {
             "type": "object",
-            "properties": {name: {"type": "integer"} for name in ("index", "characters", "kept")},
+            "properties": {name: {"type": "integer"} for name in ("index", "characters", "kept", "kept_tokens")},
         },
     },
     "truncated_query": {
