@@ -12,13 +12,12 @@ from msgspec.structs import replace
 from gateway.blocking import POOL, check_cancelled
 from gateway.policy.call_limits import CallLimits
 from gateway.policy.target_id import TargetId
-from gateway.policy.text_cuts import MAX_CHARACTERS_PER_TOKEN, Span, cut, windows
+from gateway.policy.text_cuts import MAX_CHARACTERS_PER_TOKEN, Piece, cut, windows
 from gateway.policy.verification import verify
 from gateway.policy.wrapper import Wrapper
 from providers.errors import LimitExceeded, TooLong
 from providers.tokenization import TokenCounter, open_counter
-from providers.types import SPANS_UNAVAILABLE, Backend, Ranked, Ranking, RerankRequest, TextOrParts
-from providers.types import Span as EvidenceSpan
+from providers.types import SPANS_UNAVAILABLE, Backend, Ranked, Ranking, RerankRequest, Span, TextOrParts
 
 LongDocuments = Literal["truncate", "chunk_max", "error"]
 
@@ -199,7 +198,7 @@ class Texts:
 
     def _with_spans(self, ranking: Ranking, best: Mapping[int, Ranked]) -> Ranking:
         """The target's spans as places in the caller's documents; where it tells none, the window that decided."""
-        told, spans = ranking.spans, dict[int, list[EvidenceSpan]]()
+        told, spans = ranking.spans, dict[int, list[Span]]()
         for owner, row in best.items():
             start, own = self._starts[row.index], (told or {}).get(row.index)
             if own:
@@ -207,7 +206,7 @@ class Texts:
             elif told is None and self._is_window(row.index):
                 text = self.request.documents[row.index]
                 end = start + (len(text) if isinstance(text, str) else 0)
-                spans[owner] = [EvidenceSpan(start, end, row.relevance_score)]
+                spans[owner] = [Span(start, end, row.relevance_score)]
         warnings = ranking.warnings
         if told is None and len(spans) == len(best):
             warnings = tuple(each for each in warnings if each != SPANS_UNAVAILABLE)
@@ -317,7 +316,7 @@ class _Fitting:
             self._query_tokens[query] = self._counter.count(query)
         return self._query_tokens[query]
 
-    def _spans(self, text: str, limit: int, name: str) -> list[Span]:
+    def _spans(self, text: str, limit: int, name: str) -> list[Piece]:
         self._refuse_if_told(name, limit)
         if self._mode != "chunk_max":
             return [self._cut(text, limit, name)]
@@ -332,7 +331,7 @@ class _Fitting:
         longest = limit * (MAX_CHARACTERS_PER_TOKEN if self._counter.is_exact else 1)
         return len(text) <= longest and self._counter.count(text) <= limit
 
-    def _cut(self, text: str, limit: int, name: str) -> Span:
+    def _cut(self, text: str, limit: int, name: str) -> Piece:
         span = cut(text, limit, self._counter)
         if span is None:
             raise self._no_room(name)

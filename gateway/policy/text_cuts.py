@@ -33,10 +33,10 @@ _BOUNDARIES = (
 _NOT_SPACE = re.compile(r"\S")
 
 _JOINERS = frozenset("\u200d\ufe0f\ufe0e")
-Span = tuple[int, int]
+Piece = tuple[int, int]
 
 
-def cut(text: str, limit: int, counter: TokenCounter, start: int = 0) -> Span | None:
+def cut(text: str, limit: int, counter: TokenCounter, start: int = 0) -> Piece | None:
     """The longest piece from `start` that has at most `limit` tokens and ends well; None if there is no room.
 
     The piece begins after white space where it would be blank otherwise. It is a part of the text as it is.
@@ -47,7 +47,7 @@ def cut(text: str, limit: int, counter: TokenCounter, start: int = 0) -> Span | 
     return _piece(text, start, limit, counter) or _piece(text, word.start(), limit, counter)
 
 
-def _piece(text: str, start: int, limit: int, counter: TokenCounter) -> Span | None:
+def _piece(text: str, start: int, limit: int, counter: TokenCounter) -> Piece | None:
     """The longest piece that begins at `start`; None if it would be blank."""
     head = text[start : start + limit * MAX_CHARACTERS_PER_TOKEN]
     room = limit
@@ -63,12 +63,12 @@ def _piece(text: str, start: int, limit: int, counter: TokenCounter) -> Span | N
     return None
 
 
-def windows(text: str, limit: int, counter: TokenCounter, most: int) -> list[Span]:
+def windows(text: str, limit: int, counter: TokenCounter, most: int) -> list[Piece]:
     """The text in consecutive pieces of at most `limit` tokens, at most so many; fewer characters if more were needed.
 
     Empty if there is no room for a single character.
     """
-    spans: list[Span] = []
+    spans: list[Piece] = []
     start = 0
     while len(spans) < most and _NOT_SPACE.search(text, start):
         check_cancelled()

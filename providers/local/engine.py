@@ -252,7 +252,7 @@ class Engine:
         was_cut = bool((ranking.details or {}).get("truncated_documents"))
 
         def is_read_whole(document: str) -> bool:
-            return self._model.encode(replace(text, documents=[document]), self._check_serves).truncated == 0
+            return self._model.encode(replace(text, documents=[document]), self._check_serves).truncated == {}
 
         def read(document: str) -> int:
             return read_to(document, is_read_whole) if was_cut else len(document)

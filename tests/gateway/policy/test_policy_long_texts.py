@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from gateway.policy.call_limits import CallLimits
@@ -18,7 +19,7 @@ from gateway.telemetry.recorder import RequestRecorder
 from providers.capabilities import Capabilities, Limits
 from providers.errors import LimitExceeded, TooLong
 from providers.tokenization import TokenBound
-from providers.types import Call, ContentParts, Ranked, Ranking, RerankRequest
+from providers.types import Call, ContentParts, Ranked, Ranking, RerankRequest, Span
 
 TARGET = TargetId("one", "m")
 
@@ -181,6 +182,21 @@ async def test_an_instruction_takes_its_part_of_a_pair(words: str) -> None:
     texts = policy(upstream, {"tokens_per_pair": 20}, long_documents="truncate", tokenizer=words)
     await texts.rerank(asked(LONG, instruction="find what is good"))
     assert upstream.asked[0].documents == [("good " * (20 - 4 - 1 - 4)).rstrip()]
+
+
+async def test_passages_are_told_by_their_places_in_the_caller_s_text() -> None:
+    class Tells(Upstream):
+        async def rerank(self, request: RerankRequest) -> Ranking:
+            places = [str(document).find("good") for document in request.documents]
+            spans = {index: [Span(start=at, end=at + 4)] for index, at in enumerate(places) if at >= 0}
+            return replace(await super().rerank(request), spans=spans)
+
+    text = "Dull words all here. " * 3 + "And then a good one."
+    texts = policy(Tells(), {"tokens_per_document": 24}, long_documents="chunk_max")
+    ranking = await texts.rerank(asked("good", text, return_spans=True))
+    assert ranking.spans is not None
+    passages = [(index, text[span.start : span.end]) for index, (span,) in ranking.spans.items() if index == 1]
+    assert passages == [(1, "good")]
 
 
 async def test_windows_are_bounded_and_the_rest_is_told() -> None:
