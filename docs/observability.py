@@ -8,6 +8,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from gateway.telemetry import names
+from gateway.telemetry.gen_ai_metrics import GEN_AI_METRICS
+from gateway.telemetry.metric import Metric
 from gateway.telemetry.metrics import METRICS
 from gateway.telemetry.settings import TelemetrySettings
 
@@ -40,6 +42,14 @@ def conventions() -> str:
 
 
 def metrics() -> str:
+    return _metrics(METRICS.values())
+
+
+def gen_ai_metrics() -> str:
+    return _metrics(GEN_AI_METRICS.values())
+
+
+def _metrics(declared: Iterable[Metric]) -> str:
     return _table(
         ("Metric", "At /metrics", "Kind", "Labels", "What it counts"),
         (
@@ -50,7 +60,7 @@ def metrics() -> str:
                 ", ".join(f"`{label}`" for label in one.labels),
                 one.help,
             )
-            for one in METRICS.values()
+            for one in declared
         ),
     )
 
@@ -69,6 +79,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "attributes": attributes,
     "conventions": conventions,
     "metrics": metrics,
+    "gen_ai_metrics": gen_ai_metrics,
     "headers": headers,
     "telemetry_settings": settings,
 }

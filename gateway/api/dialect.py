@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from gateway.access.keys import ANYONE, Principal
 from gateway.api.error_status import status_of
@@ -64,6 +64,16 @@ class DecodedRequest(Struct, Generic[FormT]):
     documents: Sequence[WireDocument] = ()
 
 
+class TracedBody(Struct, kw_only=True):
+    """What the error bodies of all dialects may have beside the vendor's own fields.
+
+    Attributes:
+        trace_id: by which the operator finds the spans of the request; absent unless they are recorded.
+    """
+
+    trace_id: str | UnsetType = UNSET
+
+
 class ErrorReply(Struct):
     """What to answer in place of a ranking.
 
@@ -72,6 +82,7 @@ class ErrorReply(Struct):
         code: stable, for programs.
         model: as the caller named it; None if the request could not be read that far.
         error: the exception; None if none was raised.
+        trace_id: of the trace that is recorded; UNSET if none is.
     """
 
     status: int
@@ -80,6 +91,7 @@ class ErrorReply(Struct):
     call: Call
     model: str | None = None
     error: RerankError | None = None
+    trace_id: str | UnsetType = UNSET
 
 
 class Dialect(Struct, Generic[FormT], frozen=True, kw_only=True):

@@ -64,7 +64,9 @@ class Endpoint:
     async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         call = exchange.call
         if method(scope) != "POST":
-            body = self._dialect.encode_error(ErrorReply(405, "use POST", "method_not_allowed", call))
+            body = self._dialect.encode_error(
+                ErrorReply(405, "use POST", "method_not_allowed", call, trace_id=exchange.recorded_trace_id)
+            )
             exchange.error_type = "method_not_allowed"
             exchange.finish(405, body)
             return await respond(scope, send, 405, body, {"x-request-id": call.id, "allow": "POST"})
@@ -132,7 +134,9 @@ class Endpoint:
         except Exception:
             logger.exception("internal error")
             exchange.ranking, exchange.error_type = None, "internal_error"
-            reply = ErrorReply(500, "internal error", "internal_error", incoming.call, model)
+            reply = ErrorReply(
+                500, "internal error", "internal_error", incoming.call, model, trace_id=exchange.recorded_trace_id
+            )
             return 500, self._dialect.encode_error(reply), {}
 
     async def _decode(self, incoming: IncomingRequest, exchange: Exchange) -> DecodedRequest[Any]:
@@ -155,7 +159,7 @@ class Endpoint:
         if isinstance(error, CallerError):
             exchange.error = error.message
         status = self._dialect.status(error)
-        reply = ErrorReply(status, error.message, error.code, exchange.call, model, error)
+        reply = ErrorReply(status, error.message, error.code, exchange.call, model, error, exchange.recorded_trace_id)
         return status, self._dialect.encode_error(reply), errors.headers(error)
 
     def _route(self, path: str) -> str:

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from gateway.telemetry.context import Trace
 from providers.attempts import AttemptRecord
@@ -67,6 +67,12 @@ class Exchange(Struct, eq=False):
         if len(attempts) == 1 and attempts[0].has_target:
             return attempts
         return [attempt for attempt in attempts if attempt.has_target]
+
+    @property
+    def recorded_trace_id(self) -> str | UnsetType:
+        """The id of the trace in hexadecimal, by which an operator finds its spans; UNSET if none are recorded."""
+        trace = self.trace
+        return f"{trace.trace_id:032x}" if trace is not None and trace.sampled else UNSET
 
     @property
     def outcome(self) -> str:

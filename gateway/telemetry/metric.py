@@ -33,6 +33,11 @@ class Metric(Struct, frozen=True):
         return self.name.replace(".", "_") + suffix
 
     @property
+    def prometheus_labels(self) -> tuple[str, ...]:
+        """The names of the labels at /metrics."""
+        return tuple(label.replace(".", "_") for label in self.labels)
+
+    @property
     def series(self) -> tuple[str, ...]:
         """The sample names that a Prometheus query may use."""
         if self.kind == "histogram":
@@ -40,9 +45,9 @@ class Metric(Struct, frozen=True):
         return (self.prometheus + "_total",) if self.kind == "counter" else (self.prometheus,)
 
 
-def counter(name: str, help: str, labels: tuple[str, ...] = ()) -> Metric:
+def counter(name: str, help: str, labels: tuple[str, ...] = (), unit: str = "1") -> Metric:
     """Declare a metric that only grows."""
-    return Metric(name, help, "counter", labels=labels)
+    return Metric(name, help, "counter", unit, labels)
 
 
 def gauge(name: str, help: str, labels: tuple[str, ...] = (), unit: str = "1") -> Metric:

@@ -47,10 +47,12 @@ class MetricStore:
 
     Attributes:
         metrics: as given.
+        path: the file of this process; None if it keeps the numbers for itself.
     """
 
     def __init__(self, metrics: Mapping[str, Metric], folder: Path | None = None) -> None:
         self.metrics = metrics
+        self.path: Path | None = None
         self._folder = folder
         self._index: dict[str, dict[Labels, int]] = {name: {} for name in metrics}
         self._next = _SPARE_CELLS
@@ -138,7 +140,7 @@ class MetricStore:
             if try_lock(lock):
                 break
             lock.close()
-        self._lock = lock
+        self._lock, self.path = lock, folder / f"{slot}.cells"
         name = f"{slot}.series"
         lock.truncate(_FILE_BYTES)
         for (metric, labels), index in self._read_journal(folder / name):

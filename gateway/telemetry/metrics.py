@@ -191,7 +191,7 @@ PER_MODEL_ALERTS = (SLO_REQUESTS, SLO_FAILURES, DEGRADED_ANSWERS)
 MAX_LEARNED_NAMES = 100
 """Model names that become label values because a target served them, beside those of the configuration."""
 
-_NOT_TIMED = frozenset({"cancelled", "breaker_open"})
+NOT_TIMED = frozenset({"cancelled", "breaker_open"})
 """Errors of attempts whose duration says nothing about the target."""
 
 _REFUSED_FOR_LOAD = frozenset({Overloaded.code, RateLimited.code})
@@ -289,7 +289,7 @@ class Metrics:
         store = self._store
         store.add(IN_FLIGHT, (), -1.0)
         ranking, attempts = exchange.ranking, exchange.attempts
-        model = self._model(exchange)
+        model = self.model_label(exchange)
         provider = ranking.provider if ranking else attempts[0].provider if attempts else ""
         outcome = exchange.outcome
         store.add(REQUESTS, (exchange.dialect, model, provider, outcome, exchange.error_type))
@@ -315,13 +315,17 @@ class Metrics:
             self._store.add(SLO_FAILURES, labels, float(failed))
             self._store.add(DEGRADED_ANSWERS, labels, float(exchange.degraded))
 
-    def _model(self, exchange: Exchange) -> str:
+    def model_label(self, exchange: Exchange) -> str:
         """The label of the model that the caller asked for: learned only if the first target served it."""
         if exchange.request is None:
             return ""
         name = exchange.request.model
         # What a fallback served says nothing about the name that the caller wrote: it may be an invented one.
         return self._models.learn(name) if _first_served(exchange) else self._models.label(name)
+
+    def attempt_labels(self, attempt: AttemptRecord) -> Labels:
+        """The labels of ATTEMPT_DURATION."""
+        return (attempt.provider, self._models.label(attempt.model))
 
     def _count_attempts(self, attempts: Sequence[AttemptRecord]) -> None:
         if len(attempts) == 1:
@@ -339,7 +343,7 @@ class Metrics:
         model = self._models.label(attempt.model) if error else self._models.learn(attempt.model)
         outcome = _OUTCOMES.get(error, "error")
         self._store.add(ATTEMPTS, (attempt.provider, model, outcome, error))
-        if error not in _NOT_TIMED:
+        if error not in NOT_TIMED:
             self._store.observe(ATTEMPT_DURATION, attempt.end - attempt.start, (attempt.provider, model))
 
     def _count_ranking(

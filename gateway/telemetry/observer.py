@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from gateway.telemetry import context, setup
 from gateway.telemetry.attributes import ProviderAddress
 from gateway.telemetry.exchange import Exchange
+from gateway.telemetry.exemplars import ExemplarStore, RequestExemplars
+from gateway.telemetry.gen_ai_metrics import GEN_AI_METRICS, GenAiMetrics
 from gateway.telemetry.logs import RequestLog
 from gateway.telemetry.metric import Metric
 from gateway.telemetry.metric_store import Key, Labels, MetricStore, find_shared_folder
@@ -55,9 +57,14 @@ class Telemetry:
         self._is_worker = is_worker
         self._settings = resolve(settings, os.environ)
         self._peers = dict(peers)
-        self.metric_store = MetricStore(METRICS, find_shared_folder(os.environ))
+        has_gen_ai = settings.metrics.gen_ai
+        declared = {**METRICS, **GEN_AI_METRICS} if has_gen_ai else METRICS
+        self.metric_store = MetricStore(declared, find_shared_folder(os.environ))
+        self.exemplars = ExemplarStore(self.metric_store.path)
         self.label_allowlist = LabelAllowlist()
         self.metrics = Metrics(self.metric_store, self.label_allowlist)
+        self._gen_ai = GenAiMetrics(self.metric_store, self.label_allowlist, self._peers) if has_gen_ai else None
+        self._request_exemplars = RequestExemplars(self.exemplars, self.metrics, self._gen_ai)
         self._name_models(models)
         self.log = RequestLog(settings.logs, settings.content) if settings.logs.requests else None
         self.traces: Traces | None = None
@@ -115,8 +122,11 @@ class Telemetry:
             exchange.close()
             exchange.error_type = exchange.error_type or "cancelled"
         self.metrics.request_ended(exchange)
+        if self._gen_ai is not None:
+            self._gen_ai.request_ended(exchange)
         if self.traces is not None:
             self.traces.make_spans(exchange)
+            self._request_exemplars.request_ended(exchange)
         if self.log is not None:
             self.log.write(exchange)
 
@@ -155,6 +165,7 @@ class Telemetry:
     async def _keep_fresh(self) -> None:
         while True:
             self.refresh()
+            self.exemplars.publish()
             await asyncio.sleep(REFRESH_SECONDS)
 
 

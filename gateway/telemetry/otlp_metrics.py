@@ -27,8 +27,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from gateway.telemetry import metric as declared
+from gateway.telemetry import names
 from gateway.telemetry.metric_store import Labels, MetricStore
-from gateway.telemetry.names import SCOPE
 
 CLOSE_SECONDS = 2.0
 """How long a closing gateway waits for its last export, and again for the exporter to give it up."""
@@ -68,7 +68,7 @@ def metrics_data(store: MetricStore, resource: Resource, start: int) -> MetricsD
         grouped.setdefault(name, []).append((labels, values))
     now = time.time_ns()
     metrics = [_metric(store.metrics[name], series, start, now) for name, series in grouped.items()]
-    scope = ScopeMetrics(InstrumentationScope(SCOPE), metrics, "")
+    scope = ScopeMetrics(InstrumentationScope(names.SCOPE), metrics, "")
     return MetricsData([ResourceMetrics(resource, [scope], "")])
 
 
@@ -94,5 +94,6 @@ def _histogram_point(
     )
 
 
-def _attributes(metric: declared.Metric, labels: Labels) -> dict[str, str]:
-    return {name: value for name, value in zip(metric.labels, labels, strict=True) if value}
+def _attributes(metric: declared.Metric, labels: Labels) -> dict[str, str | int]:
+    present = {name: value for name, value in zip(metric.labels, labels, strict=True) if value}
+    return {name: int(value) if name == names.PORT.name else value for name, value in present.items()}

@@ -60,6 +60,7 @@ class MetricSettings(Settings):
     interval: Seconds | None = Field(
         default=None, gt=0, description="Seconds between exports. Default: OTEL_METRIC_EXPORT_INTERVAL, else 60."
     )
+    gen_ai: bool = Field(default=False, description="Count the client metrics of the GenAI conventions too.")
 
 
 def _in_small_letters(value: Any) -> Any:

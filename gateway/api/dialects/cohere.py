@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest
+from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest, TracedBody
 from gateway.api.dialects.relevant_spans import RelevantSpans, span_wishes, wants_spans
 from gateway.api.dialects.validation import ErrorMessages, InvalidBody, build_decoder, validate
 from gateway.errors import UnknownModel
@@ -93,7 +93,7 @@ class Answer(Struct):
     meta: Meta
 
 
-class ErrorBody(Struct):
+class ErrorBody(TracedBody):
     message: str
     id: str
 
@@ -203,7 +203,7 @@ def encode_error(reply: ErrorReply) -> bytes:
             f"model '{reply.model}' not found, make sure the correct model ID was used and that you have access to "
             f"the model. ({message})"
         )
-    return _encode(ErrorBody(message, reply.call.id))
+    return _encode(ErrorBody(message, reply.call.id, trace_id=reply.trace_id))
 
 
 def _rank_fields(body: BodyV1) -> list[str]:

@@ -14,7 +14,7 @@ from time import time
 import msgspec
 from msgspec import Struct
 
-from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest
+from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest, TracedBody
 from gateway.api.dialects.validation import ErrorMessages, InvalidBody, build_decoder, validate
 from gateway.api.dialects.vllm import Tokens, tokens
 from gateway.api.error_status import status_of
@@ -70,7 +70,7 @@ class FieldError(Struct):
     msg: str
 
 
-class FieldErrors(Struct):
+class FieldErrors(TracedBody):
     detail: list[FieldError]
 
 
@@ -81,11 +81,11 @@ class ErrorDetail(Struct):
     code: int
 
 
-class ErrorBody(Struct):
+class ErrorBody(TracedBody):
     error: ErrorDetail
 
 
-class Unauthorized(Struct):
+class Unauthorized(TracedBody):
     detail: str
 
 
@@ -138,11 +138,15 @@ def encode_error(reply: ErrorReply) -> bytes:
     error = reply.error
     if isinstance(error, InvalidBody):
         location: list[str | int] = [int(part) if part.isdigit() else part for part in error.field.split(".") if part]
-        return _encode(FieldErrors([FieldError(_ERROR_TYPES[error.fault], ["body", *location], error.message)]))
+        return _encode(
+            FieldErrors(
+                [FieldError(_ERROR_TYPES[error.fault], ["body", *location], error.message)], trace_id=reply.trace_id
+            )
+        )
     if reply.status == 401:
-        return _encode(Unauthorized("Unauthorized"))
+        return _encode(Unauthorized("Unauthorized", trace_id=reply.trace_id))
     message = f"Invalid model: {reply.message}" if isinstance(error, UnknownModel) else reply.message
-    return _encode(ErrorBody(ErrorDetail(message, None, None, reply.status)))
+    return _encode(ErrorBody(ErrorDetail(message, None, None, reply.status), trace_id=reply.trace_id))
 
 
 def status(error: RerankError) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest
+from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest, TracedBody
 from gateway.api.dialects.pictures import to_parts
 from gateway.api.dialects.validation import ErrorMessages, InvalidBody, build_decoder, validate
 from gateway.api.error_status import status_of
@@ -86,7 +86,7 @@ class FieldError(Struct):
     type: str
 
 
-class ErrorBody(Struct, omit_defaults=True):
+class ErrorBody(TracedBody, omit_defaults=True):
     detail: str
     code: str | None = None
     request_id: str | None = None
@@ -150,12 +150,14 @@ def encode_error(reply: ErrorReply) -> bytes:
     error = reply.error
     if isinstance(error, InvalidBody):
         field_error = FieldError(error.field, error.message, _ERROR_TYPES[error.fault])
-        return _encode(ErrorBody(error.message, request_id=reply.call.id, errors=[field_error]))
+        return _encode(
+            ErrorBody(error.message, request_id=reply.call.id, errors=[field_error], trace_id=reply.trace_id)
+        )
     if isinstance(error, UnknownModel):
         code: str | None = "INPUT_MODEL_NOT_FOUND"
     else:
         code = CODES.get(reply.status) or ("INTERNAL_ERROR" if reply.status >= 500 else None)
-    return _encode(ErrorBody(reply.message, code, reply.call.id))
+    return _encode(ErrorBody(reply.message, code, reply.call.id, trace_id=reply.trace_id))
 
 
 def status(error: RerankError) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
-from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest
+from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest, TracedBody
 from gateway.api.dialects.validation import ErrorMessages, InvalidBody, build_decoder, validate
 from gateway.api.error_status import status_of
 from providers.errors import RerankError
@@ -51,7 +51,7 @@ class Row(Struct, omit_defaults=True):
     text: str | None = None
 
 
-class ErrorBody(Struct):
+class ErrorBody(TracedBody):
     error: str
     error_type: str
 
@@ -133,7 +133,7 @@ def encode_error(reply: ErrorReply) -> bytes:
     kind = TYPES.get(reply.status) or ("Backend" if reply.status >= 500 else "Validation")
     if isinstance(reply.error, InvalidBody) and reply.error.field == "texts" and reply.error.fault == "value":
         kind = "Empty"
-    return _encode(ErrorBody(reply.message, kind))
+    return _encode(ErrorBody(reply.message, kind, trace_id=reply.trace_id))
 
 
 def status(error: RerankError) -> int:

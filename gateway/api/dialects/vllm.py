@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest
+from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest, TracedBody
 from gateway.api.dialects.validation import ErrorMessages, InvalidBody, build_decoder, validate
 from gateway.api.request_id import request_id
 from gateway.errors import UnknownModel
@@ -124,11 +124,11 @@ class ErrorDetail(Struct):
     code: int
 
 
-class ErrorBody(Struct):
+class ErrorBody(TracedBody):
     error: ErrorDetail
 
 
-class Unauthorized(Struct):
+class Unauthorized(TracedBody):
     error: str
 
 
@@ -177,16 +177,16 @@ def encode_error(reply: ErrorReply) -> bytes:
     """The body of any other answer."""
     error = reply.error
     if reply.status == 401:
-        return _encode(Unauthorized("Unauthorized"))
+        return _encode(Unauthorized("Unauthorized", trace_id=reply.trace_id))
     if isinstance(error, UnknownModel):
         message = f"The model `{reply.model}` does not exist. {reply.message}"
-        return _encode(ErrorBody(ErrorDetail(message, "NotFoundError", "model", 404)))
+        return _encode(ErrorBody(ErrorDetail(message, "NotFoundError", "model", 404), trace_id=reply.trace_id))
     kind = TYPES.get(reply.status, "InternalServerError")
     param = None
     if isinstance(error, InvalidBody):
         param = f"body.{error.field}" if error.field else None
         kind = "Bad Request" if error.message.startswith("1 validation") else kind
-    return _encode(ErrorBody(ErrorDetail(reply.message, kind, param, reply.status)))
+    return _encode(ErrorBody(ErrorDetail(reply.message, kind, param, reply.status), trace_id=reply.trace_id))
 
 
 def adopt_request_id(incoming: IncomingRequest, body_id: str | None) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest
+from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest, TracedBody
 from gateway.api.dialects.validation import ErrorMessages, build_decoder, validate
 from gateway.api.error_status import status_of
 from gateway.errors import UnknownModel
@@ -61,7 +61,7 @@ class Answer(Struct):
     usage: Tokens
 
 
-class ErrorBody(Struct):
+class ErrorBody(TracedBody):
     detail: str
 
 
@@ -120,7 +120,7 @@ def total_tokens(usage: Usage | None) -> int:
 
 def encode_error(reply: ErrorReply) -> bytes:
     """The body of any other answer."""
-    return _encode(ErrorBody(reply.message))
+    return _encode(ErrorBody(reply.message, trace_id=reply.trace_id))
 
 
 def status(error: RerankError) -> int:

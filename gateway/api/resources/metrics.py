@@ -28,7 +28,9 @@ def route(service: Service) -> list[HTTPRouteHandler]:
     def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         telemetry = service.telemetry
         telemetry.refresh()
-        body, content_type = prometheus.exposition(telemetry.metric_store, request.headers.get("accept", ""))
+        body, content_type = prometheus.exposition(
+            telemetry.metric_store, request.headers.get("accept", ""), telemetry.exemplars
+        )
         return Response(body, headers={"content-type": content_type})
 
     return [metrics]

@@ -8,6 +8,7 @@ import logging
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.logs import Formatter, RequestLog
@@ -66,6 +67,25 @@ def test_json() -> None:
         "search_units": 1.0,
         "queue_ms": 1.5,
     }
+
+
+TOKENS: dict[str, tuple[Usage | None, int | None]] = {
+    "billed and used": (Usage(prompt_tokens=57, total_tokens=57, billed_tokens=60), 60),
+    "fewer billed than used": (Usage(prompt_tokens=57, total_tokens=57, billed_tokens=40), 40),
+    "billed only": (Usage(billed_tokens=60), 60),
+    "in total": (Usage(prompt_tokens=50, completion_tokens=7, total_tokens=57), 57),
+    "of the prompt": (Usage(prompt_tokens=57), 57),
+    "searches only": (Usage(search_units=1.0), None),
+    "nothing counted": (None, None),
+}
+
+
+@pytest.mark.parametrize(("usage", "tokens"), TOKENS.values(), ids=TOKENS)
+def test_tokens_are_those_that_are_charged_for(usage, tokens) -> None:
+    exchange = finished()
+    assert exchange.ranking is not None
+    exchange.ranking = replace(exchange.ranking, usage=usage)
+    assert json.loads(written(exchange)).get("tokens") == tokens
 
 
 def test_text_for_a_terminal() -> None:

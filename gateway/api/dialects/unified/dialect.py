@@ -94,7 +94,7 @@ def encode(decoded: DecodedRequest[Form], ranking: Ranking, latency: int) -> byt
 
 def encode_error(reply: ErrorReply) -> bytes:
     """The body of any other answer."""
-    return error_body(reply.message, reply.code, reply.call, reply.model)
+    return error_body(reply.message, reply.code, reply.call, reply.model, reply.trace_id)
 
 
 def _form(body: Body, incoming: IncomingRequest) -> Form:

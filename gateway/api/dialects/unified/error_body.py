@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, UnsetType
 
+from gateway.api.dialect import TracedBody
 from gateway.api.dialects.unified.answer import ExtraFields, attempts_to_show
 from providers.types import Call
 
 _encode = msgspec.json.Encoder().encode
 
 
-class ErrorBody(Struct, kw_only=True):
+class ErrorBody(TracedBody, kw_only=True):
     """The body of every answer other than 2xx."""
 
     message: str
@@ -22,7 +23,9 @@ class ErrorBody(Struct, kw_only=True):
     extra_fields: ExtraFields
 
 
-def error_body(message: str, error_type: str, call: Call, model: str | None = None) -> bytes:
+def error_body(
+    message: str, error_type: str, call: Call, model: str | None = None, trace_id: str | UnsetType = UNSET
+) -> bytes:
     """Encode an error.
 
     Args:
@@ -30,6 +33,7 @@ def error_body(message: str, error_type: str, call: Call, model: str | None = No
         error_type: stable, for programs.
         call: its id and attempts are shown.
         model: as the caller named it, if known.
+        trace_id: of the trace that is recorded, if one is.
     """
     attempts = attempts_to_show(call, least=1)
     fields = ExtraFields(
@@ -40,6 +44,12 @@ def error_body(message: str, error_type: str, call: Call, model: str | None = No
     )
     return _encode(
         ErrorBody(
-            message=message, detail=message, error=message, error_type=error_type, id=call.id, extra_fields=fields
+            message=message,
+            detail=message,
+            error=message,
+            error_type=error_type,
+            id=call.id,
+            extra_fields=fields,
+            trace_id=trace_id,
         )
     )
