@@ -67,8 +67,8 @@ class Target(Wrapper):
         attempt = request.call.recorder.begin_attempt(self.provider, self.model)
         cost: float | None = None
         try:
-            own = replace(self._facts.without_what_it_ignores(request), model=self.model, attempt=attempt)
-            ranking = await self.backend.rerank(own)
+            sent = self._facts.without_what_it_ignores(request) if request.instruction else request
+            ranking = await self.backend.rerank(replace(sent, model=self.model, attempt=attempt))
             usage = plausible_usage(ranking.usage)
             cost = self._answer_cost(ranking if usage is ranking.usage else replace(ranking, usage=usage), request)
             results = verify(ranking.results, request)  # after the cost: an unusable answer is billed like any other
@@ -84,6 +84,7 @@ class Target(Wrapper):
             attempt.finish_all(None, "internal error", "internal_error", cost=cost)
             raise TargetFailed(f"internal error in provider {self.provider}") from None
         attempt.finish_all(200, None, "", ranking.details, cost)
+        has_wishes = request.instruction or request.return_spans
         return replace(
             ranking,
             results=results,
@@ -93,8 +94,9 @@ class Target(Wrapper):
             cost=cost,
             alias=self.alias,
             score_space=self._facts.score_space(ranking, request),
-            warnings=self._facts.warnings(ranking, request),
-            spans=verify_spans(ranking.spans, results, request.documents),
+            # Nearly all requests ask for neither, and are spared the calls.
+            warnings=self._facts.warnings(ranking, request) if has_wishes else ranking.warnings,
+            spans=verify_spans(ranking.spans, results, request.documents) if request.return_spans else None,
         )
 
     def _answer_cost(self, ranking: Ranking, request: RerankRequest) -> float | None:

@@ -51,7 +51,9 @@ class TargetFacts(Struct, frozen=True):
 
     def score_space(self, ranking: Ranking, request: RerankRequest) -> ScoreSpace:
         """What the scores of this answer are."""
-        space = self.static_space(ranking.score_space)
+        space = self.corrected
+        if space == "unknown":
+            space = self.declared if ranking.score_space == "unknown" else ranking.score_space
         if request.extra and space in UNIT_SPACES and self._asks_for_logits(request):
             return "logit"
         return space
