@@ -127,4 +127,5 @@ class Shadow:
             headers={"x-request-id": request.call.id},
             body_bytes=request.call.body_bytes,
         )
-        return replace(request, call=call, attempt=None, priority=LOWEST_PRIORITY)
+        # What decided is not compared, and may take a second pass.
+        return replace(request, call=call, attempt=None, priority=LOWEST_PRIORITY, return_spans=False)

@@ -124,6 +124,7 @@ class Targets:
             target,
             state,
             self._pricing,
+            facts=target_facts(provider.adapter, provider.settings, target.model),
             texts=text_settings(provider.adapter, provider.settings, target.model),
             is_limited=False,
             in_process=provider.is_in_process,

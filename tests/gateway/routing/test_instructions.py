@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -156,3 +157,20 @@ async def test_vllms_own_apis_have_the_field(
     scored = {"model": "best", "text_1": "q", "text_2": "a", "instruction": INSTRUCTION}
     assert (await client.post("/vllm/v1/score", json=scored)).status_code == 200
     assert [request.body["instruction"] for request in upstream.requests] == [INSTRUCTION] * 2
+
+
+async def test_a_shadow_gets_what_its_own_model_follows(
+    opened: Open, upstream: ScriptedUpstream, answering: Callable[..., dict[str, Any]]
+) -> None:
+    tree = answering("vllm", instruction=INSTRUCTION, shadow={"target": "old/rerank-2"})
+    tree["providers"]["old"] = {"adapter": "voyage", "base_url": upstream.url, "api_key": "k", "proxy": "none"}
+    client = await opened(tree)
+    body = {"model": "best", "query": "q", "documents": ["a"], "return_spans": True}
+    assert (await client.post("/v1/rerank", json=body)).status_code == 200
+    async with asyncio.timeout(20):
+        while len(upstream.requests) < 2:  # noqa: ASYNC110  the shadow is called after the answer
+            await asyncio.sleep(0.001)
+    assert {request.body["model"]: sent(request.body) for request in upstream.requests} == {
+        "m": FIELD,
+        "rerank-2": NOWHERE,
+    }
