@@ -41,7 +41,12 @@ def _http(provider: HttpProvider, settings: ProviderSettings) -> Problems:
 
 
 def _tokenizers(settings: ProviderSettings) -> Problems:
+    has_none = not any(chosen.tokenizer for chosen in settings.capabilities.values())
     return [
+        (f".capabilities.{pattern}.long_documents", "error needs a tokenizer, to tell which texts are too long")
+        for pattern, chosen in settings.capabilities.items()
+        if chosen.long_documents == "error" and has_none
+    ] + [
         (f".capabilities.{pattern}.tokenizer", fault)
         for pattern, chosen in settings.capabilities.items()
         if chosen.tokenizer is not None and (fault := tokenization.problem(chosen.tokenizer))

@@ -67,6 +67,11 @@ class CallLimits:
         """Whether a request could ever be divided, or refused."""
         return self.is_pointwise or self.limits.documents is not None
 
+    @property
+    def tell_of_texts(self) -> bool:
+        """Whether it is known how long a document may be."""
+        return (self.limits.tokens_per_document, self.limits.tokens_per_pair) != (None, None)
+
     async def ask(self) -> None:
         """Take over what the server tells of its limits, if it does; what the operator has set stays."""
         told = await self._source.ask() if self._source is not None else None

@@ -107,6 +107,8 @@ class LongTexts(Wrapper):
         try:
             if not self._foresees and (request.max_tokens_per_doc is None or not self._cuts):
                 return await self.backend.rerank(request)
+            if self._foresees and not self._limits.tell_of_texts:
+                await self._limits.ask()
             return await self._rank_within(request, self._bounds(request))
         except TooLong as error:
             if self._settings.long_documents is not None:
@@ -284,8 +286,7 @@ class _Fitting:
 
     def _document(self, index: int, document: TextOrParts, query: TextOrParts) -> list[tuple[int, TextOrParts]]:
         """The pieces of one document, each with its place in it: itself, what was kept of it, or its windows."""
-        if not index % 64:
-            check_cancelled()
+        check_cancelled()
         if not isinstance(document, str):
             return [(0, document)]
         name = f"the document at index {index}"

@@ -17,7 +17,7 @@ BOUNDARY_CHARACTERS = 200
 BOUNDARY_MARKS = 8
 """Characters that may make one boundary: a full stop, quotes and brackets; empty lines."""
 
-MAX_CHARACTERS_PER_TOKEN = 64
+MAX_CHARACTERS_PER_TOKEN = 32
 """No more of a text than this is looked at for each token that it may have."""
 
 MAX_MARKS = 32

@@ -92,6 +92,19 @@ def test_a_prefix_is_as_long_as_it_can_be(file: Path) -> None:
     assert counter.count(text) > 40, "truncation of the file is switched off"
 
 
+def test_other_threads_run_while_it_counts(file: Path) -> None:
+    """Of the two ways to encode, only that of batches lets go of the interpreter."""
+
+    class Batches:
+        def encode_batch(self, texts: list[str], add_special_tokens: bool) -> Any:
+            return Tokenizer.from_file(str(file)).encode_batch(texts, add_special_tokens=add_special_tokens)
+
+    counter = FileTokenizer(str(file))
+    counter._tokenizer = Batches()
+    assert counter.count("the fox") > 0
+    assert counter.prefix("the fox " * 9, 3) > 0
+
+
 def test_a_folder_will_do_and_it_is_loaded_when_needed(file: Path) -> None:
     counter = open_counter(str(file.parent))
     assert open_counter(str(file.parent)) is counter

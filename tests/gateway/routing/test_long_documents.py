@@ -70,9 +70,26 @@ async def test_a_tokenizer_beside_the_configuration(opened, upstream, tmp_path: 
     assert upstream.requests[0].body["documents"][1] == "red apples and green pears."
 
 
+async def test_a_server_that_cuts_by_itself_is_asked_how_much_it_reads(opened, upstream) -> None:
+    def serve(request: ReceivedRequest) -> Reply:
+        if request.method == "GET":
+            return Reply(200, {"max_client_batch_size": 256, "max_input_length": 128})
+        return Reply(200, [{"index": place, "score": 0.5} for place in range(len(request.body["texts"]))])
+
+    upstream.behaviour = serve
+    tei = {"base_url": upstream.url, "capabilities": {"*": {"long_documents": "chunk_max"}}}
+    answer = await (await opened({"providers": {"tei": tei}})).post("/v1/rerank", json={**BODY, "model": "tei/m"})
+    assert answer.status_code == 200, answer.text
+    info, call = upstream.requests
+    assert (info.path, call.path) == ("/info", "/rerank")
+    assert max(map(len, call.body["texts"])) < 128
+    assert "".join(call.body["texts"]) == "a green pear" + LONG + "red apples"
+
+
 WRONG = {
     "no such folder": ("cohere-v1", {"tokenizer": "./no/such"}, "neither a file nor a folder"),
     "a word that is none": ("cohere-v1", {"long_documents": "cut"}, "truncate"),
+    "an error of which nobody knows when": ("cohere-v1", {"long_documents": "error"}, "needs a tokenizer"),
     "not over HTTP": ("passthrough", {"long_documents": "error"}, "only for a provider behind HTTP"),
 }
 
