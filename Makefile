@@ -29,7 +29,7 @@ test-ui: $(VENV)/develop
 
 # The pictures of docs/ui.md.
 screenshots: $(VENV)/develop $(VENV)/model
-	RERANK_GATEWAY_SCREENSHOTS=1 $(BIN)/python -m pytest tests/ui/test_playground.py -k picture
+	RERANK_GATEWAY_SCREENSHOTS=1 $(BIN)/python -m pytest tests/ui/test_playground.py tests/ui/test_dashboard.py -k picture
 
 # Each group of client packages has an environment of its own: they exclude each other's versions.
 test-clients: $(VENV)/develop $(CLIENTS:%=.venv-clients-%/done)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 
 from msgspec import Struct
@@ -65,6 +66,21 @@ def _further_cost(request: RerankRequest, outcome: Outcome) -> int:
     return round(NANO * (failed + max(0.0, went_well - served)))
 
 
+class LimitLeft(Struct, frozen=True):
+    """What is left of one limit.
+
+    Attributes:
+        owner, unit, words: as in Limit.
+        maximum, left: of the unit; of money in nano-dollars.
+    """
+
+    owner: str
+    unit: str
+    words: str
+    maximum: int
+    left: int
+
+
 class Meter:
     """Counts for one configuration. The store and the ledger outlive it.
 
@@ -114,6 +130,21 @@ class Meter:
             cost = await blocking.run(request.call.body_bytes, partial(self._max_cost, request, names))
         reserved = await reservation.reserve(self._store, limits, request, cost)
         return Admission(caller, request, ledger, reserved, alias)
+
+    async def look(self, name: str) -> list[LimitLeft]:
+        """What is left of a key's limits and budget, without taking anything. Raises StoreDown.
+
+        How many of its requests are under way cannot be looked at.
+        """
+        limits = [limit for limit in self._limits.get(name, ()) if limit.unit != "concurrency"]
+        if not limits:
+            return []
+        now = datetime.now(UTC)
+        seen = await self._store.reserve([limit.charge(0, now) for limit in limits])
+        return [
+            LimitLeft(limit.owner, limit.unit, limit.words, limit.maximum, left)
+            for limit, left in zip(limits, seen.left, strict=False)
+        ]
 
     def _max_cost(self, request: RerankRequest, names: Sequence[str]) -> int:
         """The most that the request can cost, in nano-dollars, whichever of its targets serves."""

@@ -50,7 +50,16 @@ def headers(error: RerankError) -> dict[str, str]:
 def http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Litestar's own errors, such as 404 for an unknown path, with our body."""
     kind = _HTTP_TYPES.get(error.status_code, "internal_error" if error.status_code >= 500 else "invalid_request")
-    return response(error.status_code, error.detail or kind, kind, dict(error.headers or {}), _id(request))
+    return response(error.status_code, _sentence(error) or kind, kind, dict(error.headers or {}), _id(request))
+
+
+def _sentence(error: HTTPException) -> str:
+    """What is wrong, with the first field that is: Litestar keeps that beside a text that names none."""
+    faults = error.extra if isinstance(error.extra, list) else []
+    fault = faults[0] if faults and isinstance(faults[0], dict) else {}
+    if "message" not in fault:
+        return error.detail
+    return f"{fault['key']}: {fault['message']}" if fault.get("key") else str(fault["message"])
 
 
 def rerank_error(request: Request[Any, Any, Any], error: RerankError) -> Response[bytes]:

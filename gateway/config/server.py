@@ -59,7 +59,7 @@ class ServerSettings(Settings):
     cors: list[str] = Field(
         default=[], description="Origins whose pages may call the gateway from a browser; none if empty."
     )
-    ui: bool = Field(default=True, description="Serve the playground at /.")
+    ui: bool = Field(default=True, description="Serve the playground at / and the dashboard at /admin.")
     mcp: bool = Field(
         default=False,
         description="Offer the tools `rerank` and `list_rerankers` to agents, at /mcp; needs the extra `mcp`.",

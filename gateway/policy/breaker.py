@@ -167,6 +167,11 @@ class BreakerState:
             self._close()
         return None
 
+    def hold(self, now: float, seconds: float) -> None:
+        """Keep the target ejected for so many seconds from now, whatever is known of it: an operator wants it so."""
+        self.ejected = True
+        self.cooldown.extend(now, seconds)
+
     @property
     def is_blank(self) -> bool:
         """Whether little is lost if it is forgotten: the target has never served, and is not ejected."""

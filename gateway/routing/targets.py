@@ -161,6 +161,10 @@ class Targets:
         provider = self._providers.get(TargetId.parse(path).provider)
         return provider is not None and provider.is_instant
 
+    def states(self) -> dict[str, TargetState]:
+        """What is remembered of every target named so far, by `provider/model`."""
+        return dict(self._states)
+
     def breakers(self) -> dict[str, BreakerState]:
         """The breaker of every target named so far, by `provider/model`."""
         return {path: state.breaker for path, state in self._states.items()}

@@ -12,6 +12,7 @@ from gateway.routing import routes as routing
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.routes import Routes
 from gateway.runtime import accounting
+from gateway.runtime.holds import HeldTargets
 from gateway.runtime.instruments import Instruments, configured_model_names, server_addresses, worker_instruments
 from gateway.telemetry.exchange import Exchange
 from providers.types import Ranking, RerankRequest
@@ -31,6 +32,7 @@ class Service:
         closing: no request is under way any more, or none is waited for.
         keys: of the callers that are let in; None lets everybody in. Replaced together with `routes`.
         meter: admits requests; None where nothing is counted. Replaced together with `routes`.
+        held: the targets that an operator has taken out of use.
         accounts: the store and the ledger, which stay.
         telemetry, observer: as in Instruments.
     """
@@ -48,6 +50,7 @@ class Service:
         self.telemetry, self.observer = instruments(config, lambda: self.routes)
         self.accounts = accounting.UsageAccounts(config, self.telemetry.metrics.count_store_failure)
         self.meter: Meter | None = None
+        self.held = HeldTargets(lambda: self.routes)
 
     async def open(self) -> None:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""
@@ -56,6 +59,7 @@ class Service:
         self.routes = routing.build(self.config, pricing=terms)
         self.meter = accounting.build_meter(self.config, self.accounts, terms)
         self.routes.start()
+        self.held.start()
 
     async def load(self, *names: str) -> None:
         """Load every local model, or only those that these names need, one after the other.
@@ -113,5 +117,6 @@ class Service:
     async def aclose(self) -> None:
         """Close what `open` opened."""
         self.closing = True
+        await self.held.aclose()
         await asyncio.shield(self.routes.aclose())
         await self.accounts.aclose()

@@ -23,7 +23,7 @@ from gateway.api.middleware.paths import PathNormalization
 from gateway.api.middleware.request_id import RequestIdMiddleware
 from gateway.api.openapi import routes as openapi
 from gateway.api.openapi.document import Document
-from gateway.api.resources import health, metrics, models, status, usage
+from gateway.api.resources import admin, health, metrics, models, status, usage
 from gateway.config.loader import CONFIG_VARIABLE, read_config
 from gateway.config.root import Config
 from gateway.runtime import signals
@@ -105,7 +105,8 @@ def _routes(service: Service) -> list[ControllerRouterHandler]:
         status.route(service),
         openapi.document_route(Document(lambda: service.keys is not None)),
         openapi.assets(),
-        *(ui.routes() if service.config.server.ui else []),
+        *(admin.routes(service) if service.config.server.ui else []),
+        *(ui.routes(service) if service.config.server.ui else []),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from gateway.telemetry import context, setup
@@ -13,6 +13,7 @@ from gateway.telemetry.attributes import ProviderAddress
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.exemplars import ExemplarStore, RequestExemplars
 from gateway.telemetry.gen_ai_metrics import GEN_AI_METRICS, GenAiMetrics
+from gateway.telemetry.history import SAMPLE_SECONDS, History
 from gateway.telemetry.logs import RequestLog
 from gateway.telemetry.metric import Metric
 from gateway.telemetry.metric_store import Key, Labels, MetricStore, find_shared_folder
@@ -69,6 +70,7 @@ class Telemetry:
         self.log = RequestLog(settings.logs, settings.content) if settings.logs.requests else None
         self.traces: Traces | None = None
         self._push: PeriodicExporter | None = None
+        self.history = History()
         self._sources: list[Callable[[], Iterable[Reading]]] = []
         self._last_readings: dict[Key, float] = {}
         self._refreshing: asyncio.Task[None] | None = None
@@ -129,6 +131,9 @@ class Telemetry:
             self._request_exemplars.request_ended(exchange)
         if self.log is not None:
             self.log.write(exchange)
+        if exchange.status >= 400 or len(exchange.call.recorder.attempts) > 1:
+            name = exchange.request.model if exchange.request else ""
+            self.history.add_exchange(exchange, self.label_allowlist.label(name) if name else "", time())
 
     def configure(self, peers: Mapping[str, ProviderAddress], models: Iterable[str]) -> None:
         """Use the providers and model names of a new configuration from now on."""
@@ -163,9 +168,14 @@ class Telemetry:
         self._last_readings = now
 
     async def _keep_fresh(self) -> None:
+        until_sample = 0.0
         while True:
             self.refresh()
             self.exemplars.publish()
+            if until_sample <= 0:
+                self.history.add_sample(time(), self.metric_store.read())
+                until_sample = SAMPLE_SECONDS
+            until_sample -= REFRESH_SECONDS
             await asyncio.sleep(REFRESH_SECONDS)
 
 

@@ -51,6 +51,8 @@ class QueueStatus(Struct):
     provider: str
     model: str
     queued_tokens: int
+    batches: int = 0
+    texts: int = 0
 
 
 class ShadowStatus(Struct, omit_defaults=True):
@@ -97,6 +99,7 @@ class Snapshot(Struct):
         in_flight: requests that are being answered.
         requests: finished requests by outcome, since the start.
         overhead_ms: the gateway's own time per request.
+        shares: by the model that was asked for, the share of its answers that each provider gave.
     """
 
     in_flight: int
@@ -107,6 +110,7 @@ class Snapshot(Struct):
     queues: list[QueueStatus]
     shadows: list[ShadowStatus]
     canaries: list[CanaryStatus]
+    shares: dict[str, dict[str, float]]
 
 
 _WORST_FIRST = ("open", "half_open", "closed", "rejected", "cooling", "ok", "moved", "steady", "unknown")
@@ -127,9 +131,10 @@ def take_snapshot(store: MetricStore) -> Snapshot:
         overhead_ms=percentiles(metrics.OVERHEAD, overhead) if overhead else Percentiles(),
         targets=_targets(series),
         keys=[KeyStatus(labels[0], labels[1], state) for labels, state in keys],
-        queues=[QueueStatus(labels[0], labels[1], int(values[0])) for labels, values in queues],
+        queues=[_queue(labels, int(values[0]), series) for labels, values in queues],
         shadows=_shadows(series),
         canaries=_canaries(series),
+        shares=_shares(series),
     )
 
 
@@ -186,6 +191,25 @@ def _shadows(series: Series) -> list[ShadowStatus]:
             shadow.latency_ms = percentiles(metrics.SHADOW_DURATION, timed)
         shadow.cost_usd = series.get((metrics.SHADOW_COST.name, labels), [0.0])[0]
     return [shadows[labels] for labels in sorted(shadows)]
+
+
+def _queue(labels: Labels, tokens: int, series: Series) -> QueueStatus:
+    batches, texts = (
+        int(series.get((metric.name, labels), [0.0])[0]) for metric in (metrics.BATCHES, metrics.BATCH_TEXTS)
+    )
+    return QueueStatus(labels[0], labels[1], tokens, batches, texts)
+
+
+def _shares(series: Series) -> dict[str, dict[str, float]]:
+    served: dict[str, dict[str, float]] = {}
+    for (_, model, provider, outcome, _), values in _series_of(metrics.REQUESTS, series):
+        if outcome == "ok" and values[0]:
+            providers = served.setdefault(model, {})
+            providers[provider] = providers.get(provider, 0.0) + values[0]
+    return {
+        model: {name: round(count / sum(providers.values()), 4) for name, count in providers.items()}
+        for model, providers in served.items()
+    }
 
 
 def _mean(metric: Metric, labels: Labels, series: Series) -> float | None:

@@ -1,4 +1,4 @@
-"""GET / and what the page there loads. Nothing of it is inline or from elsewhere: the policy forbids both."""
+"""GET / and GET /admin, and what the pages there load: nothing inline, nothing from elsewhere, by their policy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 from litestar import Response, get
 from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
+
+from gateway.api import auth
+from gateway.runtime.service import Service
 
 FOLDER = Path(__file__).parent
 ASSETS = "/ui"
@@ -24,13 +27,23 @@ HEADERS = {
 }
 
 
-def routes() -> list[ControllerRouterHandler]:
-    """The playground and its files."""
-    page = (FOLDER / "page" / "playground.html").read_bytes()
+def routes(service: Service) -> list[ControllerRouterHandler]:
+    """The pages and their files. The dashboard is at the operators' address only, if there is one."""
+    page, board = ((FOLDER / "page" / name).read_bytes() for name in ("playground.html", "dashboard.html"))
 
     @get("/", sync_to_thread=False, include_in_schema=False, response_headers=HEADERS)
     def playground() -> Response[Any]:
-        return Response(page, media_type="text/html; charset=utf-8")
+        return Response(page, media_type="text/html")
+
+    @get(
+        "/admin",
+        guards=[auth.operators_only(service)],
+        sync_to_thread=False,
+        include_in_schema=False,
+        response_headers=HEADERS,
+    )
+    def dashboard() -> Response[Any]:
+        return Response(board, media_type="text/html")
 
     assets = create_static_files_router(
         ASSETS,
@@ -38,7 +51,7 @@ def routes() -> list[ControllerRouterHandler]:
         include_in_schema=False,
         after_request=_add_headers,
     )
-    return [playground, assets]
+    return [playground, dashboard, assets]
 
 
 def _add_headers(response: Response[Any]) -> Response[Any]:

@@ -192,6 +192,7 @@ async def test_the_other_snippets_hold_what_was_asked(tab: Any, url: str, langua
         loaded = load(tmp_path / "gateway.yaml", {})
         assert loaded.models["search"].target == "local/cosine"
         assert loaded.models["search"].fallbacks == ["order/any"]
+        assert loaded.models["search-fused"].fuse == ["local/cosine", "order/any"]
 
 
 async def test_a_link_brings_the_page_back_and_tells_no_server(tab: Any, url: str) -> None:

@@ -51,5 +51,7 @@ for (const { index, relevance_score } of (await answer.json()).results) {
 function configuration({ targets }) {
   const [first, ...others] = targets.map((target) => JSON.stringify(target));
   const fallbacks = others.length ? `\n    fallbacks: [${others.join(", ")}]` : "";
-  return `models:\n  search:\n    target: ${first}${fallbacks}\n`;
+  const members = [first, ...others].join(", ");
+  const fused = others.length ? `\n  # All of them at once, as one ranking:\n  search-fused:\n    fuse: [${members}]` : "";
+  return `models:\n  search:\n    target: ${first}${fallbacks}${fused}\n`;
 }

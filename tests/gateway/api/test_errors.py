@@ -261,7 +261,6 @@ async def test_no_text_of_query_or_documents_is_in_an_error(gateway, upstream) -
 
 FRAMEWORK: dict[str, tuple[str, str, int, str]] = {
     "an unknown path": ("GET", "/nope", 404, "not_found"),
-    "the root": ("GET", "/", 404, "not_found"),
     "an unknown path below v1": ("POST", "/v1/embeddings", 404, "not_found"),
     "below the rerank route": ("POST", "/v1/rerank/x", 404, "not_found"),
     "GET of the rerank route": ("GET", "/v1/rerank", 405, "method_not_allowed"),

@@ -1,0 +1,156 @@
+"""The dashboard in a real browser: it shows what happens, and does the two things that it can do."""
+
+from __future__ import annotations
+
+import base64
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from gateway.access.keys import hash_of
+
+AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text("utf-8")
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+KEY, TEAM = "o" * 40, "t" * 40
+HOSTILE = "<img src=x onerror='window.hit = 1'>"
+ROW = (
+    "[...document.querySelectorAll('section[aria-labelledby=targets] tbody tr')]"
+    ".find(row => row.innerText.startsWith('%s'))"
+)
+BUTTON = "document.querySelector('section[aria-labelledby=targets] button[aria-label=\"%s %s\"]')"
+
+
+@pytest.fixture(scope="module")
+def url(start_gateway: Callable[..., Any], upstreams: Any) -> str:
+    """A gateway with some traffic behind it."""
+    vendor = upstreams()
+    provider = {"adapter": "cohere", "base_url": vendor.url, "api_key": "k", "retry": {"retries": 0}}
+    process = start_gateway(
+        {
+            "auth": {
+                "keys": [
+                    {"name": "ops", "hash": hash_of(KEY), "admin": True},
+                    {"name": "search-team", "hash": hash_of(TEAM), "limits": {"requests": "900/hour"}},
+                ]
+            },
+            "providers": {"up": provider, "spare": provider, "gone": {**provider, "base_url": "http://127.0.0.1:9"}},
+            "models": {
+                "search": {"target": "up/m", "fallbacks": ["spare/n"], "shadow": {"target": "spare/next"}},
+                "fragile": {"target": "gone/m", "fallbacks": ["spare/n"]},
+            },
+        }
+    )
+    process.wait_until_ready()
+    with httpx.Client(base_url=process.url, headers={"authorization": f"Bearer {TEAM}"}) as client:
+        for model in ("search", "search", "fragile", f"up/{HOSTILE}", "nobody/m"):
+            client.post("/v1/rerank", json={"model": model, "query": HOSTILE, "documents": [HOSTILE, "a red apple"]})
+    return str(process.url)
+
+
+async def enter(tab: Any, url: str, key: str = KEY) -> None:
+    await tab.go(f"{url}/admin")
+    await tab.until("document.querySelector('#key')")
+    await tab.type("#key", key)
+    await tab.click("form.key button")
+
+
+async def test_it_shows_what_happens_as_it_happens(tab: Any, url: str) -> None:
+    await enter(tab, url)
+    assert "closed" in await tab.until(f"({ROW % 'up/m'})?.innerText")
+    await tab.until("document.querySelector('#app').innerText.includes('search-team')")
+    text = await tab.until("document.querySelector('#app').innerText")
+    assert "served by spare/n" in text
+    assert "unknown_model" in text
+    assert "900 requests per hour" in text
+    async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {TEAM}"}) as client:
+        for _ in range(3):
+            await client.post("/v1/rerank", json={"model": "spare/live", "query": "q", "documents": ["d"]})
+    assert await tab.until(f"({ROW % 'spare/live'})?.innerText"), "without a reload of the page"
+    assert await tab.until("String(window.hit)") == "undefined"
+    assert {urlsplit(each).netloc for each in tab.requested if not each.startswith("data:")} == {urlsplit(url).netloc}
+    assert [fault for fault in tab.problems if "401" not in fault] == []
+
+
+async def test_a_target_is_ejected_and_readmitted_by_a_click(tab: Any, url: str) -> None:
+    await enter(tab, url)
+    await tab.until(f"(b => b && (b.click(), true))({BUTTON % ('Eject', 'up/m')})")
+    assert (await tab.until("document.querySelector('.notice').innerText")).startswith("up/m is out of use")
+    assert "held" in await tab.until(f"(t => t.includes('held') && t)({ROW % 'up/m'}.innerText)")
+    async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {TEAM}"}) as client:
+        answer = await client.post("/v1/rerank", json={"model": "search", "query": "q", "documents": ["d"]})
+    assert answer.headers["x-gateway-provider"] == "spare"
+    await tab.until(f"(b => b && (b.click(), true))({BUTTON % ('Readmit', 'up/m')})")
+    assert "closed" in await tab.until(f"(t => t.includes('closed') && t)({ROW % 'up/m'}.innerText)")
+
+
+async def test_a_key_that_may_not_is_told_so(tab: Any, url: str) -> None:
+    await enter(tab, url, TEAM)
+    assert "requires an admin key" in await tab.until(
+        "(e => e && e.innerText.includes('admin') && e.innerText)(document.querySelector('form.key p'))"
+    )
+    kept = await tab.until("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])")
+    assert TEAM not in kept
+
+
+async def test_reload_is_asked_for_by_a_click(tab: Any, url: str) -> None:
+    await enter(tab, url)
+    await tab.click("#reload")
+    assert "read again" in await tab.until("document.querySelector('.notice').innerText")
+    async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {KEY}"}) as client:
+        async for _ in _tries():
+            if 'config_reloads_total{outcome="ok"} 0' not in (await client.get("/metrics")).text:
+                break
+    assert (await tab.until("document.querySelectorAll('table').length")) > 3
+
+
+async def _tries() -> Any:
+    import asyncio
+
+    async with asyncio.timeout(20):
+        while True:
+            yield
+            await asyncio.sleep(0.05)
+
+
+SCREENS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
+
+
+@pytest.mark.parametrize(("width", "scheme"), SCREENS, ids=[f"{width} {scheme}" for width, scheme in SCREENS])
+async def test_axe_finds_nothing_serious_and_a_picture_is_taken(
+    tab: Any, url: str, width: int, scheme: str, tmp_path: Path
+) -> None:
+    await tab.call(
+        "Emulation.setDeviceMetricsOverride", width=width, height=1200, deviceScaleFactor=1, mobile=width < 500
+    )
+    await tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    await enter(tab, url)
+    await tab.until("document.querySelectorAll('table').length > 3 && document.querySelector('.u-wrap')")
+    picture = base64.b64decode((await tab.call("Page.captureScreenshot", format="png"))["data"])
+    folder = IMAGES if os.environ.get("RERANK_GATEWAY_SCREENSHOTS") else tmp_path
+    (folder / f"dashboard-{width}-{scheme}.png").write_bytes(picture)
+    assert struct.unpack(">II", picture[16:24]) == (width, 1200)
+    await tab.call("Runtime.evaluate", expression=AXE)
+    found = await tab.until(
+        "axe.run().then(found => found.violations.filter(each => ['serious', 'critical'].includes(each.impact))"
+        ".map(each => each.id + ': ' + each.nodes.map(node => node.html).slice(0, 3).join(' | ')))"
+    )
+    assert list(found) == []
+    assert await tab.until("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.parametrize(("width", "scheme"), SCREENS, ids=[f"{width} {scheme}" for width, scheme in SCREENS])
+def test_the_documentation_has_that_picture(width: int, scheme: str) -> None:
+    content = (IMAGES / f"dashboard-{width}-{scheme}.png").read_bytes()
+    assert struct.unpack(">II", content[16:24]) == (width, 1200)
+
+
+def test_the_page_knows_no_key() -> None:
+    folder = Path(__file__).parents[2] / "gateway/ui/page"
+    page = "".join(path.read_text("utf-8") for path in folder.iterdir())
+    assert "rgw_" not in page
