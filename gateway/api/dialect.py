@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
@@ -55,13 +55,14 @@ class DecodedRequest(Struct, Generic[FormT]):
         request: canonical and valid.
         form: what the dialect's `encode` must know beside it; None if nothing.
         fallbacks: those in the request; None means the configured ones.
-        documents: as the caller wrote them, where they may have ids and first-stage scores; traces show these.
+        document_id: gives the id that the caller wrote beside a document, by the document's index, or None; traces show
+            it. None where there are no ids.
     """
 
     request: RerankRequest
     form: FormT
     fallbacks: list[str] | None = None
-    documents: Sequence[WireDocument] = ()
+    document_id: Callable[[int], str | None] | None = None
 
 
 class TracedBody(Struct, kw_only=True):

@@ -122,7 +122,7 @@ class Endpoint:
             decoded = await self._decode(incoming, exchange)
             request = decoded.request
             model = request.model[:MAX_NAME_LENGTH]
-            exchange.documents = decoded.documents
+            exchange.document_id = decoded.document_id
             result = await rank(
                 self._service, incoming.caller, request, decoded.fallbacks, exchange, len(incoming.body)
             )

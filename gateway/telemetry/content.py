@@ -4,7 +4,6 @@ convention shows by them how documents have moved."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
 from typing import Any
 
 from msgspec import Struct
@@ -62,7 +61,7 @@ class DocumentAttributes:
         if self._lists:
             shown = self._add_lists(values, request, results if content.outputs else [])
         if self._rows:
-            shown = max(shown, self._add_rows(values, request, exchange.documents, results))
+            shown = max(shown, self._add_rows(values, exchange, request, results))
         if shown >= 0:
             values[names.LEFT_OUT.name] = len(request.documents) - shown
 
@@ -78,7 +77,7 @@ class DocumentAttributes:
         return len(texts)
 
     def _add_rows(
-        self, values: AttributeValues, request: RerankRequest, written: Sequence[Any], results: Sequence[Ranked]
+        self, values: AttributeValues, exchange: Exchange, request: RerankRequest, results: Sequence[Ranked]
     ) -> int:
         """Attributes for each document and result, while there is room for one more of both."""
         content = self._content
@@ -89,63 +88,45 @@ class DocumentAttributes:
             return -1
         most = min(content.documents, len(request.documents))
         for place in range(most):
-            row = self._input_row(place, request, written) if content.input_rows else {}
+            row = self._input_row(place, exchange, request) if content.input_rows else {}
             if content.output_rows and place < len(results):
-                row |= self._output_row(place, results[place], request, written)
+                row |= self._output_row(place, results[place], exchange, request)
             # One more is needed for the number of those that are left out.
             if len(values) + len(row) >= names.MAX_ATTRIBUTES:
                 return place
             values |= row
         return most
 
-    def _input_row(self, index: int, request: RerankRequest, written: Sequence[Any]) -> AttributeValues:
+    def _input_row(self, index: int, exchange: Exchange, request: RerankRequest) -> AttributeValues:
         name = names.OPENINFERENCE_DOCUMENT.format(index)
-        row: AttributeValues = {name + "id": document_id(index, written)}
-        if (score := first_stage_score(index, written)) is not None:
+        row: AttributeValues = {name + "id": document_id(index, exchange)}
+        if (score := first_stage_score(index, request)) is not None:
             row[name + "score"] = score
         if self._content.inputs:
             row[name + "content"] = content_text(request.documents[index], self._content.characters)
         return row
 
-    def _output_row(
-        self, place: int, result: Ranked, request: RerankRequest, written: Sequence[Any]
-    ) -> AttributeValues:
+    def _output_row(self, place: int, result: Ranked, exchange: Exchange, request: RerankRequest) -> AttributeValues:
         name = names.OPENINFERENCE_RESULT.format(place)
-        row: AttributeValues = {name + "id": document_id(result.index, written), name + "score": result.relevance_score}
+        row: AttributeValues = {
+            name + "id": document_id(result.index, exchange),
+            name + "score": result.relevance_score,
+        }
         if self._content.outputs and self._content.inputs:
             row[name + "content"] = content_text(request.documents[result.index], self._content.characters)
         return row
 
 
-def document_id(index: int, written: Sequence[Any]) -> str:
-    """The id that the caller gave the document, else its position.
-
-    Args:
-        index: the document's position in the request.
-        written: the documents as the caller wrote them; empty where they cannot have ids.
-    """
-    found = _beside_text(index, written, "id")
-    is_id = (isinstance(found, str) and found) or (isinstance(found, int) and not isinstance(found, bool))
-    return shorten(str(found)) if is_id else str(index)
+def document_id(index: int, exchange: Exchange) -> str:
+    """The id that the caller gave the document, else its position."""
+    found = exchange.document_id(index) if exchange.document_id is not None else None
+    return shorten(found) if found else str(index)
 
 
-def first_stage_score(index: int, written: Sequence[Any]) -> float | None:
-    """The score that the caller gave the document, as found by a search before; None without one."""
-    found = _beside_text(index, written, "score")
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        return None
-    try:
-        return float(found) if isfinite(found) else None
-    except OverflowError:
-        return None
-
-
-def _beside_text(index: int, written: Sequence[Any], key: str) -> Any:
-    """A value beside the text of a document. An object without text or content is ranked as a whole: all of it is
-    text of the document, and nothing of it may be told."""
-    document = written[index] if index < len(written) else None
-    has_text = isinstance(document, dict) and ("text" in document or "content" in document)
-    return document.get(key) if has_text and document is not None else None
+def first_stage_score(index: int, request: RerankRequest) -> float | None:
+    """The score of the document in the search that found it; None without one."""
+    scores = request.first_stage_scores
+    return None if scores is None else scores[index]
 
 
 def shown_texts(request: RerankRequest, content: ContentLimits) -> tuple[str, ...]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any
 from urllib.parse import quote
 
 from msgspec import UNSET, Struct, UnsetType
@@ -27,7 +26,8 @@ class Exchange(Struct, eq=False):
         answer_trace: whether the caller wants a `traceparent` header in the answer.
         caller: name of the caller's key.
         request: the canonical request; None if it could not be decoded.
-        documents: as the caller wrote them, where they may have ids and first-stage scores; else empty.
+        document_id: gives the id that the caller wrote beside a document, by the document's index, or None; None where
+            there are no ids.
         read: when it had been read and decoded, in seconds of `time.monotonic()`.
         ranking: what was served; None if nothing was.
         status: HTTP status of the answer; 0 while there is none.
@@ -48,7 +48,7 @@ class Exchange(Struct, eq=False):
     answer_trace: bool = False
     caller: str = ""
     request: RerankRequest | None = None
-    documents: Sequence[Any] = ()
+    document_id: Callable[[int], str | None] | None = None
     read: float = 0.0
     ranking: Ranking | None = None
     status: int = 0

@@ -50,25 +50,25 @@ class LangfuseAttributes:
             values[names.LANGFUSE_COST] = _json({"total": exchange.cost})
         if request is not None and self._content.inputs:
             values[names.LANGFUSE_INPUT] = _json(self._input(request))
-        if ranking is not None and self._content.outputs:
-            values[names.LANGFUSE_OUTPUT] = _json(self._output(exchange, ranking))
+        if request is not None and ranking is not None and self._content.outputs:
+            values[names.LANGFUSE_OUTPUT] = _json(self._output(exchange, request, ranking))
 
     def _input(self, request: RerankRequest) -> dict[str, Any]:
         query = content_text(request.query, self._content.characters)
         return {"query": query, "documents": shown_texts(request, self._content)}
 
-    def _output(self, exchange: Exchange, ranking: Ranking) -> list[dict[str, Any]]:
+    def _output(self, exchange: Exchange, request: RerankRequest, ranking: Ranking) -> list[dict[str, Any]]:
         return [
-            self._row(exchange, result.index, result.relevance_score)
+            self._row(exchange, request, result.index, result.relevance_score)
             for result in ranking.results[: self._content.documents]
         ]
 
-    def _row(self, exchange: Exchange, index: int, score: float) -> dict[str, Any]:
-        row: dict[str, Any] = {"id": document_id(index, exchange.documents), "index": index, "score": score}
-        if (first := first_stage_score(index, exchange.documents)) is not None:
+    def _row(self, exchange: Exchange, request: RerankRequest, index: int, score: float) -> dict[str, Any]:
+        row: dict[str, Any] = {"id": document_id(index, exchange), "index": index, "score": score}
+        if (first := first_stage_score(index, request)) is not None:
             row["first_stage_score"] = first
-        if self._content.inputs and exchange.request is not None:
-            row["text"] = content_text(exchange.request.documents[index], self._content.characters)
+        if self._content.inputs:
+            row["text"] = content_text(request.documents[index], self._content.characters)
         return row
 
 

@@ -132,7 +132,8 @@ async def test_nothing_of_an_instruction_comes_out(seen, upstream, adapter, stat
 WRITTEN: dict[str, Any] = {
     "text": [DOCUMENT],
     "text with an id and a score": [{"text": DOCUMENT, "id": "7", "score": 0.5, "meta": {"of": DOCUMENT}}],
-    "text with odd neighbours": [{"text": DOCUMENT, "id": {"of": DOCUMENT}, "title": DOCUMENT}],
+    "text with odd neighbours": [{"text": DOCUMENT, "id": {"of": DOCUMENT}, "meta": {"of": DOCUMENT}}],
+    "a record with a field called content": [{"id": DOCUMENT, "content": DOCUMENT, "score": 0.5}],
     "a record with an id": [{"id": DOCUMENT, "title": DOCUMENT, "score": 0.5}],
     "a record of text in other fields": [{"body": DOCUMENT, "id": [DOCUMENT]}],
 }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.telemetry import names
-from gateway.telemetry.content import MAX_NAME_CHARACTERS, document_id, first_stage_score
+from gateway.telemetry.content import MAX_NAME_CHARACTERS
 from gateway.telemetry.settings import TelemetrySettings, resolve
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden_spans.json").read_text(encoding="utf-8"))
@@ -120,32 +120,39 @@ async def test_no_document_is_told_of_where_none_may_be(traced, upstream) -> Non
 
 LONG = "x" * 300
 DOCUMENTS: dict[str, tuple[Any, str, float | None]] = {
-    "text alone": ("some text", "4", None),
+    "text alone": ("some text", "1", None),
     "id and score": ({"text": "t", "id": "a", "score": 0.5}, "a", 0.5),
     "whole numbers": ({"text": "t", "id": 12, "score": 3}, "12", 3.0),
-    "negative score": ({"text": "t", "score": -4.5}, "4", -4.5),
-    "content parts": ({"content": [{"type": "text", "text": "t"}], "id": "b"}, "b", None),
-    "empty id": ({"text": "t", "id": ""}, "4", None),
+    "negative score": ({"text": "t", "score": -4.5}, "1", -4.5),
+    "empty id": ({"text": "t", "id": ""}, "1", None),
     "long id": ({"text": "t", "id": LONG}, LONG[: MAX_NAME_CHARACTERS - 1] + "…", None),
-    "null": ({"text": "t", "id": None, "score": None}, "4", None),
-    "truth": ({"text": "t", "id": True, "score": False}, "4", None),
-    "text as score": ({"text": "t", "id": 1.5, "score": "0.5"}, "4", None),
-    "object as id": ({"text": "t", "id": {"a": 1}, "score": [1]}, "4", None),
-    "no number of JSON": ({"text": "t", "score": float("nan")}, "4", None),
-    "beyond floats": ({"text": "t", "score": 10**400}, "4", None),
-    "a record is text as a whole": ({"id": "a", "title": "t", "score": 1}, "4", None),
+    "null": ({"text": "t", "id": None, "score": None}, "1", None),
+    "truth as id": ({"text": "t", "id": True}, "1", None),
+    "fraction as id": ({"text": "t", "id": 1.5}, "1", None),
+    "object as id": ({"text": "t", "id": {"a": 1}}, "1", None),
+    "a number beyond 64 bits as id": ({"text": "t", "id": 10**30}, "1", None),
+    "a record is text as a whole": ({"id": "a", "title": "t", "score": 1}, "1", None),
+    "a record with a field called content": ({"id": "a", "content": "t", "score": 1}, "1", None),
 }
 
 
 @pytest.mark.parametrize(("document", "name", "score"), DOCUMENTS.values(), ids=DOCUMENTS)
-def test_ids_and_scores(document, name, score) -> None:
-    written = ["another"] * 4 + [document]
-    assert document_id(4, written) == name
-    assert first_stage_score(4, written) == score
+async def test_ids_and_scores(traced, upstream, document, name, score) -> None:
+    upstream.reply_with(200, {**ANSWER, "results": [{"index": 1, "relevance_score": 0.75}]})
+    found = await traced({**BODY, "documents": ["another", document]}, traces={"backend": "phoenix"})
+    attributes = attributes_of(found["rerank"])
+    assert attributes["reranker.input_documents.0.document.id"] == "0"
+    assert attributes["reranker.input_documents.1.document.id"] == name
+    assert attributes.get("reranker.input_documents.1.document.score") == score
+    assert attributes["reranker.output_documents.0.document.id"] == name
 
 
-def test_dialects_without_ids_give_positions() -> None:
-    assert (document_id(2, ()), first_stage_score(2, ())) == ("2", None)
+async def test_dialects_without_ids_give_positions(opened, settings, spans) -> None:
+    client = await opened(settings(telemetry={"traces": {"backend": "phoenix"}}))
+    body = {"model": "cohere/m", "query": "q", "documents": [{"text": "a", "id": "x"}, {"text": "b", "id": "y"}]}
+    assert (await client.post("/cohere/v1/rerank", json=body)).status_code == 200
+    (rerank,) = spans.named("rerank")
+    assert [rerank[f"reranker.input_documents.{index}.document.id"] for index in (0, 1)] == ["0", "1"]
 
 
 OPT_IN = {"OTEL_SEMCONV_STABILITY_OPT_IN": "http,openinference"}

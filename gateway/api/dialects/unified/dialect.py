@@ -11,6 +11,7 @@ The answer is that of `answer`, plus what the request shows its client to need:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorRepl
 from gateway.api.dialects import cohere, tei, voyage
 from gateway.api.dialects.unified import answer
 from gateway.api.dialects.unified.error_body import ErrorBody, error_body
-from gateway.api.dialects.unified.request import Body, build_decoder, to_request
+from gateway.api.dialects.unified.request import Body, build_decoder, document_id, to_request
 from providers import registry
 from providers.types import Ranking, Usage
 
@@ -64,7 +65,8 @@ def dialect(default_model: DefaultModel) -> Dialect[Form]:
             incoming.call = replace(incoming.call, ignored=())  # Those fields are its own, not ours.
             return DecodedRequest(decode_texts(incoming), Form(texts=True))
         request = to_request(body, incoming.call, incoming.is_alias, incoming.limits)
-        return DecodedRequest(request, _form(body, incoming), body.fallbacks, body.documents or ())
+        ids = None if request.documents is body.documents else partial(document_id, body.documents or ())
+        return DecodedRequest(request, _form(body, incoming), body.fallbacks, ids)
 
     return Dialect(
         name="unified",

@@ -32,6 +32,9 @@ TRUE = ("true", "True", "TRUE")
 PASSED_ON = {"max_chunks_per_doc"}
 """Fields of the body that are also vendors' own, for adapters that declare them."""
 
+MAX_WHOLE_ID = 2**63
+"""Whole numbers beyond are no ids of documents; thousands of digits cannot even be written out."""
+
 _ONLY_STRINGS = {str}
 _MEDIA = frozenset(MEDIA)
 _PICTURE = {*MEDIA, "type", "id", "meta", "score"}
@@ -182,6 +185,17 @@ def _first_stage_score(document: Any, index: int) -> float | None:
     if score is not None and (type(score) not in (int, float) or not _is_finite(score)):
         raise InvalidRequest(f"invalid request format: Expected a finite number - at `{_place(index)}.score`")
     return None if score is None else float(score)
+
+
+def document_id(documents: Sequence[WireDocument], index: int) -> str | None:
+    """The `id` of a document that is no record; None where it has none, or one that is neither text nor a number."""
+    document = documents[index]
+    if type(document) is not dict or _is_record(document):
+        return None
+    found = document.get("id")
+    if type(found) is int and abs(found) <= MAX_WHOLE_ID:
+        return str(found)
+    return found or None if type(found) is str else None
 
 
 def _is_finite(number: float) -> bool:
