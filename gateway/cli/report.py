@@ -175,6 +175,7 @@ def _rest(config: Config) -> str:
             f"a request takes at most: {deadline.default:g} s, or what its caller says up to {deadline.max:g} s; "
             f"{limits.documents:,} documents, {limits.body_bytes:,} bytes, {limits.attempts} attempts",
             f"counts are kept: {_store(config)}",
+            f"scores are kept: {_cache(config)}",
             _telemetry(config),
         ]
     )
@@ -193,6 +194,14 @@ def _store(config: Config) -> str:
     place = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
     when_down = "refused" if config.store.when_down == "fail_closed" else "accepted uncounted"
     return f"in {place}; while it is away, requests are {when_down}"
+
+
+def _cache(config: Config) -> str:
+    settings = config.cache
+    if settings is None:
+        return "nowhere; each document is sent each time"
+    place = "in the same store" if settings.shared else f"in each process, in {settings.max_bytes:,} bytes"
+    return f"{place}, for {settings.ttl:g} s"
 
 
 def _telemetry(config: Config) -> str:

@@ -10,6 +10,7 @@ from gateway.access.keys import AuthSection
 from gateway.access.limits import RateLimitSettings
 from gateway.access.prices import Price
 from gateway.access.store_settings import StoreSettings
+from gateway.cache.settings import CacheSettings
 from gateway.config import chains
 from gateway.config.calibrations import CalibrationSettings
 from gateway.config.limits import RequestLimitSettings
@@ -70,6 +71,10 @@ class Config(Settings):
         default={},
         description="What makes probabilities of a model's scores, by `provider/model`, as `rerank-gateway eval` "
         "prints it; for `scores: probability`.",
+    )
+    cache: CacheSettings | None = Field(
+        default=None,
+        description="Keep scores, so that a document that was scored before is not sent again; off by default.",
     )
     store: StoreSettings | None = Field(
         default=None,

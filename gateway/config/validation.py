@@ -80,8 +80,7 @@ def _inconsistencies(config: Config, written: Written) -> Iterator[Problem]:
     for name, settings in config.providers.items():
         for path, message in _provider_problems(config, name, settings, misspelt):
             yield Problem(f"providers.{name}{path}", message)
-    yield from config.auth.problems() if config.auth else []
-    yield from config.server.tls.problems() if config.server.tls else []
+    yield from _section_problems(config)
     yield from extras.problems(config.server)
     targets = _TargetCheck(config, written, misspelt)
     for name, model in config.models.items():
@@ -94,6 +93,14 @@ def _inconsistencies(config: Config, written: Written) -> Iterator[Problem]:
     for path, target, alias_allowed in named:
         if fault := targets.problem(target, alias_allowed=alias_allowed):
             yield Problem(path, fault)
+
+
+def _section_problems(config: Config) -> Iterator[Problem]:
+    """What is wrong with sections as a whole."""
+    yield from config.auth.problems() if config.auth else []
+    yield from config.server.tls.problems() if config.server.tls else []
+    if config.cache and config.cache.shared and config.store is None:
+        yield Problem("cache.shared", "needs a server: set store")
 
 
 def _is_fused(config: Config, name: str) -> bool:

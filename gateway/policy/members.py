@@ -166,6 +166,8 @@ def total_details(results: Iterable[MemberResult]) -> dict[str, Any]:
     if cuts:
         least = {cut["index"]: cut for cut in sorted(cuts, key=_kept, reverse=True)}
         found["truncated"] = [least[index] for index in sorted(least)]
+    if saved := [each["cache"] for _, each in details if "cache" in each]:
+        found["cache"] = {name: sum(each[name] for each in saved) for name in saved[0]}
     if queries := [each["truncated_query"] for _, each in details if "truncated_query" in each]:
         found["truncated_query"] = min(queries, key=_kept)
     return found

@@ -20,6 +20,7 @@ from gateway.policy.canary import Canary
 from gateway.policy.fallback import Step
 from gateway.policy.health_check import HealthCheck
 from gateway.policy.key_state import KeyState
+from gateway.routing.caches import open_cache
 from gateway.routing.canaries import open_canaries
 from gateway.routing.composites import composite_route, steps
 from gateway.routing.live_provider import LiveProvider
@@ -160,6 +161,8 @@ class Routes:
     def _resources(self) -> Iterator[Resource]:
         for provider in self.providers.values():
             yield from provider.resources()
+        if self.targets.cache is not None:
+            yield self.targets.cache.store
 
 
 def build(config: Config, previous: Routes | None = None, pricing: TargetPricing | None = None) -> Routes:
@@ -173,7 +176,8 @@ def build(config: Config, previous: Routes | None = None, pricing: TargetPricing
     """
     pricing = pricing or TargetPricing(config, MemoryStore())
     providers = open_providers(config, previous.providers if previous else {})
-    targets = Targets(providers, pricing, _configured_paths(config), _listed_names(config, providers))
+    cache = open_cache(config, previous.config if previous else None, previous.targets.cache if previous else None)
+    targets = Targets(providers, pricing, _configured_paths(config), _listed_names(config, providers), cache)
     if previous is not None:
         targets.take_over(previous.targets)
     aliases = _alias_routes(config, targets)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gateway.config.providers import ProviderSettings
 from gateway.policy.breaker import Breaker, BreakerState
 from gateway.policy.bulkhead import Bulkhead, BulkheadState
@@ -12,6 +14,7 @@ from gateway.policy.long_texts import NO_TEXT_SETTINGS, LongTexts, TextSettings
 from gateway.policy.pairs import PairwiseFanOut
 from gateway.policy.rate_limit import RateLimit
 from gateway.policy.retry import Retry, RetryBudget
+from gateway.policy.score_cache import CacheStats
 from gateway.policy.split import Split
 from gateway.policy.target import Target
 from gateway.policy.target_facts import NO_FACTS, TargetFacts
@@ -39,6 +42,7 @@ class TargetState:
         self.retry_budget = RetryBudget(settings.retry)
         self.latency = LatencyStats()
         self.call_limits = call_limits or CallLimits(NOTHING_KNOWN)
+        self.cache_stats = CacheStats()
 
     @property
     def has_calls(self) -> bool:
@@ -49,6 +53,11 @@ class TargetState:
     def is_in_use(self) -> bool:
         """Whether something would be lost if it were forgotten: calls, an ejection, or that the target has backend."""
         return self.has_calls or not self.breaker.is_blank
+
+
+def as_it_is(backend: Backend) -> Backend:
+    """No policy at all."""
+    return backend
 
 
 def stack(
@@ -63,6 +72,7 @@ def stack(
     measure_latency: bool = False,
     is_limited: bool = True,
     in_process: bool = False,
+    cached: Callable[[Backend], Backend] = as_it_is,
 ) -> Backend:
     """One target with its policies, innermost first: a request meets the last line first.
 
@@ -77,6 +87,7 @@ def stack(
         measure_latency: whether the route compares its targets by latency, or hedges.
         is_limited: whether its calls count towards the rate limits of the configuration.
         in_process: whether the backend works inside the gateway.
+        cached: puts the cache around it, where there is one.
     """
     if in_process:
         # An HTTP client ends calls at the deadline, and its adapter knows about pairs; a local model does neither.
@@ -102,4 +113,5 @@ def stack(
     if measure_latency:
         # Around the retries: what counts is how long a caller waits for an answer.
         backend = LatencyProbe(backend, state.latency)
-    return backend
+    # Around everything: what is known needs no target, and says nothing of how fast one is.
+    return cached(backend)

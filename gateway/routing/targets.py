@@ -10,14 +10,16 @@ from gateway.policy.breaker import BreakerState
 from gateway.policy.call_limits import CallLimits
 from gateway.policy.fallback import Step, UnknownTarget
 from gateway.policy.latency import LatencyStats
+from gateway.policy.score_cache import Cache, CacheStats
 from gateway.policy.strategy import Candidate
 from gateway.policy.target import Target
 from gateway.policy.target_id import TargetId
+from gateway.routing.caches import Wrap, caching
 from gateway.routing.facts import capabilities_of, target_facts, text_settings
 from gateway.routing.live_provider import LiveProvider
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.route import Route
-from gateway.routing.stack import TargetState, stack
+from gateway.routing.stack import TargetState, as_it_is, stack
 from gateway.suggestions import MAX_NAME_LENGTH, clause, near
 from providers.capabilities import resolve
 from providers.types import Backend, ScoreSpace
@@ -37,6 +39,7 @@ class Targets:
         pricing: prices and rate limits.
         configured: the `provider/model` paths that the configuration mentions; their state is never dropped.
         names: every name that can be listed; suggestions for unknown names come from these.
+        cache: around every target that callers use; None for none.
     """
 
     def __init__(
@@ -45,11 +48,13 @@ class Targets:
         pricing: TargetPricing,
         configured: Collection[str],
         names: Sequence[str],
+        cache: Cache | None = None,
     ) -> None:
         self._providers = providers
         self._pricing = pricing
         self._configured = configured
         self._names = names
+        self.cache = cache
         self._states: dict[str, TargetState] = {}
         self._adhoc_routes: dict[str, Route] = {}  # The one that was used last comes last.
         self._unproven: dict[str, None] = {}  # Those of them that were not in use when they were last looked at.
@@ -106,6 +111,7 @@ class Targets:
             alias=alias,
             measure_latency=measure_latency,
             in_process=provider.is_in_process,
+            cached=self._caching(target, state, alias),
         )
         return Candidate(Step(policies), weight, state.latency, path)
 
@@ -183,6 +189,17 @@ class Targets:
         if path not in self._states:
             self._states[path] = self._new_state(target)
         return self._states[path]
+
+    def _caching(self, target: TargetId, state: TargetState, alias: str | None) -> Wrap:
+        if self.cache is None:
+            return as_it_is
+        settings, adapter = state.settings, self._providers[target.provider].adapter
+        is_pointwise = capabilities_of(adapter, settings, target.model).scoring == "pointwise"
+        return caching(self.cache, target, settings, is_pointwise, alias, state.cache_stats)
+
+    def cache_stats(self) -> dict[str, CacheStats]:
+        """What the cache has done for each target named so far, by `provider/model`."""
+        return {path: state.cache_stats for path, state in self._states.items()}
 
     def _new_state(self, target: TargetId) -> TargetState:
         provider = self._providers[target.provider]

@@ -11,6 +11,7 @@ from gateway.config.root import Config
 from gateway.errors import ConfigError, Problem
 from gateway.policy.breaker import BreakerState
 from gateway.policy.key_state import KeyState
+from gateway.policy.score_cache import CacheStats
 from gateway.routing import kinds
 from gateway.routing.routes import Routes
 from gateway.telemetry import metrics
@@ -47,6 +48,7 @@ def worker_instruments(config: Config, routes: Callable[[], Routes]) -> Instrume
         raise ConfigError([Problem("", str(error))]) from None
     telemetry.watch(lambda: breaker_readings(routes(), telemetry.label_allowlist.label))
     telemetry.watch(lambda: engine_readings(routes()))
+    telemetry.watch(lambda: cache_readings(routes(), telemetry.label_allowlist.label))
     telemetry.watch(lambda: canary_readings(routes()))
     return Instruments(telemetry, telemetry)
 
@@ -102,6 +104,24 @@ def canary_readings(routes: Routes) -> Iterator[Reading]:
             yield metrics.CANARY_CHECKS, (*labels, "error"), canary.failures
             yield metrics.CANARY_STATE, (*labels, canary.state), 1.0
             yield metrics.CANARY_DRIFT, labels, canary.drift
+
+
+def cache_readings(routes: Routes, label: Callable[[str], str]) -> Iterator[Reading]:
+    """What the cache of scores has saved. Names that only callers wrote share one label."""
+    if routes.targets.cache is None:
+        return
+    totals: dict[tuple[str, str], CacheStats] = {}
+    for path, stats in routes.targets.cache_stats().items():
+        provider, _, model = path.partition("/")
+        known = totals.setdefault((provider, label(model)), CacheStats())
+        known.hits, known.misses = known.hits + stats.hits, known.misses + stats.misses
+        known.tokens, known.usd = known.tokens + stats.tokens, known.usd + stats.usd
+    for target, stats in totals.items():
+        yield metrics.CACHE_DOCUMENTS, (*target, "hit"), stats.hits
+        yield metrics.CACHE_DOCUMENTS, (*target, "miss"), stats.misses
+        yield metrics.CACHE_TOKENS, target, stats.tokens
+        yield metrics.CACHE_COST, target, stats.usd
+    yield metrics.CACHE_BYTES, (), routes.targets.cache.store.memory_bytes
 
 
 def breaker_readings(routes: Routes, label: Callable[[str], str]) -> Iterator[Reading]:

@@ -128,6 +128,18 @@ VECTOR_LOOKUPS = counter(
 VECTOR_BYTES = gauge(
     "rerank_gateway.local.vector_cache.size", "Memory of the vectors that are kept.", labels=_TARGET, unit="By"
 )
+CACHE_DOCUMENTS = counter(
+    "rerank_gateway.cache.documents",
+    "Documents that were looked up in the cache of scores; `outcome` is hit or miss.",
+    labels=(*_TARGET, "outcome"),
+)
+CACHE_TOKENS = counter(
+    "rerank_gateway.cache.tokens.saved", "Tokens of those found, as far as providers count.", labels=_TARGET
+)
+CACHE_COST = counter(
+    "rerank_gateway.cache.cost.saved.usd", "US dollars of those found, as far as known.", labels=_TARGET
+)
+CACHE_BYTES = gauge("rerank_gateway.cache.size", "Memory of the scores that are kept.", unit="By")
 TRUNCATED_DOCUMENTS = counter(
     "rerank_gateway.documents.truncated", "Documents cut to fit a model's window.", labels=_TARGET
 )

@@ -209,6 +209,18 @@ async def test_nothing_of_a_cut_text_comes_out(seen, upstream, case, mode) -> No
         assert "MARKER" not in text, place
 
 
+@pytest.mark.parametrize("case", CASES)
+async def test_nothing_of_what_is_cached_comes_out(seen, upstream, case) -> None:
+    upstream.reply_with(*CASES[case])
+    found = await seen(cache={})
+    for _ in range(2):
+        await found.post({**BODY, "documents": [DOCUMENT]})
+        await found.post({**BODY, "documents": [DOCUMENT], "fallbacks": ["jina/n"]})
+    for place, text in (await found.places()).items():
+        assert text, place
+        assert "MARKER" not in text, place
+
+
 COMPOSITES = {
     "fused": {"fuse": ["cohere/m", "jina/n", "order/x"], "method": "weighted_scores", "require": 2},
     "cascade": {"cascade": [{"model": "cohere/m", "keep": 1}, {"model": "jina/n"}]},

@@ -197,6 +197,11 @@ _DETAILS: dict[str, Any] = {
     },
     "spans_ms": {"type": "number", "description": "Of a local model: milliseconds of finding the spans."},
     "lexical": {"type": "number", "description": "Of a local model: the weight of the lexical term in the scores."},
+    "cache": {
+        "type": "object",
+        "description": "What was not asked for, since it was known: `documents`, and the `tokens` and `usd` that they "
+        "took when they were scored.",
+    },
     "members": {
         "type": "array",
         "items": {"type": "object"},

@@ -1,0 +1,1 @@
+"""Scores that targets have given before, and where they are kept."""

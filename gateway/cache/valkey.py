@@ -1,0 +1,82 @@
+"""Entries in a Valkey or Redis server, for all processes. While it is away there are none, and requests go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from gateway.access.valkey_client import PREFIX, ValkeyClient
+from gateway.cache.entries import Entry
+from gateway.errors import StoreDown
+
+CONNECTIONS = 16
+KEYS_PER_CALL = 1000
+"""A server works on one command at a time, and others wait meanwhile."""
+
+_decode = msgspec.json.Decoder(Entry).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class ValkeyEntries:
+    """See EntryStore.
+
+    Args:
+        url, timeout, failed: as in ValkeyClient.
+        ttl: seconds for which an entry is used.
+    """
+
+    memory_bytes = 0
+
+    def __init__(self, url: str, timeout: float, ttl: float, failed: Callable[[], None] = lambda: None) -> None:
+        self._client = ValkeyClient(url, timeout, CONNECTIONS, failed)
+        self._milliseconds = max(1, round(ttl * 1000))
+
+    async def find(self, question: bytes, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        found: dict[bytes, Entry] = {}
+        try:
+            for start in range(0, len(keys), KEYS_PER_CALL):
+                some = keys[start : start + KEYS_PER_CALL]
+                names = [_name(question, key) for key in some]
+                texts: list[str | None] = await self._client.ask(partial(self._client.redis.mget, names))
+                pairs = zip(some, map(_entry, texts), strict=True)
+                found |= {key: entry for key, entry in pairs if entry is not None}
+        except StoreDown:
+            pass  # What is not known is asked for.
+        return found
+
+    def keep(self, question: bytes, entries: Mapping[bytes, Entry]) -> None:
+        items = [(_name(question, key), entry) for key, entry in entries.items()]
+        for start in range(0, len(items), KEYS_PER_CALL):
+            self._client.start(self._write(items[start : start + KEYS_PER_CALL]))
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def _write(self, items: Sequence[tuple[str, Entry]]) -> None:
+        async def write() -> Any:
+            pipeline = self._client.redis.pipeline(transaction=False)
+            for name, entry in items:
+                pipeline.set(name, _encode(entry), px=self._milliseconds)
+            return await pipeline.execute()
+
+        try:
+            await self._client.ask(write)
+        except StoreDown:
+            return  # What is not kept is asked for again.
+
+
+def _name(question: bytes, key: bytes) -> str:
+    return f"{PREFIX}score:{question.hex()}:{key.hex()}"
+
+
+def _entry(text: str | None) -> Entry | None:
+    """The entry; None for what another version, or somebody else, has written."""
+    if text is None:
+        return None
+    try:
+        return _decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return None

@@ -1,0 +1,316 @@
+"""The exact cache: what a target has scored for the same question is not sent to it again.
+
+Of a pointwise model scores are kept by document, so that of a list only the new documents are sent; of any other model
+by the whole list. Nothing is kept of errors, of degraded answers, nor of an answer that carries a mark (texts that were
+cut, warnings): those are asked for each time, so that the mark is never lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import partial
+from operator import itemgetter
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gateway import blocking
+from gateway.cache.entries import Entry, EntryStore
+from gateway.cache.keys import QuestionKeys, key_of_list, keys_of_documents
+from gateway.policy.clock import CLOCK, Clock
+from gateway.policy.merging import sum_usages, total
+from gateway.policy.target_id import TargetId
+from gateway.policy.verification import verify
+from gateway.policy.wrapper import Wrapper
+from providers.types import Backend, Ranked, Ranking, RerankRequest, Usage
+
+INLINE_BYTES = 256 * 1024
+"""Bodies up to this size are hashed where they are: it takes a fraction of a millisecond."""
+
+_MARKS = ("degraded", "truncated_documents", "truncated", "truncated_query")
+_NOTHING_USED = Usage(prompt_tokens=0, total_tokens=0, search_units=0.0)
+
+
+class CacheStats(Struct):
+    """What the cache has done for one target.
+
+    Attributes:
+        hits, misses: documents that were found, or sent.
+        tokens, usd: what those found would have taken, as far as it is known.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    tokens: float = 0.0
+    usd: float = 0.0
+
+
+class Flight(Struct, eq=False):
+    """A call under way.
+
+    Attributes:
+        keys: of what it will fill.
+        over: done when the call is over, however it ended; None while nobody waits.
+    """
+
+    keys: Sequence[bytes]
+    over: asyncio.Future[None] | None = None
+
+    def wait(self) -> asyncio.Future[None]:
+        """A future that is done when the call is over."""
+        if self.over is None:
+            self.over = asyncio.get_running_loop().create_future()
+        return self.over
+
+    def end(self) -> None:
+        """Let those go on who wait."""
+        if self.over is not None:
+            self.over.set_result(None)
+
+
+class Cache(Struct, frozen=True):
+    """What all targets share.
+
+    Attributes:
+        store: where entries are kept.
+        secret: what their keys are hashed with.
+        flights: calls under way, by the question.
+    """
+
+    store: EntryStore
+    secret: bytes
+    flights: dict[bytes, list[Flight]]
+
+
+class ScoreCache(Wrapper):
+    """The cache around one target.
+
+    Args:
+        backend: the target, with its policies.
+        cache: shared by all.
+        target: whose it is.
+        identity: digest of all settings of the target that could change a score.
+        is_pointwise: whether each document is scored by itself.
+        alias: the configuration's name that leads here, which answers show.
+        stats: of the target.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        cache: Cache,
+        target: TargetId,
+        identity: bytes,
+        is_pointwise: bool,
+        alias: str | None,
+        stats: CacheStats,
+        clock: Clock = CLOCK,
+    ) -> None:
+        super().__init__(backend)
+        self._cache = cache
+        self._target = target
+        self._questions = QuestionKeys(cache.secret, identity)
+        self._is_pointwise = is_pointwise
+        self._alias = alias or ""
+        self._stats = stats
+        self._clock = clock
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        """The ranking, of which some or all may have been kept. Raises what the target raises."""
+        if request.queries is not None:
+            return await self.backend.rerank(request)  # scores of pairs are few, and told one by one
+        if request.call.body_bytes > INLINE_BYTES:
+            work = partial(self._keys, request)
+            question, keys = await blocking.run(request.call.body_bytes, work, request.call.deadline)
+        else:
+            question, keys = self._keys(request)
+        return await _Lookup(self, request, question, keys).run()
+
+    def _keys(self, request: RerankRequest) -> tuple[bytes, list[bytes]]:
+        """The question, and a key for each document, or one for the list."""
+        question = self._questions.of(request)
+        if self._is_pointwise:
+            return question, keys_of_documents(question, request.documents)
+        return question, [key_of_list(question, request)]
+
+
+class _Lookup:
+    """One request on its way through the cache.
+
+    A part is a document of a pointwise model, or else the whole list. Parts with the same key are asked for once.
+    """
+
+    def __init__(self, policy: ScoreCache, request: RerankRequest, question: bytes, keys: list[bytes]) -> None:
+        self._policy, self._request, self._question, self._keys = policy, request, question, keys
+        self._store, self._flights = policy._cache.store, policy._cache.flights
+        self._known: dict[bytes, Entry] = {}
+        self._answers: list[Ranking] = []
+        self._found: set[bytes] = set()
+
+    async def run(self) -> Ranking:
+        missing = await self._find(self._keys)
+        taken = self._taken_by_others(missing)
+        own = [key for key in missing if key not in taken] if taken else missing
+        if own:
+            ranking = await self._ask(own)
+            if len(own) == len(self._keys):
+                return ranking  # nothing was known, and nothing has to be put together
+        if taken and (left := await self._wait(taken)):
+            await self._ask(left)
+        if self._is_mixed():
+            return await self._policy.backend.rerank(self._request)
+        return self._merge()
+
+    def _is_mixed(self) -> bool:
+        """Whether the parts are not of one kind: what was kept is of another space by now, or a part is degraded."""
+        degraded = [bool(ranking.details and ranking.details.get("degraded")) for ranking in self._answers]
+        is_part = len(self._answers) > 1 or bool(self._found)
+        return len({entry.space for entry in self._known.values()}) > 1 or (any(degraded) and is_part)
+
+    def _placed(self, keys: list[bytes], ranking: Ranking) -> Ranking:
+        """The ranking with what it tells of documents by their places in the request."""
+        cuts = ranking.details.get("truncated") if ranking.details else None
+        if not cuts or not self._policy._is_pointwise or len(keys) == len(self._keys):
+            return ranking
+        places: dict[bytes, list[int]] = {}
+        for place, key in enumerate(self._keys):
+            places.setdefault(key, []).append(place)
+        placed = [{**cut, "index": place} for cut in cuts for place in places[keys[cut["index"]]]]
+        placed.sort(key=itemgetter("index"))
+        return replace(
+            ranking, details={**(ranking.details or {}), "truncated": placed, "truncated_documents": len(placed)}
+        )
+
+    async def _find(self, keys: list[bytes]) -> list[bytes]:
+        """Look these keys up. Returns those without an entry, each once."""
+        found = await self._store.find(self._question, keys)
+        if not found:
+            return list(dict.fromkeys(keys))
+        self._known |= found
+        self._found |= found.keys()
+        return [key for key in dict.fromkeys(keys) if key not in found]
+
+    def _taken_by_others(self, missing: list[bytes]) -> dict[bytes, Flight]:
+        """Those of the missing keys that a call under way will fill."""
+        flights = self._flights.get(self._question)
+        if not flights:
+            return {}
+        wanted = set(missing)
+        return {key: flight for flight in flights for key in flight.keys if key in wanted}
+
+    async def _wait(self, taken: dict[bytes, Flight]) -> list[bytes]:
+        """Wait for the calls that will fill these keys. Returns those that are still without an entry."""
+        deadline, clock = self._request.call.deadline, self._policy._clock
+        pending = {flight.wait() for flight in taken.values() if flight in self._flights.get(self._question, ())}
+        if pending:
+            start = clock.now()
+            await asyncio.wait(pending, timeout=None if deadline is None else max(0.0, deadline - start))
+            self._request.call.recorder.add_wait(start, clock.now())
+        return await self._find(list(taken))
+
+    async def _ask(self, keys: list[bytes]) -> Ranking:
+        """Ask the target for these parts, and keep what it gives. Others who want the same wait meanwhile."""
+        flight = Flight(keys)
+        flights = self._flights.setdefault(self._question, [])
+        flights.append(flight)
+        try:
+            ranking = await self._policy.backend.rerank(self._part(keys))
+            entries = self._entries(keys, ranking)
+            if not _is_marked(ranking):
+                self._store.keep(self._question, entries)
+        finally:
+            flights.remove(flight)
+            if not flights:
+                del self._flights[self._question]
+            flight.end()
+        self._known |= entries
+        self._answers.append(self._placed(keys, ranking))
+        self._policy._stats.misses += len(keys) if self._policy._is_pointwise else len(self._request.documents)
+        return self._cut(ranking)
+
+    def _part(self, keys: list[bytes]) -> RerankRequest:
+        request = self._request
+        if not self._policy._is_pointwise:
+            return request
+        # All scores are wanted, to be kept: the list is cut when it is whole.
+        if len(keys) == len(self._keys):
+            return request if request.top_n is None else replace(request, top_n=None)
+        places = self._first_places()
+        return replace(request, documents=[request.documents[places[key]] for key in keys], top_n=None)
+
+    def _first_places(self) -> dict[bytes, int]:
+        return {key: place for place, key in reversed(list(enumerate(self._keys)))}
+
+    def _entries(self, keys: list[bytes], ranking: Ranking) -> dict[bytes, Entry]:
+        space, cost = ranking.score_space, ranking.cost
+        tokens = ranking.usage.charged_tokens if ranking.usage is not None else None
+        if not self._policy._is_pointwise:
+            rows = [(result.index, result.relevance_score) for result in ranking.results]
+            return {keys[0]: Entry(rows, space, tokens, cost)}
+        count = len(keys)
+        tokens, cost = None if tokens is None else tokens / count, None if cost is None else cost / count
+        return {keys[row.index]: Entry(row.relevance_score, space, tokens, cost) for row in ranking.results}
+
+    def _cut(self, ranking: Ranking) -> Ranking:
+        top_n = self._request.top_n
+        if top_n is None or len(ranking.results) <= top_n:
+            return ranking
+        return replace(ranking, results=ranking.results[:top_n])
+
+    def _merge(self) -> Ranking:
+        """One ranking of what was kept and what was asked for now."""
+        whole = _combine(self._answers) if self._answers else self._kept_ranking()
+        results = verify(self._results(), self._request)
+        details = {**(whole.details or {}), **self._savings()}
+        return replace(whole, results=results, details=details or None, alias=self._policy._alias)
+
+    def _kept_ranking(self) -> Ranking:
+        policy = self._policy
+        space = next(iter(self._known.values())).space
+        target = policy._target
+        return Ranking(
+            results=[], usage=_NOTHING_USED, provider=target.provider, model=target.model, cost=0.0, score_space=space
+        )
+
+    def _results(self) -> list[Ranked]:
+        known = self._known
+        if not self._policy._is_pointwise:
+            rows = known[self._keys[0]].scores
+            return [Ranked(index, score) for index, score in rows] if isinstance(rows, list) else []
+        scores = [(place, known[key].scores) for place, key in enumerate(self._keys) if key in known]
+        return [Ranked(place, score) for place, score in scores if isinstance(score, int | float)]
+
+    def _savings(self) -> Mapping[str, object]:
+        """What was not asked for: documents, and the tokens and US dollars that they took when they were."""
+        is_pointwise, stats = self._policy._is_pointwise, self._policy._stats
+        entries = [self._known[key] for key in self._keys if key in self._found]
+        documents = len(entries) if is_pointwise else len(self._request.documents)
+        if not entries:
+            return {}
+        tokens = sum(entry.tokens or 0.0 for entry in entries)
+        usd = sum(entry.cost or 0.0 for entry in entries)
+        stats.hits, stats.tokens, stats.usd = stats.hits + documents, stats.tokens + tokens, stats.usd + usd
+        return {"cache": {"documents": documents, "tokens": round(tokens), "usd": usd}}
+
+
+def _is_marked(ranking: Ranking) -> bool:
+    details = ranking.details
+    return bool(ranking.warnings) or bool(details and not details.keys().isdisjoint(_MARKS))
+
+
+def _combine(answers: Sequence[Ranking]) -> Ranking:
+    """What several calls for parts of one request used and told. Their results stay apart."""
+    if len(answers) == 1:
+        return answers[0]
+    details = [ranking.details or {} for ranking in answers]
+    told = {name: value for each in reversed(details) for name, value in each.items()}
+    if cuts := [cut for each in details for cut in each.get("truncated", ())]:
+        told |= {"truncated": sorted(cuts, key=itemgetter("index")), "truncated_documents": len(cuts)}
+    return replace(
+        answers[0],
+        usage=sum_usages([ranking.usage for ranking in answers]),
+        cost=total(ranking.cost for ranking in answers),
+        warnings=tuple(dict.fromkeys(warning for ranking in answers for warning in ranking.warnings)),
+        details=told or None,
+    )

@@ -1,0 +1,384 @@
+"""The exact cache: what is sent, what is answered, and that it changes nothing of any answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from gateway.cache.entries import Entry
+from gateway.cache.keys import IRRELEVANT
+from gateway.cache.memory import ENTRY_BYTES, QUESTION_BYTES, RESULT_BYTES, MemoryEntries
+from gateway.policy.score_cache import Cache, CacheStats, ScoreCache
+from gateway.policy.target_id import TargetId
+from gateway.policy.verification import verify
+from gateway.telemetry.recorder import RequestRecorder
+from providers.errors import TargetFailed
+from providers.types import AnswerWarning, Call, ContentParts, Ranked, Ranking, RerankRequest, Usage
+
+TARGET = TargetId("p", "m")
+
+
+def score(query: str, text: Any) -> float:
+    return float(len(set(str(query)) & set(str(text)))) + len(str(text)) / 100
+
+
+class Model:
+    """Scores by common letters; `listwise` adds how many documents there are. Fails while `broken`."""
+
+    def __init__(self, listwise: bool = False, **answer: Any) -> None:
+        self.listwise = listwise
+        self.answer = answer
+        self.broken = False
+        self.gate: asyncio.Event | None = None
+        self.sent: list[list[Any]] = []
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        self.sent.append(list(request.documents))
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.broken:
+            raise TargetFailed("no")
+        bonus = float(len(request.documents)) if self.listwise else 0.0
+        rows = [Ranked(i, score(str(request.query), text) + bonus) for i, text in enumerate(request.documents)]
+        count = len(request.documents)
+        fields = {"usage": Usage(total_tokens=10 * count), "cost": 0.001 * count, "provider": "p", "model": "m"}
+        return Ranking(**{"results": verify(rows, request), **fields, **self.answer})
+
+    async def ready(self) -> bool:
+        return True
+
+
+def around(
+    model: Model, store: MemoryEntries | None = None, *, pointwise: bool = True, identity: bytes = b"t"
+) -> ScoreCache:
+    cache = Cache(store or MemoryEntries(1 << 20, 60.0), b"secret", {})
+    return ScoreCache(model, cache, TARGET, identity, pointwise, None, CacheStats())
+
+
+def asked(*documents: Any, query: str = "abc", caller: str = "", **fields: Any) -> RerankRequest:
+    call = Call(id="1", caller=caller, recorder=RequestRecorder())
+    return RerankRequest(model="x", query=query, documents=list(documents), call=call, **fields)
+
+
+def rows(ranking: Ranking) -> list[tuple[int, float]]:
+    return [(result.index, result.relevance_score) for result in ranking.results]
+
+
+async def test_only_new_documents_are_sent() -> None:
+    model = Model()
+    policy = around(model)
+    known = [f"known {n}" for n in range(90)]
+    new = [f"new {n}" for n in range(10)]
+    await policy.rerank(asked(*known, top_n=5))
+    answer = await policy.rerank(asked(*known, *new))
+    assert [len(texts) for texts in model.sent] == [90, 10]
+    assert model.sent[1] == new
+    assert rows(answer) == rows(await Model().rerank(asked(*known, *new)))
+    assert answer.usage == Usage(total_tokens=100)
+    assert answer.cost == pytest.approx(0.01)
+    assert answer.details == {"cache": {"documents": 90, "tokens": 900, "usd": pytest.approx(0.09)}}
+    stats = policy._stats
+    assert (stats.hits, stats.misses, stats.tokens) == (90, 100, pytest.approx(900))
+
+
+async def test_a_known_list_is_answered_without_the_target() -> None:
+    model = Model()
+    policy = around(model)
+    await policy.rerank(asked("a", "b", "c"))
+    model.broken = True
+    answer = await policy.rerank(asked("c", "a", "b", top_n=2))
+    assert len(model.sent) == 1
+    assert rows(answer) == rows(await Model().rerank(asked("c", "a", "b", top_n=2)))
+    assert (answer.cost, answer.provider, answer.model) == (0.0, "p", "m")
+    assert answer.usage is not None
+    assert answer.usage.total_tokens == 0
+
+
+APART: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "another query": ({}, {"query": "xyz"}),
+    "another caller": ({"caller": "team-a"}, {"caller": "team-b"}),
+    "nobody and somebody": ({}, {"caller": "team-b"}),
+    "another instruction": ({"instruction": "a"}, {"instruction": "b"}),
+    "other fields of the vendor": ({"extra": {"raw": 1}}, {"extra": {"raw": True}}),
+    "more tokens": ({"max_tokens_per_doc": 5}, {"max_tokens_per_doc": 6}),
+}
+TOGETHER: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "another number of results": ({"top_n": 1}, {"top_n": 2}),
+    "another scale, which the gateway applies": ({"scores": "provider"}, {"scores": "probability"}),
+    "another threshold": ({}, {"min_score": 0.5}),
+    "another priority": ({"priority": 1}, {}),
+    "documents wanted back": ({}, {"return_documents": True}),
+}
+
+
+@pytest.mark.parametrize(("first", "second"), APART.values(), ids=APART)
+async def test_what_could_change_a_score_is_kept_apart(first, second) -> None:
+    model = Model()
+    policy = around(model)
+    await policy.rerank(asked("a", "b", **first))
+    await policy.rerank(asked("a", "b", **second))
+    assert len(model.sent) == 2
+
+
+@pytest.mark.parametrize(("first", "second"), TOGETHER.values(), ids=TOGETHER)
+async def test_what_could_not_is_found(first, second) -> None:
+    model = Model()
+    policy = around(model)
+    await policy.rerank(asked("a", "b", **first))
+    await policy.rerank(asked("a", "b", **second))
+    assert len(model.sent) == 1
+
+
+def test_a_new_field_of_a_request_counts_until_it_is_said_not_to() -> None:
+    assert set(RerankRequest.__struct_fields__) >= IRRELEVANT
+    relevant = set(RerankRequest.__struct_fields__) - IRRELEVANT
+    assert relevant >= {"query", "queries", "max_tokens_per_doc", "instruction", "extra"}
+
+
+async def test_targets_and_their_settings_are_kept_apart() -> None:
+    model, store = Model(), MemoryEntries(1 << 20, 60.0)
+    for identity in (b"one", b"two"):
+        await around(model, store, identity=identity).rerank(asked("a"))
+    assert len(model.sent) == 2
+
+
+async def test_pictures_and_texts_are_kept_apart() -> None:
+    model = Model()
+    policy = around(model)
+    parts = ContentParts([{"type": "text", "text": "a"}])
+    await policy.rerank(asked(parts))
+    await policy.rerank(asked(repr(parts)))
+    await policy.rerank(asked(parts))
+    assert len(model.sent) == 2
+
+
+async def test_a_text_with_half_a_pair_has_a_key() -> None:
+    model = Model()
+    policy = around(model)
+    for _ in range(2):
+        await policy.rerank(asked("\ud800", query="\udfff", extra={"a": "\ud801"}))
+    assert len(model.sent) == 1
+
+
+async def test_duplicates_are_sent_once() -> None:
+    model = Model()
+    answer = await around(model).rerank(asked("a", "b", "a", "a"))
+    assert model.sent == [["a", "b"]]
+    assert rows(answer) == rows(await Model().rerank(asked("a", "b", "a", "a")))
+
+
+LISTS: dict[str, tuple[RerankRequest, RerankRequest, int]] = {
+    "the same list": (asked("a", "b"), asked("a", "b"), 1),
+    "another order": (asked("a", "b"), asked("b", "a"), 2),
+    "a part of it": (asked("a", "b"), asked("a"), 2),
+    "another top_n": (asked("a", "b"), asked("a", "b", top_n=1), 2),
+}
+
+
+@pytest.mark.parametrize(("first", "second", "calls"), LISTS.values(), ids=LISTS)
+async def test_a_listwise_model_is_kept_by_the_whole_list(first, second, calls) -> None:
+    model = Model(listwise=True)
+    policy = around(model, pointwise=False)
+    await policy.rerank(first)
+    answer = await policy.rerank(second)
+    assert len(model.sent) == calls
+    assert rows(answer) == rows(await Model(listwise=True).rerank(second))
+
+
+MARKS: dict[str, dict[str, Any]] = {
+    "degraded": {"details": {"degraded": True}},
+    "cut texts": {"details": {"truncated_documents": 1}},
+    "a warning": {"warnings": (AnswerWarning("x", "y"),)},
+}
+
+
+@pytest.mark.parametrize("answer", MARKS.values(), ids=MARKS)
+async def test_an_answer_with_a_mark_is_not_kept(answer) -> None:
+    model = Model(**answer)
+    policy = around(model)
+    for _ in range(2):
+        ranking = await policy.rerank(asked("a", "b"))
+        assert (ranking.details, ranking.warnings) == (answer.get("details"), answer.get("warnings", ()))
+    assert len(model.sent) == 2
+
+
+async def test_what_was_cut_is_told_by_the_place_in_the_request() -> None:
+    model = Model()
+    policy = around(model)
+    await policy.rerank(asked("a", "b"))
+    model.answer = {"details": {"truncated": [{"index": 1, "characters": 9, "kept": 3}], "truncated_documents": 1}}
+    answer = await policy.rerank(asked("a", "long", "b", "too long", "too long"))
+    assert answer.details is not None
+    assert [cut["index"] for cut in answer.details["truncated"]] == [3, 4]
+
+
+async def test_a_part_that_is_degraded_is_not_mixed_with_scores() -> None:
+    model = Model()
+    policy = around(model)
+    await policy.rerank(asked("a"))
+    model.answer = {"details": {"degraded": True}}
+    answer = await policy.rerank(asked("a", "b"))
+    assert model.sent == [["a"], ["b"], ["a", "b"]]
+    assert answer.details == {"degraded": True}
+
+
+async def test_scores_of_another_space_are_not_mixed() -> None:
+    model = Model(score_space="logit")
+    policy = around(model)
+    await policy.rerank(asked("a"))
+    model.answer = {"score_space": "probability"}
+    answer = await policy.rerank(asked("a", "b"))
+    assert answer.score_space == "probability"
+    assert model.sent[-1] == ["a", "b"]
+
+
+async def test_errors_are_not_kept() -> None:
+    model = Model()
+    policy = around(model)
+    model.broken = True
+    for _ in range(2):
+        with pytest.raises(TargetFailed):
+            await policy.rerank(asked("a"))
+    model.broken = False
+    await policy.rerank(asked("a"))
+    assert len(model.sent) == 3
+
+
+async def until_sent(model: Model, count: int) -> None:
+    for _ in range(50):
+        if len(model.sent) >= count:
+            return
+        await asyncio.sleep(0)
+    raise AssertionError(model.sent)
+
+
+async def test_requests_at_the_same_time_send_a_document_once() -> None:
+    model = Model()
+    model.gate = asyncio.Event()
+    policy = around(model)
+    tasks = [asyncio.create_task(policy.rerank(asked(*texts))) for texts in ("abc", "bcd", "abc", "d")]
+    await until_sent(model, 2)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    model.gate.set()
+    answers = await asyncio.gather(*tasks)
+    assert model.sent == [["a", "b", "c"], ["d"]]
+    for texts, answer in zip(("abc", "bcd", "abc", "d"), answers, strict=True):
+        assert rows(answer) == rows(await Model().rerank(asked(*texts)))
+    assert policy._cache.flights == {}
+
+
+@pytest.mark.parametrize("end", ["fails", "is cancelled"])
+async def test_those_who_wait_ask_for_themselves_if_a_call(end) -> None:
+    model = Model()
+    model.gate = asyncio.Event()
+    policy = around(model)
+    first = asyncio.create_task(policy.rerank(asked("a")))
+    await until_sent(model, 1)
+    second = asyncio.create_task(policy.rerank(asked("a")))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    if end == "fails":
+        model.broken = True
+        model.gate.set()
+        with pytest.raises(TargetFailed):
+            await first
+        model.broken = False
+    else:
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        model.gate.set()
+    assert rows(await second) == [(0, score("abc", "a"))]
+    assert model.sent == [["a"], ["a"]]
+    assert policy._cache.flights == {}
+
+
+async def test_who_waits_waits_no_longer_than_its_time() -> None:
+    model = Model()
+    model.gate = asyncio.Event()
+    policy = around(model)
+    first = asyncio.create_task(policy.rerank(asked("a")))
+    await until_sent(model, 1)
+    request = asked("a")
+    request = replace(request, call=replace(request.call, deadline=0.0))  # long past
+    second = asyncio.create_task(policy.rerank(request))
+    await until_sent(model, 2)
+    model.gate.set()
+    await asyncio.gather(first, second)
+    assert len(request.call.recorder.waits) == 1
+
+
+async def test_entries_end_and_leave_when_there_are_too_many() -> None:
+    now, room = 0.0, 3 * (QUESTION_BYTES + ENTRY_BYTES)
+    store = MemoryEntries(room, 10.0, lambda: now)
+    entry = Entry(0.5, "logit")
+    for n in range(3):
+        store.keep(bytes([n]), {b"k": entry})
+    assert await store.find(b"\x00", [b"k", b"unknown"]) == {b"k": entry}  # which is now the last to leave
+    store.keep(b"\x03", {b"k": entry})
+    assert [bool(await store.find(bytes([n]), [b"k"])) for n in range(4)] == [True, False, True, True]
+    assert store.memory_bytes == room
+    now = 9.0
+    store.keep(b"\x03", {b"later": entry})
+    now = 10.0
+    assert await store.find(b"\x03", [b"k", b"later"]) == {b"later": entry}
+    store.keep(b"\x03", {b"last": entry})
+    assert set(store._questions[b"\x03"].entries) == {b"later", b"last"}  # what has ended takes no room
+    store.keep(b"big", {b"k": Entry([(n, 0.5) for n in range(1 + room // RESULT_BYTES)], "logit")})
+    assert store.memory_bytes == 0
+    assert await store.find(b"big", [b"k"]) == {}
+
+
+REQUESTS = st.lists(
+    st.tuples(
+        st.sampled_from(["abc", "bcd"]),  # query
+        st.lists(st.text("abcd", min_size=1, max_size=3), min_size=1, max_size=6),
+        st.none() | st.integers(1, 6),  # top_n
+        st.booleans(),  # whether the target fails
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(REQUESTS, st.booleans(), st.integers(0, 6))
+async def test_on_equals_off(requests, pointwise: bool, room: int) -> None:
+    """Over any requests, with failures and little room: the same rankings; an error only where it is off too."""
+    live, plain = Model(listwise=not pointwise), Model(listwise=not pointwise)
+    policy = around(live, MemoryEntries(room * (QUESTION_BYTES + ENTRY_BYTES), 60.0), pointwise=pointwise)
+    for query, documents, top_n, broken in requests:
+        live.broken = plain.broken = broken
+        request = asked(*documents, query=query, top_n=top_n)
+        try:
+            expected: Ranking | None = await plain.rerank(request)
+        except TargetFailed:
+            expected = None
+        try:
+            answer = await policy.rerank(request)
+        except TargetFailed:
+            assert expected is None
+            continue
+        plain.broken = False
+        expected = expected or await plain.rerank(request)  # what it would have been: a known answer survives failures
+        assert rows(answer) == rows(expected)
+        assert answer.score_space == expected.score_space
+        assert (answer.provider, answer.model) == (expected.provider, expected.model)
+
+
+@settings(max_examples=40, deadline=None)
+@given(REQUESTS)
+async def test_on_equals_off_at_the_same_time(requests) -> None:
+    live = Model()
+    policy = around(live)
+    batch = [asked(*documents, query=query, top_n=top_n) for query, documents, top_n, _ in requests]
+    answers = await asyncio.gather(*map(policy.rerank, batch))
+    for request, answer in zip(batch, answers, strict=True):
+        assert rows(answer) == rows(await Model().rerank(request))
+    sent = [(tuple(texts)) for texts in live.sent]
+    assert sum(map(len, sent)) == len({(r.query, text) for r in batch for text in r.documents})
