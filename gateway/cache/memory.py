@@ -1,4 +1,4 @@
-"""Entries in the memory of this process: the questions longest not asked leave first, and all entries after their time."""
+"""Entries in the memory of this process: the questions longest not asked leave first."""
 
 from __future__ import annotations
 
@@ -18,14 +18,40 @@ RESULT_BYTES = 130
 """Memory of one further result in an entry for a list."""
 
 
-class _Question:
-    """What is known of one question: when each entry ends, and the entry."""
+MIN_SWEEP = 64
+"""Entries of a question below which those that have ended may stay until it leaves."""
 
-    __slots__ = ("entries", "size")
+
+class _Question:
+    """What is known of one question: when each entry ends, and the entry.
+
+    Attributes:
+        entries: by their keys.
+        size: bytes, about.
+    """
+
+    __slots__ = ("_sweep_at", "entries", "size")
 
     def __init__(self) -> None:
         self.entries: dict[bytes, tuple[float, Entry]] = {}
         self.size = QUESTION_BYTES
+        self._sweep_at = MIN_SWEEP
+
+    def add(self, entries: Mapping[bytes, Entry], now: float, until: float) -> None:
+        """Add entries that end at `until`."""
+        if len(self.entries) >= self._sweep_at:
+            # Twice as many as were left the last time, so that each entry is looked at once or twice in all.
+            self._drop([key for key, (end, _) in self.entries.items() if end <= now])
+            self._sweep_at = max(MIN_SWEEP, 2 * len(self.entries))
+        self._drop([key for key in entries if key in self.entries] if self.entries else ())
+        self.entries.update({key: (until, entry) for key, entry in entries.items()})
+        lists = [entry.scores for entry in entries.values() if type(entry.scores) is list]
+        self.size += ENTRY_BYTES * len(entries) + RESULT_BYTES * sum(map(len, lists))
+
+    def _drop(self, keys: Sequence[bytes]) -> None:
+        for key in keys:
+            _, entry = self.entries.pop(key)
+            self.size -= _size(entry)
 
 
 class MemoryEntries:
@@ -55,10 +81,12 @@ class MemoryEntries:
 
     def keep(self, question: bytes, entries: Mapping[bytes, Entry]) -> None:
         now = self._clock()
-        until, known = now + self._ttl, self._questions.pop(question, None) or _Question()
-        self.memory_bytes -= known.size if known.entries else 0
-        known.entries.update({key: (until, entry) for key, entry in entries.items()})
-        _measure(known, entries, now)
+        known = self._questions.pop(question, None)
+        if known is None:
+            known = _Question()
+        else:
+            self.memory_bytes -= known.size
+        known.add(entries, now, now + self._ttl)
         self._questions[question] = known
         self.memory_bytes += known.size
         while self.memory_bytes > self._max_bytes:
@@ -70,9 +98,5 @@ class MemoryEntries:
         self.memory_bytes = 0
 
 
-def _measure(known: _Question, added: Mapping[bytes, Entry], now: float) -> None:
-    """Drop what has ended, where a question was asked before, and say how large the rest is."""
-    if len(known.entries) > len(added):
-        known.entries = {key: each for key, each in known.entries.items() if each[0] > now}
-    lists = sum([len(entry.scores) for _, entry in known.entries.values() if type(entry.scores) is list])
-    known.size = QUESTION_BYTES + ENTRY_BYTES * len(known.entries) + RESULT_BYTES * lists
+def _size(entry: Entry) -> int:
+    return ENTRY_BYTES + (RESULT_BYTES * len(entry.scores) if isinstance(entry.scores, list) else 0)

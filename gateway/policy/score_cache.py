@@ -249,8 +249,9 @@ class _Lookup:
             rows = [(result.index, result.relevance_score) for result in ranking.results]
             return {keys[0]: Entry(rows, space, tokens, cost)}
         count = len(keys)
-        tokens, cost = None if tokens is None else tokens / count, None if cost is None else cost / count
-        return {keys[row.index]: Entry(row.relevance_score, space, tokens, cost) for row in ranking.results}
+        share = None if tokens is None else tokens / count
+        cost = None if cost is None else cost / count
+        return {keys[row.index]: Entry(row.relevance_score, space, share, cost) for row in ranking.results}
 
     def _cut(self, ranking: Ranking) -> Ranking:
         top_n = self._request.top_n

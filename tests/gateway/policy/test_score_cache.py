@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from gateway.cache.entries import Entry
 from gateway.cache.keys import IRRELEVANT
-from gateway.cache.memory import ENTRY_BYTES, QUESTION_BYTES, RESULT_BYTES, MemoryEntries
+from gateway.cache.memory import ENTRY_BYTES, MIN_SWEEP, QUESTION_BYTES, RESULT_BYTES, MemoryEntries
 from gateway.policy.score_cache import Cache, CacheStats, ScoreCache
 from gateway.policy.target_id import TargetId
 from gateway.policy.verification import verify
@@ -327,11 +327,21 @@ async def test_entries_end_and_leave_when_there_are_too_many() -> None:
     store.keep(b"\x03", {b"later": entry})
     now = 10.0
     assert await store.find(b"\x03", [b"k", b"later"]) == {b"later": entry}
-    store.keep(b"\x03", {b"last": entry})
-    assert set(store._questions[b"\x03"].entries) == {b"later", b"last"}  # what has ended takes no room
+    store.keep(b"\x03", {bytes([n]): entry for n in range(MIN_SWEEP)})
     store.keep(b"big", {b"k": Entry([(n, 0.5) for n in range(1 + room // RESULT_BYTES)], "logit")})
     assert store.memory_bytes == 0
     assert await store.find(b"big", [b"k"]) == {}
+
+
+async def test_what_has_ended_takes_no_room_of_a_question_that_goes_on() -> None:
+    now = 0.0
+    store = MemoryEntries(1 << 20, 10.0, lambda: now)
+    for now in range(0, 1000):
+        store.keep(b"q", {now.to_bytes(2, "big") + bytes([n]): Entry(0.5, "logit") for n in range(4)})
+    assert len(store._questions[b"q"].entries) <= 2 * MIN_SWEEP
+    assert store.memory_bytes == QUESTION_BYTES + ENTRY_BYTES * len(store._questions[b"q"].entries)
+    store.keep(b"q", {now.to_bytes(2, "big") + bytes([0]): Entry(0.7, "logit")})
+    assert store.memory_bytes == QUESTION_BYTES + ENTRY_BYTES * len(store._questions[b"q"].entries)
 
 
 REQUESTS = st.lists(

@@ -66,9 +66,9 @@ async def test_what_is_known_is_not_sent(opened, upstream) -> None:
         ("point", "m", "miss", 4),
         ("list", "n", "hit", 3),
     ):
-        labels = f'provider="{provider}",model="{model}",outcome="{outcome}"'
+        labels = f'model="{model}",outcome="{outcome}",provider="{provider}"'
         assert f"rerank_gateway_cache_documents_total{{{labels}}} {count}" in metrics
-    assert 'rerank_gateway_cache_cost_saved_usd_total{provider="point",model="m"} 0.00' in metrics
+    assert 'rerank_gateway_cache_cost_saved_usd_total{model="m",provider="point"} 0.004' in metrics
 
 
 async def test_members_of_a_fused_model_are_kept(opened, upstream) -> None:
