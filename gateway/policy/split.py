@@ -91,9 +91,9 @@ class Split(Wrapper):
             try:
                 return await self.backend.rerank(request)
             except (TooLong, LimitExceeded) as error:
-                await limits.ask()
                 if not self._may_divide(request, error):
                     raise
+                await limits.ask()
             parts = self._smaller(request)
         elif not limits.is_pointwise:
             raise self._refuse(request)
