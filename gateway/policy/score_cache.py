@@ -118,8 +118,8 @@ class ScoreCache(Wrapper):
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """The ranking, of which some or all may have been kept. Raises what the target raises."""
-        if request.queries is not None:
-            return await self.backend.rerank(request)  # scores of pairs are few, and told one by one
+        if request.queries is not None or request.return_spans:
+            return await self.backend.rerank(request)  # scores alone are kept: no pairs, and no passages
         if request.call.body_bytes > INLINE_BYTES:
             work = partial(self._keys, request)
             question, keys = await blocking.run(request.call.body_bytes, work, request.call.deadline)

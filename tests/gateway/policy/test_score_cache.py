@@ -165,6 +165,16 @@ async def test_a_text_with_half_a_pair_has_a_key() -> None:
     assert len(model.sent) == 1
 
 
+@pytest.mark.parametrize("fields", [{"return_spans": True}, {"queries": ["abc"]}], ids=["passages", "pairs"])
+async def test_what_is_more_than_scores_passes_by(fields) -> None:
+    model = Model()
+    policy = around(model)
+    await policy.rerank(asked("a"))
+    for _ in range(2):
+        await policy.rerank(asked("a", **fields))
+    assert len(model.sent) == 3
+
+
 async def test_duplicates_are_sent_once() -> None:
     model = Model()
     answer = await around(model).rerank(asked("a", "b", "a", "a"))
