@@ -261,3 +261,19 @@ def test_a_local_model_tells_the_passage_that_decided(start_gateway: Callable[..
     assert [row["relevance_score"] for row in answer["results"]] == [row["relevance_score"] for row in plain["results"]]
     assert spans(plain) == {}
     assert "spans_ms" not in plain["extra_fields"]
+
+
+async def test_a_cache_takes_none_away(opened: Open, upstream: ScriptedUpstream, tree: Any) -> None:
+    settings = tree(capabilities={"*": {"scoring": "pointwise"}})
+    client = await opened({**settings, "cache": {}})
+    plain = await ask(client, return_spans=False)
+    told = [await ask(client) for _ in range(2)]
+    assert [spans(answer) for answer in (plain, *told)] == [{}, {0: [SPAN]}, {0: [SPAN]}]
+    assert len(upstream.requests) == 3
+
+
+async def test_a_cache_keeps_instructions_apart(opened: Open, upstream: ScriptedUpstream, tree: Any) -> None:
+    client = await opened({**tree("vllm", capabilities={"*": {"scoring": "pointwise"}}), "cache": {}})
+    for instruction in ("one", "two", None, "one", None):
+        await ask(client, model="up/m", return_spans=False, instruction=instruction)
+    assert [request.body.get("instruction") for request in upstream.requests] == ["one", "two", None]
