@@ -11,13 +11,18 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+
+PREFIX = "/search/reranker"
+"""A path below which a reverse proxy has a gateway."""
 
 CHROMIUM = shutil.which("chromium")
 SECONDS = 60.0
 """For anything that the page is waited for; never waited for in full unless something is broken."""
 
 FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--headless", "--window-size=1280,900", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--remote-debugging-port=0",
 ]  # fmt: skip
@@ -129,3 +134,29 @@ async def tab(tmp_path: Path) -> AsyncIterator[Tab]:
             process.kill()
         await process.wait()
         await drain
+
+
+@pytest.fixture
+async def proxied(embedded: str) -> AsyncIterator[str]:
+    """The same gateway below a path: nginx's `location /search/reranker/ { proxy_pass http://gateway/; }`."""
+    async with aiohttp.ClientSession(auto_decompress=False) as client:
+
+        async def forward(request: web.Request) -> web.Response:
+            url = embedded + request.raw_path.removeprefix(PREFIX)
+            body = await request.read()
+            kept = {name: value for name, value in request.headers.items() if name.lower() != "connection"}
+            async with client.request(request.method, url, headers=kept, data=body, allow_redirects=False) as answer:
+                return web.Response(status=answer.status, body=await answer.read(), headers=_own(answer.headers))
+
+        application = web.Application()
+        application.router.add_route("*", PREFIX + "/{path:.*}", forward)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}{PREFIX}"
+        await runner.cleanup()
+
+
+def _own(headers: Any) -> dict[str, str]:
+    hop_by_hop = {"content-length", "transfer-encoding", "connection", "keep-alive", "date", "server"}
+    return {name: value for name, value in headers.items() if name.lower() not in hop_by_hop}

@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from gateway.access.keys import hash_of
-
-PREFIX = "/search/reranker"
 
 KEY = "k" * 40
 RERANK = "#operations-rerank-rerank_v1_rerank"
 STATUS = f"document.querySelector('{RERANK} .live-responses-table .response .response-col_status')?.innerText.trim()"
 BODY = f"document.querySelector('{RERANK} .live-responses-table .highlight-code')?.innerText"
-
-
-@pytest.fixture
-async def proxied(embedded: str) -> AsyncIterator[str]:
-    """The same gateway below a path: nginx's `location /search/reranker/ { proxy_pass http://gateway/; }`."""
-    async with aiohttp.ClientSession(auto_decompress=False) as client:
-
-        async def forward(request: web.Request) -> web.Response:
-            url = embedded + request.raw_path.removeprefix(PREFIX)
-            body = await request.read()
-            kept = {name: value for name, value in request.headers.items() if name.lower() != "connection"}
-            async with client.request(request.method, url, headers=kept, data=body, allow_redirects=False) as answer:
-                return web.Response(status=answer.status, body=await answer.read(), headers=_own(answer.headers))
-
-        application = web.Application()
-        application.router.add_route("*", PREFIX + "/{path:.*}", forward)
-        runner = web.AppRunner(application)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}{PREFIX}"
-        await runner.cleanup()
-
-
-def _own(headers: Any) -> dict[str, str]:
-    hop_by_hop = {"content-length", "transfer-encoding", "connection", "keep-alive", "date", "server"}
-    return {name: value for name, value in headers.items() if name.lower() not in hop_by_hop}
 
 
 async def _try(tab: Any) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 
 from gateway.access.keys import hash_of
@@ -28,7 +29,10 @@ TREE: dict[str, Any] = {
         "order": {"adapter": "passthrough"},
         "gone": {"adapter": "cohere", "base_url": "http://127.0.0.1:9", "api_key": "k", "retry": {"retries": 0}},
     },
-    "models": {"fragile": {"target": "gone/m", "fallbacks": ["order/any"]}},
+    "models": {
+        "fragile": {"target": "gone/m", "fallbacks": ["order/any"]},
+        "both": {"fuse": ["local/cosine", "order/any"]},
+    },
     "default_model": "local/all-minilm-l6-v2",
 }
 
@@ -139,7 +143,7 @@ async def test_the_keyboard_is_enough(tab: Any, url: str) -> None:
         await press(tab, "Tab")
         reached.append(await tab.until("(e => e.id || e.innerText || e.tagName)(document.activeElement)"))
     assert reached[0] == "Skip to the results"
-    for wanted in ("query", "documents", "model-0", "Rank", "Copy link"):
+    for wanted in ("query", "documents", "model-0", "Rank", "share"):
         assert wanted in reached, reached
     await tab.until("(document.querySelector('#query').focus(), document.querySelector('#query').select(), true)")
     await tab.call("Input.insertText", text="beech chair")
@@ -149,30 +153,49 @@ async def test_the_keyboard_is_enough(tab: Any, url: str) -> None:
 
 
 async def press(tab: Any, key: str, modifiers: int = 0) -> None:
-    code = {"Tab": 9, "Enter": 13}[key]
+    code = {"Tab": 9, "Enter": 13, "Escape": 27}[key]
     for kind in ("keyDown", "keyUp"):
         await tab.call(
             "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, modifiers=modifiers
         )
 
 
-async def test_the_curl_line_that_is_copied_runs(tab: Any, url: str) -> None:
+CURL: dict[str, list[str]] = {
+    "quotes and what a shell expands": ["it's $HOME `ls` !!", '"a red apple"', "back\\slash", "JSON"],
+    "more than one argument of a command holds": ["x" * 200_000, "a red apple"],
+}
+
+
+@pytest.mark.parametrize("documents", CURL.values(), ids=CURL)
+async def test_the_curl_line_that_is_copied_runs(tab: Any, url: str, documents: list[str]) -> None:
     await tab.go(url)
-    await ask(tab, 'what\'s a "red" apple?', 'it\'s $HOME `ls`\n"a red apple"\nback\\slash', "local/cosine")
-    await tab.click(".row.main button:last-child")
-    line = await tab.until("document.querySelector('#snippets[open] #snippet')?.innerText")
-    ran = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=True)  # noqa: ASYNC221
+    await ask(tab, 'what\'s a "red" apple?', json.dumps(documents), "local/cosine")
+    await tab.click("#copy-as")
+    line = await tab.until("document.querySelector('#snippets[open] #snippet')?.textContent")
+    ran = subprocess.run(["sh"], input=line, capture_output=True, text=True, timeout=60, check=True)  # noqa: ASYNC221
     shown = await tab.until(ROWS % 2)
-    documents = ["it's $HOME `ls`", '"a red apple"', "back\\slash"]
-    assert [documents[row["index"]] for row in json.loads(ran.stdout)["results"]] == shown
+    ranked = [documents[row["index"]] for row in json.loads(ran.stdout)["results"]]
+    assert [text[:200] for text in ranked] == [text[:200] for text in shown]
     check(tab, url)
 
 
-@pytest.mark.parametrize("language", ["Python", "JavaScript", "Configuration"])
+async def test_the_curl_line_takes_the_key_from_the_environment(tab: Any, guarded: str) -> None:
+    await tab.go(guarded)
+    await fill(tab, "#model-0", "local/cosine")
+    await fill(tab, "#key", KEY)
+    await tab.click("#copy-as")
+    line = await tab.until("document.querySelector('#snippets[open] #snippet')?.textContent")
+    assert KEY not in line
+    environ = {**os.environ, "RERANK_GATEWAY_KEY": KEY}
+    ran = subprocess.run(["sh"], input=line, env=environ, capture_output=True, text=True, timeout=60, check=True)  # noqa: ASYNC221
+    assert len(json.loads(ran.stdout)["results"]) == 8
+
+
+@pytest.mark.parametrize("language", ["Python", "JavaScript", "Fallbacks", "Fusion"])
 async def test_the_other_snippets_hold_what_was_asked(tab: Any, url: str, language: str, tmp_path: Path) -> None:
     await tab.go(url)
     await ask(tab, "red apple", "a pear\na red apple", "local/cosine", "order/any")
-    await tab.click(".row.main button:last-child")
+    await tab.click("#copy-as")
     await tab.until(
         "(button => button && (button.click(), true))([...document.querySelectorAll('dialog button')]"
         f".find(button => button.innerText === '{language}'))"
@@ -182,23 +205,24 @@ async def test_the_other_snippets_hold_what_was_asked(tab: Any, url: str, langua
         ran = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=True)  # noqa: ASYNC221
         assert ran.stdout.startswith("1 ")
     elif language == "JavaScript":
-        assert '"query": "red apple"' in text
-        assert f'fetch("{url}/v1/rerank"' in text
+        console = "const said = [], console = {log: (...parts) => said.push(parts)};"
+        script = f"(async () => {{ {console} {text}; return said }})()"
+        assert [index for index, _ in await tab.until(script)] == [1, 0]
     else:
         from gateway.config.loader import load
 
         providers = json.dumps({**TREE["providers"]})
         (tmp_path / "gateway.yaml").write_text(f"providers: {providers}\n{text}")
         loaded = load(tmp_path / "gateway.yaml", {})
-        assert loaded.models["search"].target == "local/cosine"
-        assert loaded.models["search"].fallbacks == ["order/any"]
-        assert loaded.models["search-fused"].fuse == ["local/cosine", "order/any"]
+        model = loaded.models["search"]
+        made_of = [model.target, *model.fallbacks] if language == "Fallbacks" else model.fuse
+        assert made_of == ["local/cosine", "order/any"]
 
 
 async def test_a_link_brings_the_page_back_and_tells_no_server(tab: Any, url: str) -> None:
     await tab.go(url)
     await ask(tab, "ein roter Apfel 🍎", "eins\nzwei 🍎", "local/cosine")
-    await tab.click(".row.main button:nth-child(2)")
+    await tab.click("#share")
     link = await tab.until("location.hash.startsWith('#s=') && location.href")
     await tab.go("about:blank")
     await tab.go(link)
@@ -217,7 +241,7 @@ async def test_a_key_is_asked_for_and_kept_in_memory_only(tab: Any, guarded: str
     await fill(tab, "#key", KEY)
     await tab.click("button.primary[type=submit]")
     await tab.until("document.querySelectorAll('.ranking .result').length === 8")
-    await tab.click(".row.main button:nth-child(2)")
+    await tab.click("#share")
     await tab.until("location.hash.startsWith('#s=')")
     kept = await tab.until(
         "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href, "
@@ -261,12 +285,135 @@ async def test_a_hostile_text_changes_nothing_but_itself(tab: Any, url: str) -> 
     check(tab, url)
 
 
-async def test_long_texts_open_and_close(tab: Any, url: str) -> None:
+async def test_a_document_is_looked_at_whole(tab: Any, url: str) -> None:
     await tab.go(url)
-    await ask(tab, "apple", "wing " * 200 + "\na red apple", "local/cosine")
-    await tab.click(".ranking .link")
-    assert len(await tab.until("document.querySelector('.ranking .whole .body')?.innerText")) > 900
-    assert await tab.until("document.querySelector('.ranking .link').getAttribute('aria-expanded')") == "true"
+    await ask(tab, "apple", json.dumps(["wing " * 200, "a red apple\n  indented", "x"]), "local/cosine", "order/any")
+    assert await on_top(tab, ".column:nth-of-type(2) .result:first-child .look"), "it can be clicked"
+    await tab.until("(document.querySelector('.column:nth-of-type(2) .result:first-child .look').focus(), true)")
+    await tab.click(".column:nth-of-type(2) .result:first-child .look")
+    assert await tab.until("document.querySelector('#document[open] h2')?.innerText") == "Document 2"
+    assert await tab.until("document.querySelector('#document .whole').innerText") == "a red apple\n  indented"
+    places = await tab.until("[...document.querySelectorAll('#document tr')].map(row => row.innerText.split(/\\s+/))")
+    assert [place[:3] for place in places] == [["local/cosine", "number", "1"], ["order/any", "number", "2"]]
+    await press(tab, "Escape")
+    await tab.until("!document.querySelector('#document[open]')")
+    assert await tab.until("document.activeElement.className") == "look", "the keyboard is where it was"
+    check(tab, url)
+
+
+async def on_top(tab: Any, selector: str) -> Any:
+    return await tab.until(
+        "(e => e && (box => e.contains(document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2)))"
+        f"(e.getBoundingClientRect()))(document.querySelector({selector!r}))"
+    )
+
+
+async def test_lines_begin_at_the_row_that_came_and_end_at_the_model_s(tab: Any, url: str) -> None:
+    await tab.go(url)
+    await tab.until("document.querySelectorAll('.ranking').length")
+    await fill(tab, "#top_n", "2")
+    await ask(tab, "red apple", "a pear\na plum\na wing\na red apple\na chair", "local/cosine")
+    assert await tab.until("document.querySelectorAll('.ranking .result').length") == 2
+    # Of each line: how far its ends are from the middle of the two rows of its document.
+    assert await tab.until("""[...document.querySelectorAll('.lines path')].map((path, rank) => {
+        const middle = row => (box => box.y + box.height / 2)(row.getBoundingClientRect());
+        const at = length => path.getPointAtLength(length).y + path.ownerSVGElement.getBoundingClientRect().y;
+        const mine = document.querySelectorAll('.ranking .result')[rank];
+        const text = row => row.querySelector('.body').innerText;
+        const came = [...document.querySelectorAll('.incoming .result')].find(row => text(row) === text(mine));
+        return Math.abs(at(0) - middle(came)) < 2 && Math.abs(at(path.getTotalLength()) - middle(mine)) < 2;
+    })""") == [True, True]
+    check(tab, url)
+
+
+async def test_the_passage_that_decided_is_marked(tab: Any, url: str) -> None:
+    await tab.go(url)
+    await tab.until("document.querySelectorAll('.ranking').length")
+    await tab.click("#spans")
+    text = "🍎 The weather was fine. A red apple hung on the tree. We went home late in the evening. " * 3
+    await ask(tab, "red apple", f"Nothing of the kind.\n{text}", "local/cosine")
+    request = {"model": "local/cosine", "query": "red apple", "documents": [text.strip()], "return_spans": True}
+    async with aiohttp.ClientSession() as client, client.post(f"{url}/v1/rerank", json=request) as answer:
+        ((span,),) = [result["spans"] for result in (await answer.json())["results"]]
+    passage = text[span["start"] : span["end"]]
+    assert "apple" in passage
+    assert (await tab.until("document.querySelector('.ranking .result mark')?.innerText")).strip() == passage.strip()
+    await tab.click(".ranking .result:first-child .look")
+    assert (await tab.until("document.querySelector('#document mark')?.textContent")) == passage
+    check(tab, url)
+
+
+async def test_what_was_cut_is_marked(tab: Any, vendor_behind: str) -> None:
+    await tab.go(vendor_behind)
+    await tab.until("document.querySelector('#top_n')")
+    await fill(tab, "#max_tokens", "20")
+    await fill(tab, "#query", "wing")
+    await fill(tab, "#documents", "short\n" + "wing " * 100)
+    await fill(tab, "#model-0", "words/m")
+    await tab.click("button.primary[type=submit]")
+    assert await tab.until("document.querySelector('.mark')?.innerText") == "1 document was cut to fit the model."
+    chips = "[...document.querySelectorAll('.ranking .result')].map(row => !!row.querySelector('.chip'))"
+    assert await tab.until(chips) == [True, False]
+    assert "$0.002" in await tab.until("document.querySelector('.ranking') && document.body.innerText"), "its cost"
+    await tab.click(".ranking .result:first-child .look")
+    assert "of 499 characters" in await tab.until("document.querySelector('#document .mark')?.innerText")
+    check(tab, vendor_behind)
+
+
+@pytest.fixture
+def vendor_behind(start_gateway: Callable[..., Any], upstream: Any) -> str:
+    """A gateway before a vendor whose API has no field for a document's length, so that the gateway cuts."""
+    words = {"adapter": "cohere-v1", "base_url": upstream.url, "api_key": "k"}
+    process = start_gateway({"auth": "none", "providers": {"words": words}, "prices": {"words/*": PRICE}})
+    process.wait_until_ready()
+    return str(process.url)
+
+
+PRICE = {"per_search": 0.002, "documents_per_search": 100}
+
+
+async def test_a_fused_model_tells_what_it_is_made_of(tab: Any, url: str) -> None:
+    await tab.go(url)
+    await ask(tab, "red apple", "a pear\na red apple", "both")
+    await tab.until("[...document.querySelectorAll('details.attempts')].map(each => (each.open = true))")
+    told = await tab.until("[...document.querySelectorAll('details.attempts')].map(each => each.innerText)")
+    assert [each.splitlines()[0] for each in told] == ["2 attempts", "2 models fused"]
+    assert "local/cosine" in told[1]
+    check(tab, url)
+
+
+async def test_it_works_below_a_path_of_a_reverse_proxy(tab: Any, proxied: str) -> None:
+    await tab.go(f"{proxied}/")
+    await tab.until("document.querySelectorAll('.ranking .result').length === 8")
+    await tab.click("#copy-as")
+    line = await tab.until("document.querySelector('#snippets[open] #snippet')?.textContent")
+    assert f"'{proxied}/v1/rerank'" in line
+    assert [each for each in tab.requested if not each.startswith((proxied, "data:"))] == []
+    check(tab, proxied)
+
+
+LINKS: dict[str, str] = {
+    "no link of ours": "#s=%%%",
+    "not compressed": "#s=AAAA",
+    "another shape": "#s=" + "q1bKTFGyMjIy0qkFAA",
+}
+
+
+@pytest.mark.parametrize("fragment", LINKS.values(), ids=LINKS)
+async def test_a_broken_link_shows_the_page_all_the_same(tab: Any, url: str, fragment: str) -> None:
+    await tab.go(f"{url}/{fragment}")
+    await tab.until("document.querySelector('#model-0')?.value")
+    assert await tab.until("document.querySelector('button.primary')?.innerText") == "Rank"
+    check(tab, url)
+
+
+async def test_on_a_phone_the_results_come_into_sight(tab: Any, url: str) -> None:
+    await tab.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
+    await tab.go(url)
+    await tab.until("document.querySelectorAll('.ranking .result').length === 8")
+    assert await tab.until("document.querySelector('#results').getBoundingClientRect().top > 422")
+    await tab.click("button.primary[type=submit]")
+    assert await tab.until("document.querySelector('#results').getBoundingClientRect().top < 422")
 
 
 SCREENS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
@@ -290,7 +437,7 @@ async def test_axe_finds_nothing_serious_and_a_picture_is_taken(
     await tab.call("Runtime.evaluate", expression=AXE)
     assert await violations(tab) == []
     await tab.until("(document.querySelector('.parameters').open = true)")
-    await tab.click(".row.main button:last-child")
+    await tab.click("#copy-as")
     await tab.until("document.querySelector('#snippets[open]')?.innerText")
     assert await violations(tab) == []
     assert await tab.until("document.documentElement.scrollWidth <= window.innerWidth")

@@ -5,16 +5,15 @@ export const ROW = 64;
 
 export const WIDTH = 56;
 
-/** A line from where each shown document stood to where it stands: [{index, path, direction}]. */
-export function lines(results, count) {
-  const height = results.length * ROW;
+/** A line for each result from its row among those that came, or from below the last, to its own: [{index, path, direction}]. */
+export function lines(results, rows) {
   return results.map((result, rank) => {
-    const from = ((result.index + 0.5) / count) * height;
+    const from = Math.min(result.index + 0.5, rows) * ROW;
     const to = (rank + 0.5) * ROW;
     const middle = WIDTH / 2;
     return {
       index: result.index,
-      path: `M0 ${from.toFixed(1)} C${middle} ${from.toFixed(1)} ${middle} ${to.toFixed(1)} ${WIDTH} ${to.toFixed(1)}`,
+      path: `M0 ${from} C${middle} ${from} ${middle} ${to} ${WIDTH} ${to}`,
       direction: direction(result.index - rank),
     };
   });

@@ -2,16 +2,12 @@
 
 const KEY = "RERANK_GATEWAY_KEY";
 
-export const SNIPPETS = { curl, Python: python, JavaScript: javascript, Configuration: configuration };
+export const SNIPPETS = { curl, Python: python, JavaScript: javascript, Fallbacks: fallbacks, Fusion: fusion };
 
+/** The body is a here-document: a shell takes any length and any character of it, and JSON is one line. */
 function curl({ url, request, hasKey }) {
   const key = hasKey ? ` \\\n  -H "Authorization: Bearer $${KEY}"` : "";
-  return `curl -sS ${quoted(url)} \\\n  -H 'Content-Type: application/json'${key} \\\n  -d ${quoted(JSON.stringify(request))}`;
-}
-
-/** For a POSIX shell. */
-function quoted(text) {
-  return `'${text.replaceAll("'", "'\\''")}'`;
+  return `curl -sS '${url.replaceAll("'", "%27")}' \\\n  -H 'Content-Type: application/json'${key} \\\n  -d @- <<'JSON'\n${JSON.stringify(request)}\nJSON\n`;
 }
 
 function python({ url, request, hasKey }) {
@@ -48,10 +44,24 @@ for (const { index, relevance_score } of (await answer.json()).results) {
 `;
 }
 
-function configuration({ targets }) {
-  const [first, ...others] = targets.map((target) => JSON.stringify(target));
-  const fallbacks = others.length ? `\n    fallbacks: [${others.join(", ")}]` : "";
-  const members = [first, ...others].join(", ");
-  const fused = others.length ? `\n  # All of them at once, as one ranking:\n  search-fused:\n    fuse: [${members}]` : "";
-  return `models:\n  search:\n    target: ${first}${fallbacks}${fused}\n`;
+/** In the gateway's configuration: the first model, and the others where it fails. */
+function fallbacks({ targets }) {
+  const [first = "provider/model", ...others] = unique(targets);
+  const after = others.length ? `\n    fallbacks: ${list(others)}` : "";
+  return `models:\n  search:\n    target: ${JSON.stringify(first)}${after}\n`;
+}
+
+/** In the gateway's configuration: all of the models as one. */
+function fusion({ models }) {
+  if (models.length < 2) return "# Fusion takes two models or more: add one on the page.\n";
+  return `models:\n  search:\n    fuse: ${list(models)}\n`;
+}
+
+function unique(names) {
+  return [...new Set(names)];
+}
+
+/** A list of strings in JSON is one in YAML. */
+function list(names) {
+  return `[${names.map((name) => JSON.stringify(name)).join(", ")}]`;
 }

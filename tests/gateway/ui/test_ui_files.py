@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.ui.routes import FOLDER, POLICY
+from gateway.ui.routes import ADDRESSES, FOLDER, POLICY
 
 ROOT = Path(__file__).parents[3]
 VENDORED = [*sorted((FOLDER / "vendor").iterdir()), ROOT / "tests" / "ui" / "axe"]
@@ -56,6 +56,7 @@ async def test_the_playground_is_served_with_its_policy(opened) -> None:
         assert answer.status_code == 200, path
         assert answer.headers["content-security-policy"] == POLICY, path
         assert answer.headers["x-content-type-options"] == "nosniff", path
+        assert not any(name in answer.headers for name in ("set-cookie", "access-control-allow-origin")), path
     assert "unsafe" not in POLICY
     assert (await client.get("/ui/../routes.py")).status_code == 404
     assert (await client.post("/", json={})).status_code == 405
@@ -64,3 +65,27 @@ async def test_the_playground_is_served_with_its_policy(opened) -> None:
 async def test_a_gateway_that_forbids_it_has_none(opened) -> None:
     client = await opened({"auth": "none", "server": {"ui": False}, "providers": {"order": {"adapter": "passthrough"}}})
     assert [(await client.get(path)).status_code for path in ("/", "/ui/playground.js")] == [404, 404]
+
+
+ACCEPT: dict[str, tuple[str | None, str]] = {
+    "Chromium": ("text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8", "text/html"),
+    "in capitals": ("Text/HTML", "text/html"),
+    "curl": ("*/*", "application/json"),
+    "a program that wants JSON": ("application/json", "application/json"),
+    "nothing said": (None, "application/json"),
+    "an event stream": ("text/event-stream", "application/json"),
+}
+
+
+@pytest.mark.parametrize(("accept", "kind"), ACCEPT.values(), ids=ACCEPT)
+async def test_browsers_get_the_page_and_programs_where_to_go(opened, accept: str | None, kind: str) -> None:
+    client = await opened({"auth": "none", "providers": {"order": {"adapter": "passthrough"}}})
+    client.headers.pop("accept", None)
+    answer = await client.get("/", headers={} if accept is None else {"accept": accept})
+    assert answer.headers["content-type"].partition(";")[0] == kind
+    assert answer.headers["vary"] == "accept"
+    assert answer.headers["content-security-policy"] == POLICY
+    if kind == "application/json":
+        assert answer.json() == ADDRESSES
+        for address in (ADDRESSES["models"], ADDRESSES["documentation"], ADDRESSES["openapi"]):
+            assert (await client.get(f"/{address}")).status_code == 200
