@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 logger = logging.getLogger(__name__)
 
-INSTALL_COMMAND = "pip install 'rerank-gateway[local]'"
+INSTALL_COMMAND = "pip install tokenizers"
 
 MAX_CHARACTERS = 65_536
 """Characters whose cost is remembered."""

@@ -218,6 +218,8 @@ OPEN = {
     "/health": 200,
     "/tei/health": 200,
     "/v1/cluster/auth": 200,
+    "/": 200,
+    "/admin": 200,
     "/docs": 200,
     "/docs/openapi.json": 308,
     "/openapi.json": 200,

@@ -27,7 +27,7 @@ def test_all_that_is_declared_is_told(name: str) -> None:
         assert (adapter.api_key_env or "none is usual") in told
     for pattern in adapter.capabilities:
         row = next(line for line in told.splitlines() if line.startswith(f"{name}/{pattern} "))
-        assert all(cell in row for cell in cells(resolve(pattern, adapter.capabilities)))
+        assert all(cell in row for cell in cells(adapter, resolve(pattern, adapter.capabilities)))
 
 
 @pytest.mark.parametrize("name", [name for name in ADAPTERS if isinstance(registry.find(name), HttpProvider)])
