@@ -26,6 +26,8 @@ from msgspec import Struct
 from gateway.access.meter import LimitLeft
 from gateway.access.usage import UsageRow
 from gateway.api import auth
+from gateway.api.body import header_values
+from gateway.api.origins import check_origin
 from gateway.errors import NotAdmin, StoreDown, UnknownModel
 from gateway.routing.routes import Routes
 from gateway.runtime.service import Service
@@ -159,7 +161,10 @@ def routes(service: Service) -> list[ControllerRouterHandler]:
 def _admins_only(service: Service) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]:
     def check(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         caller = auth.principal(service, connection.scope["headers"])
-        if service.keys is not None and not caller.admin:
+        if service.keys is None:
+            # Nothing else keeps a page of another site from ejecting targets.
+            check_origin(header_values(connection.scope["headers"]), service.config.server.cors)
+        elif not caller.admin:
             raise NotAdmin("the dashboard requires an admin key (`admin: true`)")
 
     return check

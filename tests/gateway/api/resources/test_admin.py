@@ -54,6 +54,15 @@ async def test_only_an_admin_key_opens_it(opened, upstream, path: str, name: str
     assert answer.status_code == status
 
 
+@pytest.mark.parametrize("path", [*READS, *ACTIONS])
+@pytest.mark.parametrize("headers", [{"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}])
+async def test_without_keys_no_page_of_another_site_opens_it(opened, upstream, path: str, headers: Any) -> None:
+    client = await opened(tree(upstream, auth="none"))
+    method = "GET" if path in READS else "POST"
+    answer = await client.request(method, path, headers=headers, json={"target": "up/m"})
+    assert (answer.status_code, answer.json()["error_type"]) == (403, "foreign_origin")
+
+
 @pytest.mark.parametrize("path", ["/admin", *READS, *ACTIONS])
 async def test_it_is_at_the_operators_address_only(opened, upstream, path: str) -> None:
     client = await opened(tree(upstream, server={"admin": {"port": 9099}}))
