@@ -416,6 +416,20 @@ async def test_on_a_phone_the_results_come_into_sight(tab: Any, url: str) -> Non
     assert await tab.until("document.querySelector('#results').getBoundingClientRect().top < 422")
 
 
+async def test_a_picture_of_two_models_side_by_side_fits(tab: Any, url: str, tmp_path: Path) -> None:
+    await tab.go(url)
+    await tab.until("document.querySelectorAll('.ranking').length")
+    await tab.click("#add")
+    await fill(tab, "#model-1", "local/cosine")
+    await tab.click("button.primary[type=submit]")
+    await tab.until("document.querySelectorAll('.ranking .result').length === 16")
+    assert await tab.until("(e => e.scrollWidth <= e.clientWidth)(document.querySelector('.columns'))")
+    picture = base64.b64decode((await tab.call("Page.captureScreenshot", format="png"))["data"])
+    folder = IMAGES if os.environ.get("RERANK_GATEWAY_SCREENSHOTS") else tmp_path
+    (folder / "playground-two-models.png").write_bytes(picture)
+    check(tab, url)
+
+
 SCREENS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
 
 
