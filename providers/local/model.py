@@ -229,6 +229,9 @@ def separate_scores(pairs: Sequence[tuple[float, float]]) -> list[float]:
     Args:
         pairs: score and logit of each document; of more than one the scores grow with the logits.
     """
+    # torch computes the last few of a row by other instructions, so equal logits can differ in the score's last bit.
+    first: dict[float, float] = {}
+    pairs = [(first.setdefault(logit, score), logit) for score, logit in pairs]
     if len({score for score, _ in pairs}) == len(set(pairs)) or not all(map(isfinite, chain.from_iterable(pairs))):
         return [score for score, _ in pairs]
     distinct = sorted(set(pairs))

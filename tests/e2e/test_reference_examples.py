@@ -120,6 +120,7 @@ class TestMission:
         documented = json.loads((SEEDS / "mission_response.json").read_text(encoding="utf-8"))
         reply = printed("mission_options.sh", gateway)
         assert reply["extra_fields"].pop("original_model_requested") == "cohere/rerank-v3.5"
+        assert reply["extra_fields"].pop("score_space") == "probability", "ours, and last: the others are as documented"
         assert reply.pop("id")
         assert isinstance(reply["extra_fields"]["latency"], int)
         reply["extra_fields"]["latency"] = documented["extra_fields"]["latency"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sentence_transformers import CrossEncoder
 from tiny_models import (
@@ -273,6 +273,7 @@ async def test_saturated_scores_keep_the_order_of_the_logits(build: Build, scale
     assert len(set(ranked)) == len(set(logits))
 
 
+@example(logits=[0.0] * 14 + [-155.716796875] * 2)
 @given(logits=st.lists(st.floats(-2_000, 2_000, width=32), min_size=1, max_size=60))
 def test_scores_tie_only_where_logits_tie(logits: list[float]) -> None:
     active = torch.sigmoid(torch.tensor(logits, dtype=torch.float64)).tolist()
