@@ -29,6 +29,11 @@ class EntryStore(Protocol):
     """Where entries are kept, by the digest of the question, and of what they answer."""
 
     @property
+    def is_local(self) -> bool:
+        """Whether no other process reads it, nor this one after a restart."""
+        ...
+
+    @property
     def memory_bytes(self) -> int:
         """Memory of this process that they take."""
         ...

@@ -9,6 +9,7 @@ from operator import attrgetter
 from providers.types import RerankRequest, TextOrParts
 
 KEY_BYTES = 16
+_ONLY_TEXT = {str}
 QUESTION_BYTES = 32
 
 IRRELEVANT = frozenset(
@@ -61,6 +62,18 @@ def keys_of_documents(question: bytes, documents: Sequence[TextOrParts]) -> list
             digest = blake2b(repr(document).encode(), digest_size=KEY_BYTES, key=question, person=b"parts")
         keys.append(digest.digest())
     return keys
+
+
+def local_keys_of_documents(question: bytes, documents: Sequence[TextOrParts]) -> list[bytes]:
+    """As `keys_of_documents`, for a store that no other process reads, at a tenth of the cost.
+
+    Of a text it is Python's own hash: 64 bits of SipHash with a key that each process draws
+    (https://peps.python.org/pep-0456/). It tells apart the documents of one question of one caller; of ten thousand of
+    them, two are the same by chance once in 10^11 questions, and who found two on purpose would mislead only himself.
+    """
+    if set(map(type, documents)) == _ONLY_TEXT:
+        return [hash(document).to_bytes(8, "little", signed=True) for document in documents]
+    return keys_of_documents(question, documents)
 
 
 def key_of_list(question: bytes, request: RerankRequest) -> bytes:

@@ -63,6 +63,8 @@ class MemoryEntries:
         clock: seconds.
     """
 
+    is_local = True
+
     def __init__(self, max_bytes: int, ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_bytes = max_bytes
         self._ttl = ttl

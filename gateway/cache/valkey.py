@@ -28,6 +28,7 @@ class ValkeyEntries:
         ttl: seconds for which an entry is used.
     """
 
+    is_local = False
     memory_bytes = 0
 
     def __init__(self, url: str, timeout: float, ttl: float, failed: Callable[[], None] = lambda: None) -> None:

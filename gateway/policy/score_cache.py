@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from gateway import blocking
 from gateway.cache.entries import Entry, EntryStore
-from gateway.cache.keys import QuestionKeys, key_of_list, keys_of_documents
+from gateway.cache.keys import QuestionKeys, key_of_list, keys_of_documents, local_keys_of_documents
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.merging import sum_usages, total
 from gateway.policy.target_id import TargetId
@@ -131,7 +131,8 @@ class ScoreCache(Wrapper):
         """The question, and a key for each document, or one for the list."""
         question = self._questions.of(request)
         if self._is_pointwise:
-            return question, keys_of_documents(question, request.documents)
+            keys_of = local_keys_of_documents if self._cache.store.is_local else keys_of_documents
+            return question, keys_of(question, request.documents)
         return question, [key_of_list(question, request)]
 
 

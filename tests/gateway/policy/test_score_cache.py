@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.cache.entries import Entry
-from gateway.cache.keys import IRRELEVANT
+from gateway.cache.keys import IRRELEVANT, keys_of_documents, local_keys_of_documents
 from gateway.cache.memory import ENTRY_BYTES, MIN_SWEEP, QUESTION_BYTES, RESULT_BYTES, MemoryEntries
 from gateway.policy.score_cache import Cache, CacheStats, ScoreCache
 from gateway.policy.target_id import TargetId
@@ -402,3 +402,34 @@ async def test_on_equals_off_at_the_same_time(requests) -> None:
         assert rows(answer) == rows(await Model().rerank(request))
     sent = [(tuple(texts)) for texts in live.sent]
     assert sum(map(len, sent)) == len({(r.query, text) for r in batch for text in r.documents})
+
+
+TEXTS = st.lists(st.text(alphabet=st.characters(codec=None), max_size=12), max_size=12)  # half surrogate pairs too
+
+
+@pytest.mark.parametrize("keys_of", [keys_of_documents, local_keys_of_documents], ids=["shared", "local"])
+@given(TEXTS)
+def test_texts_have_the_same_key_where_they_are_the_same(keys_of: Any, texts: list[str]) -> None:
+    copies = ["".join(list(text)) for text in texts]
+    keys = keys_of(b"q" * 32, texts)
+    assert keys == keys_of(b"q" * 32, copies)
+    assert len(set(keys)) == len(set(texts))
+
+
+def test_texts_and_parts_together_are_told_apart() -> None:
+    documents = ["a", ContentParts(content=["a"]), "b", ContentParts(content=[{"text": "a"}])]
+    assert len(set(local_keys_of_documents(b"q" * 32, documents))) == 4
+
+
+class Shared(MemoryEntries):
+    """As a store that other processes read: with keys that they have too."""
+
+    is_local = False
+
+
+async def test_a_shared_store_finds_what_another_process_kept() -> None:
+    store, model = Shared(1 << 20, 60.0), Model()
+    for _ in range(2):
+        await around(model, store).rerank(asked("a", "b"))
+    assert model.sent == [["a", "b"]]
+    assert {len(key) for question in store._questions.values() for key in question.entries} == {16}
