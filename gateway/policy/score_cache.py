@@ -19,7 +19,7 @@ from gateway import blocking
 from gateway.cache.entries import Entry, EntryStore
 from gateway.cache.keys import QuestionKeys, key_of_list, keys_of_documents, local_keys_of_documents
 from gateway.policy.clock import CLOCK, Clock
-from gateway.policy.merging import sum_usages, total
+from gateway.policy.merging import cuts_of, sum_usages, total
 from gateway.policy.target_id import TargetId
 from gateway.policy.verification import verify
 from gateway.policy.wrapper import Wrapper
@@ -52,10 +52,14 @@ class Flight(Struct, eq=False):
     Attributes:
         keys: of what it will fill.
         over: done when the call is over, however it ended; None while nobody waits.
+        entries: what it gave, for those who wait: a store may be late to have it, or have no room for it.
+        is_cancelled: its caller has gone away.
     """
 
     keys: Sequence[bytes]
     over: asyncio.Future[None] | None = None
+    entries: Mapping[bytes, Entry] = {}
+    is_cancelled: bool = False
 
     def wait(self) -> asyncio.Future[None]:
         """A future that is done when the call is over."""
@@ -157,8 +161,13 @@ class _Lookup:
             ranking = await self._ask(own)
             if len(own) == len(self._keys):
                 return ranking  # nothing was known, and nothing has to be put together
-        if taken and (left := await self._wait(taken)):
-            await self._ask(left)
+        while taken:
+            left = await self._wait(taken)
+            # A caller that went away says nothing of the target: one of those who waited asks for all of them.
+            is_cancelled = any(flight.is_cancelled for flight in taken.values())
+            taken = self._taken_by_others(left) if is_cancelled else {}
+            if own := [key for key in left if key not in taken]:
+                await self._ask(own)
         if self._is_mixed():
             return await self._policy.backend.rerank(self._request)
         return self._merge()
@@ -171,7 +180,7 @@ class _Lookup:
 
     def _placed(self, keys: list[bytes], ranking: Ranking) -> Ranking:
         """The ranking with what it tells of documents by their places in the request."""
-        cuts = ranking.details.get("truncated") if ranking.details else None
+        cuts = [cut for cut in cuts_of(ranking.details) if 0 <= cut["index"] < len(keys)]
         if not cuts or not self._policy._is_pointwise or len(keys) == len(self._keys):
             return ranking
         places: dict[bytes, list[int]] = {}
@@ -208,7 +217,11 @@ class _Lookup:
             start = clock.now()
             await asyncio.wait(pending, timeout=None if deadline is None else max(0.0, deadline - start))
             self._request.call.recorder.add_wait(start, clock.now())
-        return await self._find(list(taken))
+        given = {key: flight.entries[key] for key, flight in taken.items() if key in flight.entries}
+        self._known |= given
+        self._found |= given.keys()
+        left = [key for key in taken if key not in given]
+        return await self._find(left) if left else []
 
     async def _ask(self, keys: list[bytes]) -> Ranking:
         """Ask the target for these parts, and keep what it gives. Others who want the same wait meanwhile."""
@@ -220,6 +233,10 @@ class _Lookup:
             entries = self._entries(keys, ranking)
             if not _is_marked(ranking):
                 self._store.keep(self._question, entries)
+                flight.entries = entries
+        except asyncio.CancelledError:
+            flight.is_cancelled = True
+            raise
         finally:
             flights.remove(flight)
             if not flights:
@@ -307,7 +324,7 @@ def _combine(answers: Sequence[Ranking]) -> Ranking:
         return answers[0]
     details = [ranking.details or {} for ranking in answers]
     told = {name: value for each in reversed(details) for name, value in each.items()}
-    if cuts := [cut for each in details for cut in each.get("truncated", ())]:
+    if cuts := [cut for each in details for cut in cuts_of(each)]:
         told |= {"truncated": sorted(cuts, key=itemgetter("index")), "truncated_documents": len(cuts)}
     return replace(
         answers[0],

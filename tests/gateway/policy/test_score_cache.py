@@ -308,6 +308,68 @@ async def test_those_who_wait_ask_for_themselves_if_a_call(end) -> None:
     assert policy._cache.flights == {}
 
 
+class LateStore(MemoryEntries):
+    """Finds nothing that was kept lately, as a server does until it has been written to."""
+
+    async def find(self, question, keys):
+        await asyncio.sleep(0)
+        return {}
+
+
+@pytest.mark.parametrize("store", [LateStore(1 << 20, 60.0), MemoryEntries(1, 60.0)], ids=["is late", "has no room"])
+async def test_those_who_wait_get_what_a_call_gave_though_the_store(store) -> None:
+    model = Model()
+    model.gate = asyncio.Event()
+    policy = around(model, store)
+    tasks = [asyncio.create_task(policy.rerank(asked("a", "b"))) for _ in range(3)]
+    await until_sent(model, 1)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    model.gate.set()
+    answers = await asyncio.gather(*tasks)
+    assert model.sent == [["a", "b"]]
+    assert [rows(answer) for answer in answers] == 3 * [rows(await Model().rerank(asked("a", "b")))]
+    assert [answer.cost for answer in answers[1:]] == [0.0, 0.0]
+
+
+async def test_one_of_those_who_wait_asks_for_all_when_a_caller_goes_away() -> None:
+    model = Model()
+    model.gate = asyncio.Event()
+    policy = around(model)
+    tasks = [asyncio.create_task(policy.rerank(asked("a"))) for _ in range(5)]
+    await until_sent(model, 1)
+    for gone in tasks[:2]:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+    await until_sent(model, 3)
+    model.gate.set()
+    answers = await asyncio.gather(*tasks[2:])
+    assert model.sent == [["a"], ["a"], ["a"]]
+    assert [rows(answer) for answer in answers] == 3 * [[(0, score("abc", "a"))]]
+    assert policy._cache.flights == {}
+
+
+ODD_CUTS: dict[str, Any] = {
+    "a number": 3,
+    "numbers": [3],
+    "no place": [{"kept": 3}],
+    "a place that is not there": [{"index": 7, "kept": 3}],
+    "a place below 0": [{"index": -1, "kept": 3}],
+}
+
+
+@pytest.mark.parametrize("cuts", ODD_CUTS.values(), ids=ODD_CUTS)
+async def test_an_odd_record_of_what_was_cut_harms_no_answer(cuts) -> None:
+    model = Model()
+    policy = around(model)
+    await policy.rerank(asked("a"))
+    model.answer = {"details": {"truncated": cuts}}
+    answer = await policy.rerank(asked("a", "b"))
+    assert rows(answer) == rows(await Model().rerank(asked("a", "b")))
+
+
 async def test_who_waits_waits_no_longer_than_its_time() -> None:
     model = Model()
     model.gate = asyncio.Event()
