@@ -14,7 +14,7 @@ from providers.attempts import AttemptRecord, Recorder, RunningAttempt
 from providers.errors import InvalidRequest, RerankError
 from providers.types import SPANS_UNAVAILABLE, Backend, Ranking, RerankRequest, Span, Usage
 
-_COUNTS = ("truncated_documents", "cached_documents")
+_COUNTS = ("cached_documents",)
 """Details of a ranking that are numbers of documents, so that they can be added."""
 
 
@@ -157,15 +157,18 @@ def total_usage(results: Iterable[MemberResult]) -> Usage | None:
 def total_details(results: Iterable[MemberResult]) -> dict[str, Any]:
     """What the answers tell of the caller's documents, put together.
 
-    Numbers are added. Of a document that several members have cut, what the one kept that kept least is told.
+    Numbers are added, but no document that was cut is counted twice: where members tell only how many, the greatest
+    number counts. Of a document that several members have cut, what the one kept that kept least is told.
     """
     details = [(result, result.ranking.details) for result in results if result.ranking and result.ranking.details]
     totals = {name: sum(each.get(name, 0) for _, each in details) for name in _COUNTS}
     found: dict[str, Any] = {name: total for name, total in totals.items() if total}
     cuts = [{**cut, "index": result.place(cut["index"])} for result, each in details for cut in cuts_of(each)]
-    if cuts:
-        least = {cut["index"]: cut for cut in sorted(cuts, key=_kept, reverse=True)}
+    least = {cut["index"]: cut for cut in sorted(cuts, key=_kept, reverse=True)}
+    if least:
         found["truncated"] = [least[index] for index in sorted(least)]
+    if truncated := max(len(least), *(each.get("truncated_documents", 0) for _, each in details), 0):
+        found["truncated_documents"] = truncated
     if saved := [each["cache"] for _, each in details if "cache" in each]:
         found["cache"] = {name: sum(each[name] for each in saved) for name in saved[0]}
     if queries := [each["truncated_query"] for _, each in details if "truncated_query" in each]:

@@ -29,6 +29,9 @@ OF_ITSELF = frozenset(
         *("attempts", "cost", "ignored", "score_space", "warnings"),
     }
 )
+RECORDS = frozenset({"truncated", "truncated_query", "cache", "members", "stages"})
+"""Fields that are lists or objects here: a number by such a name is none of ours, and nobody could read it."""
+
 MAX_FIGURES = 32
 """Figures kept of one answer: what an upstream may have shown."""
 
@@ -67,7 +70,7 @@ def decode(body: bytes, request: RerankRequest) -> Ranking:
 
 def _is_figure(name: str, value: Any) -> bool:
     """A number that is not negative, or a yes or no; others take it for one, so nothing else may pass."""
-    return name not in OF_ITSELF and isinstance(value, int | float) and 0 <= value < 2**53
+    return name not in OF_ITSELF | RECORDS and isinstance(value, int | float) and 0 <= value < 2**53
 
 
 _encode = encoder(Shape(takes=same(*_CANONICAL, *_EXTRAS)))

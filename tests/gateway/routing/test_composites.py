@@ -268,6 +268,7 @@ async def test_cut_documents_are_told_by_the_callers_places(opened, tree, vendor
         vendor.asked.clear()
         fields = (await ask(gateway, model, documents=documents, max_tokens_per_doc=30))["extra_fields"]
         assert [cut["index"] for cut in fields["truncated"]] == [1, 3]
+        assert fields["truncated_documents"] == 2  # each once, though two models have cut it
         sent = {len(text) for _, texts, _ in vendor.asked for text in texts}
         assert {cut["kept"] for cut in fields["truncated"]} == sent - {1}
 

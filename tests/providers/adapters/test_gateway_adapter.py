@@ -48,6 +48,12 @@ def test_a_flood_of_figures_is_cut(asked: Asked) -> None:
     assert len(details) == MAX_FIGURES
 
 
+@pytest.mark.parametrize("name", ["truncated", "truncated_query", "cache", "members", "stages"])
+def test_a_number_in_place_of_a_record_is_dropped(asked: Asked, name: str) -> None:
+    body = {"results": [{"index": 0, "relevance_score": 0.5}], "extra_fields": {name: 5, "queue_ms": 1}}
+    assert PROVIDER.decode(json.dumps(body).encode(), asked()).details == {"queue_ms": 1}
+
+
 SAYINGS: dict[str, tuple[dict[str, Any], str, tuple[AnswerWarning, ...]]] = {
     "nothing": ({}, "unknown", ()),
     "what its scores are": ({"score_space": "logit"}, "logit", ()),
