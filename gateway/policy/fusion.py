@@ -127,9 +127,9 @@ def incoming_order(request: RerankRequest) -> list[Ranked]:
     Documents without a score are left out, where others have one.
     """
     count = len(request.documents)
-    if request.first_stage_scores is None:
+    scored = [Ranked(index, score) for index, score in enumerate(request.first_stage_scores or ()) if score is not None]
+    if not scored:  # A stage before may have kept none of those with a score.
         return [Ranked(index, 1 - index / count) for index in range(count)]
-    scored = [Ranked(index, score) for index, score in enumerate(request.first_stage_scores) if score is not None]
     return sorted(scored, key=_descending)
 
 

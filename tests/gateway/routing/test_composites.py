@@ -259,6 +259,16 @@ async def test_a_stage_that_fails_leaves_the_request_to_the_fallbacks(opened, tr
     assert "stages" not in answer["extra_fields"]
 
 
+@pytest.mark.parametrize("method", ["rrf", "mean_rank", "weighted_scores"])
+async def test_a_stage_may_keep_no_document_with_a_score(opened, tree, vendor, method) -> None:
+    tree["models"]["fused"] = {"fuse": ["also/letters", "passthrough/x"], "method": method, "weights": [1, 1000]}
+    tree["models"]["two-steps"] = {"cascade": [{"model": "up/length", "keep": 3}, {"model": "fused"}]}
+    gateway = await opened(tree)
+    documents = [{"text": "one", "score": 3.5}, *TEXTS[1:]]
+    answer = await ask(gateway, "two-steps", documents=documents)
+    assert order(answer) == [4, 1, 3]  # as the stage before has ranked them
+
+
 async def test_cut_documents_are_told_by_the_callers_places(opened, tree, vendor) -> None:
     for name in ("up", "also"):
         tree["providers"][name]["adapter"] = "cohere-v1"  # which leaves cutting to the gateway
