@@ -94,7 +94,8 @@ class Split(Wrapper):
                 if not self._may_divide(request, error):
                     raise
                 await limits.ask()
-            parts = self._smaller(request)
+            smaller = partial(self._smaller, request)
+            parts = await blocking.run(request.call.body_bytes, smaller, request.call.deadline)
         elif not limits.is_pointwise:
             raise self._refuse(request)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -347,3 +348,26 @@ async def test_parts_that_were_not_scored_alike_are_no_answer() -> None:
 
     with pytest.raises(BadAnswer, match="not all scored alike"):
         await policies(Mixed(), known(documents=4)).rerank(asked(10))
+
+
+class WatchedLimits(CallLimits):
+    """Knows in which threads texts were weighed."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.threads: list[threading.Thread] = []
+
+    def divide(self, request: RerankRequest) -> list[tuple[int, int]]:
+        self.threads.append(threading.current_thread())
+        return super().divide(request)
+
+
+async def test_texts_of_a_large_request_that_was_refused_are_weighed_in_a_thread() -> None:
+    upstream = Pointwise(lambda request, call: None if call else TooLong("too large", is_of_call=True))
+    limits = WatchedLimits(Capabilities(scoring="pointwise", limits=Limits(body_bytes=1 << 30)))
+    request = asked(6)
+    request = replace(request, call=replace(request.call, body_bytes=8 << 20))
+    await Split(upstream, limits, TARGET, 4).rerank(request)
+    assert len(upstream.asked) == 3
+    assert limits.threads
+    assert threading.main_thread() not in limits.threads
