@@ -71,7 +71,7 @@ class Fusion:
         results = await self._ask_all(replace(request, top_n=None))
         served = [result for result in results if result.ranking is not None]
         if len(served) < self._require or all(result.member.is_incoming for result in served):
-            raise _failure(results)
+            raise self._failure(results)
         size = len(served) * len(request.documents) * RESULT_BYTES
         ranked = await blocking.run(size, partial(self._fuse, served, request), request.call.deadline)
         rankings = [result.ranking for result in served if result.ranking is not None]
@@ -108,6 +108,14 @@ class Fusion:
             return replace(result, ranking=None, error=error)
         return result
 
+    def _failure(self, results: Sequence[MemberResult]) -> RerankError:
+        """The error that says best why there is no ranking; see `gateway.policy.hedge` for why in this order."""
+        errors = [result.error for result in results if result.error is not None]
+        if not errors:
+            return TargetFailed(f'all models of "{self._name}" are passthroughs: set a model in fuse that ranks')
+        refusal = next(filter(is_refusal, errors), None)
+        return refusal or next((error for error in errors if isinstance(error, Skipped)), errors[0])
+
     def _fuse(self, served: Sequence[MemberResult], request: RerankRequest) -> list[Ranked]:
         rankings = [self._results(result, request) for result in served]
         weights = [self._weights[result.member.name] for result in served]
@@ -140,10 +148,3 @@ def _descending(result: Ranked) -> float:
 def _asked(results: Sequence[MemberResult]) -> list[MemberResult]:
     """Those of models: the incoming order was asked of nobody."""
     return [result for result in results if not result.member.is_incoming]
-
-
-def _failure(results: Sequence[MemberResult]) -> RerankError:
-    """The error that says best why there is no ranking; see `gateway.policy.hedge` for why in this order."""
-    errors = [result.error for result in results if result.error is not None]
-    refusal = next(filter(is_refusal, errors), None)
-    return refusal or next((error for error in errors if isinstance(error, Skipped)), errors[0])

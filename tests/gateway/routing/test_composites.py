@@ -259,6 +259,15 @@ async def test_a_stage_that_fails_leaves_the_request_to_the_fallbacks(opened, tr
     assert "stages" not in answer["extra_fields"]
 
 
+async def test_passthroughs_alone_are_no_ranking(opened, tree, vendor) -> None:
+    tree["models"]["orders"] = {"fuse": ["passthrough/x", "passthrough/y"]}
+    tree["models"]["ordered"] = {"fuse": ["passthrough/x", "passthrough/y"], "fallbacks": ["spare"]}
+    gateway = await opened(tree)
+    answer = await ask(gateway, "orders", 502)
+    assert 'all models of "orders" are passthroughs' in str(answer)
+    assert (await ask(gateway, "ordered"))["model"] == "spare"
+
+
 @pytest.mark.parametrize("method", ["rrf", "mean_rank", "weighted_scores"])
 async def test_a_stage_may_keep_no_document_with_a_score(opened, tree, vendor, method) -> None:
     tree["models"]["fused"] = {"fuse": ["also/letters", "passthrough/x"], "method": method, "weights": [1, 1000]}
