@@ -64,7 +64,7 @@ def _from_file(value: Any, info: ValidationInfo) -> Any:
         if len(text) > MAX_FILE_BYTES:
             raise ValueError(f"{value} is larger than {MAX_FILE_BYTES} bytes")
         return yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not YAML in UTF-8"
         raise ValueError(f"{value} cannot be read: {reason}") from None
 

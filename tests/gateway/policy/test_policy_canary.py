@@ -149,6 +149,7 @@ FILES: dict[str, tuple[bytes, str | None]] = {
     "no YAML": (b"- [\n", "is not YAML"),
     "no UTF-8": (b"\xff\xfe\x00", "is not YAML in UTF-8"),
     "an object of Python's": (b"!!python/object/apply:os.getcwd []\n", "is not YAML"),
+    "too deep": (b"[" * 5000, "is not YAML"),
     "too large": (b"#" * (MAX_FILE_BYTES + 1), "is larger than"),
 }
 
