@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from time import monotonic
 from typing import Protocol
 
 import msgspec
@@ -72,9 +74,9 @@ class CallLimits:
         """Whether it is known how long a document may be."""
         return (self.limits.tokens_per_document, self.limits.tokens_per_pair) != (None, None)
 
-    async def ask(self) -> None:
-        """Take over what the server tells of its limits, if it does; what the operator has set stays."""
-        told = await self._source.ask() if self._source is not None else None
+    async def ask(self, deadline: float | None) -> None:
+        """Take over what the server tells of its limits, if it does by then; what the operator has set stays."""
+        told = await _by(deadline, self._source.ask()) if self._source is not None else None
         if told is not None:
             fresh = {
                 name: value
@@ -149,6 +151,15 @@ class CallLimits:
             f"this one has {len(request.documents)}; send fewer ({why})",
             status=413,
         )
+
+
+async def _by(deadline: float | None, asking: Awaitable[Limits | None]) -> Limits | None:
+    """What is told before the deadline, in seconds of `time.monotonic()`; None if nothing is."""
+    try:
+        async with asyncio.timeout(None if deadline is None else max(0.0, deadline - monotonic())):
+            return await asking
+    except TimeoutError:
+        return None
 
 
 def _pack(weights: Sequence[tuple[int, int]], most: int, capacity: tuple[int, int]) -> list[tuple[int, int]]:

@@ -108,11 +108,11 @@ class LongTexts(Wrapper):
             if not self._foresees and (request.max_tokens_per_doc is None or not self._cuts):
                 return await self.backend.rerank(request)
             if self._foresees and not self._limits.tell_of_texts:
-                await self._limits.ask()
+                await self._limits.ask(request.call.deadline)
             return await self._rank_within(request, self._bounds(request))
         except TooLong as error:
             if self._settings.long_documents is not None:
-                await self._limits.ask()
+                await self._limits.ask(request.call.deadline)
             bounds = self._bounds_told(request, error)
             if bounds is None:
                 raise

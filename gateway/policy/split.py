@@ -86,14 +86,14 @@ class Split(Wrapper):
         """The ranking of all documents. Raises LimitExceeded for more than the target can take, else as the target."""
         limits = self._limits
         if not limits.fit(request):
-            await limits.ask()  # The server may take more than is usual.
+            await limits.ask(request.call.deadline)  # The server may take more than is usual.
         if limits.fit(request):
             try:
                 return await self.backend.rerank(request)
             except (TooLong, LimitExceeded) as error:
                 if not self._may_divide(request, error):
                     raise
-                await limits.ask()
+                await limits.ask(request.call.deadline)
             smaller = partial(self._smaller, request)
             parts = await blocking.run(request.call.body_bytes, smaller, request.call.deadline)
         elif not limits.is_pointwise:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -371,3 +372,19 @@ async def test_texts_of_a_large_request_that_was_refused_are_weighed_in_a_thread
     assert len(upstream.asked) == 3
     assert limits.threads
     assert threading.main_thread() not in limits.threads
+
+
+class SilentSource:
+    """A server that never answers."""
+
+    async def ask(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_silent_server_is_not_asked_for_its_limits_beyond_the_deadline() -> None:
+    upstream = Pointwise()
+    limits = CallLimits(Capabilities(scoring="pointwise", limits=Limits(documents=4)), source=SilentSource())
+    request = asked(6, call={"deadline": time.monotonic()})
+    async with asyncio.timeout(5):
+        await Split(upstream, limits, TARGET, 4).rerank(request)
+    assert sorted(upstream.sizes) == [2, 4]
