@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -58,14 +59,16 @@ class HeldTargets:
 
     def eject(self, path: str) -> None:
         """Take a target out of use. Raises ValueError for one too many."""
-        held = self._read() | {path}
-        if len(held) > MAX_HELD:
-            raise ValueError(f"no more than {MAX_HELD} targets can be held")
-        self._write(held)
+        with self._locked():
+            held = self._read() | {path}
+            if len(held) > MAX_HELD:
+                raise ValueError(f"no more than {MAX_HELD} targets can be held")
+            self._write(held)
 
     def readmit(self, path: str) -> None:
         """Let a target be used again, also one that its breaker has ejected."""
-        self._write(self._read() - {path})
+        with self._locked():
+            self._write(self._read() - {path})
         breaker = self._routes().breakers().get(path)
         if breaker is not None:
             breaker.record_health_check(self._clock.now(), healthy=True)
@@ -81,6 +84,18 @@ class HeldTargets:
             if path in breakers:
                 breakers[path].record_health_check(now, healthy=True)
         self._held = held
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other workers from changing the file meanwhile. Waits for as long as one takes to read and write it."""
+        if self._file is None:
+            yield
+            return
+        import fcntl
+
+        with self._file.with_suffix(".lock").open("ab") as file:  # Closing it unlocks it.
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _read(self) -> frozenset[str]:
         if self._file is None:

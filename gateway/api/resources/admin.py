@@ -180,6 +180,8 @@ def _known(current: Routes, path: str) -> str:
 
 
 async def _stream(service: Service, callers: Callers, watchers: asyncio.Semaphore) -> AsyncIterator[str]:
+    if watchers.locked():  # Others began between the check of this request and now: end, rather than hang silently.
+        return
     async with watchers:
         while not service.draining:
             yield msgspec.json.encode(await _collect(service, callers)).decode()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor, wait
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -225,3 +227,32 @@ def test_a_worker_that_ends_does_not_hold_for_ever() -> None:
     now = held._clock.now()
     assert not known.breaker.admit(now)
     assert known.breaker.admit(now + HOLD_SECONDS * 2), "without another look it is probed"
+
+
+def test_two_workers_that_eject_at_once_both_succeed(tmp_path: Any, monkeypatch: Any) -> None:
+    class NoRoutes:
+        def breakers(self) -> dict[str, Any]:
+            return {}
+
+    one, other = (HeldTargets(NoRoutes) for _ in range(2))  # type: ignore[arg-type]
+    one._file = other._file = tmp_path / "held-targets.json"
+    read, others = one._read, []
+
+    def read_while_the_other_ejects() -> frozenset[str]:
+        held = read()
+        if not others:
+            others.append(pool.submit(other.eject, "up/b"))
+            wait(others, 0.2)
+        return held
+
+    monkeypatch.setattr(one, "_read", read_while_the_other_ejects)
+    with ThreadPoolExecutor(1) as pool:
+        one.eject("up/a")
+    others[0].result()
+    assert read() == {"up/a", "up/b"}
+
+
+async def test_a_stream_for_which_there_is_no_room_any_more_ends() -> None:
+    service: Any = SimpleNamespace(draining=False)
+    async with asyncio.timeout(2):
+        assert [event async for event in admin._stream(service, service, asyncio.Semaphore(0))] == []
