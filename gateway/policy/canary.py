@@ -66,7 +66,9 @@ class Baseline(Struct, frozen=True):
         scores = tuple(sum(column) / len(runs) for column in zip(*runs, strict=True))
         range_ = max(scores) - min(scores)
         noise = max(_distance(run, scores) for run in runs)
-        return cls(scores, max(tolerance * range_, NOISE_FACTOR * noise), range_)
+        # Scores that are all the same have no range: then their size is what there is to compare with.
+        scale = range_ or max(map(abs, scores)) or 1.0
+        return cls(scores, max(tolerance * scale, NOISE_FACTOR * noise), range_)
 
     def drift(self, scores: Sequence[float]) -> float:
         """How far the score that moved most has moved."""
@@ -186,7 +188,11 @@ class Canary:
 
     async def _run(self) -> None:
         while True:
-            is_over = not self._is_elected() or await self.check()
+            try:
+                is_over = not self._is_elected() or await self.check()
+            except Exception as error:  # A fault of ours must not end the checks unseen. Its message may quote texts.
+                logger.error("the canary of %s failed: %s", self.target, type(error).__name__)
+                is_over = False
             await self._clock.sleep(self.settings.every if is_over else min(self.settings.every, RETRY_SECONDS))
 
 

@@ -13,7 +13,7 @@ from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.deadline import within_share
 from gateway.policy.members import Member, MemberResult, ask, refuse_pairs, total_cost, total_details, total_usage
 from gateway.settings import Settings
-from providers.types import Ranking, RerankRequest
+from providers.types import AnswerWarning, Ranking, RerankRequest
 
 
 class StageSettings(Settings):
@@ -78,7 +78,7 @@ class Cascade:
             alias=self._name,
             details=_details(done, ranking),
             spans=spans,
-            warnings=tuple(dict.fromkeys(w for each in done if each.ranking for w in each.ranking.warnings)),
+            warnings=_warnings(done),
         )
 
     async def ready(self) -> bool:
@@ -97,6 +97,17 @@ class Cascade:
         if result.error is not None:
             raise result.error
         return result
+
+
+def _warnings(done: Sequence[MemberResult]) -> tuple[AnswerWarning, ...]:
+    """Those of all stages, each once, and one for each stage before the last whose fallback ranked nothing."""
+    told = [warning for each in done for warning in _ranking(each).warnings]
+    unranked = [each.member.name for each in done[:-1] if (_ranking(each).details or {}).get("degraded")]
+    told += [
+        AnswerWarning("stage_not_ranked", f"{name} ranked nothing: what it kept are the first documents as they came")
+        for name in unranked
+    ]
+    return tuple(dict.fromkeys(told))
 
 
 def _ranking(result: MemberResult) -> Ranking:

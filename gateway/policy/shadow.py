@@ -8,6 +8,7 @@ no part in the caller's limits. Under load it is what is dropped first. Known el
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -20,6 +21,8 @@ from gateway.settings import Settings
 from gateway.telemetry.shadows import ShadowOutcome
 from providers.errors import RerankError
 from providers.types import Backend, Call, Ranking, RerankRequest
+
+logger = logging.getLogger(__name__)
 
 MAX_LAG_SECONDS = 0.01
 """A shadow call that the event loop begins later than this is dropped: the process has enough to do."""
@@ -114,6 +117,10 @@ class Shadow:
         except RerankError as error:
             seconds = self._clock.now() - start
             report(ShadowOutcome(self._model, self._candidate, "error", error.code, seconds))
+            return
+        except Exception as error:  # A fault of ours; its message may quote texts.
+            logger.error("the shadow call of %s failed: %s", self._model, type(error).__name__)
+            report(ShadowOutcome(self._model, self._candidate, "error", "internal_error", self._clock.now() - start))
             return
         seconds = self._clock.now() - start
         agreement = compare([result.index for result in live.results], [result.index for result in ranking.results])

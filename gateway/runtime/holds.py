@@ -6,16 +6,21 @@ The workers share a file in their common folder, and each looks at it once a sec
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import time
 
 import msgspec
+from msgspec import Struct
 
 from gateway.policy.clock import CLOCK, Clock
 from gateway.routing.routes import Routes
 from gateway.telemetry.metric_store import find_shared_folder
+
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 """Between two looks at the file."""
@@ -23,8 +28,23 @@ POLL_SECONDS = 1.0
 HOLD_SECONDS = 5.0
 """How long one look keeps a target out: longer than the next look takes."""
 
+FORGET_SECONDS = 3600.0
+"""How long the file tells of a readmission: every worker has long seen it."""
+
 MAX_HELD = 1000
 """Targets that can be held at once."""
+
+
+class Holds(Struct, frozen=True):
+    """What the file says.
+
+    Attributes:
+        held: targets that are out of use.
+        readmitted: when targets were last readmitted, in seconds since the epoch.
+    """
+
+    held: frozenset[str] = frozenset()
+    readmitted: dict[str, float] = {}
 
 
 class HeldTargets:
@@ -40,6 +60,9 @@ class HeldTargets:
         self._routes, self._clock = routes, clock
         self._file: Path | None = None if folder is None else folder / "held-targets.json"
         self._held: frozenset[str] = frozenset()
+        self._own = Holds()
+        self._began = time()
+        self._seen: dict[str, float] = {}
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -60,30 +83,31 @@ class HeldTargets:
     def eject(self, path: str) -> None:
         """Take a target out of use. Raises ValueError for one too many."""
         with self._locked():
-            held = self._read() | {path}
-            if len(held) > MAX_HELD:
+            state = self._read()
+            if len(state.held | {path}) > MAX_HELD:
                 raise ValueError(f"no more than {MAX_HELD} targets can be held")
-            self._write(held)
+            self._write(Holds(state.held | {path}, state.readmitted))
+        self.apply()
 
     def readmit(self, path: str) -> None:
-        """Let a target be used again, also one that its breaker has ejected."""
+        """Let a target be used again in all workers, also one that its breaker has ejected."""
         with self._locked():
-            self._write(self._read() - {path})
-        breaker = self._routes().breakers().get(path)
-        if breaker is not None:
-            breaker.record_health_check(self._clock.now(), healthy=True)
+            state, now = self._read(), time()
+            recent = {name: at for name, at in state.readmitted.items() if at > now - FORGET_SECONDS}
+            self._write(Holds(state.held - {path}, {**recent, path: now}))
+        self.apply()
 
     def apply(self) -> None:
-        """Do what the file says: hold what is in it, readmit what has gone from it."""
-        held, now = self._read(), self._clock.now()
+        """Hold what the file says, and readmit what was readmitted since the last look."""
+        state, now = self._read(), self._clock.now()
         breakers = self._routes().breakers()
-        for path in held:
-            if path in breakers:
-                breakers[path].hold(now, HOLD_SECONDS)
-        for path in self._held - held:
-            if path in breakers:
+        for path in state.held & breakers.keys():
+            breakers[path].hold(now, HOLD_SECONDS)
+        for path, at in state.readmitted.items():
+            if at > self._seen.get(path, self._began) and path in breakers and path not in state.held:
                 breakers[path].record_health_check(now, healthy=True)
-        self._held = held
+        self._seen = dict(state.readmitted)
+        self._held = state.held
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -97,29 +121,26 @@ class HeldTargets:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _read(self) -> frozenset[str]:
+    def _read(self) -> Holds:
         if self._file is None:
-            return self._held
+            return self._own
         try:
-            return frozenset(msgspec.json.decode(self._file.read_bytes(), type=list[str]))
+            return msgspec.json.decode(self._file.read_bytes(), type=Holds)
         except (OSError, msgspec.DecodeError):  # Nobody has held any yet.
-            return frozenset()
+            return Holds()
 
-    def _write(self, held: frozenset[str]) -> None:
-        if self._file is not None:
-            part = self._file.with_suffix(f".{os.getpid()}")
-            part.write_bytes(msgspec.json.encode(sorted(held)))
-            part.replace(self._file)  # So that no worker reads half of it.
-            self.apply()
+    def _write(self, state: Holds) -> None:
+        if self._file is None:
+            self._own = state
             return
-        before, self._held = self._held, held
-        breakers, now = self._routes().breakers(), self._clock.now()
-        for path in held & breakers.keys():
-            breakers[path].hold(now, HOLD_SECONDS)
-        for path in (before - held) & breakers.keys():
-            breakers[path].record_health_check(now, healthy=True)
+        part = self._file.with_suffix(f".{os.getpid()}")
+        part.write_bytes(msgspec.json.encode(state))
+        part.replace(self._file)  # So that no worker reads half of it.
 
     async def _run(self) -> None:
         while True:
-            self.apply()
+            try:
+                self.apply()
+            except Exception:  # Whatever is wrong with the file now may be right the next time.
+                logger.exception("the targets that are held by hand could not be read")
             await self._clock.sleep(POLL_SECONDS)

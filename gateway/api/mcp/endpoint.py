@@ -19,6 +19,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.api import auth, errors
 from gateway.api.body import header_values, read_body
 from gateway.api.dialects.unified.error_body import error_body
+from gateway.api.disconnect import DisconnectWatcher
 from gateway.api.error_status import status_of
 from gateway.api.http import method, respond
 from gateway.api.origins import check_origin
@@ -88,7 +89,15 @@ class McpEndpoint:
         except RerankError as error:
             more = errors.headers(error)
             return await self._refuse(scope, send, status_of(error), error.message, error.code, more)
-        return await self._manager.handle_request(scope, _replay(body, receive), send)  # type: ignore[arg-type]
+        watch = DisconnectWatcher(receive)
+        try:
+            await self._manager.handle_request(scope, _replay(body), send)  # type: ignore[arg-type]
+        except asyncio.CancelledError:
+            if not watch.gone:
+                raise
+        finally:
+            watch.stop()
+        return None
 
     async def _refuse(
         self, scope: Scope, send: Send, status: int, message: str, code: str, headers: dict[str, str]
@@ -139,15 +148,13 @@ def _scope(verb: str, path: str, headers: Headers, body: bytes) -> Any:
     }
 
 
-def _replay(body: bytes, rest: Receive | None = None) -> Receive:
-    """An ASGI `receive` that gives a body that has been read, then what comes after it; by default nothing ever."""
+def _replay(body: bytes) -> Receive:
+    """An ASGI `receive` that gives a body that has been read, and then nothing ever."""
     first: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Any:
         if first:
             return first.pop()
-        if rest is not None:
-            return await rest()
         return await asyncio.get_running_loop().create_future()
 
     return receive

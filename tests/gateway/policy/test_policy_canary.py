@@ -172,3 +172,26 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_our_own_texts_are_used_without_any() -> None:
     assert [texts.query for texts in CanarySettings().texts] == [entry["query"] for entry in BUILT_IN]
+
+
+async def test_scores_that_are_all_the_same_have_room_too(time: Any, scripted: Any) -> None:
+    checked = canary(scripted([*[scored(0.5, 0.5, 0.5)] * BASELINE_CHECKS, scored(0.5, 0.5 + 1e-9, 0.5)]), time)
+    await checked.check()
+    await checked.check()
+    assert checked.state == "steady"
+
+
+async def test_a_fault_of_ours_does_not_end_the_checks(time: Any, scripted: Any, caplog: Any) -> None:
+    checked = canary(scripted([KeyError("MARKER"), *FIRST]), time)
+    again = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        if checked.state == "steady":
+            again.set()
+            await asyncio.Event().wait()
+
+    checked._clock = type(time.clock)(now=lambda: time.now, sleep=sleep)
+    checked.start()
+    await asyncio.wait_for(again.wait(), 20)
+    await checked.aclose()
+    assert [record.message for record in caplog.records] == ["the canary of vendor/m failed: KeyError"]

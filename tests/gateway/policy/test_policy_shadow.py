@@ -140,3 +140,13 @@ async def test_closing_ends_the_calls(time: Any, request_with: Any) -> None:
     assert shadow.in_flight == 1
     await shadow.aclose()
     assert (shadow.in_flight, told) == (0, [])
+
+
+async def test_a_fault_of_ours_is_reported_without_its_message(
+    time: Any, scripted: Any, request_with: Any, caplog: Any
+) -> None:
+    told: list[ShadowOutcome] = []
+    beside(scripted([KeyError("MARKER")]), time.clock).offer(request_with(), LIVE, told.append)
+    await settle()
+    assert [(outcome.outcome, outcome.error_type) for outcome in told] == [("error", "internal_error")]
+    assert "MARKER" not in caplog.text

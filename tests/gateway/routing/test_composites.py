@@ -213,6 +213,19 @@ async def test_the_score_of_a_record_is_its_own(opened, tree, vendor) -> None:
     assert vendor.asked[0][1] == ["title: x\nscore: high\n", "title: y\nscore: 2\n"]
 
 
+async def test_a_stage_that_ranked_nothing_is_told(opened, tree, vendor) -> None:
+    tree["providers"]["order"] = {"adapter": "passthrough"}
+    tree["models"]["cheap"] = {"target": "up/gone", "fallbacks": ["order/any"]}
+    tree["models"]["two"] = {"cascade": [{"model": "cheap", "keep": 3}, {"model": "up/short"}]}
+    vendor.broken["gone"] = 400
+    gateway = await opened(tree)
+    reply = (await gateway.post("/v1/rerank", json={**BODY, "model": "two"})).json()
+    assert sorted(row["index"] for row in reply["results"]) == [0, 1, 2]
+    codes = [warning["code"] for warning in reply["extra_fields"]["warnings"]]
+    assert "stage_not_ranked" in codes
+    assert "degraded" not in reply["extra_fields"], "the last stage did rank"
+
+
 async def test_a_cascade_cuts_and_then_ranks(opened, tree, vendor) -> None:
     gateway = await opened(tree)
     answer = await ask(gateway, "thrifty", return_documents=True)

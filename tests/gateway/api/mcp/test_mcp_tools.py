@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -207,3 +208,17 @@ async def test_a_gateway_that_is_not_there_is_told_over_standard_input() -> None
         answer = await client.call_tool("rerank", ASKED)
     assert answer.is_error
     assert "cannot reach the gateway at http://127.0.0.1:9" in answer.content[0].text
+
+
+async def test_an_agent_that_hangs_up_ends_its_call(url: str, vendor: Any) -> None:
+    call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "rerank", "arguments": ASKED}}
+    vendor.hold()
+    try:
+        async with httpx.AsyncClient(headers=HEADERS) as client:
+            with pytest.raises(httpx.ReadTimeout):
+                await client.post(f"{url}/mcp", json=call, timeout=0.5)
+        async with asyncio.timeout(20), httpx.AsyncClient(headers=HEADERS) as client:
+            while 'outcome="cancelled"' not in (await client.get(f"{url}/metrics")).text:  # noqa: ASYNC110  as seen outside
+                await asyncio.sleep(0.05)
+    finally:
+        vendor.release()

@@ -256,3 +256,18 @@ async def test_a_stream_for_which_there_is_no_room_any_more_ends() -> None:
     service: Any = SimpleNamespace(draining=False)
     async with asyncio.timeout(2):
         assert [event async for event in admin._stream(service, service, asyncio.Semaphore(0))] == []
+
+
+def test_a_target_that_its_breakers_ejected_is_readmitted_in_all_workers() -> None:
+    with shared_folder():
+        one, other = Known(), Known()
+        mine, theirs = HeldTargets(lambda: one), HeldTargets(lambda: other)  # type: ignore[arg-type,return-value]
+        for known in (one, other):
+            known.breaker.hold(mine._clock.now(), 60.0)
+        theirs.apply()
+        mine.readmit("up/m")
+        theirs.apply()
+        assert (one.breaker.ejected, other.breaker.ejected) == (False, False)
+        other.breaker.hold(mine._clock.now(), 60.0)
+        theirs.apply()
+        assert other.breaker.ejected, "once, and not at every look"
