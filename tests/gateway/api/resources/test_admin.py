@@ -236,9 +236,10 @@ def test_two_workers_that_eject_at_once_both_succeed(tmp_path: Any, monkeypatch:
 
     one, other = (HeldTargets(NoRoutes) for _ in range(2))  # type: ignore[arg-type]
     one._file = other._file = tmp_path / "held-targets.json"
-    read, others = one._read, []
+    others: list[Any] = []
+    read = one._read
 
-    def read_while_the_other_ejects() -> frozenset[str]:
+    def read_while_the_other_ejects() -> Any:
         held = read()
         if not others:
             others.append(pool.submit(other.eject, "up/b"))
@@ -249,7 +250,7 @@ def test_two_workers_that_eject_at_once_both_succeed(tmp_path: Any, monkeypatch:
     with ThreadPoolExecutor(1) as pool:
         one.eject("up/a")
     others[0].result()
-    assert read() == {"up/a", "up/b"}
+    assert read().held == {"up/a", "up/b"}
 
 
 async def test_a_stream_for_which_there_is_no_room_any_more_ends() -> None:
