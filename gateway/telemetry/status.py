@@ -27,6 +27,8 @@ class TargetStatus(Struct, omit_defaults=True):
     Attributes:
         state: of the breaker: closed, open, half_open; the worst of all workers. Absent without a breaker.
         attempts, errors: since the start; cancelled attempts count as neither.
+        errors_by_type: those errors by their code.
+        cost_usd: of its answers whose price is known.
     """
 
     provider: str
@@ -35,6 +37,8 @@ class TargetStatus(Struct, omit_defaults=True):
     attempts: int = 0
     errors: int = 0
     latency_ms: Percentiles | None = None
+    errors_by_type: dict[str, int] = {}
+    cost_usd: float = 0.0
 
 
 class KeyStatus(Struct):
@@ -162,11 +166,13 @@ def _percentile(bounds: tuple[float, ...], counts: list[float], share: float) ->
 
 def _targets(series: Series) -> list[TargetStatus]:
     targets: dict[Labels, TargetStatus] = {}
-    for (provider, model, outcome, _), values in _series_of(metrics.ATTEMPTS, series):
+    for (provider, model, outcome, error), values in _series_of(metrics.ATTEMPTS, series):
         if outcome in ("ok", "error"):
             target = targets.setdefault((provider, model), TargetStatus(provider, model))
-            target.attempts += int(values[0])
-            target.errors += int(values[0]) if outcome == "error" else 0
+            _add_attempts(target, int(values[0]), error)
+    for labels, values in _series_of(metrics.COST, series):
+        if labels in targets:
+            targets[labels].cost_usd = values[0]
     for labels, values in _series_of(metrics.ATTEMPT_DURATION, series):
         if labels in targets:
             targets[labels].latency_ms = percentiles(metrics.ATTEMPT_DURATION, values)
@@ -226,6 +232,13 @@ def _canaries(series: Series) -> list[CanaryStatus]:
         CanaryStatus(labels[0], labels[1], state, round(drifts.get(labels, [0.0])[0], 4))
         for labels, state in sorted(states.items())
     ]
+
+
+def _add_attempts(target: TargetStatus, count: int, error: str) -> None:
+    target.attempts += count
+    if error and count:
+        target.errors += count
+        target.errors_by_type[error] = target.errors_by_type.get(error, 0) + count
 
 
 def _worst_states(metric: Metric, series: Series) -> dict[Labels, str]:

@@ -126,7 +126,7 @@ function Targets({ now }) {
   const resting = new Map();
   for (const one of snapshot.keys) if (one.state !== "ok") resting.set(one.provider, (resting.get(one.provider) ?? 0) + 1);
   const rows = [...seen].sort().map(([path, target]) => html`<${Target} path=${path} target=${target} load=${loads[path]} resting=${resting.get(path.split("/")[0])} />`);
-  return html`<${Table} id="targets" title="Targets" head=${["Target", "State", "In flight", "p50", "p95", "Attempts", "Errors", "Up, last hour", "Keys resting", ""]} rows=${rows} empty="No target has been called yet." />`;
+  return html`<${Table} id="targets" title="Targets" head=${["Target", "State", "In flight", "p50", "p95", "Attempts", "Errors", "Cost", "Up, last hour", "Keys resting", ""]} rows=${rows} empty="No target has been called yet." />`;
 }
 
 function Target({ path, target, load = {}, resting = 0 }) {
@@ -139,7 +139,7 @@ function Target({ path, target, load = {}, resting = 0 }) {
       <td><span class=${`state ${state}`}>${state.replace("_", " ")}</span></td>
       <td>${load.in_flight ?? 0}${load.waiting ? ` + ${load.waiting} waiting` : ""}</td>
       <td>${ms(latency.p50)}</td><td>${ms(latency.p95)}</td>
-      <td>${target.attempts ?? 0}</td><td>${target.errors ?? 0}</td>
+      <td>${target.attempts ?? 0}</td><td>${target.errors ?? 0}${Object.entries(target.errors_by_type ?? {}).map(([kind, count]) => html`<span class="limit">${count} ${kind}</span>`)}</td><td>${dollars(target.cost_usd ?? 0)}</td>
       <td>${load.uptime === null || load.uptime === undefined ? "–" : `${(load.uptime * 100).toFixed(1)} %`}</td>
       <td>${resting || ""}</td>
       <td>${load.in_flight === undefined ? null : html`<button type="button" class="quiet" aria-label=${`${isOut ? "Readmit" : "Eject"} ${path}`} onClick=${() => act(`v1/admin/${isOut ? "readmit" : "eject"}`, { target: path })}>${isOut ? "Readmit" : "Eject"}</button>`}</td>

@@ -23,6 +23,7 @@ async def test_after_requests(opened, settings, upstream) -> None:
     (target,) = status["targets"]
     assert (target["provider"], target["model"]) == ("cohere", "m")
     assert target["attempts"] - target["errors"] == 1
+    assert target["errors_by_type"] == {"upstream_error": target["errors"]}
     assert 0 < target["latency_ms"]["p50"] <= target["latency_ms"]["p99"]
     assert status["requests"] == {"ok": 1, "error": 1, "cancelled": 0}
     assert status["overhead_ms"]["p50"] > 0
