@@ -5,7 +5,6 @@ What the first checks see is the baseline, and how far they differ among themsel
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -13,6 +12,7 @@ from typing import Literal
 from msgspec import Struct
 from pydantic import Field
 
+from gateway.policy.background import BackgroundTask
 from gateway.policy.canary_texts import BUILT_IN, CanaryList, CanaryTexts
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.target_id import TargetId
@@ -75,7 +75,7 @@ class Baseline(Struct, frozen=True):
         return _distance(scores, self.scores)
 
 
-class Canary:
+class Canary(BackgroundTask):
     """The checks of one target.
 
     Args:
@@ -113,22 +113,11 @@ class Canary:
         self._clock = clock
         self._baseline: Baseline | None = None
         self._has_failed = False
-        self._task: asyncio.Task[None] | None = None
 
     def take_over(self, previous: Canary) -> None:
         """Go on from what another canary of the same target and with the same settings has found."""
         self.state, self.drift, self._baseline = previous.state, previous.drift, previous._baseline
         self.checks, self.failures = previous.checks, previous.failures
-
-    def start(self) -> None:
-        """Begin to check. Needs the running event loop."""
-        self._task = asyncio.create_task(self._run())
-
-    async def aclose(self) -> None:
-        """Stop checking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def check(self) -> bool:
         """Score the texts and judge; at first as often as the baseline takes. Returns whether they could be scored."""

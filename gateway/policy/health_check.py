@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 from pydantic import Field
 
+from gateway.policy.background import BackgroundTask
 from gateway.policy.breaker import BreakerState
 from gateway.policy.clock import CLOCK, Clock
 from gateway.settings import Seconds, Settings
@@ -27,7 +27,7 @@ class HealthCheckSettings(Settings):
     failures: int = Field(default=2, ge=1, le=100, description="Failed checks in a row that eject the targets.")
 
 
-class HealthCheck:
+class HealthCheck(BackgroundTask):
     """The checks of one provider.
 
     Args:
@@ -53,17 +53,6 @@ class HealthCheck:
         self._clock = clock
         self._was_healthy = True
         self._failures = 0
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to check. Needs the running event loop."""
-        self._task = asyncio.create_task(self._run())
-
-    async def aclose(self) -> None:
-        """Stop checking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def check(self) -> bool:
         """Check once, and tell every breaker what is known then. Returns whether the provider counts as healthy."""

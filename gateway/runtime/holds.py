@@ -5,7 +5,6 @@ The workers share a file in their common folder, and each looks at it once a sec
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from time import time
 import msgspec
 from msgspec import Struct
 
+from gateway.policy.background import BackgroundTask
 from gateway.policy.clock import CLOCK, Clock
 from gateway.routing.routes import Routes
 from gateway.telemetry.metric_store import find_shared_folder
@@ -47,7 +47,7 @@ class Holds(Struct, frozen=True):
     readmitted: dict[str, float] = {}
 
 
-class HeldTargets:
+class HeldTargets(BackgroundTask):
     """The targets that are held.
 
     Args:
@@ -63,22 +63,11 @@ class HeldTargets:
         self._own = Holds()
         self._began = time()
         self._seen: dict[str, float] = {}
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def paths(self) -> list[str]:
         """Their `provider/model`, as far as this worker knows by now."""
         return sorted(self._held)
-
-    def start(self) -> None:
-        """Begin to look at the file. Needs the running event loop."""
-        self._task = asyncio.create_task(self._run())
-
-    async def aclose(self) -> None:
-        """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     def eject(self, path: str) -> None:
         """Take a target out of use. Raises ValueError for one too many."""
