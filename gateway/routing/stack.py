@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from gateway.config.providers import ProviderSettings
 from gateway.policy.breaker import Breaker, BreakerState
 from gateway.policy.bulkhead import Bulkhead, BulkheadState
@@ -60,27 +62,10 @@ def as_it_is(backend: Backend) -> Backend:
     return backend
 
 
-def stack(
-    backend: Backend,
-    target: TargetId,
-    state: TargetState,
-    pricing: TargetPricing,
-    *,
-    facts: TargetFacts = NO_FACTS,
-    texts: TextSettings = NO_TEXT_SETTINGS,
-    alias: str | None = None,
-    measure_latency: bool = False,
-    is_limited: bool = True,
-    in_process: bool = False,
-    cached: Callable[[Backend], Backend] = as_it_is,
-) -> Backend:
-    """One target with its policies, innermost first: a request meets the last line first.
+class StackOptions(Struct, frozen=True, kw_only=True):
+    """What differs from target to target, and from route to route.
 
-    Args:
-        backend: the provider's, or the local model.
-        target: whose policies these are.
-        state: the target's.
-        pricing: what its answers cost, and its rate limits.
+    Attributes:
         facts: what is known of the target's model.
         texts: what is done about its long texts.
         alias: the configuration's name that leads here, which answers show; None shows the provider's name of it.
@@ -89,29 +74,59 @@ def stack(
         in_process: whether the backend works inside the gateway.
         cached: puts the cache around it, where there is one.
     """
-    if in_process:
+
+    facts: TargetFacts = NO_FACTS
+    texts: TextSettings = NO_TEXT_SETTINGS
+    alias: str | None = None
+    measure_latency: bool = False
+    is_limited: bool = True
+    in_process: bool = False
+    cached: Callable[[Backend], Backend] = as_it_is
+
+
+DEFAULT_OPTIONS = StackOptions()
+"""Those of an upstream of which nothing is known, under its own name."""
+
+
+def stack(
+    backend: Backend,
+    target: TargetId,
+    state: TargetState,
+    pricing: TargetPricing,
+    chosen: StackOptions = DEFAULT_OPTIONS,
+) -> Backend:
+    """One target with its policies, innermost first: a request meets the last line first.
+
+    Args:
+        backend: the provider's, or the local model.
+        target: whose policies these are.
+        state: the target's.
+        pricing: what its answers cost, and its rate limits.
+        chosen: what differs from target to target, and from route to route.
+    """
+    if chosen.in_process:
         # An HTTP client ends calls at the deadline, and its adapter knows about pairs; a local model does neither.
         backend = Deadline(PairwiseFanOut(backend), target.provider)
     # Inside the retries, so that a call gives its slot back while it pauses between two attempts.
     backend = Bulkhead(backend, state.bulkhead, target)
     # Around the bulkhead, so that a recorded attempt includes the wait for a slot.
-    backend = Target(backend, target, alias, pricing.cost(target), facts)
+    backend = Target(backend, target, chosen.alias, pricing.cost(target), chosen.facts)
     # Around the verification in Target, so that unusable answers count as failures, like those that never came.
     backend = Breaker(backend, state.breaker, target)
-    limits = pricing.limits(target) if is_limited else ()
+    limits = pricing.limits(target) if chosen.is_limited else ()
     if limits:
         # Inside the retries, so that it counts attempts; around the breaker, whose calls it must not be taken for.
         backend = RateLimit(backend, pricing.store, limits)
     # Around the breaker: it counts every attempt, and while it is open there is nothing to retry.
     backend = Retry(backend, state.settings.retry, state.retry_budget)
-    if state.call_limits.matter and not in_process:
+    if state.call_limits.matter and not chosen.in_process:
         # Around the retries, which thus repeat one part alone; each part is a call like any other to what is inside.
         backend = Split(backend, state.call_limits, target, state.settings.bulkhead.concurrency)
-    if texts.matter and not in_process:
+    if chosen.texts.matter and not chosen.in_process:
         # Around the split, since windows make more documents of one.
-        backend = LongTexts(backend, texts, state.call_limits, target)
-    if measure_latency:
+        backend = LongTexts(backend, chosen.texts, state.call_limits, target)
+    if chosen.measure_latency:
         # Around the retries: what counts is how long a caller waits for an answer.
         backend = LatencyProbe(backend, state.latency)
     # Around everything: what is known needs no target, and says nothing of how fast one is.
-    return cached(backend)
+    return chosen.cached(backend)

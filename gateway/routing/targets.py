@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from gateway.config.providers import capability_corrections
 from gateway.errors import UnknownModel
 from gateway.policy.breaker import BreakerState
@@ -19,7 +21,7 @@ from gateway.routing.facts import capabilities_of, target_facts, text_settings
 from gateway.routing.live_provider import LiveProvider
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.route import Route
-from gateway.routing.stack import TargetState, as_it_is, stack
+from gateway.routing.stack import StackOptions, TargetState, as_it_is, stack
 from gateway.suggestions import MAX_NAME_LENGTH, clause, near
 from providers.capabilities import resolve
 from providers.types import Backend, ScoreSpace
@@ -101,18 +103,13 @@ class Targets:
             pure = Target(backend, target, alias, self._pricing.cost(target), facts, is_instant=True)
             return Candidate(Step(pure, time_shares=0), weight, LatencyStats(), path)
         state = self._state(path, target)
-        policies = stack(
-            backend,
-            target,
-            state,
-            self._pricing,
-            facts=facts,
-            texts=text_settings(provider.adapter, provider.settings, target.model),
+        chosen = replace(
+            _options(provider, target),
             alias=alias,
             measure_latency=measure_latency,
-            in_process=provider.is_in_process,
             cached=self._caching(target, state, alias),
         )
+        policies = stack(backend, target, state, self._pricing, chosen)
         return Candidate(Step(policies), weight, state.latency, path)
 
     def isolated(self, path: str) -> Backend:
@@ -124,17 +121,8 @@ class Targets:
         backend, provider = self._backend(target), self._providers[target.provider]
         if backend is None or provider.is_instant:
             return Target(backend or self._unknown(path), target, cost=self._pricing.cost(target), is_instant=True)
-        state = self._new_state(target)
-        return stack(
-            backend,
-            target,
-            state,
-            self._pricing,
-            facts=target_facts(provider.adapter, provider.settings, target.model),
-            texts=text_settings(provider.adapter, provider.settings, target.model),
-            is_limited=False,
-            in_process=provider.is_in_process,
-        )
+        chosen = replace(_options(provider, target), is_limited=False)
+        return stack(backend, target, self._new_state(target), self._pricing, chosen)
 
     def is_busy(self, path: str) -> bool:
         """Whether callers wait for that target: for a slot, or for a model of the same provider in this process."""
@@ -258,3 +246,12 @@ class Targets:
         meant = near(path, self._names) + [f"{name}/{model}" for name in near(provider, open_ended) if slash]
         error = UnknownModel(f'unknown model "{short}"{clause(meant)}')
         return UnknownTarget(error, provider, model) if slash else UnknownTarget(error, "", provider)
+
+
+def _options(provider: LiveProvider, target: TargetId) -> StackOptions:
+    """What a provider says of one of its targets."""
+    return StackOptions(
+        facts=target_facts(provider.adapter, provider.settings, target.model),
+        texts=text_settings(provider.adapter, provider.settings, target.model),
+        in_process=provider.is_in_process,
+    )

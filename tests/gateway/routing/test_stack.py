@@ -18,7 +18,7 @@ from gateway.policy.target import Target
 from gateway.policy.target_id import TargetId
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.routes import Routes, build
-from gateway.routing.stack import TargetState, stack
+from gateway.routing.stack import StackOptions, TargetState, stack
 from gateway.telemetry.recorder import RequestRecorder
 from providers.attempts import AttemptCounter
 from providers.errors import Overloaded, RateLimited, TargetFailed
@@ -62,7 +62,7 @@ def stacked(backend: Backend, tree: dict[str, Any] | None = None, **provider: An
     config = from_tree({"providers": {"one": {**PROVIDER, **provider}}, **(tree or {})})
     state = TargetState(config.providers["one"])
     pricing, in_process = TargetPricing(config, MemoryStore()), isinstance(backend, LocalBackend)
-    return stack(backend, TARGET, state, pricing, measure_latency=True, in_process=in_process)
+    return stack(backend, TARGET, state, pricing, StackOptions(measure_latency=True, in_process=in_process))
 
 
 def layers(backend: Any) -> list[str]:
