@@ -172,7 +172,7 @@ class Telemetry:
         while True:
             self.refresh()
             self.exemplars.publish()
-            if until_sample <= 0:
+            if self._is_worker and until_sample <= 0:
                 self.history.add_sample(time(), self.metric_store.read())
                 until_sample = SAMPLE_SECONDS
             until_sample -= REFRESH_SECONDS
