@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
+import os
 import shutil
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,13 @@ PREFIX = "/search/reranker"
 """A path below which a reverse proxy has a gateway."""
 
 CHROMIUM = shutil.which("chromium")
+AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text("utf-8")
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+
+SCREENS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
+on_each_screen = pytest.mark.parametrize(
+    ("width", "scheme"), SCREENS, ids=[f"{width} {scheme}" for width, scheme in SCREENS]
+)
 SECONDS = 60.0
 """For anything that the page is waited for; never waited for in full unless something is broken."""
 
@@ -86,6 +96,30 @@ class Tab:
         await self.until(f"(e => e && (e.focus(), true))(document.querySelector({selector!r}))")
         await self.call("Input.insertText", text=text)
 
+    async def resize(self, width: int, height: int, scheme: str = "light") -> None:
+        """Be a screen of that size, a phone's below 500 pixels, that prefers `light` or `dark`."""
+        await self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
+        )
+        await self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    async def take_picture(self, name: str, folder: Path) -> bytes:
+        """A picture of the page, as PNG: in the documentation if that is asked for, else in that folder."""
+        content = base64.b64decode((await self.call("Page.captureScreenshot", format="png"))["data"])
+        folder = IMAGES if os.environ.get("RERANK_GATEWAY_SCREENSHOTS") else folder
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.png").write_bytes(content)
+        return content
+
+    async def violations(self) -> list[str]:
+        """What axe finds that is serious or critical, with the first elements that it is about."""
+        await self.call("Runtime.evaluate", expression=AXE)
+        found = await self.until(
+            "axe.run().then(found => found.violations.filter(each => ['serious', 'critical'].includes(each.impact))"
+            ".map(each => each.id + ': ' + each.nodes.map(node => node.html).slice(0, 3).join(' | ')))"
+        )
+        return list(found)
+
     async def read(self) -> None:
         """Take in what the browser says, until it is closed."""
         async for message in self._socket:
@@ -104,6 +138,12 @@ class Tab:
             or (method == "Log.entryAdded" and event["entry"]["level"] == "error")
         ):
             self.problems.append(str(event))
+
+
+def size_of(picture: bytes) -> tuple[int, int]:
+    """Width and height of a PNG (https://www.w3.org/TR/png-3/#11IHDR)."""
+    width, height = struct.unpack(">II", picture[16:24])
+    return width, height
 
 
 @pytest.fixture

