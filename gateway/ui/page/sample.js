@@ -6,7 +6,7 @@ export const DOCUMENTS = [
   "Money transfers abroad take two working days.",
   "How do I get to the shop? Take the tram to the market square.",
   "Gift cards are sold at the desk and online.",
-  "Refunds are paid to the card that was charged, within five days after the return has arrived.",
+  "Refunds are paid back to the card that you used, within five days.",
   "Our shops are open from nine to six, except on holidays.",
   "The back of the chair is made of beech and can be replaced.",
   "Goods can be returned within thirty days, unused and in their box.",
