@@ -29,6 +29,7 @@ class AttemptRecord(Struct, frozen=True):
         parts: the calls that it consists of, where it was more than one call takes; else none.
         documents: of a part: how many documents it had.
         member: for which of the models that the asked one is made of; "" where it is made of none.
+        address: host and port of the one that was called, where the provider has several addresses; else "".
     """
 
     provider: str
@@ -46,6 +47,7 @@ class AttemptRecord(Struct, frozen=True):
     parts: tuple[AttemptRecord, ...] = ()
     documents: int | None = None
     member: str = ""
+    address: str = ""
 
     @property
     def latency(self) -> int:
@@ -115,7 +117,7 @@ class RunningAttempt(Struct, eq=False):
 
     Attributes:
         recorder: receives the record when the attempt is over.
-        provider, model, start, key, span_id: as in AttemptRecord.
+        provider, model, start, key, span_id, address: as in AttemptRecord.
         headers: headers of this attempt alone, which replace the call's of the same name; None if there are none.
         siblings: further attempts that the same call of the target made, with other keys or at the same time.
         is_over: whether it has been recorded.
@@ -130,6 +132,7 @@ class RunningAttempt(Struct, eq=False):
     key: str = ""
     siblings: tuple[RunningAttempt, ...] = ()
     is_over: bool = False
+    address: str = ""
 
     def with_key(self, key: str) -> RunningAttempt:
         """The attempt to make with this key: this one if it has no key yet, else a sibling that starts now.
@@ -140,7 +143,7 @@ class RunningAttempt(Struct, eq=False):
             self.key = key
             return self
         sibling = self.recorder.begin_attempt(self.provider, self.model)
-        sibling.key = key
+        sibling.key, sibling.address = key, self.address
         self.siblings += (sibling,)
         return sibling
 
@@ -159,7 +162,7 @@ class RunningAttempt(Struct, eq=False):
         self.recorder.add_attempt(
             AttemptRecord(
                 self.provider, self.model, self.start, monotonic(), status, error, error_type, self.key, self.span_id,
-                details, True, cost, parts,
+                details, True, cost, parts, None, "", self.address,
             )
         )  # fmt: skip
 

@@ -38,6 +38,9 @@ class RerankError(Exception):
         message: one sentence that says what to change or what happened.
         status: the HTTP status the target answered with, if it answered.
         retry_after: seconds the target asked us to wait, if it did.
+
+    Attributes:
+        has_skipped: whether the target has another address, which was not called because it failed too often.
     """
 
     code: ClassVar[str] = "rerank_error"
@@ -48,6 +51,7 @@ class RerankError(Exception):
         self.message = message
         self.status = status
         self.retry_after = retry_after
+        self.has_skipped = False
 
 
 class CallerError(RerankError):

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from gateway.config import loader as config
-from gateway.routing.endpoints import url_of
+from gateway.routing.endpoints import base_urls, url_of
+from providers.spec import HttpProvider
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "config" / "gateway.example.yaml"
@@ -80,7 +81,9 @@ def test_the_addresses_on_the_page_are_true(base: str, adapter: str, url: str) -
     settings = {"api_key": "k"} if base == "none" else {"base_url": base}
     provider = {"adapter": adapter, **settings}
     loaded = config.from_tree({"providers": {"p": provider}})
-    assert url_of(loaded.adapter("p"), loaded.providers["p"]) == url  # type: ignore[arg-type]
+    kind = loaded.adapter("p")
+    assert isinstance(kind, HttpProvider)
+    assert [url_of(kind, at) for at in base_urls(kind, loaded.providers["p"])] == [url]
 
 
 def test_every_configuration_of_an_editor_is_allowed_to_use_variables() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from time import monotonic
 
 from gateway.backends.auth import Signer
@@ -28,14 +29,14 @@ class ServerLimits:
 
     Args:
         name: of the provider, for the log.
-        url: that is asked.
+        urls: that are asked in turn until one answers; they serve the same models.
         api: how its answer is read.
         client: what carries the question. Whoever opened it closes it.
         signer: of the provider's first key.
     """
 
-    def __init__(self, name: str, url: str, api: LimitsApi, client: Client, signer: Signer) -> None:
-        self._name, self._url, self._api, self._client, self._signer = name, url, api, client, signer
+    def __init__(self, name: str, urls: Sequence[str], api: LimitsApi, client: Client, signer: Signer) -> None:
+        self._name, self._urls, self._api, self._client, self._signer = name, urls, api, client, signer
         self._lock = asyncio.Lock()
         self._told: Limits | None = None
         self._until = float("-inf")
@@ -49,11 +50,18 @@ class ServerLimits:
         return self._told
 
     async def _ask(self) -> Limits | None:
+        for url in self._urls:
+            limits = await self._ask_at(url)
+            if limits is not None:
+                return limits
+        return None
+
+    async def _ask_at(self, url: str) -> Limits | None:
         try:
             async with asyncio.timeout(ASK_TIMEOUT):
                 headers = {"accept": "application/json", "user-agent": "rerank-gateway"}
-                signed = await self._signer.sign("GET", self._url, headers, b"", monotonic() + ASK_TIMEOUT)
-                answer = await self._client.send("GET", self._url, {**headers, **signed}, b"", _TIMEOUTS)
+                signed = await self._signer.sign("GET", url, headers, b"", monotonic() + ASK_TIMEOUT)
+                answer = await self._client.send("GET", url, {**headers, **signed}, b"", _TIMEOUTS)
             return self._api.decode(answer.body) if answer.status == 200 else None
         except (RerankError, TimeoutError, ValueError) as error:
             logger.warning("provider %s did not tell its limits (%s)", self._name, type(error).__name__)

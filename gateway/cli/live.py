@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from time import monotonic
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -50,7 +51,7 @@ class Outcome(Struct, frozen=True):
     """What a target did.
 
     Attributes:
-        target: `provider/model`, with the name of the key where the provider has several.
+        target: `provider/model`, with the address and the name of the key where the provider has several.
         milliseconds: from the request to the answer, without the loading of a local model.
         results: in the order of the answer; empty if there was none.
         error: why there was none.
@@ -111,14 +112,15 @@ def report(config: Config, outcomes: Sequence[Outcome]) -> str:
 
 
 def _probes(config: Config) -> tuple[Config, list[str]]:
-    """A configuration in which each key is a provider of its own and nothing is tried twice, and what to ask there."""
+    """A configuration in which each key at each address is a provider of its own and nothing is tried twice, and what
+    to ask there."""
     providers: dict[str, ProviderSettings] = {}
     targets: list[str] = []
     for path in configured_targets(config):
         name, _, model = path.partition("/")
         if isinstance(kinds.configure(config, name).provider, PureProvider):
             continue
-        for shown, settings in _per_key(name, config.providers[name]):
+        for shown, settings in _per_address(name, config.providers[name]):
             providers[shown] = settings
             targets.append(f"{shown}/{model}")
     server = config.server.model_copy(update={"workers": 1})
@@ -126,13 +128,26 @@ def _probes(config: Config) -> tuple[Config, list[str]]:
     return config.model_copy(update=changes), targets
 
 
-def _per_key(name: str, settings: ProviderSettings) -> Iterator[tuple[str, ProviderSettings]]:
+def _per_address(name: str, settings: ProviderSettings) -> Iterator[tuple[str, ProviderSettings]]:
     once = settings.retry.model_copy(update={"retries": 0})
-    changes = {"adapter": settings.adapter or name, "retry": once, "health_check": None}
+    alone = settings.model_copy(update={"adapter": settings.adapter or name, "retry": once, "health_check": None})
+    if not settings.base_urls:
+        yield from _per_key(name, [], alone)
+    for address in settings.base_urls:
+        here = alone.model_copy(update={"base_url": address.url, "base_urls": []})
+        yield from _per_key(name, [urlsplit(address.url).netloc], here)
+
+
+def _per_key(name: str, which: list[str], settings: ProviderSettings) -> Iterator[tuple[str, ProviderSettings]]:
     if not settings.api_keys:
-        yield name, settings.model_copy(update=changes)
+        yield _shown(name, which), settings
     for key in settings.api_keys:
-        yield f"{name} ({key.name})", settings.model_copy(update={**changes, "api_key": key.key, "api_keys": []})
+        alone = settings.model_copy(update={"api_key": key.key, "api_keys": []})
+        yield _shown(name, [*which, key.name]), alone
+
+
+def _shown(name: str, which: Sequence[str]) -> str:
+    return f"{name} ({', '.join(which)})" if which else name
 
 
 async def _ask_all(

@@ -34,8 +34,10 @@ def _http(provider: HttpProvider, settings: ProviderSettings) -> Problems:
         problems.append((".adapter", f'"{provider.name}" needs packages that are not installed; run: {command}'))
     if settings.models is not None:
         problems.append((".models", f"only a local provider has models to load; {provider.name} takes any model name"))
-    if not settings.base_url and not provider.base_url:
+    if not settings.addresses and not provider.base_url:
         problems.append((".base_url", "is required; this adapter has no default URL"))
+    if (check := settings.health_check) and len(settings.addresses) > 1 and not check.url.startswith("/"):
+        problems.append((".health_check.url", "must be a path such as /health, which is asked at each of base_urls"))
     problems += _credential(provider, settings) + options.check(provider, settings) + _tokenizers(settings)
     return problems + _certificates(settings) + _proxy(provider, settings)
 
@@ -55,7 +57,7 @@ def _tokenizers(settings: ProviderSettings) -> Problems:
 
 def _credential(provider: HttpProvider, settings: ProviderSettings) -> Problems:
     has_key = bool(settings.api_key or settings.api_keys)
-    if provider.key_required and not (has_key or settings.base_url):
+    if provider.key_required and not (has_key or settings.addresses):
         return [(".api_key", f'is required, for example "${{{provider.api_key_env or "A_VARIABLE"}}}"')]
     if has_key and not isinstance(provider.auth, Bearer | Header):
         return [(".api_key" if settings.api_key else ".api_keys", f"{provider.name} takes no key")]
@@ -74,9 +76,9 @@ def _certificates(settings: ProviderSettings) -> Problems:
 
 
 def _proxy(provider: HttpProvider, settings: ProviderSettings) -> Problems:
-    url = settings.base_url or provider.base_url
-    proxy = proxy_of(settings.proxy, url) if url else None
-    if settings.client == "httpx" or proxy is None or not proxy.lower().startswith("socks"):
+    urls = [address.url for address in settings.addresses] or [provider.base_url or ""]
+    proxies = [proxy for url in urls if url and (proxy := proxy_of(settings.proxy, url))]
+    if settings.client == "httpx" or not any(proxy.lower().startswith("socks") for proxy in proxies):
         return []
     origin = " (from the environment)" if settings.proxy == "environment" else ""
     return [(PROXY, f"a SOCKS proxy{origin} needs `client: httpx`; the other clients speak to HTTP proxies only")]
@@ -110,6 +112,8 @@ def _only_over_http(settings: ProviderSettings) -> Problems:
         for key in ("long_documents", "tokenizer")
         if getattr(correction, key) is not None
     ]
+    if settings.base_urls:
+        problems.append((".base_urls", "only a provider behind HTTP has addresses"))
     return problems + ([(".options", "only a provider behind HTTP has options")] if settings.options else [])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from gateway.backends.retry_after import MAX_RETRY_AFTER_SECONDS
 from gateway.policy.breaker import BreakerSettings
@@ -17,6 +17,7 @@ from gateway.policy.health_check import HealthCheckSettings
 from gateway.policy.key_pool import Key, ProviderKeySettings
 from gateway.policy.long_texts import LongDocuments
 from gateway.policy.retry import RetrySettings
+from gateway.policy.strategy import Strategy
 from gateway.settings import Bytes, FileName, Seconds, Settings, folder_of, in_folder
 from providers.capabilities import Capabilities, Limits, Scoring
 from providers.spec import LocalModel
@@ -165,13 +166,57 @@ class CapabilitiesSettings(Settings):
     )
 
 
+MAX_ADDRESSES = 64
+"""Addresses of one provider: each keeps breakers of its own for every model."""
+
+
+def _is_http(value: str) -> str:
+    """The URL. Raises ValueError unless it is one that requests can be sent to."""
+    if not re.match(r"https?://[^/?#\s@]+(/[^?#\s]*)?(\?[^#\s]*)?$", value):
+        raise ValueError("must be an http:// or https:// URL without credentials or fragment")
+    _check_host(value)
+    return value
+
+
+BaseUrl = Annotated[str, AfterValidator(_is_http)]
+
+
+class AddressSettings(Settings):
+    """One of several addresses of a provider."""
+
+    url: BaseUrl = Field(description="Base URL or full endpoint, as `base_url`.")
+    weight: float = Field(
+        default=1.0,
+        gt=0,
+        le=1000,
+        description="Share of the calls, relative to the other addresses; for the strategies `weighted` and `sticky`.",
+    )
+
+
+def _url_alone(value: Any) -> Any:
+    return {"url": value} if isinstance(value, str) else value
+
+
+Address = Annotated[AddressSettings, BeforeValidator(_url_alone, json_schema_input_type=BaseUrl | AddressSettings)]
+"""A URL, or a URL with a weight."""
+
+
 class ProviderSettings(Settings):
     """One upstream account, or the models that run inside the gateway."""
 
     adapter: str | None = Field(
         default=None, description="The adapter that translates for this provider; default is the provider's name."
     )
-    base_url: str | None = Field(default=None, description="Base URL or full endpoint; default is the vendor's.")
+    base_url: BaseUrl | None = Field(default=None, description="Base URL or full endpoint; default is the vendor's.")
+    base_urls: list[Address] = Field(
+        default=[],
+        max_length=MAX_ADDRESSES,
+        description="Several addresses that serve the same models, in place of `base_url`: URLs, or `{url, weight}`.",
+    )
+    strategy: Strategy = Field(
+        default="weighted",
+        description="How the first of `base_urls` is chosen; if a call there fails, it goes to another.",
+    )
     api_key: Key | None = Field(default=None, description="The key that the gateway sends to this provider.")
     api_keys: list[ProviderKeySettings] = Field(default=[], description="Several keys, in place of `api_key`.")
     max_cooldown: Seconds = Field(
@@ -231,14 +276,16 @@ class ProviderSettings(Settings):
             raise ValueError("two of api_keys have the same name; give each its own")
         return self
 
-    @field_validator("base_url")
-    @classmethod
-    def _is_http(cls, value: str | None) -> str | None:
-        if value is not None and not re.match(r"https?://[^/?#\s@]+(/[^?#\s]*)?(\?[^#\s]*)?$", value):
-            raise ValueError("must be an http:// or https:// URL without credentials or fragment")
-        if value is not None:
-            _check_host(value)
-        return value
+    @model_validator(mode="after")
+    def _has_one_kind_of_addresses(self) -> Self:
+        if self.base_url is not None and self.base_urls:
+            raise ValueError("set either base_url or base_urls, not both")
+        if self.strategy != "weighted" and not self.base_urls:
+            raise ValueError("strategy is for base_urls; a model's own strategy chooses among its targets")
+        urls = [address.url for address in self.base_urls]
+        if len(set(urls)) < len(urls):
+            raise ValueError("two of base_urls are the same; give one of them more weight instead")
+        return self
 
     @field_validator("headers")
     @classmethod
@@ -258,6 +305,11 @@ class ProviderSettings(Settings):
         if value not in ("environment", "none") and not re.match(r"(https?|socks5h?)://[^/?#\s]+/?$", value):
             raise ValueError("must be `environment`, `none`, or a URL such as http://proxy.example:3128")
         return value
+
+    @property
+    def addresses(self) -> list[AddressSettings]:
+        """Where it is, whether written as `base_url` or as `base_urls`; none if the adapter knows it."""
+        return self.base_urls or ([AddressSettings(url=self.base_url)] if self.base_url is not None else [])
 
 
 def local_model(name: str, settings: LocalModelSettings) -> LocalModel:

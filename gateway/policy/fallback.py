@@ -62,7 +62,7 @@ class Fallback:
                     )
                 except RerankError as error:
                     failures.append(error)
-                    if isinstance(error, Skipped):
+                    if isinstance(error, Skipped) or error.has_skipped:
                         skipped.append(step)
             if skipped and self._may_call_skipped(request, failures):
                 return await self._call_skipped(request, skipped, failures)

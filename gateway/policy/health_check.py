@@ -19,8 +19,9 @@ class HealthCheckSettings(Settings):
     """Active health check: a URL that answers GET with 2xx while the provider is healthy."""
 
     url: str = Field(
-        pattern=r"^https?://[^/?#\s@]+(/\S*)?$",
-        description="URL to GET, for example https://rerank.example.com/health.",
+        pattern=r"^(https?://[^/?#\s@]+)?(/\S*)?$",
+        min_length=1,
+        description="What to GET: a path at the provider's own address, such as /health, or a URL.",
     )
     interval: Seconds = Field(default=10.0, ge=0.1, le=3600, description="Seconds between two checks.")
     timeout: Seconds = Field(default=2.0, gt=0, le=60, description="Seconds to wait for the answer of a check.")
@@ -28,14 +29,14 @@ class HealthCheckSettings(Settings):
 
 
 class HealthCheck(BackgroundTask):
-    """The checks of one provider.
+    """The checks of one provider, at one of its addresses.
 
     Args:
-        name: the provider's, for the log.
+        name: the provider's, and the address's if there are several, for the log.
         settings: how often, and how many failures in a row count.
         probe: sends one check, and returns whether the provider is healthy; None if it could not be sent, for a reason
             of our own. Raises nothing.
-        breakers: gives those of all the provider's targets that have been called by then.
+        breakers: gives those of all the provider's targets, at that address, that have been called by then.
     """
 
     def __init__(

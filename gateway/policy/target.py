@@ -36,7 +36,7 @@ class Target(Wrapper):
 
     Args:
         backend: the provider's, or the local model.
-        target: the provider and the name that it knows the model by.
+        target: the provider, the name that it knows the model by, and at which address.
         alias: the configuration's name that leads here, which answers show; None shows the provider's name.
         cost: what its calls cost; None if that is unknown.
         facts: what is known of its model.
@@ -54,7 +54,7 @@ class Target(Wrapper):
         is_instant: bool = False,
     ) -> None:
         super().__init__(backend)
-        self.provider, self.model = target.provider, target.model
+        self.provider, self.model, self._address = target.provider, target.model, target.address
         self.alias = alias or ""
         self._cost = cost
         self._facts = facts
@@ -65,6 +65,7 @@ class Target(Wrapper):
         if not self._is_instant and not await request.call.take_attempt():
             raise self._skip(request)
         attempt = request.call.recorder.begin_attempt(self.provider, self.model)
+        attempt.address = self._address
         cost: float | None = None
         try:
             sent = self._facts.without_what_it_ignores(request) if request.instruction else request

@@ -6,10 +6,16 @@ from msgspec import Struct
 
 
 class TargetId(Struct, frozen=True):
-    """A configured provider and one of its models; as text `provider/model`, as configurations and callers write it."""
+    """A configured provider and one of its models; as text `provider/model`, as configurations and callers write it.
+
+    Attributes:
+        provider, model: their names.
+        address: host and port, where the provider has several addresses and one of them is meant; else "".
+    """
 
     provider: str
     model: str
+    address: str = ""
 
     @classmethod
     def parse(cls, path: str) -> TargetId:
@@ -18,4 +24,5 @@ class TargetId(Struct, frozen=True):
         return cls(provider, model)
 
     def __str__(self) -> str:
-        return f"{self.provider}/{self.model}"
+        at = f" at {self.address}" if self.address else ""
+        return f"{self.provider}/{self.model}{at}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from gateway.backends.http import MAX_MODELS, Url, at
 from gateway.config.providers import ProviderSettings
@@ -39,9 +39,14 @@ def _joined(base: str, path: str) -> str:
     return base + (below_version if _VERSION_AT_END.search(base) else path)
 
 
-def url_of(provider: HttpProvider, settings: ProviderSettings) -> Url:
-    """Where that provider's requests go."""
-    base, path = settings.base_url or provider.base_url or "", provider.path
+def base_urls(provider: HttpProvider, settings: ProviderSettings) -> list[str]:
+    """The base URL of each of its addresses, of which there is at least one."""
+    return [address.url for address in settings.addresses] or [provider.base_url or ""]
+
+
+def url_of(provider: HttpProvider, base: str) -> Url:
+    """Where that provider's requests go, at one of its addresses."""
+    path = provider.path
     if isinstance(path, str):
         return endpoint(base, path)
 
@@ -52,26 +57,37 @@ def url_of(provider: HttpProvider, settings: ProviderSettings) -> Url:
     return url
 
 
-def score_url_of(provider: HttpProvider, settings: ProviderSettings) -> Url | None:
+def score_url_of(provider: HttpProvider, base: str) -> Url | None:
     """Where that provider's score requests go: beside its rerank endpoint. None if it has no score API."""
     if provider.score is None:
         return None
-    url, last = url_of(provider, settings), _last_segment(provider.score.path)
+    url, last = url_of(provider, base), _last_segment(provider.score.path)
     if isinstance(url, str):
         return _beside(url, last)
     return lambda model: _beside(at(url, model), last)
 
 
-def limits_url_of(provider: HttpProvider, settings: ProviderSettings) -> str | None:
+def limits_url_of(provider: HttpProvider, base: str) -> str | None:
     """Where that provider tells its limits: beside its rerank endpoint. None if it does not."""
-    url = url_of(provider, settings)
+    url = url_of(provider, base)
     return _beside(url, _last_segment(provider.limits.path)) if provider.limits and isinstance(url, str) else None
 
 
-def display_url(provider: HttpProvider, settings: ProviderSettings) -> str:
+def health_url_of(base: str, url: str) -> str:
+    """What a health check asks: a URL, or a path at that address."""
+    return urljoin(base, url) if url.startswith("/") else url
+
+
+def host_and_port(base: str) -> tuple[str | None, int | None]:
+    """Of a URL; the port is the scheme's where none is written."""
+    parts = urlsplit(base)
+    return parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def display_url(provider: HttpProvider, base: str) -> str:
     """For people: where that provider's requests go, `MODEL` standing for the model where the URL names it, and `…` for
     a query, which may hold a credential."""
-    url, mark, _ = at(url_of(provider, settings), "MODEL").partition("?")
+    url, mark, _ = at(url_of(provider, base), "MODEL").partition("?")
     return f"{url}?…" if mark else url
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
@@ -16,6 +16,22 @@ from providers.spec import Provider
 from providers.types import Backend, Resource
 
 
+class Address(Struct, frozen=True):
+    """One address of a provider, or the one place inside the gateway where it is.
+
+    Attributes:
+        backend: what calls it, with any of the provider's keys.
+        name: its host and port, where there are several addresses; else "".
+        weight: its share of the calls, relative to the other addresses.
+        health_url: what its health check asks; "" if it has none.
+    """
+
+    backend: Backend
+    name: str = ""
+    weight: float = 1.0
+    health_url: str = ""
+
+
 class LiveProvider(Struct, eq=False):
     """One provider, opened.
 
@@ -23,11 +39,11 @@ class LiveProvider(Struct, eq=False):
         settings: its section of the configuration.
         answer_bytes: the limit its client was opened with.
         adapter: with the provider's options in force.
-        backend: what takes any model name; None for a provider of local models.
+        addresses: where any model name is taken; none of a provider of local models.
         models: the local models.
         client: what carries its requests; None if it is not behind HTTP.
         checker: what carries its health checks: a client of its own, so that they never wait for its requests.
-        key_states: what is known of each of its keys.
+        key_states: what is known of each of its keys, at each of its addresses.
         limits: what the server tells of its limits; None if it tells none.
         is_in_process: whether its backends work inside the gateway, so that it is the gateway that ends their calls at
             the deadline and scores pairs by several calls.
@@ -37,7 +53,7 @@ class LiveProvider(Struct, eq=False):
     settings: ProviderSettings
     answer_bytes: int
     adapter: Provider
-    backend: Backend | None = None
+    addresses: Sequence[Address] = ()
     models: dict[str, LocalBackend] = {}
     client: Client | None = None
     checker: Client | None = None
@@ -51,14 +67,19 @@ class LiveProvider(Struct, eq=False):
         yield from self.models.values()
         yield from (client for client in (self.client, self.checker) if client is not None)
 
-    async def is_well(self) -> bool | None:
-        """Whether the health check's address answers 2xx in time; None if it could not be asked for want of means."""
+    def places(self, model: str) -> Sequence[Address]:
+        """Where that model is; empty if there is no such model. Whether an upstream has it is not known."""
+        local = self.models.get(model)
+        return self.addresses if local is None else (Address(local),)
+
+    async def is_well(self, url: str) -> bool | None:
+        """Whether that URL answers 2xx in the health check's time; None if it could not be asked for want of means."""
         check = self.settings.health_check
         if check is None or self.checker is None:
             return True
         limits = Timeouts(connect=check.timeout, read=check.timeout, pool=check.timeout, total=check.timeout)
         try:
-            answer = await self.checker.send("GET", check.url, {"accept": "*/*"}, b"", limits)
+            answer = await self.checker.send("GET", url, {"accept": "*/*"}, b"", limits)
         except Overloaded:
             return None
         except RerankError:

@@ -136,13 +136,13 @@ class Routes:
             if not names or f"{provider}/{name}" in paths
         ]
 
-    def breakers(self) -> dict[str, BreakerState]:
-        """The breaker of every target named so far, by `provider/model`."""
+    def breakers(self) -> dict[str, Sequence[BreakerState]]:
+        """The breakers of every target named so far, one for each address, by `provider/model`."""
         return self.targets.breakers()
 
-    def key_states(self) -> dict[tuple[str, str], KeyState]:
-        """What is known of the providers' keys, by the provider and the key's name."""
-        return {(name, key.name): key for name, provider in self.providers.items() for key in provider.key_states}
+    def key_states(self) -> Iterator[tuple[str, KeyState]]:
+        """Each provider's name, and what is known of one of its keys at one of its addresses."""
+        return ((name, key) for name, provider in self.providers.items() for key in provider.key_states)
 
     def start(self) -> None:
         """Begin the active health checks and the canaries. Needs the running event loop."""
@@ -224,6 +224,9 @@ def _listed_names(config: Config, providers: Mapping[str, LiveProvider]) -> list
 
 def _health_checks(providers: Mapping[str, LiveProvider], targets: Targets) -> Iterator[HealthCheck]:
     for name, provider in providers.items():
-        if provider.settings.health_check is not None:
-            breakers = partial(targets.breakers_of, name)
-            yield HealthCheck(name, provider.settings.health_check, provider.is_well, breakers)
+        settings = provider.settings.health_check
+        for place, address in enumerate(provider.addresses if settings else ()):
+            assert settings is not None  # noqa: S101  # there would be no address here
+            shown = f"{name} at {address.name}" if address.name else name
+            ask, breakers = partial(provider.is_well, address.health_url), partial(targets.breakers_of, name, place)
+            yield HealthCheck(shown, settings, ask, breakers)

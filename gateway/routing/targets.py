@@ -18,7 +18,7 @@ from gateway.policy.target import Target
 from gateway.policy.target_id import TargetId
 from gateway.routing.caches import Wrap, caching
 from gateway.routing.facts import capabilities_of, target_facts, text_settings
-from gateway.routing.live_provider import LiveProvider
+from gateway.routing.live_provider import Address, LiveProvider
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.route import Route
 from gateway.routing.stack import StackOptions, TargetState, as_it_is, stack
@@ -93,14 +93,14 @@ class Targets:
             measure_latency: whether the route needs to know how fast it answers.
         """
         target = TargetId.parse(path)
-        backend = self._backend(target)
-        if backend is None:
+        addresses = self._addresses(target)
+        if not addresses:
             return Candidate(Step(self._unknown(path), time_shares=0), weight, LatencyStats(), path)
         provider = self._providers[target.provider]
         facts = target_facts(provider.adapter, provider.settings, target.model)
         if provider.is_instant:
             # A pure function takes no time and cannot fail: there is nothing that a policy could do for it.
-            pure = Target(backend, target, alias, self._pricing.cost(target), facts, is_instant=True)
+            pure = Target(addresses[0].backend, target, alias, self._pricing.cost(target), facts, is_instant=True)
             return Candidate(Step(pure, time_shares=0), weight, LatencyStats(), path)
         state = self._state(path, target)
         chosen = replace(
@@ -109,8 +109,9 @@ class Targets:
             measure_latency=measure_latency,
             cached=self._caching(target, state, alias),
         )
-        policies = stack(backend, target, state, self._pricing, chosen)
-        return Candidate(Step(policies), weight, state.latency, path)
+        policies = stack(addresses, target, state, self._pricing, chosen)
+        # Of several addresses a second one is to have time as well.
+        return Candidate(Step(policies, time_shares=min(len(addresses), 2)), weight, state.latency, path)
 
     def isolated(self, path: str) -> Backend:
         """A configured target with policies of its own, for calls that must not touch those of callers.
@@ -118,16 +119,17 @@ class Targets:
         It has its own breaker, bulkhead and retry budget, and does not count towards the gateway's rate limits.
         """
         target = TargetId.parse(path)
-        backend, provider = self._backend(target), self._providers[target.provider]
-        if backend is None or provider.is_instant:
-            return Target(backend or self._unknown(path), target, cost=self._pricing.cost(target), is_instant=True)
+        addresses, provider = self._addresses(target), self._providers[target.provider]
+        if not addresses or provider.is_instant:
+            backend = addresses[0].backend if addresses else self._unknown(path)
+            return Target(backend, target, cost=self._pricing.cost(target), is_instant=True)
         chosen = replace(_options(provider, target), is_limited=False)
-        return stack(backend, target, self._new_state(target), self._pricing, chosen)
+        return stack(addresses, target, self._new_state(target), self._pricing, chosen)
 
     def is_busy(self, path: str) -> bool:
         """Whether callers wait for that target: for a slot, or for a model of the same provider in this process."""
         state, provider = self._states.get(path), self._providers.get(TargetId.parse(path).provider)
-        if state is not None and state.bulkhead.waiting:
+        if state is not None and state.waiting:
             return True
         loads = [model.stats() for model in provider.models.values()] if provider else []
         return any(load.queued_tokens for load in loads if load is not None)
@@ -138,7 +140,7 @@ class Targets:
 
     def exists(self, path: str) -> bool:
         """Whether there is such a provider, and it may have such a model; an upstream's own models are not known."""
-        return self._backend(TargetId.parse(path)) is not None
+        return bool(self._addresses(TargetId.parse(path)))
 
     def score_space(self, path: str) -> ScoreSpace:
         """What the scores of that `provider/model` are, as far as it is known without asking it."""
@@ -159,19 +161,19 @@ class Targets:
         """What is remembered of every target named so far, by `provider/model`."""
         return dict(self._states)
 
-    def breakers(self) -> dict[str, BreakerState]:
-        """The breaker of every target named so far, by `provider/model`."""
-        return {path: state.breaker for path, state in self._states.items()}
+    def breakers(self) -> dict[str, Sequence[BreakerState]]:
+        """The breakers of every target named so far, one for each address, by `provider/model`."""
+        return {path: [address.breaker for address in state.addresses] for path, state in self._states.items()}
 
-    def breakers_of(self, provider: str) -> Iterator[BreakerState]:
-        """The breakers of one provider's targets."""
-        return (state.breaker for path, state in self._states.items() if path.startswith(f"{provider}/"))
+    def breakers_of(self, provider: str, place: int) -> Iterator[BreakerState]:
+        """The breakers of one provider's targets, at the address in that place."""
+        mine = (state for path, state in self._states.items() if path.startswith(f"{provider}/"))
+        return (state.addresses[place].breaker for state in mine)
 
-    def _backend(self, target: TargetId) -> Backend | None:
+    def _addresses(self, target: TargetId) -> Sequence[Address]:
+        """Where that target is; none if there is no such target."""
         provider = self._providers.get(target.provider)
-        if provider is None or not target.model:
-            return None
-        return provider.models.get(target.model) or provider.backend
+        return () if provider is None or not target.model else provider.places(target.model)
 
     def _state(self, path: str, target: TargetId) -> TargetState:
         if path not in self._states:
@@ -193,7 +195,8 @@ class Targets:
         provider = self._providers[target.provider]
         known = capabilities_of(provider.adapter, provider.settings, target.model)
         corrected = resolve(target.model, capability_corrections(provider.settings)).limits
-        return TargetState(provider.settings, CallLimits(known, corrected, provider.limits))
+        addresses = len(provider.places(target.model))
+        return TargetState(provider.settings, CallLimits(known, corrected, provider.limits), addresses)
 
     def _survives(self, path: str, state: TargetState) -> bool:
         """Whether the target survives a reload unchanged, its connections included.
@@ -242,7 +245,7 @@ class Targets:
     def _unknown(self, path: str) -> UnknownTarget:
         short = path[:MAX_NAME_LENGTH]
         provider, slash, model = short.partition("/")
-        open_ended = [name for name, live in self._providers.items() if live.backend is not None]
+        open_ended = [name for name, live in self._providers.items() if live.addresses]
         meant = near(path, self._names) + [f"{name}/{model}" for name in near(provider, open_ended) if slash]
         error = UnknownModel(f'unknown model "{short}"{clause(meant)}')
         return UnknownTarget(error, provider, model) if slash else UnknownTarget(error, "", provider)

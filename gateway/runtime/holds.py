@@ -91,10 +91,12 @@ class HeldTargets(BackgroundTask):
         state, now = self._read(), self._clock.now()
         breakers = self._routes().breakers()
         for path in state.held & breakers.keys():
-            breakers[path].hold(now, HOLD_SECONDS)
+            for breaker in breakers[path]:
+                breaker.hold(now, HOLD_SECONDS)
         for path, at in state.readmitted.items():
             if at > self._seen.get(path, self._began) and path in breakers and path not in state.held:
-                breakers[path].record_health_check(now, healthy=True)
+                for breaker in breakers[path]:
+                    breaker.record_health_check(now, healthy=True)
         self._seen = dict(state.readmitted)
         self._held = state.held
 

@@ -128,13 +128,14 @@ def breaker_readings(routes: Routes, label: Callable[[str], str]) -> Iterator[Re
     """How many breakers and keys are in which state. Names that only callers wrote share one label."""
     now = monotonic()
     counts: Counter[tuple[str, str, str]] = Counter()
-    for path, breaker in routes.breakers().items():
+    for path, breakers in routes.breakers().items():
         provider, _, model = path.partition("/")
-        counts[provider, label(model), _breaker_state(breaker, now)] += 1
+        counts.update((provider, label(model), _breaker_state(breaker, now)) for breaker in breakers)
     for labels, count in counts.items():
         yield metrics.TARGET_STATE, labels, count
-    for (provider, key), known in routes.key_states().items():
-        yield metrics.KEY_STATE, (provider, key, _key_state(known, now)), 1.0
+    keys = Counter((provider, key.name, _key_state(key, now)) for provider, key in routes.key_states())
+    for labels, count in keys.items():
+        yield metrics.KEY_STATE, labels, count
 
 
 def _breaker_state(breaker: BreakerState, now: float) -> str:

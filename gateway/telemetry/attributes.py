@@ -29,6 +29,14 @@ class ProviderAddress(Struct, frozen=True):
     port: int | None = None
 
 
+def server_of(address: str, peer: ProviderAddress | None) -> tuple[str | None, int | None]:
+    """Host and port of what was called: an attempt's own address, where the provider has several."""
+    if address:
+        host, _, port = address.rpartition(":")
+        return host.strip("[]"), int(port)
+    return (None, None) if peer is None else (peer.address, peer.port)
+
+
 class SpanAttributes:
     """Makes the attributes of the rerank span and its attempts.
 
@@ -76,10 +84,11 @@ class SpanAttributes:
                 values[convention.attempt_model] = shorten(attempt.model)
             if peer is not None:
                 values[convention.provider] = peer.adapter
-        if peer is not None and peer.address is not None:
-            values[names.ADDRESS.name] = peer.address
-            if peer.port is not None:
-                values[names.PORT.name] = peer.port
+        host, port = server_of(attempt.address, peer)
+        if host is not None:
+            values[names.ADDRESS.name] = host
+            if port is not None:
+                values[names.PORT.name] = port
             if attempt.status is not None:
                 values[names.STATUS.name] = attempt.status
         optional = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.telemetry.attributes import ProviderAddress
+from gateway.telemetry.attributes import ProviderAddress, server_of
 from gateway.telemetry.exchange import Exchange
 from gateway.telemetry.metric import Metric, counter, histogram
 from gateway.telemetry.metric_store import Labels, MetricStore
@@ -69,7 +69,8 @@ class GenAiMetrics:
         ranking = exchange.ranking
         if ranking is None or ranking.usage is None:
             return
-        labels = (*self._labels(ranking.provider, ranking.model), _MODALITY)
+        served = next((each.address for each in reversed(exchange.attempts) if not each.error_type), "")
+        labels = (*self._labels(ranking.provider, ranking.model, served), _MODALITY)
         if tokens := ranking.usage.input_tokens:
             self._store.add(INPUT_TOKENS, labels, tokens)
         if ranking.usage.billed_tokens is None and (written := ranking.usage.completion_tokens):
@@ -77,11 +78,11 @@ class GenAiMetrics:
 
     def attempt_labels(self, attempt: AttemptRecord) -> Labels:
         """The labels of OPERATION_DURATION."""
-        return (*self._labels(attempt.provider, attempt.model), attempt.error_type)
+        return (*self._labels(attempt.provider, attempt.model, attempt.address), attempt.error_type)
 
-    def _labels(self, provider: str, model: str) -> Labels:
+    def _labels(self, provider: str, model: str, address: str) -> Labels:
         peer = self._peers.get(provider)
         adapter = provider if peer is None else peer.adapter
-        address = peer.address if peer is not None and peer.address is not None else ""
-        port = str(peer.port) if peer is not None and peer.port is not None and address else ""
-        return (OPERATION, adapter, self._models.label(model), address, port)
+        host, port = server_of(address, peer)
+        shown = str(port) if port is not None and host else ""
+        return (OPERATION, adapter, self._models.label(model), host or "", shown)

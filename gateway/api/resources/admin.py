@@ -208,7 +208,7 @@ async def _collect(service: Service, callers: Callers) -> Dashboard:
 def _loads(service: Service) -> dict[str, TargetLoad]:
     up, held = uptimes(service.telemetry.history.samples), set(service.held.paths)
     return {
-        path: TargetLoad(state.bulkhead.active, state.bulkhead.waiting, path in held, up.get(path))
+        path: TargetLoad(state.active, state.waiting, path in held, up.get(path))
         for path, state in service.routes.targets.states().items()
     }
 

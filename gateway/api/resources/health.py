@@ -66,7 +66,7 @@ def route(service: Service) -> list[HTTPRouteHandler]:
         detail = UNNAMED if service.keys is not None else "; ".join(reasons)
         # A provider that is no local one can be asked whenever; whether it serves, only its answers tell.
         if len(reasons) < len(service.routes.local_models()) or any(
-            provider.backend is not None for provider in service.routes.providers.values()
+            provider.addresses for provider in service.routes.providers.values()
         ):
             return Health("degraded", detail)
         raise NotReady(detail)

@@ -1,9 +1,8 @@
-"""Providers behind HTTP: one client, and one backend for each key."""
+"""Providers behind HTTP: one client, and one backend for each address and key."""
 
 from __future__ import annotations
 
 from typing import ClassVar
-from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -16,12 +15,23 @@ from gateway.config.providers import ProviderSettings, capability_corrections
 from gateway.config.root import Config
 from gateway.policy.key_pool import KeyedBackend, KeyPool
 from gateway.policy.key_state import KeyState
-from gateway.routing.endpoints import client_settings, display_url, limits_url_of, score_url_of, timeouts_of, url_of
+from gateway.routing.endpoints import (
+    base_urls,
+    client_settings,
+    display_url,
+    health_url_of,
+    host_and_port,
+    limits_url_of,
+    score_url_of,
+    timeouts_of,
+    url_of,
+)
 from gateway.routing.kinds.kind import Description
-from gateway.routing.live_provider import LiveProvider
+from gateway.routing.live_provider import Address, LiveProvider
 from gateway.transport import open_client
 from gateway.transport.base import Client
 from providers.spec import HttpProvider
+from providers.types import Backend
 
 
 class HttpKind:
@@ -35,58 +45,76 @@ class HttpKind:
         self._settings = config.providers[name]
         self._answer_bytes = config.request_limits.answer_bytes
         self.provider = options.apply(provider, self._settings.options)
+        self._base_urls = base_urls(self.provider, self._settings)
 
     def open(self, previous: LiveProvider | None) -> LiveProvider:
         settings = client_settings(self._settings, self._answer_bytes)
         client = open_client(settings)
         checker = open_client(replace(settings, max_connections=1)) if self._settings.health_check else None
-        endpoint, auth = self._endpoint(), self.provider.auth
-        keys = [
-            KeyedBackend(HttpBackend(endpoint, client, open_signer(auth, key)), state)
-            for key, state in _keys(self._settings)
-        ]
+        pools = [self._keys(base, client) for base in self._base_urls]
         return LiveProvider(
             self._settings,
             self._answer_bytes,
             self.provider,
-            KeyPool(keys, self._name),
+            [self._address(place, pool) for place, pool in enumerate(pools)],
             client=client,
             checker=checker,
-            key_states=[key.state for key in keys],
+            key_states=[key.state for pool in pools for key in pool.keys],
             limits=self._limits(client),
         )
 
+    def _keys(self, base: str, client: Client) -> KeyPool:
+        """The provider's keys at one address. What is known of them is known there: one replica's 429 is its own."""
+        endpoint, auth = self._endpoint(base), self.provider.auth
+        keys = [
+            KeyedBackend(HttpBackend(endpoint, client, open_signer(auth, key)), state)
+            for key, state in _keys(self._settings)
+        ]
+        return KeyPool(keys, self._name)
+
+    def _address(self, place: int, backend: Backend) -> Address:
+        base, check = self._base_urls[place], self._settings.health_check
+        health_url = health_url_of(base, check.url) if check else ""
+        if len(self._base_urls) == 1:
+            return Address(backend, health_url=health_url)
+        return Address(backend, _name(base), self._settings.base_urls[place].weight, health_url)
+
     def _limits(self, client: Client) -> ServerLimits | None:
-        url = limits_url_of(self.provider, self._settings)
-        if url is None or self.provider.limits is None:
+        urls = [url for base in self._base_urls if (url := limits_url_of(self.provider, base))]
+        if not urls or self.provider.limits is None:
             return None
         first_key = _keys(self._settings)[0][0]
-        return ServerLimits(self._name, url, self.provider.limits, client, open_signer(self.provider.auth, first_key))
+        return ServerLimits(self._name, urls, self.provider.limits, client, open_signer(self.provider.auth, first_key))
 
     def server(self) -> tuple[str | None, int | None]:
-        url = urlsplit(display_url(self.provider, self._settings))
-        return url.hostname, url.port or (443 if url.scheme == "https" else 80)
+        return host_and_port(self._base_urls[0])
 
     def describe(self) -> Description:
         settings = self._settings
         key = "***" if settings.api_key or settings.api_keys else "none"
-        return Description(display_url(self.provider, settings), key, f"{settings.timeout:g} s")
+        where = ", ".join(display_url(self.provider, base) for base in self._base_urls)
+        return Description(where, key, f"{settings.timeout:g} s")
 
     @staticmethod
     def default_address(provider: HttpProvider) -> str:
         return provider.base_url or "set base_url"
 
-    def _endpoint(self) -> HttpEndpoint:
+    def _endpoint(self, base: str) -> HttpEndpoint:
         settings, provider = self._settings, self.provider
         return HttpEndpoint(
             name=self._name,
             provider=provider,
-            url=url_of(provider, settings),
-            score_url=score_url_of(provider, settings),
+            url=url_of(provider, base),
+            score_url=score_url_of(provider, base),
             timeouts=timeouts_of(settings),
             headers={header: value.get_secret_value() for header, value in settings.headers.items()},
             capabilities=capability_corrections(settings),
         )
+
+
+def _name(base: str) -> str:
+    host, port = host_and_port(base)
+    return f"[{host}]:{port}" if ":" in (host or "") else f"{host}:{port}"
 
 
 def _keys(settings: ProviderSettings) -> list[tuple[str | None, KeyState]]:

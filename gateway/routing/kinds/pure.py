@@ -8,7 +8,7 @@ from gateway.access.prices import FREE, Price
 from gateway.backends.pure import Passthrough
 from gateway.config.root import Config
 from gateway.routing.kinds.kind import Description
-from gateway.routing.live_provider import LiveProvider
+from gateway.routing.live_provider import Address, LiveProvider
 from providers.spec import PureProvider
 
 
@@ -28,7 +28,7 @@ class PureKind:
             self._settings,
             self._answer_bytes,
             self.provider,
-            Passthrough(self.provider),
+            (Address(Passthrough(self.provider)),),
             is_in_process=True,
             is_instant=True,
         )

@@ -13,7 +13,7 @@ from gateway.config import loader as configuration
 from gateway.config.loader import from_tree, load
 from gateway.config.root import Config
 from gateway.errors import ConfigError
-from gateway.routing.endpoints import display_url, endpoint, score_url_of, url_of
+from gateway.routing.endpoints import base_urls, display_url, endpoint, score_url_of, url_of
 from providers.spec import HttpProvider
 
 SECRET = "sk-very-secret"
@@ -68,7 +68,36 @@ def test_the_example_of_the_issue_is_valid(tmp_path: Path) -> None:
     assert config.providers["cohere"].api_key.get_secret_value() == "a"  # type: ignore[union-attr]
 
 
+TWO = ["http://a:1", "http://b:2"]
 WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "base_url and base_urls": (
+        {"providers": {"vllm": {"base_url": "http://a", "base_urls": TWO}}},
+        ["providers.vllm: set either base_url or base_urls, not both"],
+    ),
+    "an address twice": (
+        {"providers": {"vllm": {"base_urls": ["http://a", {"url": "http://a", "weight": 2}]}}},
+        ["providers.vllm: two of base_urls are the same; give one of them more weight instead"],
+    ),
+    "an address that is no URL": (
+        {"providers": {"vllm": {"base_urls": ["http://a", "b:2"]}}},
+        ["providers.vllm.base_urls.1.url: must be an http:// or https:// URL without credentials or fragment"],
+    ),
+    "a strategy without addresses": (
+        {"providers": {"vllm": {"base_url": "http://a", "strategy": "sticky"}}},
+        ["providers.vllm: strategy is for base_urls; a model's own strategy chooses among its targets"],
+    ),
+    "one health address for several": (
+        {"providers": {"vllm": {"base_urls": TWO, "health_check": {"url": "http://a:1/health"}}}},
+        ["providers.vllm.health_check.url: must be a path such as /health, which is asked at each of base_urls"],
+    ),
+    "addresses of a local provider": (
+        {"providers": {"local": {"base_urls": TWO, "models": {"m": EMBEDDED}}}},
+        ["providers.local.base_urls: only a provider behind HTTP has addresses"],
+    ),
+    "too many addresses": (
+        {"providers": {"vllm": {"base_urls": [f"http://a:{port}" for port in range(1, 66)]}}},
+        ["providers.vllm.base_urls: list should have at most 64 items after validation, not 65"],
+    ),
     "unknown section": (
         {"provider": {}},
         ['provider: unknown key; did you mean "providers"?'],
@@ -79,7 +108,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "unknown key of a provider": (
         {"providers": {"cohere": {"api_key": "k", "base_ulr": "https://x.example"}}},
-        ['providers.cohere.base_ulr: unknown key; did you mean "base_url"?'],
+        ['providers.cohere.base_ulr: unknown key; did you mean "base_url" or "base_urls"?'],
     ),
     "unknown key of a local model": (
         {"providers": {"local": {"models": {"m": {**EMBEDDED, "dvice": "cpu"}}}}},
@@ -528,14 +557,14 @@ def test_the_score_api_is_beside_the_endpoint(base: str, expected: str) -> None:
     config = from_tree({"providers": {"vllm": {"base_url": base}}})
     adapter = config.adapter("vllm")
     assert isinstance(adapter, HttpProvider)
-    assert score_url_of(adapter, config.providers["vllm"]) == expected
+    assert score_url_of(adapter, base) == expected
 
 
 def test_a_query_is_not_shown() -> None:
     config = from_tree({"providers": {"vllm": {"base_url": f"https://x/v1/rerank?key={SECRET}"}}})
     adapter = config.adapter("vllm")
     assert isinstance(adapter, HttpProvider)
-    assert display_url(adapter, config.providers["vllm"]) == "https://x/v1/rerank?…"
+    assert display_url(adapter, *base_urls(adapter, config.providers["vllm"])) == "https://x/v1/rerank?…"
 
 
 def test_every_adapter_with_a_default_address_has_a_url() -> None:
@@ -544,7 +573,7 @@ def test_every_adapter_with_a_default_address_has_a_url() -> None:
     for name in config.providers:
         adapter = config.adapter(name)
         assert isinstance(adapter, HttpProvider)
-        urls[name] = url_of(adapter, config.providers[name])
+        urls[name] = url_of(adapter, *base_urls(adapter, config.providers[name]))
     assert urls == {
         "cohere": "https://api.cohere.com/v2/rerank",
         "jina": "https://api.jina.ai/v1/rerank",

@@ -336,7 +336,7 @@ async def test_a_caller_who_hangs_up_ends_all_members(opened, tree, vendor, upst
         ("also/letters", "cancelled"),
         ("up/length", "cancelled"),
     ]
-    assert not any(state.bulkhead.active for state in routes.targets._states.values())
+    assert not any(state.active for state in routes.targets._states.values())
     await routes.aclose()
 
 

@@ -16,6 +16,7 @@ from gateway.policy.fallback import Fallback, Step
 from gateway.policy.key_pool import KeyedBackend, KeyPool, KeyState
 from gateway.policy.target import Target
 from gateway.policy.target_id import TargetId
+from gateway.routing.live_provider import Address
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.routes import Routes, build
 from gateway.routing.stack import StackOptions, TargetState, stack
@@ -62,7 +63,7 @@ def stacked(backend: Backend, tree: dict[str, Any] | None = None, **provider: An
     config = from_tree({"providers": {"one": {**PROVIDER, **provider}}, **(tree or {})})
     state = TargetState(config.providers["one"])
     pricing, in_process = TargetPricing(config, MemoryStore()), isinstance(backend, LocalBackend)
-    return stack(backend, TARGET, state, pricing, StackOptions(measure_latency=True, in_process=in_process))
+    return stack([Address(backend)], TARGET, state, pricing, StackOptions(measure_latency=True, in_process=in_process))
 
 
 def layers(backend: Any) -> list[str]:
@@ -207,10 +208,10 @@ async def test_all_names_of_a_target_share_its_slots(monkeypatch: pytest.MonkeyP
 async def test_all_names_of_a_target_share_its_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
     routes = routes_over(monkeypatch, Upstream(TargetFailed("x", status=400)), breaker={"failures": 3})
     for name in ("one/m", "other", "alias"):
-        assert not routes.breakers()["one/m"].ejected
+        assert not routes.breakers()["one/m"][0].ejected
         with pytest.raises(TargetFailed):
             await ask(routes, name)
-    assert routes.breakers()["one/m"].ejected
+    assert routes.breakers()["one/m"][0].ejected
     assert list(routes.breakers()) == ["one/m"]
     await routes.aclose()
 
@@ -231,7 +232,7 @@ async def test_a_reload_keeps_what_is_known_of_an_unchanged_target(providers: di
     second.resolve("one/adhoc")
     assert set(second.breakers()) == {"one/m", "one/adhoc"}
     for path in ("one/m", "one/adhoc"):
-        assert (second.breakers()[path] is first.breakers()[path]) is kept
+        assert (second.breakers()[path][0] is first.breakers()[path][0]) is kept
     await first.aclose(second)
     await second.aclose()
 

@@ -136,8 +136,8 @@ def test_names_that_only_callers_wrote_share_one_label() -> None:
     from gateway.runtime.instruments import breaker_readings
     from gateway.telemetry.metrics import LabelAllowlist
 
-    breakers = {f"cohere/invented-{number}": BreakerState(BreakerSettings()) for number in range(50)}
-    routes: Any = SimpleNamespace(breakers=lambda: breakers, key_states=dict)
+    breakers = {f"cohere/invented-{number}": [BreakerState(BreakerSettings())] for number in range(50)}
+    routes: Any = SimpleNamespace(breakers=lambda: breakers, key_states=list)
     assert [labels for _, labels, _ in breaker_readings(routes, LabelAllowlist().label)] == [
         ("cohere", "_other", "closed")
     ]

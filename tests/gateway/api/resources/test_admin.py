@@ -202,7 +202,7 @@ class Known:
         self.breaker = BreakerState(BreakerSettings())
 
     def breakers(self) -> dict[str, BreakerState]:
-        return {"up/m": self.breaker}
+        return {"up/m": [self.breaker]}
 
 
 def test_what_one_worker_holds_the_others_hold_too_until_it_is_readmitted() -> None:
