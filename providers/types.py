@@ -213,6 +213,8 @@ class EngineStats(Struct, frozen=True, kw_only=True):
         batches, texts: forward passes, and the texts in them.
         tokens, padding: tokens in those batches, and what they were filled up with.
         window: how many tokens the model reads at once.
+        tokens_per_second: of late, while it computes; 0 before the first batch.
+        busy_seconds: for so long it has computed, a batch that runs now included.
         vector_hits, vector_misses: texts that were looked up in the cache of vectors, and found or not.
         vector_bytes: memory of that cache.
     """
@@ -223,6 +225,8 @@ class EngineStats(Struct, frozen=True, kw_only=True):
     tokens: int
     padding: int
     window: int
+    tokens_per_second: float = 0.0
+    busy_seconds: float = 0.0
     vector_hits: int = 0
     vector_misses: int = 0
     vector_bytes: int = 0

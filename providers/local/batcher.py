@@ -90,6 +90,10 @@ class Batcher:
         self._model, self._queue, self._clock = model, queue, clock
         self._launch_ahead = launch_ahead
         self._in_flight: LaunchedBatch | None = None
+        # The seconds of all spans of work that are over, and when the one that is not began. One value, replaced as a
+        # whole, since another thread reads it.
+        self._work: tuple[float, float | None] = (0.0, None)
+        self._last_end = float("-inf")
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -107,6 +111,12 @@ class Batcher:
         """As given, halved each time that a batch did not fit into memory, and restored when that has passed."""
         return self._budget.tokens
 
+    @property
+    def busy_seconds(self) -> float:
+        """For so long batches have been computed, without the time in which there was none. Any thread may ask."""
+        total, since = self._work
+        return total if since is None else total + self._clock() - since
+
     def close(self) -> None:
         """Close the queue, and stop after the batch that runs. Jobs that still wait fail with NotReady. Blocks."""
         self._queue.close()
@@ -121,6 +131,8 @@ class Batcher:
             due, self._in_flight = self._in_flight, due
         if due is not None:
             self._finish(due)
+        if self._in_flight is None:
+            self._work = (self.busy_seconds, None)
         return self._in_flight is not None
 
     def _run(self) -> None:
@@ -153,6 +165,8 @@ class Batcher:
 
     def _launch(self, batch: list[QueuedInput]) -> LaunchedBatch:
         start = self._clock()
+        if self._work[1] is None:
+            self._work = (self._work[0], start)
         try:
             return LaunchedBatch(batch, self._model.launch([queued.tokens for queued in batch]), start)
         except Exception as error:
@@ -171,7 +185,7 @@ class Batcher:
             # The message of a foreign exception may quote a text, so callers get its type only.
             self._fail_batch(batch, f"the local model failed on a batch: {type(error).__name__}")
         else:
-            self._deliver(rows, self._clock() - launched.start)
+            self._deliver(rows, launched.start)
 
     def _halve(self, batch: list[QueuedInput]) -> None:
         """Out of memory: compute the batch in two halves, and cut smaller batches from here on."""
@@ -184,10 +198,13 @@ class Batcher:
         for half in (batch[:middle], batch[middle:]):
             self._finish(self._launch(half))
 
-    def _deliver(self, rows: dict[QueuedInput, Any], seconds: float) -> None:
-        sizes = [queued.size for queued in rows]
-        self.stats.record(sizes, self._model.width(max(sizes)), seconds)
-        for job in self._queue.deliver(rows, seconds):
+    def _deliver(self, rows: dict[QueuedInput, Any], start: float) -> None:
+        sizes, end = [queued.size for queued in rows], self._clock()
+        # A batch that was launched ahead has waited for the one before: that time is not its own.
+        own_seconds = end - max(start, self._last_end)
+        self._last_end = end
+        self.stats.record(sizes, self._model.width(max(sizes)), own_seconds)
+        for job in self._queue.deliver(rows, end - start):
             job.on_done(job, None)
 
     def _fail_batch(self, batch: list[QueuedInput], message: str) -> None:

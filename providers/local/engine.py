@@ -170,6 +170,8 @@ class Engine:
             tokens=stats.tokens,
             padding=stats.padding,
             window=self._model.window,
+            tokens_per_second=stats.tokens_per_second,
+            busy_seconds=self._batcher.busy_seconds,
             vector_hits=cache.hits if cache else 0,
             vector_misses=cache.misses if cache else 0,
             vector_bytes=cache.bytes if cache else 0,

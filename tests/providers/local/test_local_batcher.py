@@ -545,6 +545,28 @@ def test_a_batch_in_flight_when_the_batcher_closes_fails_like_all_that_waits() -
     assert [type(error) for _, error in bench.ended] == [NotReady]
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+def test_how_long_it_has_computed_counts_no_second_twice_and_no_idle_one(ahead: bool) -> None:
+    bench, computed = Bench(budget=8, ahead=ahead), 0.0
+    for pause in (0.0, 100.0):
+        bench.clock.now += pause
+        assert bench.batcher.busy_seconds == computed
+        start = bench.clock.now
+        bench.submit(1, [8, 8, 8])
+        while bench.batcher.step() or bench.queue.tokens:
+            assert bench.batcher.busy_seconds == computed + bench.clock.now - start
+        computed += bench.clock.now - start
+    assert bench.batcher.busy_seconds == computed == len(bench.model.batches) == 6
+
+
+def test_a_batch_that_fails_has_been_computed_too() -> None:
+    bench = Bench()
+    bench.model.fails = lambda texts: ValueError() if texts[0].ids[0] == 1 else None
+    bench.submit(1, [8])
+    bench.run()
+    assert bench.batcher.busy_seconds == bench.clock.now > 0
+
+
 def test_statistics_add_up() -> None:
     stats = BatchStats()
     stats.record([10, 6], width=10, seconds=0.5)
