@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from gateway.api.dialects.unified.answer import ExtraFields
-from providers.adapters.gateway import MAX_FIGURES, OF_ITSELF, PROVIDER
+from providers.adapters.gateway import PROVIDER
 from providers.types import AnswerWarning, ContentParts, Ranked, Ranking, Usage
+from providers.wire.gateway import MAX_FIGURES, OF_ITSELF
 from providers.wire.warnings import MAX_WARNING_CHARACTERS, MAX_WARNINGS
 from tests.providers.vendor import QUERY, TEXTS, Asked, Sends, Vendor, onto, vendor_tests
 
