@@ -197,6 +197,8 @@ class LocalProvider(Adapter, frozen=True, kw_only=True):
     """Rerankers inside the gateway's own process.
 
     Attributes:
+        remote: the adapter behind HTTP by which the same models are asked where other processes hold them; None where
+            there is none.
         problems: what is wrong with one model's settings before anything is loaded (path not found, …), as sentences.
         open: load the model and give a backend, which the caller closes. Raises RerankError. Blocks for seconds: the
             gateway calls it in a thread.
@@ -204,6 +206,7 @@ class LocalProvider(Adapter, frozen=True, kw_only=True):
 
     problems: Callable[[LocalModel], list[str]]
     open: Callable[[LocalModel], ClosableBackend]
+    remote: str | None = None
 
 
 class PureProvider(Adapter, frozen=True, kw_only=True):

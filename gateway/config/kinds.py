@@ -13,7 +13,7 @@ from gateway.config import options
 from gateway.config.certificates import check_authorities, check_chain
 from gateway.config.providers import ProviderSettings, local_model
 from gateway.transport.proxies import proxy_of
-from providers import tokenization
+from providers import registry, tokenization
 from providers.spec import Bearer, Header, HttpProvider, LocalProvider, Provider, PureProvider
 
 PROXY = ".proxy"
@@ -34,6 +34,12 @@ def _http(provider: HttpProvider, settings: ProviderSettings) -> Problems:
         problems.append((".adapter", f'"{provider.name}" needs packages that are not installed; run: {command}'))
     if settings.models is not None:
         problems.append((".models", f"only a local provider has models to load; {provider.name} takes any model name"))
+    return problems + _without_copies(settings) + _reachable(provider, settings)
+
+
+def _reachable(provider: HttpProvider, settings: ProviderSettings) -> Problems:
+    """What is wrong with how a provider behind HTTP is reached, and with what is said of its models."""
+    problems = []
     if not settings.addresses and not provider.base_url:
         problems.append((".base_url", "is required; this adapter has no default URL"))
     if (check := settings.health_check) and len(settings.addresses) > 1 and not check.url.startswith("/"):
@@ -84,20 +90,66 @@ def _proxy(provider: HttpProvider, settings: ProviderSettings) -> Problems:
     return [(PROXY, f"a SOCKS proxy{origin} needs `client: httpx`; the other clients speak to HTTP proxies only")]
 
 
+def is_remote(provider: Provider, settings: ProviderSettings) -> bool:
+    """Whether the models of a local provider are held by other processes, at its `base_url` or `base_urls`."""
+    return isinstance(provider, LocalProvider) and bool(settings.addresses)
+
+
+def remote_adapter(provider: LocalProvider) -> HttpProvider:
+    """What its models are asked by where other processes hold them. Raises LookupError if there is no such adapter."""
+    adapter = registry.find(provider.remote or "")
+    assert isinstance(adapter, HttpProvider)  # noqa: S101  # an adapter of ours, shown by a test
+    return adapter
+
+
+def _remote(provider: LocalProvider, settings: ProviderSettings) -> Problems:
+    """Nothing of the models must be here: neither their files nor what computes them."""
+    if provider.remote is None:
+        place = ".base_url" if settings.base_url else ".base_urls"
+        return [(place, f"models of the adapter {provider.name} run in this process only")]
+    problems = _reachable(remote_adapter(provider), settings) + _devices(settings)
+    if not settings.models:
+        problems.append((".models", "is required: name the models that are served at base_url"))
+    return problems
+
+
+def _without_copies(settings: ProviderSettings) -> Problems:
+    return [(".scale", "only a local provider has copies in a cluster")] if settings.scale else []
+
+
+def _devices(settings: ProviderSettings) -> Problems:
+    """A copy sees the GPUs that it is given, numbered from 0, and no other."""
+    if settings.scale is None:
+        return []
+    gpus, problems = settings.scale.whole_gpus, []
+    for name, model in (settings.models or {}).items():
+        kind, _, number = model.device.partition(":")
+        if kind == "cuda" and int(number or 0) >= gpus:
+            has = f"sees {gpus} GPU{'' if gpus == 1 else 's'}"
+            problems.append((f".models.{name}.device", f"is {model.device}, and a copy {has}; see scale.gpus"))
+    return problems
+
+
 def _local(provider: LocalProvider, settings: ProviderSettings) -> Problems:
+    if is_remote(provider, settings):
+        return _remote(provider, settings)
     if command := provider.missing():
         return [(".models", f"the local engine is not installed; run: {command}")]
     if not settings.models:
         return [(".models", "is required: add at least one model to load")]
-    return _only_over_http(settings) + [
-        (f".models.{name}", problem)
-        for name, model in settings.models.items()
-        for problem in provider.problems(local_model(name, model))
-    ]
+    return (
+        _only_over_http(settings)
+        + _devices(settings)
+        + [
+            (f".models.{name}", problem)
+            for name, model in settings.models.items()
+            for problem in provider.problems(local_model(name, model))
+        ]
+    )
 
 
 def _pure(provider: PureProvider, settings: ProviderSettings) -> Problems:
-    return _only_over_http(settings)
+    return _only_over_http(settings) + _without_copies(settings)
 
 
 def _only_over_http(settings: ProviderSettings) -> Problems:

@@ -20,6 +20,7 @@ from gateway.config.validation import validate
 from gateway.errors import ConfigError, Problem
 from providers import registry
 from providers.local.source import built_in_models
+from providers.spec import LocalProvider
 
 CONFIG_VARIABLE = "RERANK_GATEWAY_CONFIG"
 """The environment variable that names the configuration file."""
@@ -51,6 +52,37 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
         tree, problems = yaml_source.read(path, environ)
         tree, key_problems = key_file.merge(tree, path.parent, environ)
         return validate(tree, problems + key_problems, path.parent)
+
+
+_OF_A_REPLICA = ("deadline", "request_limits", "telemetry")
+"""The sections of a file that hold for a copy of a local provider, too."""
+
+_OF_ITS_PROVIDER = ("adapter", "models", "scale", "api_key", "api_keys")
+"""And what holds of the provider's own section; the rest is about how the gateway reaches the copies."""
+
+
+def read_local_provider(path: str, environ: Mapping[str, str], name: str) -> Config:
+    """The configuration of one local provider of that file, as it is loaded in a process, wherever its `base_url` is.
+
+    The rest of the file may need what this host does not have: keys of vendors, certificates, other models.
+
+    Raises:
+        ConfigError: with all problems of what is needed of it here.
+    """
+    with located(path):
+        tree, problems = yaml_source.read(Path(path), environ)
+        providers = tree.get("providers")
+        section = providers.get(name, "") if isinstance(providers, dict) else ""
+        if not isinstance(section, dict | None):
+            raise ConfigError([Problem("providers", f'has no local provider "{name}"')])
+        own = {key: value for key, value in (section or {}).items() if key in _OF_ITS_PROVIDER}
+        part = {key: tree[key] for key in _OF_A_REPLICA if key in tree}
+        needed = (*_OF_A_REPLICA, *(f"providers.{name}.{key}" for key in _OF_ITS_PROVIDER))
+        known = [each for each in problems if any(f"{each.path}.".startswith(f"{start}.") for start in needed)]
+        config = validate({**part, "providers": {name: own}}, known, Path(path).parent)
+        if not isinstance(config.adapter(name), LocalProvider):
+            raise ConfigError([Problem(f"providers.{name}", "is no local provider, so it has no models to load")])
+        return config
 
 
 def from_tree(tree: Mapping[str, Any]) -> Config:

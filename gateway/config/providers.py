@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from gateway.backends.retry_after import MAX_RETRY_AFTER_SECONDS
+from gateway.config.scale import ScaleSettings
 from gateway.policy.breaker import BreakerSettings
 from gateway.policy.bulkhead import BulkheadSettings
 from gateway.policy.cooldown import MAX_SECONDS
@@ -207,7 +208,11 @@ class ProviderSettings(Settings):
     adapter: str | None = Field(
         default=None, description="The adapter that translates for this provider; default is the provider's name."
     )
-    base_url: BaseUrl | None = Field(default=None, description="Base URL or full endpoint; default is the vendor's.")
+    base_url: BaseUrl | None = Field(
+        default=None,
+        description="Base URL or full endpoint; default is the vendor's. For the adapter `local`: where its models are "
+        "served, such as on Ray Serve, in place of loading them here.",
+    )
     base_urls: list[Address] = Field(
         default=[],
         max_length=MAX_ADDRESSES,
@@ -259,7 +264,9 @@ class ProviderSettings(Settings):
         default=None,
         description="For the adapter `local`: the models to load, by name; default is the gateway's own.",
     )
-
+    scale: ScaleSettings | None = Field(
+        default=None, description="For the adapter `local`: its copies in a cluster (`rerank-gateway ray`)."
+    )
     options: dict[str, Any] = Field(default={}, repr=False, description="Settings that only this adapter has.")
     capabilities: dict[Annotated[str, Field(min_length=1)], CapabilitiesSettings] = Field(
         default={},

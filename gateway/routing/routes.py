@@ -218,7 +218,7 @@ def _configured_paths(config: Config) -> frozenset[str]:
 
 def _listed_names(config: Config, providers: Mapping[str, LiveProvider]) -> list[str]:
     """Configured names, then local models. The models of an upstream are not known, and so not listed."""
-    local = [f"{name}/{model}" for name, provider in providers.items() for model in provider.models]
+    local = [f"{name}/{model}" for name, provider in providers.items() for model in provider.model_names]
     return [*config.models, *local]
 
 

@@ -148,9 +148,8 @@ class Targets:
         provider = self._providers.get(target.provider)
         if provider is None:
             return "unknown"
-        local = provider.models.get(target.model)
         facts = target_facts(provider.adapter, provider.settings, target.model)
-        return facts.static_space(local.score_space() if local else "unknown")
+        return facts.static_space(provider.score_space(target.model))
 
     def is_instant(self, path: str) -> bool:
         """Whether that `provider/model` is a pure function, which leaves the documents in their order."""
@@ -245,7 +244,7 @@ class Targets:
     def _unknown(self, path: str) -> UnknownTarget:
         short = path[:MAX_NAME_LENGTH]
         provider, slash, model = short.partition("/")
-        open_ended = [name for name, live in self._providers.items() if live.addresses]
+        open_ended = [name for name, live in self._providers.items() if live.takes_any_model]
         meant = near(path, self._names) + [f"{name}/{model}" for name in near(provider, open_ended) if slash]
         error = UnknownModel(f'unknown model "{short}"{clause(meant)}')
         return UnknownTarget(error, provider, model) if slash else UnknownTarget(error, "", provider)

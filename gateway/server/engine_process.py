@@ -193,7 +193,7 @@ def local_part(config: Config) -> Config:
         providers={
             name: ProviderSettings(adapter=settings.adapter, models=settings.models, bulkhead=unlimited)
             for name, settings in config.providers.items()
-            if kind_of(config.adapter(name)).loads_models
+            if kind_of(config.adapter(name), settings).loads_models
         },
         request_limits=NO_REQUEST_LIMITS,
         deadline=DeadlineSettings(default=MAX_CALL_SECONDS, max=MAX_CALL_SECONDS),

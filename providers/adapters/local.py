@@ -45,6 +45,7 @@ PROVIDER = LocalProvider(
     fields=frozenset({"max_tokens_per_doc", "priority", "return_spans", "instruction", "use_activation"}),
     logits_by={"use_activation": False},
     missing=needs("local", "torch", "sentence_transformers", options=f"--extra-index-url {CPU_INDEX}"),
+    remote="engine",
     problems=problems,
     open=load,
     # What a score is depends on the model and on its `activation`.

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gateway.config.kinds import is_remote
+from gateway.config.providers import ProviderSettings
 from gateway.config.root import Config
 from gateway.routing.kinds.http import HttpKind
 from gateway.routing.kinds.kind import Kind
 from gateway.routing.kinds.local import LocalKind
 from gateway.routing.kinds.pure import PureKind
+from gateway.routing.kinds.remote import RemoteKind
 from providers.spec import HttpProvider, LocalProvider, Provider, PureProvider
 
 __all__ = ["Kind", "configure", "kind_of"]
@@ -24,12 +27,14 @@ _KINDS: Mapping[type[Provider], type[Kind]] = {
 }
 
 
-def kind_of(provider: Provider) -> type[Kind]:
-    """The kind of an adapter."""
+def kind_of(provider: Provider, settings: ProviderSettings | None = None) -> type[Kind]:
+    """The kind of an adapter, with the provider's settings: local models may be held by other processes."""
+    if settings is not None and is_remote(provider, settings):
+        return RemoteKind
     return _KINDS[type(provider)]
 
 
 def configure(config: Config, name: str) -> Kind:
     """The provider of that name as it is configured; nothing is opened. The configuration is checked."""
     provider = config.adapter(name)
-    return kind_of(provider)(config, name, provider)
+    return kind_of(provider, config.providers[name])(config, name, provider)

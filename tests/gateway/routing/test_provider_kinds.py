@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.access.prices import FREE
 from gateway.config.kinds import _CHECKS
@@ -14,7 +15,7 @@ from gateway.errors import ConfigError
 from gateway.routing import kinds
 from gateway.routing.kinds import _KINDS
 from providers import registry
-from providers.spec import Provider
+from providers.spec import LocalProvider, Provider
 
 MODULE = """
 from msgspec import Struct
@@ -101,6 +102,56 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
             "passthrough.options: only a provider behind HTTP has options",
         ],
     ),
+    "copies of what is not local": (
+        {"cohere": {"api_key": "k", "scale": {}}, "passthrough": {"scale": {"replicas": 2}}},
+        [
+            "cohere.scale: only a local provider has copies in a cluster",
+            "passthrough.scale: only a local provider has copies in a cluster",
+        ],
+    ),
+    "local models elsewhere, without a name": (
+        {"local": {"base_url": "http://ray:8000/local", "models": {}}},
+        ["local.models: is required: name the models that are served at base_url"],
+    ),
+    "local models elsewhere, and how they are reached": (
+        {
+            "local": {
+                "base_url": "http://ray:8000/local",
+                "models": {"bge": {"path": "./nowhere"}},
+                "client_key": "/no/such.pem",
+                "options": {"a": 1},
+                "proxy": "socks5://127.0.0.1:9",
+            }
+        },
+        [
+            "local.client_key: needs client_cert, the certificate of this key",
+            "local.options: engine has no options",
+            "local.proxy: a SOCKS proxy needs `client: httpx`; the other clients speak to HTTP proxies only",
+        ],
+    ),
+    "models on GPUs that a copy does not have": (
+        {
+            "local": {
+                "base_url": "http://ray:8000/local",
+                "scale": {"gpus": 1},
+                "models": {
+                    "first": {"path": "a/b", "device": "cuda"},
+                    "second": {"path": "a/b", "device": "cuda:1"},
+                    "any": {"path": "a/b"},
+                },
+            },
+            "none": {
+                "adapter": "local",
+                "base_url": "http://ray:8000/none",
+                "scale": {},
+                "models": {"first": {"path": "a/b", "device": "cuda"}},
+            },
+        },
+        [
+            "local.models.second.device: is cuda:1, and a copy sees 1 GPU; see scale.gpus",
+            "none.models.first.device: is cuda, and a copy sees 0 GPUs; see scale.gpus",
+        ],
+    ),
     "capabilities that cannot be": (
         {"cohere": {"api_key": "k", "capabilities": {"*": {"limits": {"documents": 0}, "scoring": "by luck"}}}},
         [
@@ -163,6 +214,84 @@ KINDS: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
 def test_what_each_kind_says_of_itself(name: str, settings: dict[str, Any], facts: tuple[Any, ...]) -> None:
     kind = kinds.configure(from_tree({"providers": {name: settings}}), name)
     assert (kind.server(), kind.price, kind.loads_models) == facts
+
+
+ELSEWHERE = {
+    "base_url": "http://ray:8000/local",
+    "api_key": "k",
+    "models": {"bge": {"path": "./nowhere"}, "a/b": {"path": "c/d"}},
+}
+
+
+def test_local_models_elsewhere_are_behind_http_under_their_names() -> None:
+    kind = kinds.configure(from_tree({"providers": {"local": ELSEWHERE}}), "local")
+    assert (kind.provider.name, kind.server(), kind.loads_models) == ("engine", ("ray", 8000), False)
+    description = kind.describe()
+    assert (description.where, description.key) == ("bge, a/b at http://ray:8000/local/v1/rerank", "***")
+
+
+def test_an_adapter_of_local_models_may_have_no_other_place_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = registry.find("local")
+    assert isinstance(adapter, LocalProvider)
+    monkeypatch.setattr("providers.adapters.local.PROVIDER", replace(adapter, remote=None))
+    with pytest.raises(ConfigError) as caught:
+        from_tree({"providers": {"local": ELSEWHERE}})
+    assert list(map(str, caught.value.problems)) == [
+        "providers.local.base_url: models of the adapter local run in this process only"
+    ]
+
+
+SCALES: dict[str, tuple[Any, tuple[int, int] | str]] = {
+    "left out": (None, (1, 1)),
+    "a number": (3, (3, 3)),
+    "a number in words": ("3", (3, 3)),
+    "a range": ("1-8", (1, 8)),
+    "a range with spaces": (" 2 - 4 ", (2, 4)),
+    "a range of one": ("2-2", (2, 2)),
+    "none": (0, "must be at least 1: a model that nobody holds takes long to come back"),
+    "a range from none": ("0-4", "must be at least 1: a model that nobody holds takes long to come back"),
+    "a range downwards": ("8-1", "is a range from 8 down to 1; write the smaller number first"),
+    "too many": ("1-1001", "must be at most 1000"),
+    "below none": (-1, "must be a number such as 2, or a range such as `1-8`"),
+    "a part": (1.5, "must be a number such as 2, or a range such as `1-8`"),
+    "a word": ("auto", "must be a number such as 2, or a range such as `1-8`"),
+    "an open range": ("2-", "must be a number such as 2, or a range such as `1-8`"),
+    "a list": ([1, 8], "must be a number such as 2, or a range such as `1-8`"),
+    "a yes": (True, "must be a number such as 2, or a range such as `1-8`"),
+    "nothing": ("", "must be a number such as 2, or a range such as `1-8`"),
+}
+
+
+@pytest.mark.parametrize(("written", "meant"), SCALES.values(), ids=SCALES)
+def test_how_many_copies_there_are(written: Any, meant: tuple[int, int] | str) -> None:
+    scale = {} if written is None else {"replicas": written}
+    tree = {"providers": {"local": {**ELSEWHERE, "scale": scale}}}
+    if isinstance(meant, tuple):
+        settings = from_tree(tree).providers["local"].scale
+        assert settings is not None
+        assert settings.bounds == meant
+        return
+    with pytest.raises(ConfigError) as caught:
+        from_tree(tree)
+    assert list(map(str, caught.value.problems)) == [f"providers.local.scale.replicas: {meant}"]
+
+
+SHARES: dict[str, tuple[dict[str, Any], str]] = {
+    "no processor": ({"cpus": 0}, "scale.cpus: input should be greater than or equal to 0.1"),
+    "more than a GPU and not two": (
+        {"gpus": 1.5},
+        "scale.gpus: must be a whole number, or a part of one GPU such as 0.5",
+    ),
+    "GPUs below none": ({"gpus": -1}, "scale.gpus: input should be greater than or equal to 0"),
+    "an unknown key": ({"replica": 2}, 'scale.replica: unknown key; did you mean "replicas"?'),
+}
+
+
+@pytest.mark.parametrize(("scale", "problem"), SHARES.values(), ids=SHARES)
+def test_what_a_copy_cannot_have(scale: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_tree({"providers": {"local": {**ELSEWHERE, "scale": scale}}})
+    assert list(map(str, caught.value.problems)) == [f"providers.local.{problem}"]
 
 
 @pytest.mark.parametrize("name", registry.names())
