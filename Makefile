@@ -132,7 +132,7 @@ vendor: $(BIN)/python
 sbom: $(VENV)/develop
 	$(BIN)/cyclonedx-py environment --output-reproducible --of JSON -o sbom.json $(BIN)/python
 
-# requirements-upstreams.lock is for images without the local engine.
+# requirements-upstreams.lock is for images without the local engine, requirements-ray.lock for the hosts of a Ray cluster.
 # torch is resolved by itself, for the machine it is installed on: its builds differ by accelerator.
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 WITH_TORCH := torch triton $(shell cat .ci/with-torch.txt)
@@ -142,6 +142,7 @@ lock: $(BIN)/python
 	$(LOCK) --quiet --group build --output-file requirements-upstreams.lock
 	$(LOCK) --quiet --group build --constraint requirements-upstreams.lock --extra local $(addprefix --no-emit-package ,$(WITH_TORCH)) --output-file requirements.lock
 	$(LOCK) --quiet --group test --group check --group audit --extra eval --constraint requirements.lock --output-file requirements-dev.lock
+	$(LOCK) --quiet --group build --extra local --extra ray --constraint requirements.lock $(addprefix --no-emit-package ,$(WITH_TORCH)) --output-file requirements-ray.lock
 
 # What a release publishes, into dist/; `make dist TAG=v0.2.0` makes sure that it is ready to be released under that tag.
 dist: $(BIN)/python

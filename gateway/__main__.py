@@ -96,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
         mcp,
         models,
         providers,
+        ray,
         rerank,
         serve,
     )
@@ -121,6 +122,7 @@ def parser() -> argparse.ArgumentParser:
         providers,
         keys,
         models,
+        ray,
         version_command,
         mcp,
         completion,

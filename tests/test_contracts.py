@@ -42,6 +42,12 @@ BROKEN: dict[str, tuple[str, str, str]] = {
         "import aiohttp",
         "only transport, and the command line as a caller, know HTTP clients",
     ),
+    "ray in another module than the one": (
+        "gateway/ray_serve/second.py",
+        "from ray import serve",
+        "only one module of the replicas knows Ray",
+    ),
+    "ray in the command line": ("gateway/cli/second.py", "import ray", "only one module of the replicas knows Ray"),
     "providers that know the gateway": (
         "providers/wire/upward.py",
         "from gateway.errors import ConfigError",

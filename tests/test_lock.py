@@ -22,6 +22,7 @@ RUNTIME = [*PROJECT["project"]["dependencies"], *GROUPS["build"]]
 WANTED = {
     "requirements-upstreams.lock": RUNTIME,
     "requirements.lock": [*RUNTIME, *EXTRAS["local"]],
+    "requirements-ray.lock": [*RUNTIME, *EXTRAS["local"], *EXTRAS["ray"]],
     "requirements-dev.lock": [
         *EXTRAS["eval"],
         *GROUPS["test"],
@@ -57,13 +58,14 @@ def test_every_locked_package_has_a_hash_and_no_index_is_named(name: str) -> Non
     assert not re.search(r"^-", text, re.MULTILINE)
 
 
-def test_torch_and_what_comes_with_it_is_left_to_the_machine() -> None:
-    assert [name for name in pinned("requirements.lock") if re.match(r"torch|triton|nvidia|cuda", name)] == []
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-ray.lock"])
+def test_torch_and_what_comes_with_it_is_left_to_the_machine(name: str) -> None:
+    assert [package for package in pinned(name) if re.match(r"torch|triton|nvidia|cuda", package)] == []
 
 
 def test_what_several_locks_hold_they_hold_in_one_version() -> None:
-    upstreams, runtime, develop = (pinned(name) for name in WANTED)
-    assert upstreams.items() <= runtime.items()
+    upstreams, runtime, ray, develop = (pinned(name) for name in WANTED)
+    assert upstreams.items() <= runtime.items() <= ray.items()
     assert {name: develop[name] for name in runtime.keys() & develop.keys()} == {
         name: runtime[name] for name in runtime.keys() & develop.keys()
     }

@@ -1,0 +1,332 @@
+"""What a cluster is told of a configuration, as data: Serve's YAML, and the manifest of a RayService (KubeRay).
+
+Sources: https://docs.ray.io/en/latest/serve/production-guide/config.html and Ray 2.60's `ray.serve.schema`;
+https://docs.ray.io/en/latest/cluster/kubernetes/getting-started/rayservice-quick-start.html (2026-11)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from math import ceil
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import yaml
+from msgspec import Struct
+
+from gateway.config.kinds import remote_adapter
+from gateway.config.providers import ProviderSettings
+from gateway.config.root import Config
+from gateway.config.scale import ScaleSettings
+from gateway.errors import ConfigError, Problem
+from gateway.routing.endpoints import display_url
+from providers.spec import LocalProvider
+
+BUILDER = "gateway.ray_serve.deployment:build"
+POLICY = "gateway.ray_serve.autoscaling:policy"
+DEPLOYMENT = "Replicas"
+"""The name of each application's only deployment."""
+
+PORT = 8000
+"""Serve's port, on every host."""
+
+RAY_VERSION = "2.60.0"
+"""That of requirements-ray.lock: driver and cluster must have the same."""
+
+MOUNT, CONFIG_NAME = "/etc/rerank-gateway", "gateway.yaml"
+"""Where a pod finds the configuration."""
+
+SERVICE = "rerank-replicas"
+"""The RayService; KubeRay calls what callers ask `rerank-replicas-serve-svc`."""
+
+GATEWAY = "rerank-gateway"
+"""The ConfigMap with the configuration, and the `app.kubernetes.io/name` of gateways. The variables that replicas need
+are in a Secret called as the RayService: it needs no vendor's key."""
+
+HARD_STOP_SECONDS = 120
+"""After so many seconds Serve's HAProxy drops the connections of an earlier configuration, unless it is told more."""
+
+MAX_BUFFERED_BODY = 262_144
+"""Bytes: a request of this size or less is asked again of another replica when its own has died."""
+
+GRACE_SECONDS = 30.0
+"""Beside the time that requests may take: for Serve to notice, and for a pod to end."""
+
+
+class Application(Struct, frozen=True):
+    """One local provider as a cluster serves it."""
+
+    name: str
+    prefix: str
+    scale: ScaleSettings
+
+    @property
+    def group(self) -> str:
+        """Its name as Kubernetes takes it."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")[:40] or "provider"
+
+
+def applications(config: Config) -> list[Application]:
+    """The providers that have `scale`.
+
+    Raises:
+        ConfigError: there is none; or two of them would be served at the same path.
+    """
+    found = [
+        Application(name, _prefix(config, name, settings), settings.scale)
+        for name, settings in config.providers.items()
+        if settings.scale is not None
+    ]
+    if not found:
+        sentence = "name no local provider with `scale`; add `scale: {replicas: 2, cpus: 2}` to one"
+        raise ConfigError([Problem("providers", sentence)])
+    _check_distinct(found)
+    return found
+
+
+def unguarded(config: Config) -> list[str]:
+    """The providers with `scale` whose replicas would answer anybody, since the gateway sends them no key."""
+    return [
+        name
+        for name, settings in config.providers.items()
+        if settings.scale is not None and not (settings.api_key or settings.api_keys)
+    ]
+
+
+def serve_config(config: Config, path: str) -> dict[str, Any]:
+    """What `serve run` and `serve deploy` take.
+
+    Args:
+        config: of the gateway.
+        path: of its file, where the replicas find it.
+
+    Raises:
+        ConfigError: see `applications`.
+    """
+    return {
+        "proxy_location": "EveryNode",
+        "http_options": {"host": "0.0.0.0", "port": PORT},  # noqa: S104  # gateways are on other hosts
+        "logging_config": {"enable_access_log": False},
+        "applications": [
+            {
+                "name": application.name,
+                "route_prefix": application.prefix,
+                "import_path": BUILDER,
+                "args": {"config": path, "provider": application.name},
+                "deployments": [_deployment(application.scale, config)],
+            }
+            for application in applications(config)
+        ],
+    }
+
+
+def environment(config: Config, scale: ScaleSettings | None = None) -> dict[str, str]:
+    """What must be in the environment before Ray starts, on every host.
+
+    Args:
+        config: of the gateway.
+        scale: of the replicas on the host, where all have the same; None leaves out how many threads they have.
+    """
+    threads = {"OMP_NUM_THREADS": str(scale.whole_cpus)} if scale else {}
+    return {
+        # Serve's own proxy takes 10 ms of CPU for each request (docs/ray.md): it is not fit for this.
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        # Ranking twice does no harm, so what a dead replica has not answered is asked of another one.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(MAX_BUFFERED_BODY),
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(max(HARD_STOP_SECONDS, ceil(_drain(config)))),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        **threads,
+    }
+
+
+def rayservice(config: Config) -> list[dict[str, Any]]:
+    """The RayService and its NetworkPolicy, as documents of a manifest. Raises ConfigError: see `applications`."""
+    found = applications(config)
+    scaled = any(each.scale.bounds.least < each.scale.bounds.most for each in found)
+    service = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayService",
+        "metadata": {"name": SERVICE, "labels": _labels()},
+        "spec": {
+            "serveConfigV2": dump(serve_config(config, f"{MOUNT}/{CONFIG_NAME}")),
+            # The head has no replica, and its proxy would be one more step.
+            "excludeHeadPodFromServeSvc": True,
+            "rayClusterConfig": {
+                "rayVersion": RAY_VERSION,
+                **({"enableInTreeAutoscaling": True} if scaled else {}),
+                "headGroupSpec": {
+                    "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104  # within the pod
+                    "template": _pod("ray-head", environment(config), {"cpu": "1", "memory": "2Gi"}, config, {}, {}),
+                },
+                "workerGroupSpecs": [_workers(each, config) for each in found],
+            },
+        },
+    }
+    return [service, _network_policy()]
+
+
+def dump(value: Any) -> str:
+    """As YAML, in the order given; a text of several lines as a block."""
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes no aliases, which people find hard to read."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Whether to write it again wherever it stands."""
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def _prefix(config: Config, name: str, settings: ProviderSettings) -> str:
+    """The path at which the gateway asks for that provider. Raises ConfigError if no replica could be there."""
+    provider = config.adapter(name)
+    assert isinstance(provider, LocalProvider)  # noqa: S101  # only those may have `scale`
+    if settings.base_url is None:
+        return f"/{quote(name)}"
+    adapter = remote_adapter(provider)
+    path, end = urlsplit(display_url(adapter, settings)).path, str(adapter.path)
+    if not path.endswith(end):
+        sentence = f"must be a base, such as http://ray:{PORT}/{quote(name)}, to which the gateway adds {end}"
+        raise ConfigError([Problem(f"providers.{name}.base_url", sentence)])
+    return path.removesuffix(end) or "/"
+
+
+def _check_distinct(found: Iterable[Application]) -> None:
+    at: dict[str, str] = {}
+    for each in found:
+        if each.prefix in at:
+            sentence = f"has the same path as that of {at[each.prefix]}: {each.prefix}; give each its own"
+            raise ConfigError([Problem(f"providers.{each.name}.base_url", sentence)])
+        at[each.prefix] = each.name
+
+
+def _drain(config: Config) -> float:
+    """Seconds that a request may take: for so long a replica that is to go finishes what it has."""
+    return max(config.deadline.default, config.deadline.max)
+
+
+def _deployment(scale: ScaleSettings, config: Config) -> dict[str, Any]:
+    return {
+        "name": DEPLOYMENT,
+        **_number(scale),
+        # The engine's own queue refuses: it counts tokens, and is fair to every caller.
+        "max_ongoing_requests": 10_000,
+        "max_queued_requests": -1,
+        # Should Serve refuse all the same: a 503 would open the gateway's breaker, and keep an idle cluster out of use.
+        "backpressure_config": {"status_code": 429, "retry_after_s": 1},
+        "graceful_shutdown_timeout_s": _drain(config),
+        "graceful_shutdown_wait_loop_s": 0.5,
+        "health_check_period_s": 5,
+        "health_check_timeout_s": 10,
+        "ray_actor_options": {"num_cpus": scale.cpus, "num_gpus": scale.gpus},
+    }
+
+
+def _number(scale: ScaleSettings) -> dict[str, Any]:
+    least, most = scale.bounds
+    if least == most:
+        return {"num_replicas": least}
+    return {
+        "autoscaling_config": {
+            "min_replicas": least,
+            "max_replicas": most,
+            # Longer than Serve's interval of 10 s between two reports of a replica.
+            "look_back_period_s": 30,
+            "upscale_delay_s": 10,
+            "downscale_delay_s": 120,
+            "policy": {"policy_function": POLICY},
+        }
+    }
+
+
+def _workers(application: Application, config: Config) -> dict[str, Any]:
+    """Pods with one replica each."""
+    scale = application.scale
+    resources = {"cpu": f"{scale.cpus:g}", "memory": "4Gi"}
+    if scale.gpus:
+        resources["nvidia.com/gpu"] = str(scale.whole_gpus)
+    return {
+        "groupName": application.group,
+        "replicas": scale.bounds.least,
+        "minReplicas": scale.bounds.least,
+        "maxReplicas": scale.bounds.most,
+        "rayStartParams": {"num-cpus": str(ceil(scale.cpus))},
+        "template": _pod("ray-worker", environment(config, scale), resources, config, *_configured()),
+    }
+
+
+def _configured() -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a container with replicas has beside others, and what its pod has for it."""
+    container = {
+        "envFrom": [{"secretRef": {"name": SERVICE, "optional": True}}],
+        "volumeMounts": [{"name": "config", "mountPath": MOUNT, "readOnly": True}],
+    }
+    return container, {"volumes": [{"name": "config", "configMap": {"name": GATEWAY}}]}
+
+
+def _pod(
+    name: str,
+    variables: Mapping[str, str],
+    resources: Mapping[str, str],
+    config: Config,
+    of_container: Mapping[str, Any],
+    of_pod: Mapping[str, Any],
+) -> dict[str, Any]:
+    return {
+        "metadata": {"labels": _labels()},
+        "spec": {
+            "terminationGracePeriodSeconds": ceil(_drain(config) + GRACE_SECONDS),
+            "automountServiceAccountToken": name == "ray-head",  # The head's autoscaler asks for pods.
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": name,
+                    "image": f"rerank-gateway-ray:{version('rerank-gateway')}",
+                    "env": [{"name": key, "value": value} for key, value in variables.items()],
+                    "resources": {"requests": dict(resources), "limits": dict(resources)},
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                    **of_container,
+                }
+            ],
+            **of_pod,
+        },
+    }
+
+
+def _labels() -> dict[str, str]:
+    return {"app.kubernetes.io/part-of": SERVICE}
+
+
+def _network_policy() -> dict[str, Any]:
+    """Who reaches the pods: gateways at Serve's port, the pods each other, and KubeRay's operator the dashboard."""
+    operator = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "kuberay-operator"}}, "namespaceSelector": {}}
+    gateways = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": GATEWAY}}}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": SERVICE, "labels": _labels()},
+        "spec": {
+            "podSelector": {"matchLabels": _labels()},
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {"from": [gateways], "ports": [{"protocol": "TCP", "port": PORT}]},
+                {"from": [{"podSelector": {"matchLabels": _labels()}}]},
+                {
+                    "from": [operator],
+                    "ports": [{"protocol": "TCP", "port": port} for port in (PORT, 8265)],
+                },
+            ],
+        },
+    }

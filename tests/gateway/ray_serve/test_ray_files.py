@@ -1,0 +1,149 @@
+"""What a cluster is told: Serve's YAML and the manifest for KubeRay, beside files that are read by people."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.__main__ import run_command
+from gateway.config.loader import from_tree
+from gateway.errors import ConfigError
+from gateway.ray_serve import autoscaling, files
+from gateway.ray_serve.files import environment, rayservice, serve_config
+
+ROOT = Path(__file__).parents[3]
+GOLDEN = Path(__file__).parent / "golden"
+MODEL = {"path": "org/a-model"}
+TREE: dict[str, Any] = {
+    "deadline": {"max": 400},
+    "providers": {
+        "local": {
+            "base_url": "http://ray.example:8000/local",
+            "api_key": "${RAY_KEY}",
+            "scale": {"replicas": "1-8", "cpus": 2, "gpus": 1},
+            "models": {"bge": MODEL},
+        },
+        "Small_ones": {
+            "adapter": "local",
+            "base_url": "http://ray.example:8000/small",
+            "api_key": "${RAY_KEY}",
+            "scale": {"replicas": 2, "cpus": 0.5},
+            "models": {"tiny": MODEL, "org/tiny-2": MODEL},
+        },
+        "cohere": {"api_key": "a-vendors-key"},
+    },
+}
+COMMANDS = {"serve.yaml": [], "rayservice.yaml": ["--rayservice"]}
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("RAY_KEY", "a-secret-key")
+    (tmp_path / "gateway.yaml").write_text(yaml.safe_dump(TREE, sort_keys=False))
+    return str(tmp_path / "gateway.yaml")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_files_are_those_that_were_read(name: str, file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["ray", file, *COMMANDS[name]]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.replace(file, "/etc/gateway.yaml") == (GOLDEN / name).read_text(encoding="utf-8")
+    assert printed.err == ""
+    assert "a-secret-key" not in printed.out
+    assert "a-vendors-key" not in printed.out
+
+
+def test_replicas_that_answer_anybody_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "gateway.yaml").write_text(yaml.safe_dump(tree({"scale": {"replicas": 2}})))
+    assert run_command(["ray", str(tmp_path / "gateway.yaml")]) == 0
+    assert capsys.readouterr().err == (
+        "warning: providers.local has no api_key: whoever reaches its replicas may use them\n"
+    )
+
+
+def tree(*sections: dict[str, Any]) -> dict[str, Any]:
+    names = ["local", "second"]
+    base = {"adapter": "local", "base_url": "http://ray:8000/local", "models": {"bge": MODEL}}
+    return {"providers": {name: {**base, **own} for name, own in zip(names, sections, strict=False)}}
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "nothing to scale": (tree({}), "providers: name no local provider with `scale`"),
+    "two at one path": (
+        tree({"scale": {}}, {"scale": {}}),
+        "providers.second.base_url: has the same path as that of local: /local; give each its own",
+    ),
+    "an endpoint of another version": (
+        tree({"scale": {}, "base_url": "http://ray:8000/local/v2"}),
+        "providers.local.base_url: must be a base, such as http://ray:8000/local, to which the gateway adds /v1/rerank",
+    ),
+}
+
+
+@pytest.mark.parametrize(("wrong", "problem"), WRONG.values(), ids=WRONG)
+def test_what_cannot_be_served_is_refused(wrong: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        serve_config(from_tree(wrong), "/etc/gateway.yaml")
+    assert [str(each).startswith(problem) for each in caught.value.problems] == [True], caught.value.problems
+
+
+PREFIXES: dict[str, tuple[str, str]] = {
+    "a base": ("http://ray:8000/local", "/local"),
+    "a base with a slash": ("http://ray:8000/local/", "/local"),
+    "a base with the version": ("http://ray:8000/local/v1", "/local"),
+    "the whole endpoint": ("https://ray.example/a/b/v1/rerank", "/a/b"),
+    "the root": ("http://ray:8000", "/"),
+}
+
+
+@pytest.mark.parametrize(("base", "prefix"), PREFIXES.values(), ids=PREFIXES)
+def test_it_is_served_where_the_gateway_asks(base: str, prefix: str) -> None:
+    config = from_tree(tree({"scale": {}, "base_url": base}))
+    assert serve_config(config, "/etc/gateway.yaml")["applications"][0]["route_prefix"] == prefix
+
+
+def test_a_replica_that_goes_finishes_the_longest_request() -> None:
+    for longest in (1.0, 300.0, 3600.0):
+        config = from_tree({**tree({"scale": {}}), "deadline": {"default": 1, "max": longest}})
+        own = serve_config(config, "/etc/gateway.yaml")["applications"][0]["deployments"][0]
+        assert own["graceful_shutdown_timeout_s"] >= longest
+        assert int(environment(config)["RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S"]) >= longest
+        service = rayservice(config)[0]["spec"]["rayClusterConfig"]
+        for group in (service["headGroupSpec"], *service["workerGroupSpecs"]):
+            assert group["template"]["spec"]["terminationGracePeriodSeconds"] > longest
+
+
+def test_what_the_files_name_is_there() -> None:
+    module, _, name = files.POLICY.partition(":")
+    assert module == autoscaling.__name__
+    assert callable(getattr(autoscaling, name))
+    module, _, name = files.BUILDER.partition(":")
+    source = (ROOT / (module.replace(".", "/") + ".py")).read_text("utf-8")
+    assert f"def {name}(" in source
+    pinned = f"\nray=={files.RAY_VERSION} "
+    assert pinned in (ROOT / "requirements-ray.lock").read_text("utf-8")
+
+
+PROBE = """
+import sys
+import gateway.ray_serve.replica, gateway.ray_serve.files, gateway.ray_serve.autoscaling, gateway.cli.ray
+print(sorted({"ray", "torch"} & set(sys.modules)))
+import gateway.config.loader
+from gateway.routing import kinds
+config = gateway.config.loader.from_tree(%r)
+kinds.configure(config, "local").describe()
+print(sorted({"ray", "torch", "transformers"} & set(sys.modules)))
+"""
+
+
+def test_neither_ray_nor_torch_is_imported_where_models_are_elsewhere() -> None:
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    program = PROBE % tree({"scale": {}})
+    run = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
+    assert run.stdout.split("\n") == ["[]", "[]", ""]
