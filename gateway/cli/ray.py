@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gateway.config.extras import missing_for_ray
 from gateway.config.loader import read_config
 from gateway.config.locations import located
 from gateway.config.root import Config
@@ -41,10 +43,18 @@ def run(chosen: Namespace) -> int:
     with located(chosen.file):
         text = _manifest(config) if chosen.rayservice else _serve_file(config, str(Path(chosen.file).absolute()))
     print(text, end="")
-    for name in files.unguarded(config):
-        sentence = f"providers.{name} has no api_key: whoever reaches its replicas may use them"
-        print(f"warning: {sentence}", file=sys.stderr)
+    for sentence in _advice(config, chosen.rayservice):
+        print(sentence, file=sys.stderr)
     return 0
+
+
+def _advice(config: Config, in_image: bool) -> Iterator[str]:
+    """What to think of before the file is used."""
+    for name in files.unguarded(config):
+        yield f"warning: providers.{name} has no api_key: whoever reaches its replicas may use them"
+    command = "" if in_image else missing_for_ray()
+    if command:
+        yield f"note: Ray is not installed here; on the hosts of the cluster run: {command}"
 
 
 def _serve_file(config: Config, path: str) -> str:

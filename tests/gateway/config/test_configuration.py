@@ -90,9 +90,9 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"providers": {"vllm": {"base_urls": TWO, "health_check": {"url": "http://a:1/health"}}}},
         ["providers.vllm.health_check.url: must be a path such as /health, which is asked at each of base_urls"],
     ),
-    "addresses of a local provider": (
-        {"providers": {"local": {"base_urls": TWO, "models": {"m": EMBEDDED}}}},
-        ["providers.local.base_urls: only a provider behind HTTP has addresses"],
+    "addresses of what runs in the gateway": (
+        {"providers": {"passthrough": {"base_urls": ["http://a:1", "http://b:2"]}}},
+        ["providers.passthrough.base_urls: only a provider behind HTTP has addresses"],
     ),
     "too many addresses": (
         {"providers": {"vllm": {"base_urls": [f"http://a:{port}" for port in range(1, 66)]}}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,9 +43,16 @@ TREE: dict[str, Any] = {
 COMMANDS = {"serve.yaml": [], "rayservice.yaml": ["--rayservice"]}
 
 
+def tree(*sections: dict[str, Any]) -> dict[str, Any]:
+    names = ["local", "second"]
+    base = {"adapter": "local", "base_url": "http://ray:8000/local", "models": {"bge": MODEL}}
+    return {"providers": {name: {**base, **own} for name, own in zip(names, sections, strict=False)}}
+
+
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("RAY_KEY", "a-secret-key")
+    monkeypatch.setattr("gateway.cli.ray.missing_for_ray", lambda: "")
     (tmp_path / "gateway.yaml").write_text(yaml.safe_dump(TREE, sort_keys=False))
     return str(tmp_path / "gateway.yaml")
 
@@ -53,24 +61,49 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_the_files_are_those_that_were_read(name: str, file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["ray", file, *COMMANDS[name]]) == 0
     printed = capsys.readouterr()
-    assert printed.out.replace(file, "/etc/gateway.yaml") == (GOLDEN / name).read_text(encoding="utf-8")
+    told = re.sub(
+        "version: '?[0-9a-f]{12}'?", "version: OF-THE-SETTINGS", printed.out.replace(file, "/etc/gateway.yaml")
+    )
+    assert told == (GOLDEN / name).read_text(encoding="utf-8")
     assert printed.err == ""
     assert "a-secret-key" not in printed.out
     assert "a-vendors-key" not in printed.out
 
 
-def test_replicas_that_answer_anybody_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_to_think_of_is_said_beside_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "gateway.yaml").write_text(yaml.safe_dump(tree({"scale": {"replicas": 2}})))
+    monkeypatch.setattr("gateway.cli.ray.missing_for_ray", lambda: 'pip install "ray[serve]"')
     assert run_command(["ray", str(tmp_path / "gateway.yaml")]) == 0
-    assert capsys.readouterr().err == (
-        "warning: providers.local has no api_key: whoever reaches its replicas may use them\n"
-    )
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: providers.local has no api_key: whoever reaches its replicas may use them",
+        'note: Ray is not installed here; on the hosts of the cluster run: pip install "ray[serve]"',
+    ]
 
 
-def tree(*sections: dict[str, Any]) -> dict[str, Any]:
-    names = ["local", "second"]
-    base = {"adapter": "local", "base_url": "http://ray:8000/local", "models": {"bge": MODEL}}
-    return {"providers": {name: {**base, **own} for name, own in zip(names, sections, strict=False)}}
+def version_of(changed: dict[str, Any]) -> str:
+    config = from_tree({**tree({"scale": {"replicas": 2}, "api_key": "k"}), **changed})
+    version: str = serve_config(config, "/etc/gateway.yaml")["applications"][0]["args"]["version"]
+    return version
+
+
+VERSIONS: dict[str, tuple[dict[str, Any], bool]] = {
+    "the same again": ({}, True),
+    "another vendor": ({**tree({"scale": {"replicas": 2}}), "models": {"best": {"target": "local/bge"}}}, True),
+    "more replicas": (tree({"scale": {"replicas": 8}}), True),
+    "another key": (tree({"scale": {"replicas": 2}, "api_key": "another"}), True),
+    "another model": (tree({"scale": {}, "models": {"bge": {"path": "org/another"}}}), False),
+    "one more model": (tree({"scale": {}, "models": {"bge": MODEL, "tiny": MODEL}}), False),
+    "another name of a model": (tree({"scale": {}, "models": {"bgf": MODEL}}), False),
+    "another deadline": ({"deadline": {"max": 200}}, False),
+    "another limit": ({"request_limits": {"documents": 5}}, False),
+}
+
+
+@pytest.mark.parametrize(("changed", "is_same"), VERSIONS.values(), ids=VERSIONS)
+def test_serve_starts_new_replicas_where_they_would_be_others(changed: dict[str, Any], is_same: bool) -> None:
+    assert (version_of(changed) == version_of({})) is is_same
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -78,6 +111,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "two at one path": (
         tree({"scale": {}}, {"scale": {}}),
         "providers.second.base_url: has the same path as that of local: /local; give each its own",
+    ),
+    "another path at another host": (
+        tree({"scale": {}, "base_url": None, "base_urls": ["http://a/local", "http://b/other"]}),
+        "providers.local.base_urls: must have one path at every host, not /local/v1/rerank, /other/v1/rerank",
     ),
     "an endpoint of another version": (
         tree({"scale": {}, "base_url": "http://ray:8000/local/v2"}),
@@ -91,6 +128,12 @@ def test_what_cannot_be_served_is_refused(wrong: dict[str, Any], problem: str) -
     with pytest.raises(ConfigError) as caught:
         serve_config(from_tree(wrong), "/etc/gateway.yaml")
     assert [str(each).startswith(problem) for each in caught.value.problems] == [True], caught.value.problems
+
+
+def test_several_hosts_serve_at_one_path() -> None:
+    hosts = ["http://a:8000/local", {"url": "http://b:8000/local", "weight": 2}]
+    config = from_tree(tree({"scale": {}, "base_url": None, "base_urls": hosts}))
+    assert serve_config(config, "/etc/gateway.yaml")["applications"][0]["route_prefix"] == "/local"
 
 
 PREFIXES: dict[str, tuple[str, str]] = {

@@ -140,6 +140,7 @@ def test_what_cannot_run_here_is_refused(tmp_path: Path, tree: dict[str, Any], n
 def test_it_needs_nothing_of_the_file_but_its_own_part(folder: Path, tmp_path: Path) -> None:
     scale = {"replicas": 2, "cpus": 3.5, "gpus": 0}
     own = provider(folder, base_url="http://ray.example:8000/local", api_key=KEY, scale=scale)
+    own |= {"ca_file": "not-here.pem", "headers": {"x-team": "${NO_SUCH_TEAM}"}, "health_check": {"url": "http://x/y"}}
     own["models"]["free"] = {"path": str(folder)}
     tree = {
         "providers": {"local": own, "cohere": {"api_key": "${NO_SUCH_KEY}"}, "wrong": {"no": "such adapter"}},

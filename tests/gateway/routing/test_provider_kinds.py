@@ -230,6 +230,26 @@ def test_local_models_elsewhere_are_behind_http_under_their_names() -> None:
     assert (description.where, description.key) == ("bge, a/b at http://ray:8000/local/v1/rerank", "***")
 
 
+async def test_several_addresses_hold_the_same_local_models(opened, upstreams) -> None:
+    first, second = upstreams(), upstreams()
+    settings = {**ELSEWHERE, "base_url": None, "base_urls": [first.url, second.url], "strategy": "ordered"}
+    gateway = await opened({"providers": {"local": settings}})
+    first.reply_with(503, {"message": "it is going"})
+    asked = {"query": "q", "documents": ["a", "b"], "model": "local/bge"}
+    assert (await gateway.post("/v1/rerank", json=asked)).status_code == 200
+    assert [len(each.requests) for each in (first, second)] == [1, 1]
+    assert second.requests[0].headers["authorization"] == "Bearer k"
+    assert second.requests[0].body["model"] == "bge"
+    unknown = await gateway.post("/v1/rerank", json={**asked, "model": "local/bgr"})
+    assert (unknown.status_code, "local/bge" in unknown.json()["message"]) == (404, True)
+    assert [len(each.requests) for each in (first, second)] == [1, 1]
+    listed = (await gateway.get("/v1/models")).json()["data"]
+    assert [(each["id"], each["scoring"]) for each in listed] == [
+        ("local/bge", "pointwise"),
+        ("local/a/b", "pointwise"),
+    ]
+
+
 def test_an_adapter_of_local_models_may_have_no_other_place_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = registry.find("local")
     assert isinstance(adapter, LocalProvider)
