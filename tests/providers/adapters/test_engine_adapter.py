@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from providers.adapters.engine import PROVIDER
 from providers.adapters.local import PROVIDER as LOCAL
@@ -26,17 +27,18 @@ SENT: dict[str, Sends] = {
     ),
     "no other server's field": ({"extra": {"truncation_side": "left", "raw_scores": True}}, {}),
 }
+TIMES = {"tokenize_ms": 0.4, "queue_ms": 3.5, "compute_ms": 8.1}
+WHOLE = Ranking(
+    results=[Ranked(1, 0.75), Ranked(0, 0.25)],
+    usage=Usage(prompt_tokens=33, completion_tokens=0, total_tokens=33),
+    id="req-1",
+    score_space="probability",
+    details={**TIMES, "truncated_documents": 0},
+)
+CUT = {"truncated_documents": 1, "truncated": [{"index": 1, "kept_tokens": 96}]}
 READ = {
-    "success": Ranking(
-        results=[Ranked(1, 0.75), Ranked(0, 0.25)],
-        usage=Usage(prompt_tokens=33, completion_tokens=0, total_tokens=33),
-        id="req-1",
-        score_space="probability",
-        details={
-            **{"tokenize_ms": 0.4, "queue_ms": 3.5, "compute_ms": 8.1, "truncated_documents": 1},
-            "truncated": [{"index": 1, "kept_tokens": 96}],
-        },
-    ),
+    "success": WHOLE,
+    "cut": replace(WHOLE, details={**TIMES, **CUT}),
     "odd_cuts": Ranking(results=[Ranked(0, 0.5)], details={"compute_ms": 2.0}),
 }
 SAID = {"error_429": "the local model's queue is full; try again later"}
