@@ -18,6 +18,7 @@ from gateway.config import exposure
 from gateway.config.locations import located
 from gateway.config.root import Config
 from gateway.errors import ConfigError
+from gateway.file_stamps import FileStamp, stamp_of
 from gateway.routing import routes as routing
 from gateway.routing.pricing import TargetPricing
 from gateway.routing.routes import Routes
@@ -38,9 +39,6 @@ SETTLE_SECONDS = 0.05
 
 _DRAIN_POLL_INTERVAL = 0.1
 """Seconds between two checks whether the old routes are idle."""
-
-FileStamp = tuple[int, int, int]
-"""Modification time in nanoseconds, size in bytes, and inode, which is new when an editor replaces the file."""
 
 
 class Reloader:
@@ -83,11 +81,19 @@ class Reloader:
         self._begin(even_if_equal=False)
         while True:
             await asyncio.sleep(POLL_INTERVAL)
-            stamps = self._current_stamps()
-            if None not in stamps.values() and stamps != self._stamps:
+            if self._have_changed(self._current_stamps()):
                 self.request()
             elif self._backoff.is_due():
                 self._begin()
+
+    def _have_changed(self, stamps: dict[Path, FileStamp | None]) -> bool:
+        """Whether there is something new to read. A file that is away is not: an editor may be replacing it.
+
+        But a new configuration may name another key file, and the old one be gone with the old configuration.
+        """
+        if None not in stamps.values():
+            return stamps != self._stamps
+        return stamps[self._path] not in (None, self._stamps[self._path])
 
     async def reload(self, even_if_equal: bool = True) -> bool:
         """Put the configuration in the file in force. Never raises: what cannot be used is logged and changes nothing.
@@ -184,7 +190,7 @@ class Reloader:
     def _current_stamps(self) -> dict[Path, FileStamp | None]:
         auth = self._service.config.auth
         key_files = [self._path.parent / auth.file] if auth and auth.file else []
-        return {path: _stamp(path) for path in (self._path, *key_files)}
+        return {path: stamp_of(path) for path in (self._path, *key_files)}
 
     async def _swap(self, config: Config) -> None:
         service, old = self._service, self._service.routes
@@ -208,12 +214,3 @@ async def _close_when_idle(old: Routes, new: Routes, service: Service, earlier: 
     while old.in_flight and not service.closing:  # noqa: ASYNC110  # polling keeps the cost of a request at one addition
         await asyncio.sleep(_DRAIN_POLL_INTERVAL)
     await old.aclose(new)
-
-
-def _stamp(path: Path) -> FileStamp | None:
-    """The stamp of a file; None while it cannot be read, as in between when an editor replaces it."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -6,7 +6,6 @@ import asyncio
 import multiprocessing
 import signal
 import socket
-import ssl
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -22,6 +21,7 @@ from gateway.server.banner import ready_message
 from gateway.server.engine_process import running_engine
 from gateway.server.processes import LoadResults, OnReady, Server, Supervisor, WorkerApp
 from gateway.server.protocol import BoundedProtocol
+from gateway.server.tls import server_context
 from gateway.telemetry import lifecycle, logs
 from gateway.telemetry.metric_store import shared_folder
 from providers.errors import RerankError
@@ -131,15 +131,7 @@ def _uvicorn_config(app: Any, config: Config, **options: Any) -> uvicorn.Config:
 
 
 def _tls_options(config: Config) -> dict[str, Any]:
-    tls = config.server.tls
-    if tls is None:
-        return {}
-    return {
-        "ssl_certfile": tls.cert,
-        "ssl_keyfile": tls.key,
-        "ssl_ca_certs": tls.client_ca,
-        "ssl_cert_reqs": ssl.CERT_REQUIRED if tls.client_ca else ssl.CERT_NONE,
-    }
+    return {"ssl_context_factory": partial(server_context, config.server.tls)} if config.server.tls else {}
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import ssl
 from functools import lru_cache
+
+from gateway.file_stamps import FileStamp, stamp_of
 
 logger = logging.getLogger(__name__)
 
 MAX_CONTEXTS = 64
 """Contexts that are kept, of all providers together; each takes about 1 MB."""
-
-Stamp = tuple[int, int, int] | None
-"""Modification time in nanoseconds, size in bytes and inode of a file; None if it cannot be read, or there is none."""
 
 
 class ResumingContext(ssl.SSLContext):
@@ -94,7 +92,7 @@ def tls_context(ca_file: str | None, client_cert: str | None, client_key: str | 
 
 @lru_cache(maxsize=MAX_CONTEXTS)
 def _load(
-    ca_file: str | None, client_cert: str | None, client_key: str | None, stamps: tuple[Stamp, ...]
+    ca_file: str | None, client_cert: str | None, client_key: str | None, stamps: tuple[FileStamp | None, ...]
 ) -> ssl.SSLContext:
     """Cached, by the stamps too: loading the system's authorities takes tens of milliseconds."""
     context = ResumingContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -107,15 +105,5 @@ def _load(
     return context
 
 
-def _stamps(*files: str | None) -> tuple[Stamp, ...]:
-    return tuple(_stamp(file) for file in files)
-
-
-def _stamp(file: str | None) -> Stamp:
-    if file is None:
-        return None
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+def _stamps(*files: str | None) -> tuple[FileStamp | None, ...]:
+    return tuple(None if file is None else stamp_of(file) for file in files)
