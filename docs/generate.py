@@ -3,6 +3,7 @@
 config/schema.json            editors complete and check the YAML with it
 config/gateway.example.yaml   every key with its meaning and default
 docs/configuration.md         the tables below its marker
+deploy/helm/*/values.yaml     the values of the chart, from their schema
 docs/*.md                     whatever stands between `<!-- generated: NAME -->` and `<!-- end -->`
 """
 
@@ -16,12 +17,12 @@ from typing import Any
 
 import yaml
 
-from docs import observability, providers
+from docs import chart, observability, providers
 from gateway.config import loader as config
 from providers.local.builtin.catalogue import EMBEDDING_MODEL
 
 ROOT = Path(__file__).parent.parent
-PARTS: dict[str, Callable[[], str]] = {**observability.PARTS, **providers.PARTS}
+PARTS: dict[str, Callable[[], str]] = {**chart.PARTS, **observability.PARTS, **providers.PARTS}
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 MARKER = "<!-- Everything below is written by `make docs`. -->\n"
 HEAD = """\
@@ -65,6 +66,7 @@ def files() -> dict[Path, str]:
     return {
         ROOT / "config" / "schema.json": json.dumps(schema, indent=2) + "\n",
         ROOT / "config" / "gateway.example.yaml": HEAD + "\n".join(_mapping(schema, schema, EXAMPLE, "")) + "\n",
+        chart.CHART / "values.yaml": chart.values(),
         page: written + MARKER + "\n" + "\n".join(_tables(schema)),
         **{path: renewed(path.read_text(encoding="utf-8")) for path in (ROOT / "docs").glob("*.md") if path != page},
     }

@@ -42,8 +42,8 @@ def test_the_pages_have_blocks_of_each_kind() -> None:
     assert [kind for kind, least in kinds if len(list(blocks(*kind))) < least] == []
 
 
-NOT_OURS = {"gateway-deployment.yaml"}
-"""Kubernetes'."""
+NOT_OURS = {"values.yaml"}
+"""Of the Helm chart; tests/deploy has a look at them."""
 ELSEWHERE = re.compile(r"cannot be read: No such file|the folder \"/srv/models/bge\" does not exist")
 """Files of the reader's own: certificates, models."""
 INVENTED = {'adapter: "marmot"', "marmot:"}
@@ -73,7 +73,7 @@ def commands() -> Iterator[Any]:
     for block in blocks("sh", "console"):
         for line in block.values[0].replace("\\\n", " ").splitlines():
             ours = re.search(r"(?:^|[|;] ?|\s)(?:\S*/)?rerank-gateway ((?!\.)[^|<>;&]+)", line.partition(" #")[0])
-            if ours and "docker" not in line and "systemctl" not in line and not re.search(r"\bcp ", line):
+            if ours and not re.search(r"\b(docker|systemctl|cp|helm|kubectl)\b", line):
                 yield pytest.param(ours[1], id=f"{block.id}: {ours[1].strip()}"[:90])
 
 
@@ -135,18 +135,6 @@ def test_every_page_is_on_the_site_and_in_the_text_for_machines() -> None:
     machines = set(re.findall(r"\]\(((?:docs/)?[\w/-]+)\.html\)", (ROOT / "docs/llms.txt").read_text()))
     assert pages <= index
     assert machines == pages
-
-
-def test_the_probes_of_kubernetes_are_paths_of_the_gateway() -> None:
-    (text,) = (block.values[0] for block in blocks("yaml") if "gateway-deployment.yaml" in block.values[1])
-    pod = yaml.safe_load(text)["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    probes = {container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")}
-    sources = "".join(path.read_text() for path in (ROOT / "gateway/api/resources").glob("*.py"))
-    assert [path for path in probes if f'"{path}"' not in sources] == []
-    parser().parse_args(container["args"])
-    least = 8 + ServerSettings().shutdown_timeout
-    assert pod["terminationGracePeriodSeconds"] > least, "the page recommends `drain: 8s`"
 
 
 UNIT = ROOT / "deploy/systemd/rerank-gateway.service"
