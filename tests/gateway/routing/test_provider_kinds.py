@@ -14,8 +14,10 @@ from gateway.config.loader import from_tree
 from gateway.errors import ConfigError
 from gateway.routing import kinds
 from gateway.routing.kinds import _KINDS
+from gateway.routing.routes import build
 from providers import registry
-from providers.spec import LocalProvider, Provider
+from providers.spec import LocalModel, LocalProvider, Provider
+from providers.types import Ranked, Ranking, RerankRequest
 
 MODULE = """
 from msgspec import Struct
@@ -248,6 +250,46 @@ async def test_several_addresses_hold_the_same_local_models(opened, upstreams) -
         ("local/bge", "pointwise"),
         ("local/a/b", "pointwise"),
     ]
+
+
+class Loaded:
+    """A local model in this process."""
+
+    closed = False
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        return Ranking(results=[Ranked(0, 0.5)])
+
+    async def ready(self) -> bool:
+        return True
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_a_reload_moves_local_models_out_and_back(monkeypatch: pytest.MonkeyPatch, upstream) -> None:
+    loaded: list[Loaded] = []
+    adapter = registry.find("local")
+    assert isinstance(adapter, LocalProvider)
+
+    def load(model: LocalModel) -> Loaded:
+        loaded.append(Loaded())
+        return loaded[-1]
+
+    monkeypatch.setattr("providers.adapters.local.PROVIDER", replace(adapter, open=load, problems=lambda model: []))
+    models = {"m": {"path": "x"}}
+    here = from_tree({"providers": {"local": {"models": models}}})
+    there = from_tree({"providers": {"local": {"models": models, "base_url": upstream.url}}})
+    at_first = build(here)
+    for model in at_first.local_models():
+        await model.load()
+    moved = build(there, at_first)
+    await at_first.aclose(moved)
+    assert ([each.closed for each in loaded], moved.local_models(), moved.names()) == ([True], [], ["local/m"])
+    back = build(here, moved)
+    await moved.aclose(back)
+    assert ([model.has_loaded for model in back.local_models()], back.names()) == ([False], ["local/m"])
+    await back.aclose()
 
 
 def test_an_adapter_of_local_models_may_have_no_other_place_for_them(monkeypatch: pytest.MonkeyPatch) -> None:

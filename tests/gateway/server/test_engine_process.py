@@ -318,6 +318,15 @@ def test_the_engine_serves_the_local_providers_alone() -> None:
     assert list(part.providers["local"].models or {}) == ["m", "n"]
 
 
+def test_models_that_others_hold_are_not_the_engines() -> None:
+    at = {"base_url": "http://127.0.0.1:9/local", "models": {"far": {"path": "x"}}}
+    several = {"adapter": "local", "base_urls": ["http://127.0.0.1:9"], "models": {"far": {"path": "x"}}}
+    whole = tree("m")
+    whole["providers"] |= {"elsewhere": {"adapter": "local", **at}, "everywhere": several}
+    assert list(engine_process.local_part(from_tree(whole)).providers) == ["local"]
+    assert engine_process.local_part(from_tree({"providers": {"local": at}})).providers == {}
+
+
 def test_a_gateway_without_local_models_has_no_engine(monkeypatch) -> None:
     monkeypatch.setattr("gateway.server.engine_process.EngineSupervisor", None)
     with engine_process.running_engine(from_tree({"providers": {"passthrough": {}}}), None, queue.SimpleQueue()):  # type: ignore[arg-type]
