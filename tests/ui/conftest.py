@@ -181,16 +181,20 @@ async def proxied(embedded: str) -> AsyncIterator[str]:
     """The same gateway below a path: nginx's `location /search/reranker/ { proxy_pass http://gateway/; }`."""
     async with aiohttp.ClientSession(auto_decompress=False) as client:
 
-        async def forward(request: web.Request) -> web.Response:
+        async def forward(request: web.Request) -> web.StreamResponse:
             url = embedded + request.raw_path.removeprefix(PREFIX)
             body = await request.read()
             kept = {name: value for name, value in request.headers.items() if name.lower() != "connection"}
             async with client.request(request.method, url, headers=kept, data=body, allow_redirects=False) as answer:
-                return web.Response(status=answer.status, body=await answer.read(), headers=_own(answer.headers))
+                reply = web.StreamResponse(status=answer.status, headers=_own(answer.headers))
+                await reply.prepare(request)
+                async for chunk in answer.content.iter_any():
+                    await reply.write(chunk)
+                return reply
 
         application = web.Application()
         application.router.add_route("*", PREFIX + "/{path:.*}", forward)
-        runner = web.AppRunner(application)
+        runner = web.AppRunner(application, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         yield f"http://127.0.0.1:{runner.addresses[0][1]}{PREFIX}"

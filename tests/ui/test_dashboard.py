@@ -105,6 +105,49 @@ async def test_reload_is_asked_for_by_a_click(tab: Any, url: str) -> None:
     assert (await tab.until("document.querySelectorAll('table').length")) > 3
 
 
+async def test_it_works_below_a_path_of_a_reverse_proxy(tab: Any, proxied: str) -> None:
+    await tab.go(f"{proxied}/admin/")
+    assert await tab.until("document.querySelector('.figures')?.innerText.includes('In flight')")
+    assert await tab.until("location.pathname") == urlsplit(proxied).path + "/admin"
+    assert [each for each in tab.requested if not each.startswith((proxied, "data:"))] == []
+    assert tab.problems == []
+
+
+async def test_a_button_stays_that_of_its_target(tab: Any, url: str) -> None:
+    """A target that is called for the first time moves the others down, under a hand that is about to press."""
+    await enter(tab, url)
+    await tab.until(f"(b => b && (b.focus(), true))({BUTTON % ('Eject', 'up/m')})")
+    async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {TEAM}"}) as client:
+        await client.post("/v1/rerank", json={"model": "spare/a-new-one", "query": "q", "documents": ["d"]})
+    await tab.until(f"({ROW % 'spare/a-new-one'})?.innerText")
+    assert await tab.until("document.activeElement.getAttribute('aria-label')") == "Eject up/m"
+
+
+SILENT = """(() => {
+  const ask = window.fetch, wait = window.setTimeout;
+  window.setTimeout = (act, after, ...more) => wait(act, after === 15000 ? 20 : after, ...more);
+  window.fetch = (path, options) => {
+    if (!String(path).includes('events')) return ask(path, options);
+    const end = (stream) => options.signal.addEventListener('abort', () => stream.error(options.signal.reason));
+    return Promise.resolve(new Response(new ReadableStream({start: end})));
+  };
+})()"""
+
+
+async def test_a_stream_that_falls_silent_is_not_taken_for_news(tab: Any, url: str) -> None:
+    await tab.call("Page.addScriptToEvaluateOnNewDocument", source=SILENT)
+    await tab.go(f"{url}/admin")
+    assert "fallen silent" in await tab.until("document.querySelector('form.key p')?.innerText")
+    assert tab.problems == []
+
+
+async def test_an_impossible_key_is_told(tab: Any, url: str) -> None:
+    await enter(tab, url, "schlüssel…")
+    assert "characters that no key has" in await tab.until(
+        "(e => e && e.innerText.includes('no key has') && e.innerText)(document.querySelector('form.key p'))"
+    )
+
+
 async def _tries() -> Any:
     import asyncio
 

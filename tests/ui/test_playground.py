@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,8 @@ FILES: dict[str, tuple[str, str, int]] = {
     "lines": ("notes.txt", "one red apple\n\ntwo\n", 2),
     "JSON lines": ("rows.jsonl", '{"text": "a red apple", "id": 1}\n"a pear"\n', 2),
     "JSON": ("rows.json", '["a", "b", {"text": "c"}]', 3),
+    "a table of one column": ("rows.csv", "review\na\nb\n", 2),
+    "a table without texts": ("rows.tsv", "id\tname\n1\tred\n\t\n2\tblue\n", 2),
     "a table with quotes": ("rows.csv", 'id,text\n1,"a, b ""c""\nd"\n2,e\n', 2),
     "paragraphs": ("notes.md", "one\ntwo\n\nthree\n\n\nfour", 3),
 }
@@ -389,10 +393,21 @@ async def test_it_works_below_a_path_of_a_reverse_proxy(tab: Any, proxied: str) 
     check(tab, proxied)
 
 
+def link_of(shared: Any) -> str:
+    """A link that holds any value, as the page would make it."""
+    deflate = zlib.compressobj(wbits=-15)
+    compressed = deflate.compress(json.dumps(shared).encode()) + deflate.flush()
+    return "#s=" + base64.urlsafe_b64encode(compressed).decode().rstrip("=")
+
+
 LINKS: dict[str, str] = {
     "no link of ours": "#s=%%%",
     "not compressed": "#s=AAAA",
     "another shape": "#s=" + "q1bKTFGyMjIy0qkFAA",
+    "values of other kinds": link_of(
+        {"query": {"toString": 1}, "text": 7, "picked": [{"toString": None}], "parameters": 1}
+    ),
+    "no object": link_of(7),
 }
 
 
@@ -402,6 +417,119 @@ async def test_a_broken_link_shows_the_page_all_the_same(tab: Any, url: str, fra
     await tab.until("document.querySelector('#model-0')?.value")
     assert await tab.until("document.querySelector('button.primary')?.innerText") == "Rank"
     check(tab, url)
+
+
+async def test_of_a_table_without_texts_the_whole_row_is_ranked(tab: Any, url: str) -> None:
+    """As the command line has it: a number in the first column says nothing."""
+    await tab.go(url)
+    found = await tab.until(
+        """import('./ui/documents.js').then(m => m.parseDocuments('id,name\\n1,"red\\napple"\\n2,\\n', 'a.csv'))"""
+    )
+    assert found == {"form": "table", "documents": ["id: 1\nname: red\napple", "id: 2"]}
+
+
+async def test_a_link_that_is_opened_on_the_page_is_followed(tab: Any, url: str) -> None:
+    """Browsers do not load a page again of which only the fragment changes."""
+    await tab.go(url)
+    await ask(tab, "a red apple", "one\ntwo", "local/cosine")
+    await tab.click("#share")
+    link = await tab.until("location.hash.startsWith('#s=') && location.hash")
+    await fill(tab, "#query", "something else")
+    await tab.until(f"(location.hash = '', location.hash = {json.dumps(link)}, true)")
+    assert await tab.until("document.querySelector('#query').value === 'a red apple'")
+    check(tab, url)
+
+
+async def test_a_parameter_that_is_wrong_and_out_of_sight_is_told(tab: Any, url: str) -> None:
+    """A browser blocks a form for such a field without a word, since it cannot show where."""
+    await tab.go(url)
+    await tab.until("document.querySelectorAll('.ranking').length")
+    await fill(tab, "#top_n", "0")
+    await tab.until("!document.querySelector('.parameters').open")
+    await tab.click("button.primary[type=submit]")
+    assert "top_n" in await tab.until("document.querySelector('.failure p')?.innerText")
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        pytest.param("new Response('<html>log in</html>')", "is no answer of a gateway", id="a page of a proxy"),
+        pytest.param("new Response('<html>', {status: 502})", "HTTP 502", id="an error of a proxy"),
+        pytest.param(
+            "new Response(new ReadableStream({start: c => c.error(new TypeError('lost'))}))", "cut off", id="cut off"
+        ),
+        pytest.param("Promise.reject(new TypeError('down'))", "cannot be reached", id="nobody"),
+    ],
+)
+async def test_an_answer_that_is_none_of_a_gateway_is_told(tab: Any, url: str, reply: str, said: str) -> None:
+    await tab.go(url)
+    await tab.until("document.querySelectorAll('.ranking').length")
+    await tab.until(f"(window.fetch = () => {reply}, true)")
+    await tab.click("button.primary[type=submit]")
+    assert said in await tab.until("document.querySelector('.failure p')?.innerText")
+    check(tab, url)
+
+
+async def test_a_key_can_be_replaced_and_an_impossible_one_is_told(tab: Any, guarded: str) -> None:
+    await tab.go(guarded)
+    await fill(tab, "#key", "schlüssel\u2026")
+    await tab.until("(document.querySelector('#key').dispatchEvent(new Event('change')), true)")
+    assert "characters that no key has" in await tab.until(f"{NOTICE}.includes('key') && {NOTICE}")
+    await fill(tab, "#key", KEY)
+    await tab.until("(document.querySelector('#key').dispatchEvent(new Event('change')), true)")
+    await tab.until("document.querySelectorAll('#names option').length")
+    assert await tab.until("document.querySelector('#key').value.length") == len(KEY), "there may be another one"
+
+
+DRAGS: dict[str, tuple[str, bool]] = {
+    "a file beside the field": ("body", True),
+    "a file onto the field": ("#documents", True),
+    "a text beside the field": ("body", False),
+    "a text onto the field": ("#documents", False),
+}
+
+
+@pytest.mark.parametrize(("place", "is_file"), DRAGS.values(), ids=DRAGS)
+async def test_what_is_dropped_neither_leaves_the_page_nor_is_lost(
+    tab: Any, url: str, place: str, is_file: bool
+) -> None:
+    await tab.go(url)
+    await tab.until("document.querySelectorAll('.ranking').length")
+    add = "data.items.add(new File(['a'], 'a.txt'))" if is_file else "data.setData('text/plain', 'a')"
+    event = "new DragEvent('%s', {dataTransfer: data, bubbles: true, cancelable: true})"
+    for kind in ("dragover", "drop"):
+        taken = await tab.until(
+            f"(data => ({add}, [!document.querySelector({place!r}).dispatchEvent({event % kind})]))(new DataTransfer())"
+        )
+        assert taken == [is_file], "a text goes where the browser puts it"
+
+
+PIECES = """import('./ui/text.js').then(({pieces}) => {
+  const plain = (text, spans, isWhole) => {
+    const points = Array.from(text), limit = isWhole ? 20000 : 280;
+    const first = Math.min(...spans.map(span => span.start), Infinity);
+    const begin = isWhole || first === Infinity || first < limit / 2 ? 0 : Math.max(0, first - 40);
+    const end = Math.min(points.length, begin + limit);
+    return [points.slice(begin, end).join(''), begin > 0 || end < points.length];
+  };
+  const texts = ['', 'a', '\ud83c\udf4e'.repeat(300), 'x'.repeat(279), 'x'.repeat(280), 'x'.repeat(281),
+    '\ud83c\udf4e'.repeat(30000), 'x\ud83c'.repeat(500), '\ud83c'.repeat(281), ('a\ud83c\udf4e').repeat(300000)];
+  const faults = [];
+  const starts = [null, 0, 139, 140, 500, 599, 500000];
+  for (const text of texts) for (const isWhole of [false, true]) for (const start of starts) {
+    const spans = start === null ? [] : [{start, end: start + 20}, {start: start + 10, end: start + 1e6}];
+    const [found, isCut] = pieces(text, spans, isWhole);
+    const [wanted, wasCut] = plain(text, spans, isWhole);
+    const shown = found.map(piece => piece.text).join('').replace(/^\u2026 /, '').replace(/ \u2026$/, '');
+    if (shown !== wanted || isCut !== wasCut) faults.push([text.length, start, isWhole, isCut, wasCut]);
+  }
+  return [faults];
+})"""
+
+
+async def test_what_is_shown_of_a_text_is_what_its_characters_say(tab: Any, url: str) -> None:
+    await tab.go(url)
+    assert await tab.until(PIECES) == [[]]
 
 
 async def test_on_a_phone_the_results_come_into_sight(tab: Any, url: str) -> None:

@@ -30,7 +30,9 @@ export async function rank(request, key, signal) {
   };
 }
 
-function headersOf(key) {
+/** What tells the gateway who asks. Throws Refused for what no header can carry, and so is no key. */
+export function headersOf(key) {
+  if (/[^\x20-\x7e]/.test(key)) throw new Refused(401, "This is no key of a gateway: it has characters that no key has.");
   return key ? { authorization: `Bearer ${key}` } : {};
 }
 
@@ -42,7 +44,24 @@ async function send(path, options) {
     if (failure.name === "AbortError") throw failure;
     throw new Refused(0, "the gateway cannot be reached");
   }
-  const body = await reply.json().catch(() => null);
+  const body = await bodyOf(reply);
   if (reply.ok && body) return { body, headers: reply.headers };
-  throw new Refused(reply.status, body?.message ?? `HTTP ${reply.status}`, body?.extra_fields?.attempts);
+  const message = reply.ok ? "what came is no answer of a gateway" : `HTTP ${reply.status}`;
+  throw new Refused(reply.status, body?.message ?? message, body?.extra_fields?.attempts);
+}
+
+/** The JSON of a reply, and null for anything else. Throws Refused for one that was cut off. */
+async function bodyOf(reply) {
+  let text;
+  try {
+    text = await reply.text();
+  } catch (failure) {
+    if (failure.name === "AbortError") throw failure;
+    throw new Refused(0, "the answer was cut off");
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }

@@ -1,5 +1,6 @@
 // The dashboard: what a gateway does now and did in the last hour. Two things can be done: eject or readmit a target, reload.
 
+import { headersOf } from "./api.js";
 import { follow } from "./events.js";
 import { dollars, number } from "./text.js";
 import htm from "./htm/htm.module.js";
@@ -29,7 +30,7 @@ async function watch() {
       });
     } catch (refusal) {
       if (signal.aborted) return;
-      failure.value = refusal.status ? refusal : { status: 0, message: "the gateway cannot be reached" };
+      failure.value = refusal;
       if ([401, 403, 404].includes(refusal.status)) return;
     }
     await new Promise((done) => setTimeout(done, AGAIN_SECONDS * 1000));
@@ -37,8 +38,8 @@ async function watch() {
 }
 
 async function act(path, body) {
-  const headers = { "content-type": "application/json", ...(key.value ? { authorization: `Bearer ${key.value}` } : {}) };
   try {
+    const headers = { "content-type": "application/json", ...headersOf(key.value) };
     const reply = await fetch(path, { method: "POST", headers, body: body && JSON.stringify(body) });
     const said = await reply.json();
     notice.value = said.done ?? said.message;
@@ -125,7 +126,7 @@ function Targets({ now }) {
   for (const path of Object.keys(loads)) if (!seen.has(path)) seen.set(path, { attempts: 0, errors: 0 });
   const resting = new Map();
   for (const one of snapshot.keys) if (one.state !== "ok") resting.set(one.provider, (resting.get(one.provider) ?? 0) + 1);
-  const rows = [...seen].sort().map(([path, target]) => html`<${Target} path=${path} target=${target} load=${loads[path]} resting=${resting.get(path.split("/")[0])} />`);
+  const rows = [...seen].sort().map(([path, target]) => html`<${Target} key=${path} path=${path} target=${target} load=${loads[path]} resting=${resting.get(path.split("/")[0])} />`);
   return html`<${Table} id="targets" title="Targets" head=${["Target", "State", "In flight", "p50", "p95", "Attempts", "Errors", "Cost", "Up, last hour", "Keys resting", ""]} rows=${rows} empty="No target has been called yet." />`;
 }
 
@@ -166,7 +167,8 @@ function RouteShape({ route }) {
     ...(route.shadow ? [{ name: route.shadow, kind: "shadow" }] : []),
   ];
   const height = ends.length * 28;
-  const share = (end) => (end.kind === "shadow" ? null : route.shares[end.name.split("/")[0]]);
+  const shares = new Map(Object.entries(route.shares));
+  const share = (end) => (end.kind === "shadow" || !end.name.includes("/") ? null : shares.get(end.name.split("/")[0]));
   return html`
     <li>
       <strong><bdi>${route.model}</bdi></strong><span class="facts">${route.kind === "targets" ? route.strategy : route.kind === "target" ? "" : route.kind}</span>

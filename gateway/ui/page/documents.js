@@ -39,10 +39,17 @@ function fromText(text) {
 }
 
 function fromTable(text, name) {
-  const rows = cells(text, /\.tsv$/i.test(name) ? "\t" : ",");
-  const head = rows[0].map((cell) => cell.trim().toLowerCase());
-  const column = Math.max(0, head.indexOf("text"));
-  return { form: "table", documents: nonBlank(rows.slice(1).map((row) => row[column] ?? "")) };
+  const [head, ...rows] = cells(text, /\.tsv$/i.test(name) ? "\t" : ",");
+  const names = head.map((cell) => cell.trim());
+  const column = names.length === 1 ? 0 : names.findIndex((one) => one.toLowerCase() === "text");
+  const textOfRow = (row) => (column < 0 ? wholeRow(names, row) : (row[column] ?? ""));
+  return { form: "table", documents: nonBlank(rows.map(textOfRow)) };
+}
+
+/** As the command line has it: where no column is called `text`, all of the row is ranked. */
+function wholeRow(names, row) {
+  const filled = names.map((name, at) => [name, row[at] ?? ""]).filter(([, cell]) => cell.trim());
+  return filled.map(([name, cell]) => `${name}: ${cell}`).join("\n");
 }
 
 /** The cells of a table by RFC 4180, row by row. */

@@ -2,7 +2,7 @@
 
 import { SNIPPETS } from "./snippets.js";
 import {
-  MAX_MODELS, addModel, chosenModels, columns, copied, copy, dragging, key, loadModels, names, parameters, parsed, pick, picked, query,
+  MAX_MODELS, addModel, chosenModels, columns, copied, copy, copying, dragging, key, loadModels, names, parameters, parsed, pick, picked, query,
   removeModel, requestOf, run, set, share, snippet, takeFile, takeSample, text, wantsKey, write,
 } from "./state.js";
 import htm from "./htm/htm.module.js";
@@ -19,10 +19,23 @@ function submit(event) {
   return ranking;
 }
 
+/** A text that is dropped goes where the browser puts it. */
 function drop(event) {
-  event.preventDefault();
   dragging.value = false;
+  if (!event.dataTransfer.files.length) return;
+  event.preventDefault();
   takeFile(event.dataTransfer.files[0]);
+}
+
+function dragOver(event) {
+  if (!event.dataTransfer.types.includes("Files")) return;
+  event.preventDefault();
+  dragging.value = true;
+}
+
+function copyAs() {
+  copying.value = true;
+  document.querySelector("#snippets").showModal();
 }
 
 function openFile(event) {
@@ -33,7 +46,7 @@ function openFile(event) {
 export function Form() {
   const { documents, form } = parsed.value;
   return html`
-    <form onSubmit=${submit} onKeyDown=${(event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && submit(event)}>
+    <form noValidate onSubmit=${submit} onKeyDown=${(event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && submit(event)}>
       <label for="query">Query</label>
       <input id="query" value=${query.value} onInput=${(event) => (query.value = event.target.value)} dir="auto" autocomplete="off" />
       <div class="labelled">
@@ -43,7 +56,7 @@ export function Form() {
       <textarea
         id="documents" aria-describedby="count forms" dir="auto" spellcheck="false" value=${text.value}
         class=${dragging.value ? "dragging" : ""} onInput=${(event) => write(event.target.value)}
-        onDragOver=${(event) => { event.preventDefault(); dragging.value = true; }}
+        onDragOver=${dragOver}
         onDragLeave=${() => (dragging.value = false)} onDrop=${drop}
       ></textarea>
       <p id="forms" class="hint">One a line, or paragraphs with blank lines between; JSON, JSON lines, CSV and TSV too. Or drop a file.</p>
@@ -58,7 +71,7 @@ export function Form() {
       <div class="row main">
         <button type="submit" class="primary" disabled=${!documents.length || !query.value.trim()}>Rank</button>
         <button type="button" class="quiet" id="share" onClick=${share}>Copy link</button>
-        <button type="button" class="quiet" id="copy-as" onClick=${() => document.querySelector("#snippets").showModal()} disabled=${!documents.length}>Copy as …</button>
+        <button type="button" class="quiet" id="copy-as" onClick=${copyAs} disabled=${!documents.length}>Copy as …</button>
       </div>
     </form>
     <${Snippets} />
@@ -109,13 +122,20 @@ function Key() {
 }
 
 function Snippets() {
+  return html`
+    <dialog id="snippets" aria-labelledby="snippets-title" onClose=${() => (copying.value = false)}>
+      <h2 id="snippets-title">Copy as</h2>
+      ${copying.value ? html`<${Snippet} />` : null}
+    </dialog>
+  `;
+}
+
+function Snippet() {
   const models = chosenModels();
   const request = requestOf(models[0] ?? "provider/model");
   const url = new URL("v1/rerank", location.href.split("#")[0]).href;
   const content = SNIPPETS[snippet.value]({ url, request, hasKey: Boolean(key.value), models, targets: models.map(targetOf) });
   return html`
-    <dialog id="snippets" aria-labelledby="snippets-title">
-      <h2 id="snippets-title">Copy as</h2>
       <div class="row" role="group" aria-label="Form">
         ${Object.keys(SNIPPETS).map((name) => html`<button type="button" class=${name === snippet.value ? "chosen" : "quiet"} aria-pressed=${name === snippet.value} onClick=${() => (snippet.value = name)}>${name}</button>`)}
       </div>
@@ -124,7 +144,6 @@ function Snippets() {
         <button type="button" class="primary" onClick=${() => copy(content, "Copied.", "Select the text and copy it.")}>${copied.value === content ? "Copied" : "Copy"}</button>
         <button type="button" class="quiet" onClick=${(event) => event.target.closest("dialog").close()}>Close</button>
       </div>
-    </dialog>
   `;
 }
 

@@ -2,7 +2,7 @@
 
 import { Form } from "./form.js";
 import { Inspector, Results } from "./results.js";
-import { begin, columns, notice } from "./state.js";
+import { begin, columns, follow, notice } from "./state.js";
 import htm from "./htm/htm.module.js";
 import { h, render } from "./preact/preact.module.js";
 import { effect } from "./signals/signals-core.module.js";
@@ -28,4 +28,9 @@ function App() {
 }
 
 effect(() => render(html`<${App} />`, document.querySelector("#app")));
+// A file that misses the field would replace the page, and all that is on it.
+for (const kind of ["dragover", "drop"]) {
+  window.addEventListener(kind, (event) => event.dataTransfer?.types.includes("Files") && event.preventDefault());
+}
+window.addEventListener("hashchange", follow);
 begin();

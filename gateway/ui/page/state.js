@@ -23,7 +23,9 @@ export const columns = signal([]);
 export const ranked = signal({ documents: [] });
 export const notice = signal("");
 const keyIsMissing = signal(false);
-export const wantsKey = computed(() => keyIsMissing.value || columns.value.some((one) => one.error?.status === 401));
+export const wantsKey = computed(
+  () => keyIsMissing.value || Boolean(key.value) || columns.value.some((one) => [401, 403].includes(one.error?.status)),
+);
 
 // What is looked at
 export const active = signal(-1);
@@ -32,6 +34,7 @@ export const showsAll = signal(false);
 export const snippet = signal("curl");
 export const dragging = signal(false);
 export const copied = signal("");
+export const copying = signal(false);
 
 let underWay = new AbortController();
 
@@ -98,7 +101,7 @@ export async function loadModels() {
     return true;
   } catch (failure) {
     keyIsMissing.value = failure.status === 401;
-    if (!keyIsMissing.value) say(failure.message);
+    if (!keyIsMissing.value || key.value) say(failure.message);
     return false;
   }
 }
@@ -173,11 +176,19 @@ export async function begin() {
   if (known && picked.value[0]) await run();
 }
 
+/** A link that is opened where the page is already: the browser changes the fragment alone. */
+export async function follow() {
+  const shared = await fromFragment(location.hash);
+  if (shared !== null) restore(shared);
+}
+
 function restore(shared) {
+  const textOf = (value) => (typeof value === "string" ? value : "");
   batch(() => {
-    query.value = String(shared.query ?? "");
-    write(String(shared.text ?? ""), String(shared.fileName ?? ""));
-    if (Array.isArray(shared.picked) && shared.picked.length) picked.value = shared.picked.slice(0, MAX_MODELS).map(String);
+    query.value = textOf(shared.query);
+    write(textOf(shared.text), textOf(shared.fileName));
+    const models = Array.isArray(shared.picked) ? shared.picked.slice(0, MAX_MODELS).map(textOf).filter(Boolean) : [];
+    if (models.length) picked.value = models;
     for (const [name, value] of Object.entries(parameters.value)) {
       const given = shared.parameters?.[name];
       if (typeof given === typeof value) set(name, given);

@@ -7,23 +7,32 @@ export const MOST_CHARACTERS = 20000;
 export function pieces(text, spans, isWhole) {
   const limit = isWhole ? MOST_CHARACTERS : SHOWN_CHARACTERS;
   const begin = isWhole ? 0 : firstShown(spans, limit);
-  // Enough UTF-16 units for as many code points as can be shown: a megabyte is not taken apart for two lines.
-  const points = Array.from(text.slice(0, (begin + limit) * 2));
-  const end = Math.min(points.length, begin + limit);
+  // Only what is shown is taken apart: a megabyte would take longer than a hand needs to move on.
+  const first = unitOf(text, begin);
+  const points = Array.from(text.slice(first, first + limit * 2)).slice(0, limit);
+  const end = begin + points.length;
+  const shown = (from, to) => points.slice(from - begin, to - begin).join("");
   const found = [];
   let at = begin;
   for (const span of [...spans].sort((a, b) => a.start - b.start)) {
     const from = Math.min(Math.max(span.start, at), end);
     const to = Math.min(Math.max(span.end, from), end);
-    if (from > at) found.push({ text: points.slice(at, from).join(""), marked: false });
-    if (to > from) found.push({ text: points.slice(from, to).join(""), marked: true });
+    if (from > at) found.push({ text: shown(at, from), marked: false });
+    if (to > from) found.push({ text: shown(from, to), marked: true });
     at = Math.max(at, to);
   }
-  if (at < end) found.push({ text: points.slice(at, end).join(""), marked: false });
+  if (at < end) found.push({ text: shown(at, end), marked: false });
   if (begin > 0) found.unshift({ text: "… ", marked: false });
-  const isCut = begin > 0 || end < points.length || text.length > (begin + limit) * 2;
+  const isCut = begin > 0 || first + shown(begin, end).length < text.length;
   if (isCut) found.push({ text: " …", marked: false });
   return [found, isCut];
+}
+
+/** Where a code point begins, in UTF-16 units: of two units only those of a pair belong together. */
+function unitOf(text, point) {
+  let unit = 0;
+  for (let passed = 0; passed < point && unit < text.length; passed++) unit += text.codePointAt(unit) > 0xffff ? 2 : 1;
+  return unit;
 }
 
 function firstShown(spans, limit) {
