@@ -61,8 +61,7 @@ class HeldTargets(BackgroundTask):
         self._file: Path | None = None if folder is None else folder / "held-targets.json"
         self._held: frozenset[str] = frozenset()
         self._own = Holds()
-        self._began = time()
-        self._seen: dict[str, float] = {}
+        self._seen = dict(self._read().readmitted)
 
     @property
     def paths(self) -> list[str]:
@@ -94,7 +93,8 @@ class HeldTargets(BackgroundTask):
             for breaker in breakers[path]:
                 breaker.hold(now, HOLD_SECONDS)
         for path, at in state.readmitted.items():
-            if at > self._seen.get(path, self._began) and path in breakers and path not in state.held:
+            # Not the later time: a clock may be set back.
+            if at != self._seen.get(path) and path in breakers and path not in state.held:
                 for breaker in breakers[path]:
                     breaker.record_health_check(now, healthy=True)
         self._seen = dict(state.readmitted)

@@ -33,6 +33,7 @@ class Service:
         keys: of the callers that are let in; None lets everybody in. Replaced together with `routes`.
         meter: admits requests; None where nothing is counted. Replaced together with `routes`.
         held: the targets that an operator has taken out of use.
+        reload: has all workers read the configuration again; None where there is no file to read.
         accounts: the store and the ledger, which stay.
         telemetry, observer: as in Instruments.
     """
@@ -51,6 +52,7 @@ class Service:
         self.accounts = accounting.UsageAccounts(config, self.telemetry.metrics.count_store_failure)
         self.meter: Meter | None = None
         self.held = HeldTargets(lambda: self.routes)
+        self.reload: Callable[[], object] | None = None
 
     async def open(self) -> None:
         """Open a backend for every provider; local models begin to load with `load`. Needs the running event loop."""
@@ -112,6 +114,7 @@ class Service:
         self.config, self.keys, self.routes = config, accounting.build_key_table(config), routes
         self.telemetry.configure(server_addresses(config), configured_model_names(config))
         self.meter = accounting.build_meter(config, self.accounts, routes.pricing)
+        self.held.apply()  # Before a request meets the new breaker of a target that is held.
         routes.start()
 
     async def aclose(self) -> None:

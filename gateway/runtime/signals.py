@@ -4,6 +4,8 @@ SIGHUP reloads the configuration."""
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from types import FrameType
 
 from gateway.runtime.service import Service
 from gateway.telemetry import lifecycle
+from gateway.telemetry.metric_store import find_shared_folder
 
 
 @contextmanager
@@ -58,6 +61,20 @@ def handle(service: Service, drain: float, reload: Callable[[], object] | None) 
     finally:
         for number, handler in previous_handlers.items():
             signal.signal(number, handler)
+
+
+def reload_all_workers(reload: Callable[[], object]) -> None:
+    """Reload here; in a worker of ours everywhere, since its supervisor passes SIGHUP on to all.
+
+    A worker of another server has no folder in common with its siblings, and one whose supervisor has died has another
+    parent by now: neither signals anybody.
+    """
+    supervisor = multiprocessing.parent_process()
+    is_ours = find_shared_folder(os.environ) is not None
+    if is_ours and supervisor is not None and supervisor.pid is not None and supervisor.pid == os.getppid():
+        os.kill(supervisor.pid, signal.SIGHUP)
+    else:
+        reload()
 
 
 def _tell_stopping(service: Service) -> None:

@@ -113,7 +113,8 @@ def _routes(service: Service) -> list[ControllerRouterHandler]:
 def _middleware(config: Config, direct: ASGIApp) -> list[Middleware]:
     """What every request passes before it is routed, outermost first."""
     hosts = config.server.allowed_hosts
-    by_path = {**dict.fromkeys(rerank.PATHS, direct), f"{openapi.PAGE}/": openapi.to_page}
+    pages = (openapi.PAGE, *([ui.DASHBOARD] if config.server.ui else []))
+    by_path = {**dict.fromkeys(rerank.PATHS, direct), **{f"{page}/": openapi.leads_to(page) for page in pages}}
     return [
         lambda app: RequestIdMiddleware(app, rerank.PATHS),
         *([lambda app: TrustedHostMiddleware(app, hosts)] if hosts else []),
@@ -142,6 +143,7 @@ async def _lifespan(service: Service, reloader: Reloader | None, on_loaded: OnLo
     loading = asyncio.create_task(_load(service, on_loaded))
     try:
         async with _watch(reloader) as reload:
+            service.reload = None if reload is None else partial(signals.reload_all_workers, reload)
             with signals.handle(service, service.config.server.drain, reload):
                 yield
     finally:

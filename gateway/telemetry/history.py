@@ -32,11 +32,10 @@ class Sample(Struct, frozen=True):
     """What happened between two samples.
 
     Attributes:
-        time: seconds since the epoch, at its end.
+        time: seconds since the epoch, at its end; later than that of the sample before.
         requests, failed: finished requests, and those of them that failed by no fault of the caller.
         p50_ms, p95_ms: of their durations; None without a request.
         cost: US dollars.
-        targets: attempts and failed attempts, by `provider/model`.
     """
 
     time: float
@@ -45,7 +44,6 @@ class Sample(Struct, frozen=True):
     p50_ms: float | None
     p95_ms: float | None
     cost: float
-    targets: Counts
 
 
 class Incident(Struct, frozen=True, omit_defaults=True):
@@ -75,7 +73,9 @@ class History:
     def __init__(self) -> None:
         self.samples: deque[Sample] = deque(maxlen=MAX_SAMPLES)
         self.incidents: deque[Incident] = deque(maxlen=MAX_INCIDENTS)
-        self._before: Series = {}
+        self._before: Series | None = None
+        self._attempts: deque[Counts] = deque()
+        self._totals: dict[str, list[int]] = {}
 
     def add_sample(self, now: float, series: Series) -> None:
         """Keep what has happened since the last time.
@@ -84,10 +84,33 @@ class History:
             now: seconds since the epoch.
             series: as `MetricStore.read` gives it.
         """
-        growth = {key: _growth(values, self._before.get(key)) for key, values in series.items()}
-        is_first, self._before = not self._before, series
-        if not is_first:
-            self.samples.append(_sample(now, growth))
+        before, self._before = self._before, series
+        if before is None:
+            return
+        growth = {key: _growth(values, before.get(key)) for key, values in series.items()}
+        if self.samples:  # A clock that is set back must not turn the hour around.
+            now = max(now, self.samples[-1].time + 0.001)
+        self.samples.append(_sample(now, growth))
+        self._count(_busiest(_attempts(growth)))
+
+    def uptimes(self) -> dict[str, float]:
+        """By target: the share of the attempts of these samples that did not fail."""
+        return {path: 1 - failures / attempts for path, (attempts, failures) in self._totals.items() if attempts}
+
+    def _count(self, attempts: Counts) -> None:
+        """Add the attempts of the newest sample, and take away those of one that is no longer kept."""
+        self._attempts.append(attempts)
+        self._add(attempts, 1)
+        if len(self._attempts) > MAX_SAMPLES:
+            self._add(self._attempts.popleft(), -1)
+
+    def _add(self, counts: Counts, sign: int) -> None:
+        for path, (attempts, failures) in counts.items():
+            total = self._totals.setdefault(path, [0, 0])
+            total[0] += sign * attempts
+            total[1] += sign * failures
+            if not total[0]:
+                del self._totals[path]
 
     def add_exchange(self, exchange: Exchange, model: str, now: float) -> None:
         """Keep a request that did not go as it should; `model` is the label of what it asked for."""
@@ -121,8 +144,7 @@ def _growth(now: list[float], before: list[float] | None) -> list[float]:
 def _sample(now: float, growth: Series) -> Sample:
     width = len(metrics.DURATION.buckets) + 2
     durations, requests, failed, cost = [0.0] * width, 0, 0, 0.0
-    targets: Counts = {}
-    for (name, labels), values in growth.items():
+    for (name, _), values in growth.items():
         if name == metrics.REQUESTS.name:
             requests += int(values[0])
         elif name == metrics.SLO_FAILURES.name:
@@ -131,25 +153,21 @@ def _sample(now: float, growth: Series) -> Sample:
             cost += values[0]
         elif name == metrics.DURATION.name:
             durations = [a + b for a, b in zip(durations, values, strict=True)]
-        elif name == metrics.ATTEMPTS.name and values[0] and labels[2] in ("ok", "error"):
+    spread = percentiles(metrics.DURATION, durations)
+    return Sample(now, requests, failed, spread.p50, spread.p95, cost)
+
+
+def _attempts(growth: Series) -> Counts:
+    targets: Counts = {}
+    for (name, labels), values in growth.items():
+        if name == metrics.ATTEMPTS.name and values[0] and labels[2] in ("ok", "error"):
             path = f"{labels[0]}/{labels[1]}"
             attempts, failures = targets.get(path, (0, 0))
             targets[path] = (attempts + int(values[0]), failures + int(values[0]) * (labels[2] == "error"))
-    spread = percentiles(metrics.DURATION, durations)
-    return Sample(now, requests, failed, spread.p50, spread.p95, cost, _busiest(targets))
+    return targets
 
 
 def _busiest(targets: Counts) -> Counts:
     if len(targets) <= MAX_TARGETS:
         return targets
     return dict(sorted(targets.items(), key=lambda entry: -entry[1][0])[:MAX_TARGETS])
-
-
-def uptimes(samples: deque[Sample]) -> dict[str, float]:
-    """By target: the share of the attempts of these samples that did not fail."""
-    totals: Counts = {}
-    for sample in samples:
-        for path, (attempts, failures) in sample.targets.items():
-            before = totals.get(path, (0, 0))
-            totals[path] = (before[0] + attempts, before[1] + failures)
-    return {path: 1 - failures / attempts for path, (attempts, failures) in totals.items() if attempts}

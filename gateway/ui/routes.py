@@ -17,6 +17,7 @@ from gateway.runtime.service import Service
 
 FOLDER = Path(__file__).parent
 ASSETS = "/ui"
+DASHBOARD = "/admin"
 
 POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -43,7 +44,7 @@ def routes(service: Service) -> list[ControllerRouterHandler]:
         return Response(ADDRESSES, media_type="application/json")
 
     @get(
-        "/admin",
+        DASHBOARD,
         guards=[auth.operators_only(service)],
         sync_to_thread=False,
         include_in_schema=False,

@@ -19,7 +19,7 @@ from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import Server
 from litestar.router import Router
 from litestar.static_files import create_static_files_router
-from litestar.types import Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.api.openapi.document import VERSION, Document
 
@@ -92,8 +92,12 @@ def assets() -> Router:
     return create_static_files_router(ASSETS, directories=[FOLDER / "page", SWAGGER_UI], include_in_schema=False)
 
 
-async def to_page(scope: Scope, receive: Receive, send: Send) -> None:
-    """Lead from `/docs/` to `/docs`, below whichever path a reverse proxy has: the page's addresses are relative."""
-    headers = [(b"location", b"../docs"), (b"content-length", b"0")]
-    await send({"type": "http.response.start", "status": 308, "headers": headers})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+def leads_to(page: str) -> ASGIApp:
+    """Leads from `/docs/` to `/docs`, below whichever path a reverse proxy has: a page's addresses are relative."""
+    headers = [(b"location", f"..{page}".encode()), (b"content-length", b"0")]
+
+    async def redirect(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 308, "headers": headers})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return redirect

@@ -6,16 +6,14 @@ These routes are the dashboard's own and change with it, so they are not in the 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
 import msgspec
-from litestar import get, post
+from litestar import Request, get, post
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 from litestar.params import JSONBody
@@ -32,12 +30,15 @@ from gateway.errors import NotAdmin, StoreDown, UnknownModel
 from gateway.routing.routes import Routes
 from gateway.runtime.service import Service
 from gateway.suggestions import MAX_NAME_LENGTH, clause, near
-from gateway.telemetry.history import Incident, Sample, uptimes
+from gateway.telemetry.history import Incident, Sample
 from gateway.telemetry.status import Snapshot, take_snapshot
-from providers.errors import InvalidRequest, Overloaded
+from providers.errors import InvalidRequest, Overloaded, RerankError
 
 EVENT_SECONDS = 2.0
 """Between two events of the stream."""
+
+SHARE_SECONDS = 1.0
+"""How long a state that was collected for one stream is sent to others too: it is read from all metrics."""
 
 CALLERS_SECONDS = 10.0
 """Between two looks at what the keys use."""
@@ -46,7 +47,7 @@ MAX_CALLERS = 200
 """Keys that are shown."""
 
 MAX_WATCHERS = 20
-"""Streams at once: each reads all metrics every two seconds."""
+"""Streams at once."""
 
 
 class TargetLoad(Struct):
@@ -122,17 +123,18 @@ class Done(Struct):
 def routes(service: Service) -> list[ControllerRouterHandler]:
     """The routes."""
     guards = [auth.operators_only(service), _admins_only(service)]
-    watchers, callers = asyncio.Semaphore(MAX_WATCHERS), Callers(service)
+    watchers, latest = asyncio.Semaphore(MAX_WATCHERS), LatestState(service)
 
     @get("/v1/admin/state", guards=guards, include_in_schema=False)
     async def state() -> Dashboard:
-        return await _collect(service, callers)
+        return await latest.collect()
 
     @get("/v1/admin/events", guards=guards, include_in_schema=False)
-    async def events() -> ServerSentEvent:
+    async def events(request: Request[Any, Any, Any]) -> ServerSentEvent:
         if watchers.locked():
             raise Overloaded(f"{MAX_WATCHERS} dashboards are open already; close one")
-        return ServerSentEvent(_stream(service, callers, watchers))
+        headers = list(request.scope["headers"])
+        return ServerSentEvent(_stream(service, latest, watchers, lambda: _check_admin(service, headers)))
 
     @post("/v1/admin/eject", guards=guards, status_code=200, include_in_schema=False)
     async def eject(data: JSONBody[TargetName]) -> Done:
@@ -151,8 +153,7 @@ def routes(service: Service) -> list[ControllerRouterHandler]:
 
     @post("/v1/admin/reload", guards=guards, status_code=202, include_in_schema=False)
     async def reload() -> Done:
-        # The same way as from a shell. Of several workers the parent tells all.
-        os.kill(os.getppid() if service.config.server.workers > 1 else os.getpid(), signal.SIGHUP)
+        _ask_to_reload(service)
         return Done("the configuration is read again; the log and rerank_gateway_config_reloads tell how it went")
 
     return [state, events, eject, readmit, reload]
@@ -160,14 +161,25 @@ def routes(service: Service) -> list[ControllerRouterHandler]:
 
 def _admins_only(service: Service) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]:
     def check(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        caller = auth.principal(service, connection.scope["headers"])
-        if service.keys is None:
-            # Nothing else keeps a page of another site from ejecting targets.
-            check_origin(header_values(connection.scope["headers"]), service.config.server.cors)
-        elif not caller.admin:
-            raise NotAdmin("the dashboard requires an admin key (`admin: true`)")
+        _check_admin(service, connection.scope["headers"])
 
     return check
+
+
+def _check_admin(service: Service, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Raises Unauthorized, NotAdmin or ForeignOrigin for a request that may not look."""
+    caller = auth.principal(service, headers)
+    if service.keys is None:
+        # Nothing else keeps a page of another site from ejecting targets.
+        check_origin(header_values(headers), service.config.server.cors)
+    elif not caller.admin:
+        raise NotAdmin("the dashboard requires an admin key (`admin: true`)")
+
+
+def _ask_to_reload(service: Service) -> None:
+    if service.reload is None:
+        raise InvalidRequest("this gateway was started without a configuration file: there is none to read again")
+    service.reload()
 
 
 def _known(current: Routes, path: str) -> str:
@@ -179,34 +191,58 @@ def _known(current: Routes, path: str) -> str:
     raise UnknownModel(f'no target "{short}" is in use{clause(near(short, list(names)))}')
 
 
-async def _stream(service: Service, callers: Callers, watchers: asyncio.Semaphore) -> AsyncIterator[str]:
+async def _stream(
+    service: Service, latest: LatestState, watchers: asyncio.Semaphore, check: Callable[[], None]
+) -> AsyncIterator[str]:
+    """An event every EVENT_SECONDS, until the gateway stops or `check` raises: a reload may have revoked the key."""
     if watchers.locked():  # Others began between the check of this request and now: end, rather than hang silently.
         return
     async with watchers:
-        while not service.draining:
-            yield msgspec.json.encode(await _collect(service, callers)).decode()
-            await asyncio.sleep(EVENT_SECONDS)
+        with suppress(RerankError):
+            while not service.draining:
+                check()
+                yield await latest.read()
+                await asyncio.sleep(EVENT_SECONDS)
 
 
-async def _collect(service: Service, callers: Callers) -> Dashboard:
-    telemetry = service.telemetry
-    telemetry.refresh()
-    snapshot = take_snapshot(telemetry.metric_store)
-    history = telemetry.history
-    return Dashboard(
-        datetime.now(UTC).timestamp(),
-        snapshot,
-        _loads(service),
-        _shapes(service, snapshot),
-        await callers.read(),
-        list(history.samples),
-        list(history.incidents)[::-1],
-        service.config.server.workers,
-    )
+class LatestState:
+    """What the dashboard shows, collected once for all who watch."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._callers = Callers(service)
+        self._event = ""
+        self._until = 0.0
+        self._collecting = asyncio.Lock()
+
+    async def read(self) -> str:
+        """The state as JSON, of this moment or of less than SHARE_SECONDS ago."""
+        async with self._collecting:
+            if monotonic() >= self._until:
+                self._event = msgspec.json.encode(await self.collect()).decode()
+                self._until = monotonic() + SHARE_SECONDS
+            return self._event
+
+    async def collect(self) -> Dashboard:
+        """The state of this moment."""
+        service = self._service
+        service.telemetry.refresh()
+        snapshot = take_snapshot(service.telemetry.metric_store)
+        history = service.telemetry.history
+        return Dashboard(
+            datetime.now(UTC).timestamp(),
+            snapshot,
+            _loads(service),
+            _shapes(service, snapshot),
+            await self._callers.read(),
+            list(history.samples),
+            list(history.incidents)[::-1],
+            service.config.server.workers,
+        )
 
 
 def _loads(service: Service) -> dict[str, TargetLoad]:
-    up, held = uptimes(service.telemetry.history.samples), set(service.held.paths)
+    up, held = service.telemetry.history.uptimes(), set(service.held.paths)
     return {
         path: TargetLoad(state.active, state.waiting, path in held, up.get(path))
         for path, state in service.routes.targets.states().items()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
+from time import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,10 +17,11 @@ import pytest
 from gateway.access.keys import hash_of
 from gateway.api.resources import admin
 from gateway.policy.breaker import BreakerSettings, BreakerState
+from gateway.runtime import holds, signals
 from gateway.runtime.holds import HOLD_SECONDS, HeldTargets
 from gateway.telemetry import metrics
 from gateway.telemetry.exchange import Exchange
-from gateway.telemetry.history import MAX_INCIDENTS, MAX_SAMPLES, History, uptimes
+from gateway.telemetry.history import MAX_INCIDENTS, MAX_SAMPLES, SAMPLE_SECONDS, History
 from gateway.telemetry.metric_store import MetricStore, shared_folder
 from providers.types import Call
 
@@ -134,21 +139,112 @@ async def test_actions_that_cannot_be_done(opened, upstream, body: Any, status: 
     assert len(answer.text) < 2000
 
 
+def anybody() -> None:
+    """Lets everybody look."""
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        pytest.param([{"name": "other", "hash": hash_of("other"), "admin": True}], id="the key is gone"),
+        pytest.param([{"name": "ops", "hash": hash_of("ops")}], id="it is no admin any more"),
+        pytest.param([{"name": "ops", "hash": hash_of("ops"), "admin": True, "expires": "2020-01-01"}], id="expired"),
+    ],
+)
+async def test_a_stream_ends_with_the_right_to_look(monkeypatch, upstream, auth: Any) -> None:
+    from gateway.config.loader import from_tree
+    from gateway.runtime.service import Service
+
+    service = Service(from_tree(tree(upstream)))
+    await service.open()
+    monkeypatch.setattr(admin, "EVENT_SECONDS", 0.0)
+    headers = [(b"authorization", b"Bearer ops")]
+    check = partial(admin._check_admin, service, headers)
+    stream = admin._stream(service, admin.LatestState(service), asyncio.Semaphore(9), check)
+    assert await anext(stream)
+    service.replace_keys(from_tree(tree(upstream, auth={"keys": auth})))
+    assert [event async for event in stream] == []
+    await service.aclose()
+
+
+async def test_many_who_watch_cost_as_much_as_one(monkeypatch, upstream) -> None:
+    from gateway.config.loader import from_tree
+    from gateway.runtime.service import Service
+
+    service = Service(from_tree(tree(upstream)))
+    await service.open()
+    taken: list[Any] = []
+    take = admin.take_snapshot
+    monkeypatch.setattr(admin, "take_snapshot", lambda store: taken.append(store) or take(store))
+    latest = admin.LatestState(service)
+    events = await asyncio.gather(*(latest.read() for _ in range(admin.MAX_WATCHERS)))
+    assert (len(taken), len(set(events))) == (1, 1)
+    monkeypatch.setattr(admin, "SHARE_SECONDS", 0.0)
+    latest = admin.LatestState(service)
+    assert [bool(await latest.read()) for _ in range(3)] == [True] * 3
+    assert len(taken) == 4
+    await service.aclose()
+
+
+async def test_there_is_nothing_to_reload_without_a_file(opened, upstream) -> None:
+    """The signal that reloads ends a process that does not wait for it."""
+    client = await opened(tree(upstream))
+    answer = await client.post("/v1/admin/reload", headers=key("ops"))
+    assert (answer.status_code, answer.json()["error_type"]) == (400, "invalid_request")
+    assert "without a configuration file" in answer.json()["message"]
+    assert (await client.get("/livez")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("shared", "parent", "signalled"),
+    [
+        pytest.param(True, "is the supervisor", True, id="a worker of ours"),
+        pytest.param(False, "is the supervisor", False, id="a worker of another server"),
+        pytest.param(True, "has died", False, id="an orphan"),
+        pytest.param(True, "never was", False, id="a process that inherited the folder"),
+        pytest.param(False, "never was", False, id="alone"),
+    ],
+)
+def test_only_a_supervisor_of_ours_is_signalled(
+    monkeypatch, tmp_path, shared: bool, parent: str, signalled: bool
+) -> None:
+    supervisor = {
+        "is the supervisor": SimpleNamespace(pid=os.getppid()),
+        "has died": SimpleNamespace(pid=os.getppid() + 1),
+        "never was": None,
+    }[parent]
+    sent: list[Any] = []
+    here: list[str] = []
+    monkeypatch.setattr(signals.multiprocessing, "parent_process", lambda: supervisor)
+    monkeypatch.setattr(signals, "find_shared_folder", lambda environ: tmp_path if shared else None)
+    monkeypatch.setattr(signals.os, "kill", lambda *arguments: sent.append(arguments))
+    signals.reload_all_workers(lambda: here.append("reloaded"))
+    assert sent == ([(os.getppid(), signal.SIGHUP)] if signalled else [])
+    assert here == ([] if signalled else ["reloaded"])
+
+
+@pytest.mark.parametrize("path", ["/admin/", "/docs/"])
+async def test_a_page_with_a_slash_at_its_end_is_found_by_its_scripts(opened, upstream, path: str) -> None:
+    client = await opened(tree(upstream))
+    answer = await client.get(path)
+    assert (answer.status_code, answer.headers["location"]) == (308, f"..{path[:-1]}")
+
+
 async def test_a_stream_ends_when_its_reader_goes_and_there_are_not_too_many(monkeypatch, upstream) -> None:
     from gateway.config.loader import from_tree
     from gateway.runtime.service import Service
 
     service = Service(from_tree(tree(upstream)))
     await service.open()
-    callers, watchers = admin.Callers(service), asyncio.Semaphore(admin.MAX_WATCHERS)
+    latest, watchers = admin.LatestState(service), asyncio.Semaphore(admin.MAX_WATCHERS)
     monkeypatch.setattr(admin, "EVENT_SECONDS", 0.0)
-    stream = admin._stream(service, callers, watchers)
+    stream = admin._stream(service, latest, watchers, anybody)
     assert [(await anext(stream)).startswith('{"time":') for _ in range(3)] == [True] * 3
     assert watchers._value == admin.MAX_WATCHERS - 1
     await stream.aclose()
     assert watchers._value == admin.MAX_WATCHERS
     service.draining = True
-    assert [event async for event in admin._stream(service, callers, watchers)] == []
+    assert [event async for event in admin._stream(service, latest, watchers, anybody)] == []
     await service.aclose()
 
 
@@ -192,7 +288,7 @@ def test_an_hour_under_load_does_not_grow() -> None:
     tracemalloc.stop()
     assert (len(history.samples), len(history.incidents)) == (MAX_SAMPLES, MAX_INCIDENTS)
     assert sizes[1] < sizes[0] * 1.05
-    assert uptimes(history.samples)["up/m7"] == pytest.approx(0.9)
+    assert history.uptimes()["up/m7"] == pytest.approx(0.9)
 
 
 class Known:
@@ -256,7 +352,77 @@ def test_two_workers_that_eject_at_once_both_succeed(tmp_path: Any, monkeypatch:
 async def test_a_stream_for_which_there_is_no_room_any_more_ends() -> None:
     service: Any = SimpleNamespace(draining=False)
     async with asyncio.timeout(2):
-        assert [event async for event in admin._stream(service, service, asyncio.Semaphore(0))] == []
+        assert [event async for event in admin._stream(service, service, asyncio.Semaphore(0), anybody)] == []
+
+
+@pytest.mark.parametrize("jump", [-7200.0, -30.0, 30.0, 7200.0])
+def test_a_clock_that_is_set_anew_loses_no_readmission(monkeypatch, jump: float) -> None:
+    with shared_folder():
+        one, other = Known(), Known()
+        mine, theirs = HeldTargets(lambda: one), HeldTargets(lambda: other)  # type: ignore[arg-type,return-value]
+        now = time()
+        for offset in (0.0, jump):
+            monkeypatch.setattr(holds, "time", lambda offset=offset: now + offset)
+            for known in (one, other):
+                known.breaker.hold(mine._clock.now(), 60.0)
+            mine.readmit("up/m")
+            theirs.apply()
+            assert (one.breaker.ejected, other.breaker.ejected) == (False, False)
+
+
+def test_a_new_worker_does_not_repeat_old_readmissions() -> None:
+    with shared_folder():
+        known = Known()
+        HeldTargets(lambda: known).readmit("up/m")  # type: ignore[arg-type,return-value]
+        late = HeldTargets(lambda: known)  # type: ignore[arg-type,return-value]
+        known.breaker.hold(late._clock.now(), 60.0)
+        late.apply()
+        assert known.breaker.ejected
+
+
+async def test_a_reload_holds_what_was_held_at_once(upstream) -> None:
+    """A changed provider has new breakers, which know nothing of it."""
+    from gateway.config.loader import from_tree
+    from gateway.routing import routes as routing
+    from gateway.runtime.service import Service
+
+    before = tree(upstream)
+    service = Service(from_tree(before))
+    await service.open()
+    service.held.eject("up/m")
+    providers = {**before["providers"], "up": {**before["providers"]["up"], "timeout": 7}}
+    config = from_tree({**before, "providers": providers})
+    old, new = service.routes, routing.build(config, service.routes)
+    service.replace(config, new)
+    assert new.breakers()["up/m"][0] is not old.breakers()["up/m"][0]
+    assert new.breakers()["up/m"][0].ejected
+    await old.aclose(new)
+    await service.aclose()
+
+
+@pytest.mark.parametrize("jump", [-7200.0, -SAMPLE_SECONDS, 0.0])
+def test_a_clock_that_is_set_back_does_not_turn_the_hour_around(jump: float) -> None:
+    store, history = MetricStore(metrics.METRICS), History()
+    for now in (1000.0, 1015.0, 1030.0, 1030.0 + jump, 1045.0 + jump, 1060.0):
+        history.add_sample(now, store.read())
+    times = [sample.time for sample in history.samples]
+    assert times == sorted(set(times))
+    assert times[-1] == 1060.0
+
+
+def test_uptime_is_that_of_the_last_hour() -> None:
+    store, history = MetricStore(metrics.METRICS), History()
+    history.add_sample(0.0, store.read())
+    for sample in range(MAX_SAMPLES + 1):
+        store.add(metrics.ATTEMPTS, ("up", "m", "ok", ""), 1.0)
+        if sample == 0:
+            store.add(metrics.ATTEMPTS, ("up", "m", "error", "x"), 1.0)
+            store.add(metrics.ATTEMPTS, ("up", "old", "ok", ""), 1.0)
+        history.add_sample(sample * SAMPLE_SECONDS, store.read())
+        if sample == 0:
+            assert history.uptimes() == {"up/m": 0.5, "up/old": 1.0}
+    assert history.uptimes() == {"up/m": 1.0}
+    assert len(history._attempts) == MAX_SAMPLES
 
 
 def test_a_target_that_its_breakers_ejected_is_readmitted_in_all_workers() -> None:
