@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from providers.errors import Rejected, TargetFailed
 from providers.types import Backend, Ranking, RerankRequest, ScoreSpace
+
+NOT_FOUND = 404
 
 
 class RemoteModels:
@@ -41,8 +44,23 @@ class RemoteBackend:
         self._backend, self._models = backend, models
 
     async def rerank(self, request: RerankRequest) -> Ranking:
-        """The ranking of the backend. Raises RerankError."""
-        ranking = await self._backend.rerank(request)
+        """The ranking of the backend.
+
+        Raises:
+            TargetFailed: nothing is served there. Behind other addresses a 404 is the caller's mistake, but this name
+                is one that the configuration promises.
+            RerankError: what else the backend raises.
+        """
+        try:
+            ranking = await self._backend.rerank(request)
+        except Rejected as error:
+            if error.status != NOT_FOUND:
+                raise
+            raise TargetFailed(
+                f'no "{request.model}" is served at base_url (404): what holds it is still starting, '
+                "has another configuration, or is at another path",
+                status=error.status,
+            ) from None
         self._models.learn(ranking, request)
         return ranking
 

@@ -252,6 +252,37 @@ async def test_several_addresses_hold_the_same_local_models(opened, upstreams) -
     ]
 
 
+NOWHERE: dict[str, tuple[int, int]] = {
+    # what the replicas' address says, and how often it is asked before the breaker keeps six calls from it
+    "a path that nothing is served at": (404, 5),
+    "a failure": (500, 5),
+    "a request that is refused": (400, 6),
+}
+
+
+@pytest.mark.parametrize(("status", "calls"), NOWHERE.values(), ids=NOWHERE)
+async def test_where_no_replica_is_the_breaker_opens_and_the_fallback_serves(
+    opened, upstream, status: int, calls: int
+) -> None:
+    settings = {**ELSEWHERE, "base_url": upstream.url, "retry": {"retries": 0}}
+    models = {"best": {"target": "local/bge", "fallbacks": ["passthrough/none"]}}
+    gateway = await opened({"providers": {"local": settings, "passthrough": {}}, "models": models})
+    upstream.reply_with(status, "Path '/local/v1/rerank' not found.")
+    asked = {"query": "q", "documents": ["a", "b"], "model": "best"}
+    for _ in range(6):
+        answer = await gateway.post("/v1/rerank", json=asked)
+        assert (answer.status_code, answer.headers["x-gateway-provider"]) == (200, "passthrough")
+    assert len(upstream.requests) == calls
+
+
+async def test_a_caller_is_told_that_no_replica_serves(opened, upstream) -> None:
+    gateway = await opened({"providers": {"local": {**ELSEWHERE, "base_url": upstream.url}}})
+    upstream.reply_with(404, "Path '/local/v1/rerank' not found.")
+    answer = await gateway.post("/v1/rerank", json={"query": "q", "documents": ["a"], "model": "local/bge"})
+    assert (answer.status_code, answer.json()["error_type"]) == (502, "upstream_error")
+    assert answer.json()["message"].startswith('no "bge" is served at base_url (404): what holds it is still starting')
+
+
 class Loaded:
     """A local model in this process."""
 
