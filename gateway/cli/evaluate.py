@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+import shlex
+from argparse import ArgumentError, ArgumentParser, ArgumentTypeError, Namespace
 from math import isfinite
 from types import ModuleType
 from typing import Any
@@ -29,6 +30,19 @@ def add_to(commands: Any, path: str | None) -> None:
     comparison.add_argument("first", metavar="A.json", help="a report, or the folder that has it")
     comparison.add_argument("second", metavar="B.json", help="another one")
     comparison.set_defaults(run=run_compare)
+    more.choices = _OnlyCompare(more.choices or {})
+
+
+class _OnlyCompare(dict[str, Any]):
+    """The commands below this one. What is none of them was meant as data, which the parser alone would not say."""
+
+    def __contains__(self, name: object) -> bool:
+        if super().__contains__(name):
+            return True
+        data = shlex.quote(str(name))
+        raise ArgumentError(
+            None, f'to measure models on "{name}", write: --data {data}; or compare reports: compare A B'
+        )
 
 
 def run(chosen: Namespace) -> int:

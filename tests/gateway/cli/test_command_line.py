@@ -103,6 +103,10 @@ class TestHelp:
             pytest.param(("rerank", "--query", "q", "--timeout", "0"), "seconds above 0", id="no time"),
             pytest.param(("rerank", "--query", "q", "--from", "xml"), "invalid choice: 'xml'", id="no such format"),
             pytest.param(("rerank", "--model", "m"), "--query", id="no query"),
+            pytest.param(("eval", "my data"), "write: --data 'my data'; or compare", id="data without its option"),
+            pytest.param(("eval", "--top", "9", "beir"), "write: --data beir;", id="data after other options"),
+            pytest.param(("eval", "compar", "a", "b"), "compare A B", id="a misspelt comparison"),
+            pytest.param(("eval", "compare", "a"), "B.json", id="a comparison with one report"),
             pytest.param(("rerank", "--model", "m", "--query", "q", "--top-n", "0"), "from 1", id="no results"),
         ],
     )
@@ -137,7 +141,9 @@ class TestCheck:
         )
         _, out, _ = said("check", "gateway.yaml")
         told = "10,000 documents, 100 tokens per query, 600 tokens per pair, 9,000 tokens per call"
-        assert f"cohere/rerank-v3.5  pointwise  probability  pictures  no           {told}  $" in out
+        assert (
+            f"cohere/rerank-v3.5  pointwise  probability  pictures  no           {told}  left to the provider  $" in out
+        )
         assert "cohere/m            pointwise  probability  unknown   no           10,000 documents  " in out
 
     def test_every_problem_is_printed_at_once(self, said, tmp_path) -> None:
