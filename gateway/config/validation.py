@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gateway.config.root import Config
 from gateway.errors import ConfigError, Problem
 from gateway.suggestions import clause, did_you_mean, near
 from providers import registry
+from providers.spec import PureProvider
 
 
 def validate(tree: Any, problems: list[Problem], folder: Path | None = None) -> Config:
@@ -83,11 +85,7 @@ def _inconsistencies(config: Config, written: Written) -> Iterator[Problem]:
     yield from _section_problems(config)
     yield from extras.problems(config.server)
     targets = _TargetCheck(config, written, misspelt)
-    for name, model in config.models.items():
-        for path, target, alias_allowed in _targets(model):
-            if fault := targets.problem(target, alias_allowed=alias_allowed):
-                yield Problem(f"models.{name}.{path}", fault)
-    yield from chains.problems(config.models)
+    yield from _model_problems(config, targets)
     named = [(f"calibrations.{path}", path, _is_fused(config, path)) for path in config.calibrations]
     named += [("default_model", config.default_model, True)] if config.default_model else []
     for path, target, alias_allowed in named:
@@ -101,6 +99,34 @@ def _section_problems(config: Config) -> Iterator[Problem]:
     yield from config.server.tls.problems() if config.server.tls else []
     if config.cache and config.cache.shared and config.store is None:
         yield Problem("cache.shared", "needs a server: set store")
+
+
+def _model_problems(config: Config, targets: _TargetCheck) -> Iterator[Problem]:
+    """What is wrong with where names lead."""
+    for name, model in config.models.items():
+        for path, target, alias_allowed in _targets(model):
+            if fault := targets.problem(target, alias_allowed=alias_allowed):
+                yield Problem(f"models.{name}.{path}", fault)
+    yield from chains.problems(config.models)
+    for name, model in config.models.items():
+        if model.fuse and not _ranks(config, name, frozenset()):
+            yield Problem(f"models.{name}.fuse", "names passthroughs alone; add a model that ranks")
+
+
+def _ranks(config: Config, name: str, above: frozenset[str]) -> bool:
+    """Whether that name leads to a model, rather than to passthroughs alone. `above` are the names that led to it."""
+    model = config.models.get(name)
+    if name in above or model is None or not model.members:
+        return name in above or not all(_is_passthrough(config, path) for path in config.own_paths(name))
+    deciding = model.fuse or model.members[-1:]  # Of a cascade the last stage's ranking is answered.
+    return any(_ranks(config, member, above | {name}) for member in deciding)
+
+
+def _is_passthrough(config: Config, path: str) -> bool:
+    provider = path.partition("/")[0]
+    with suppress(LookupError):  # What is unknown is another problem.
+        return isinstance(config.adapter(provider), PureProvider)
+    return False
 
 
 def _is_fused(config: Config, name: str) -> bool:

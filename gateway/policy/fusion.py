@@ -111,8 +111,6 @@ class Fusion:
     def _failure(self, results: Sequence[MemberResult]) -> RerankError:
         """The error that says best why there is no ranking; see `gateway.policy.hedge` for why in this order."""
         errors = [result.error for result in results if result.error is not None]
-        if not errors:
-            return TargetFailed(f'all models of "{self._name}" are passthroughs: set a model in fuse that ranks')
         refusal = next(filter(is_refusal, errors), None)
         return refusal or next((error for error in errors if isinstance(error, Skipped)), errors[0])
 

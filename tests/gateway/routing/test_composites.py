@@ -272,13 +272,42 @@ async def test_a_stage_that_fails_leaves_the_request_to_the_fallbacks(opened, tr
     assert "stages" not in answer["extra_fields"]
 
 
-async def test_passthroughs_alone_are_no_ranking(opened, tree, vendor) -> None:
-    tree["models"]["orders"] = {"fuse": ["passthrough/x", "passthrough/y"]}
-    tree["models"]["ordered"] = {"fuse": ["passthrough/x", "passthrough/y"], "fallbacks": ["spare"]}
-    gateway = await opened(tree)
-    answer = await ask(gateway, "orders", 502)
-    assert 'all models of "orders" are passthroughs' in str(answer)
-    assert (await ask(gateway, "ordered"))["model"] == "spare"
+TWO_ORDERS = {"fuse": ["passthrough/x", "passthrough/y"]}
+FUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "passthroughs": ({"it": TWO_ORDERS}, ["it"]),
+    "with a fallback": ({"it": {**TWO_ORDERS, "fallbacks": ["spare"]}}, ["it"]),
+    "names of passthroughs": ({"order": "passthrough/x", "it": {"fuse": ["order", "passthrough/y"]}}, ["it"]),
+    "a name with two targets": (
+        {"two": {"targets": [{"target": "passthrough/x"}, {"target": "passthrough/z"}]},
+         "it": {"fuse": ["two", "passthrough/y"]}}, ["it"],
+    ),
+    "a cascade that ends in one": (
+        {"steps": {"cascade": [{"model": "up/length", "keep": 2}, {"model": "passthrough/x"}]},
+         "it": {"fuse": ["steps", "passthrough/y"]}}, ["it"],
+    ),
+    "of fused ones": ({"orders": TWO_ORDERS, "it": {"fuse": ["orders", "passthrough/z"]}}, ["orders", "it"]),
+    "one that ranks": ({"it": {"fuse": ["up/length", "passthrough/y"]}}, []),
+    "one of two targets that ranks": (
+        {"two": {"targets": [{"target": "passthrough/x"}, {"target": "up/length"}]},
+         "it": {"fuse": ["two", "passthrough/y"]}}, [],
+    ),
+    "a cascade that begins with one": (
+        {"steps": {"cascade": [{"model": "passthrough/x", "keep": 2}, {"model": "up/length"}]},
+         "it": {"fuse": ["steps", "passthrough/y"]}}, [],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("models", "refused"), FUSED.values(), ids=FUSED)
+def test_what_is_fused_needs_a_model_that_ranks(tree, vendor, models: dict[str, Any], refused: list[str]) -> None:
+    tree["models"] |= models
+    if not refused:
+        from_tree(tree)
+        return
+    with pytest.raises(ConfigError) as raised:
+        from_tree(tree)
+    told = [problem.path for problem in raised.value.problems if "passthroughs alone" in problem.message]
+    assert sorted(told) == sorted(f"models.{name}.fuse" for name in refused)
 
 
 @pytest.mark.parametrize("method", ["rrf", "mean_rank", "weighted_scores"])
