@@ -23,7 +23,7 @@ from gateway.policy.merging import cuts_of, sum_usages, total
 from gateway.policy.target_id import TargetId
 from gateway.policy.verification import verify
 from gateway.policy.wrapper import Wrapper
-from providers.types import Backend, Ranked, Ranking, RerankRequest, Usage
+from providers.types import Backend, Ranked, Ranking, RerankRequest, TextOrParts, Usage
 
 INLINE_BYTES = 256 * 1024
 """Bodies up to this size are hashed where they are: it takes a fraction of a millisecond."""
@@ -255,7 +255,11 @@ class _Lookup:
         if len(keys) == len(self._keys):
             return request if request.top_n is None else replace(request, top_n=None)
         places = self._first_places()
-        return replace(request, documents=[request.documents[places[key]] for key in keys], top_n=None)
+        documents = [request.documents[places[key]] for key in keys]
+        # What is not sent took at least a byte for each character of the body.
+        left_out = max(0, _characters(request.documents) - _characters(documents))
+        call = replace(request.call, body_bytes=max(0, request.call.body_bytes - left_out))
+        return replace(request, documents=documents, top_n=None, call=call)
 
     def _first_places(self) -> dict[bytes, int]:
         return {key: place for place, key in reversed(list(enumerate(self._keys)))}
@@ -311,6 +315,10 @@ class _Lookup:
         usd = sum(entry.cost or 0.0 for entry in entries)
         stats.hits, stats.tokens, stats.usd = stats.hits + documents, stats.tokens + tokens, stats.usd + usd
         return {"cache": {"documents": documents, "tokens": round(tokens), "usd": usd}}
+
+
+def _characters(documents: Sequence[TextOrParts]) -> int:
+    return sum(len(document) for document in documents if isinstance(document, str))
 
 
 def _is_marked(ranking: Ranking) -> bool:

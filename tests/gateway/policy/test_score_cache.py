@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -495,3 +496,40 @@ async def test_a_shared_store_finds_what_another_process_kept() -> None:
         await around(model, store).rerank(asked("a", "b"))
     assert model.sent == [["a", "b"]]
     assert {len(key) for question in store._questions.values() for key in question.entries} == {16}
+
+
+PICTURE = ContentParts([{"type": "text", "text": "a picture"}])
+WEIGHED: dict[str, tuple[list[Any], int, int]] = {
+    "long texts are known": (["a" * 3000, "b" * 3000, "c"], 2, 200),
+    "what is escaped is known": (["\n\u00e9" * 500, "b"], 1, 3300),
+    "a long text is new": (["a", "b" * 3000], 1, 3200),
+    "one stands twice": (["a" * 3000, "a" * 3000, "b"], 2, 200),
+    "a picture is known": ([PICTURE, "b" * 30], 1, 300),
+}
+
+
+@pytest.mark.parametrize(("documents", "new", "most"), WEIGHED.values(), ids=WEIGHED)
+async def test_what_is_sent_is_weighed_by_itself(documents: list[Any], new: int, most: int) -> None:
+    """By the whole body one new document among many would be read by a thread, or divided."""
+    weighed: list[tuple[int, list[Any]]] = []
+
+    class Scale(Model):
+        async def rerank(self, request: RerankRequest) -> Ranking:
+            weighed.append((request.call.body_bytes, list(request.documents)))
+            return await super().rerank(request)
+
+    policy = around(Scale())
+    await policy.rerank(weighed_request(documents[:new]))
+    await policy.rerank(weighed_request(documents))
+    size, sent = weighed[-1]
+    assert sent == documents[new:]
+    assert size_of(sent) <= size <= most
+
+
+def size_of(documents: list[Any]) -> int:
+    return len(msgspec.json.encode([each if isinstance(each, str) else each.content for each in documents]))
+
+
+def weighed_request(documents: list[Any]) -> RerankRequest:
+    body = size_of(documents) + 50
+    return RerankRequest(model="m", query="q", documents=documents, call=Call(id="1", body_bytes=body))
