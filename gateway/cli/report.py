@@ -18,9 +18,11 @@ from gateway.config.providers import capability_corrections
 from gateway.config.root import Config
 from gateway.errors import ConfigError, Problem
 from gateway.routing import kinds
+from gateway.routing.facts import text_settings
 from gateway.routing.pricing import TargetPricing
 from gateway.telemetry.settings import resolve as resolve_telemetry
 from providers.capabilities import resolve
+from providers.spec import LocalProvider, PureProvider
 
 
 def describe(config: Config) -> str:
@@ -105,8 +107,11 @@ def _targets(config: Config) -> str:
     local = [f"{name}/{model}" for name, settings in config.providers.items() for model in settings.models or {}]
     paths = sorted({*named, *local, *(f"{name}/*" for name in config.providers)})
     pricing = TargetPricing(config, MemoryStore())
-    rows = [[path, *_capability_cells(config, path), _price(pricing.prices(path)[0])] for path in paths]
-    return table(["TARGET", *capabilities.TITLES, "PRICE"], rows)
+    rows = [
+        [path, *_capability_cells(config, path), _long_texts(config, path), _price(pricing.prices(path)[0])]
+        for path in paths
+    ]
+    return table(["TARGET", *capabilities.TITLES, "LONG TEXTS", "PRICE"], rows)
 
 
 def _capability_cells(config: Config, path: str) -> list[str]:
@@ -114,6 +119,21 @@ def _capability_cells(config: Config, path: str) -> list[str]:
     adapter = kinds.configure(config, name).provider
     known = resolve(model, adapter.capabilities, capability_corrections(config.providers[name]))
     return capabilities.cells(adapter, known)
+
+
+def _long_texts(config: Config, path: str) -> str:
+    """What is done about texts that are longer than a target reads, and who counts their tokens."""
+    name, _, model = path.partition("/")
+    settings, adapter = config.providers[name], kinds.configure(config, name).provider
+    if isinstance(adapter, PureProvider):
+        return "all fit"
+    if local := (settings.models or {}).get(model):
+        return local.long_documents
+    if isinstance(adapter, LocalProvider):
+        return "by model"
+    texts = text_settings(adapter, settings, model)
+    done = texts.long_documents or "left to the provider"
+    return f"{done}, tokens by {texts.tokenizer}" if texts.tokenizer else done
 
 
 def _price(price: Price | None) -> str:

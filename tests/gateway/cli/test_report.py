@@ -56,11 +56,33 @@ TOLD: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "prices": (
         {"prices": {"up/*": {"per_search": 0.002, "per_million_tokens": 1}}, "models": {"m": "up/a"}},
-        ["up/a pointwise probability unknown no 10,000 documents $0.002 per search + $1 per million tokens"],
+        [
+            "up/a pointwise probability unknown no 10,000 documents left to the provider $0.002 per search + "
+            "$1 per million tokens"
+        ],
+    ),
+    "what is done about long texts": (
+        {
+            "providers": {
+                "up": {
+                    **UP,
+                    "capabilities": {
+                        "*": {"long_documents": "truncate", "tokenizer": "BAAI/bge"},
+                        "b*": {"long_documents": "chunk_max"},
+                    },
+                },
+                "order": {"adapter": "passthrough"},
+            },
+            "models": {"m": "up/a", "n": "up/b"},
+        },
+        [
+            "up/a pointwise probability unknown no 10,000 documents truncate, tokens by BAAI/bge unknown",
+            "up/b pointwise probability unknown no 10,000 documents chunk_max, tokens by BAAI/bge unknown",
+        ],
     ),
     "what is free": (
         {"prices": {"up/*": {"per_search": 0}}},
-        ["up/* pointwise probability unknown no 10,000 documents free"],
+        ["up/* pointwise probability unknown no 10,000 documents left to the provider free"],
     ),
     "strategy, weights and hedge": (
         {
