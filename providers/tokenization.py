@@ -18,6 +18,11 @@ INSTALL_COMMAND = "pip install tokenizers"
 MAX_CHARACTERS = 65_536
 """Characters whose cost is remembered."""
 
+MAX_TOKENIZERS = 64
+"""Tokenizers that are shared; what is opened beyond takes the place of the first."""
+
+FileStamp = tuple[int, int, int]
+
 CHARACTERS_PER_TOKEN = 5
 """How much of a long text is looked at first, for each token that it may have."""
 
@@ -97,6 +102,11 @@ class FileTokenizer:
     @property
     def is_ready(self) -> bool:
         return self._tokenizer is not None or self._fallback is not None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it could not be loaded."""
+        return self._fallback is not None
 
     def count(self, text: str) -> int:
         tokenizer = self._loaded()
@@ -186,7 +196,31 @@ def problem(path: str) -> str | None:
     return None
 
 
-@lru_cache(maxsize=64)
+_opened: dict[str, tuple[FileStamp | None, FileTokenizer]] = {}
+"""The tokenizers in use, by their path, each with the stamp of its file when it was opened."""
+
+
 def open_counter(path: str | None) -> TokenCounter:
-    """The counter for a configured tokenizer, shared by all that name it; the bound if none is configured."""
-    return TokenBound() if path is None else FileTokenizer(path)
+    """The counter for a configured tokenizer, shared by all that name it; the bound if none is configured.
+
+    A file that has changed is read anew, and what could not be loaded is tried again: a reload may follow its repair.
+    """
+    if path is None:
+        return TokenBound()
+    stamp = _stamp(path)
+    known = _opened.get(path)
+    if known is None or known[0] != stamp or known[1].has_failed:
+        if len(_opened) >= MAX_TOKENIZERS:
+            del _opened[next(iter(_opened))]
+        known = _opened[path] = (stamp, FileTokenizer(path))
+    return known[1]
+
+
+def _stamp(path: str) -> FileStamp | None:
+    """What changes with a file: its time, size and inode; None for a name of the Hub, or where there is none."""
+    file = tokenizer_file(path)
+    try:
+        status = None if file is None else file.stat()
+    except OSError:
+        return None
+    return None if status is None else (status.st_mtime_ns, status.st_size, status.st_ino)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from providers.tokenization import FileTokenizer, TokenBound, open_counter, problem, tokenizer_file
+from providers import tokenization
+from providers.tokenization import MAX_TOKENIZERS, FileTokenizer, TokenBound, open_counter, problem, tokenizer_file
 
 TEXTS = [
     "the quick brown fox",
@@ -119,6 +120,35 @@ def test_one_that_cannot_be_loaded_is_told_once_and_estimated(tmp_path: Path, ca
         assert [counter.count("abc"), counter.prefix("abcdef", 4)] == [4, 3]
     assert len(caplog.records) == 1
     assert TokenBound().count("abc") == 4
+
+
+def test_a_file_that_was_mended_or_replaced_is_read_anew(file: Path, tmp_path: Path) -> None:
+    """A reload opens the counters again. The tokenizer must not stay what it was until a restart."""
+    place = tmp_path / "tokenizer.json"
+    place.write_text("{}")
+    broken = open_counter(str(place))
+    assert broken.count("the fox") == TokenBound().count("the fox")
+    place.write_bytes(file.read_bytes())
+    mended = open_counter(str(place))
+    assert mended.count("the fox") == FileTokenizer(str(file)).count("the fox")
+    assert open_counter(str(place)) is mended
+    place.write_bytes(file.read_bytes() + b"\n")
+    assert open_counter(str(place)) is not mended
+
+
+def test_what_failed_without_a_file_is_tried_again(tmp_path: Path) -> None:
+    """As a name of the Hub that could not be reached."""
+    name = str(tmp_path / "no")
+    failed = open_counter(name)
+    assert failed.count("a") == 2
+    assert open_counter(name) is not failed
+
+
+def test_only_so_many_tokenizers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenization, "_opened", {})
+    for number in range(MAX_TOKENIZERS + 9):
+        open_counter(f"some/model-{number}")
+    assert len(tokenization._opened) == MAX_TOKENIZERS
 
 
 def test_what_is_wrong_is_seen_before_anything_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
