@@ -24,6 +24,9 @@ LongDocuments = Literal["truncate", "chunk_max", "error"]
 INLINE_CHARACTERS = 8 * 1024
 """Texts of so many characters together are cut at once, in a few milliseconds; longer ones by a thread."""
 
+CHARACTERS_AROUND_DOCUMENT = 32
+"""What looking at a document costs besides, in characters: ten thousand of one letter take long, too."""
+
 MAX_WINDOWS_PER_DOCUMENT = 64
 MAX_WINDOWS = 10_000
 """Windows of one request. What is beyond is not read, and told."""
@@ -362,5 +365,7 @@ def _without_reserve(pair: int | None, times: int = 1) -> int | None:
 
 
 def _characters(request: RerankRequest) -> int:
+    """What cutting a request costs, in characters of its texts."""
     texts = [request.query, *request.documents, *(request.queries or ())]
-    return sum(len(text) for text in texts if isinstance(text, str))
+    around = CHARACTERS_AROUND_DOCUMENT * len(request.documents)
+    return around + sum(len(text) for text in texts if isinstance(text, str))

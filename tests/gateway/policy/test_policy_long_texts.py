@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from gateway.policy import long_texts
 from gateway.policy.call_limits import CallLimits
 from gateway.policy.long_texts import MAX_WINDOWS_PER_DOCUMENT, LongTexts, TextSettings
 from gateway.policy.target_id import TargetId
@@ -242,6 +243,29 @@ async def test_no_text_is_over_the_limit_and_what_was_kept_is_whole(documents, l
         elif index in told:
             assert told[index]["characters"] == len(document)
             assert told[index]["kept"] < len(document)
+
+
+@pytest.mark.parametrize(
+    ("documents", "in_a_thread"),
+    [
+        pytest.param(["\u00e9"] * 8000, True, id="thousands of one letter"),
+        pytest.param(["a"] * 8000, True, id="thousands of one ASCII letter"),
+        pytest.param(["a" * 100] * 50, False, id="a usual request"),
+        pytest.param(["a" * 9000], True, id="a long one"),
+    ],
+)
+async def test_many_documents_are_cut_in_a_thread(monkeypatch, documents: list[str], in_a_thread: bool) -> None:
+    """Thousands of one letter hold the loop as long as one of thousands: 80 ms with a tokenizer."""
+    sizes: list[int] = []
+    run = long_texts.POOL.run
+
+    async def counted(size: int, *arguments: Any) -> Any:
+        sizes.append(size)
+        return await run(size, *arguments)
+
+    monkeypatch.setattr(long_texts.POOL, "run", counted)
+    await policy(Upstream(), cuts_documents=True).rerank(asked(*documents, max_tokens_per_doc=500))
+    assert bool(sizes) == in_a_thread
 
 
 @pytest.mark.parametrize("with_tokenizer", [False, True])
