@@ -181,7 +181,7 @@ class OverHttp:
 
     async def _list_models(self) -> Reply:
         try:
-            response = await self._client.get(_models_url(self._url), headers=key_headers())
+            response = await self._client.get(models_url(self._url), headers=key_headers())
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise GatewayUnreachable(f"cannot reach {self._url}: {error}") from None
         return self._reply(response, _Listing)
@@ -224,7 +224,7 @@ def _which_model(names: Sequence[str]) -> str:
     return f"name one of the models with --model: {shown}"
 
 
-def _models_url(url: str) -> str:
+def models_url(url: str) -> str:
     """Where the gateway that a user names lists its models."""
     parts = urlsplit(endpoint(url, "/v1/rerank"))
     prefix = re.sub(r"(/v\d+)?/[^/]*$", "", parts.path)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from gateway.cli.asker import HTTP_TIMEOUT, URL_VARIABLE, key_headers
+from gateway.cli.asker import HTTP_TIMEOUT, URL_VARIABLE, key_headers, models_url
 from gateway.config import extras
 from gateway.errors import ConfigError, Problem
 from gateway.routing.endpoints import endpoint
@@ -37,7 +37,7 @@ def add_to(commands: Any, path: str | None) -> None:
 
 
 def run(chosen: Namespace) -> int:
-    """Serve until standard input ends. Raises ConfigError."""
+    """Serve until standard input ends. Raises ConfigError, and InvalidRequest for a key that is none."""
     if problem := extras.mcp_problem():
         raise ConfigError([Problem("", problem)])
     if not chosen.url:
@@ -58,15 +58,25 @@ async def _serve(url: str) -> None:
 
 @asynccontextmanager
 async def _over_http(url: str) -> AsyncIterator[Send]:
-    """What reaches a gateway at that URL, with the key in the environment."""
+    """What reaches a gateway at that URL, with the key in the environment. Raises InvalidRequest if that is none."""
     from gateway.api.mcp.tools import HttpAnswer, ToolFailed
 
+    own, shown = key_headers(), _without_password(url)
+
     async def send(method: str, path: str, headers: Headers, body: bytes) -> HttpAnswer:
+        place = models_url(url) if method == "GET" else endpoint(url, path)
         try:
-            reply = await client.request(method, endpoint(url, path), content=body, headers=key_headers())
+            reply = await client.request(method, place, content=body, headers=own)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ToolFailed(f"cannot reach the gateway at {url}: {error}") from None
+            raise ToolFailed(f"cannot reach the gateway at {shown}: {error}") from None
         return HttpAnswer(reply.status_code, reply.content, "x-gateway-degraded" in reply.headers)
 
     async with httpx.AsyncClient(timeout=HTTP_TIMEOUT) as client:
         yield send
+
+
+def _without_password(url: str) -> str:
+    """What is told to a model, which may tell it to anybody."""
+    scheme, slashes, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    return scheme + slashes + place.rpartition("@")[2] + slash + path.partition("?")[0]

@@ -236,13 +236,19 @@ def _default_model(listing: _Listing) -> str:
     raise ToolFailed(f"name one of these models: {', '.join(names[:MAX_NAMES_SHOWN])}{more}")
 
 
-def _show_ranking(answer: _Answer, documents: list[str], is_degraded: bool) -> dict[str, Any]:
+def _show_ranking(answer: _Answer, documents: list[Any], is_degraded: bool) -> dict[str, Any]:
     rows = [
-        {"index": row.index, "relevance_score": row.relevance_score, "text": documents[row.index]}
+        {"index": row.index, "relevance_score": row.relevance_score, "text": _text_of(documents[row.index])}
         for row in answer.results
     ]
     warnings = [warning.message for warning in answer.extra_fields.warnings]
     return {"model": answer.model, "degraded": is_degraded, "results": rows, "warnings": warnings}
+
+
+def _text_of(document: Any) -> str:
+    """A document as the text that the tool promises. The gateway takes more than the tool asks for, such as objects."""
+    text = document.get("text") if isinstance(document, dict) else document
+    return text if isinstance(text, str) else msgspec.json.encode(document).decode()
 
 
 def _show_listing(listing: _Listing) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -122,6 +124,46 @@ async def test_what_is_wrong_is_told_to_the_model(url: str, tool: str, arguments
         answer = await client.call_tool(tool, arguments)
     assert answer.is_error
     assert message in answer.content[0].text
+
+
+DOCUMENTS: dict[str, tuple[Any, str]] = {
+    "an object with a text": ({"text": "red apple", "id": 7}, "red apple"),
+    "an object without one": ({"title": "red apple"}, '{"title":"red apple"}'),
+}
+
+
+@pytest.mark.parametrize(("document", "text"), DOCUMENTS.values(), ids=DOCUMENTS)
+async def test_a_document_comes_back_as_a_text(url: str, document: Any, text: str) -> None:
+    """The gateway takes objects, and a client refuses a result that is not of the promised shape."""
+    async with agent(url) as client:
+        answer = await client.call_tool("rerank", {**ASKED, "documents": ["green pear", document]})
+    assert not answer.is_error
+    jsonschema.validate(answer.structured_content, TOOLS[0].output_schema)
+    assert text in [row["text"] for row in answer.structured_content["results"]]
+
+
+@pytest.mark.parametrize("below", ["", "/", "/v1", "/v1/rerank"])
+async def test_any_form_of_the_url_reaches_both_tools(url: str, below: str) -> None:
+    async with Client(by_stdio(url + below)) as client:
+        assert not (await client.call_tool("list_rerankers", {})).is_error
+        assert not (await client.call_tool("rerank", ASKED)).is_error, "it looks for the default model first"
+
+
+async def test_no_password_is_told_to_a_model() -> None:
+    async with Client(by_stdio("http://user:pass@127.0.0.1:9/v1?key=pass")) as client:
+        answer = await client.call_tool("list_rerankers", {})
+    assert answer.is_error
+    assert "cannot reach the gateway at http://127.0.0.1:9/v1:" in answer.content[0].text
+    assert "pass" not in answer.content[0].text
+
+
+def test_a_key_that_is_none_is_told_at_the_start(url: str) -> None:
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "RERANK_GATEWAY_KEY": "schl\u00fcssel"}
+    command = [sys.executable, "-m", "gateway", "mcp", "--url", url]
+    ended = subprocess.run(command, env=environ, input="", capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode != 0
+    assert "RERANK_GATEWAY_KEY is not a key" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 async def test_a_key_can_do_no_more_than_elsewhere(url: str) -> None:
