@@ -15,10 +15,15 @@ class BackgroundTask(ABC):
         """Begin. Needs the running event loop."""
         self._task = asyncio.create_task(self._run())
 
-    async def aclose(self) -> None:
-        """Stop, and wait until it has."""
+    def stop(self) -> None:
+        """Begin to stop."""
         if self._task is not None:
             self._task.cancel()
+
+    async def aclose(self) -> None:
+        """Stop, and wait until it has."""
+        self.stop()
+        if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
     @abstractmethod

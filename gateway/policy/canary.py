@@ -113,9 +113,26 @@ class Canary(BackgroundTask):
         self._clock = clock
         self._baseline: Baseline | None = None
         self._has_failed = False
+        self._due = 0.0
+        self._previous: Canary | None = None
 
     def take_over(self, previous: Canary) -> None:
-        """Go on from what another canary of the same target and with the same settings has found."""
+        """Go on from what another canary of the same target and with the same settings has found.
+
+        That one goes on until this one is started: in between, local models may take minutes to load.
+        """
+        self._previous = previous
+        self._copy(previous)
+
+    def start(self) -> None:
+        if self._previous is not None:
+            self._previous.stop()
+            self._copy(self._previous)
+            self._previous = None
+        super().start()
+
+    def _copy(self, previous: Canary) -> None:
+        self._due, self._has_failed = previous._due, previous._has_failed
         self.state, self.drift, self._baseline = previous.state, previous.drift, previous._baseline
         self.checks, self.failures = previous.checks, previous.failures
 
@@ -177,12 +194,17 @@ class Canary(BackgroundTask):
 
     async def _run(self) -> None:
         while True:
+            # A reload must not cost a check: it may be the tenth of this minute.
+            if (wait := self._due - self._clock.now()) > 0:
+                await self._clock.sleep(wait)
             try:
                 is_over = not self._is_elected() or await self.check()
             except Exception as error:  # A fault of ours must not end the checks unseen. Its message may quote texts.
                 logger.error("the canary of %s failed: %s", self.target, type(error).__name__)
                 is_over = False
-            await self._clock.sleep(self.settings.every if is_over else min(self.settings.every, RETRY_SECONDS))
+            self._due = self._clock.now() + (
+                self.settings.every if is_over else min(self.settings.every, RETRY_SECONDS)
+            )
 
 
 def _distance(scores: Sequence[float], others: Sequence[float]) -> float:

@@ -139,6 +139,33 @@ async def test_the_next_configuration_goes_on_with_what_was_found(time: Any, scr
     assert new.state == "moved"
 
 
+async def test_a_reload_costs_no_check_and_the_old_canary_ends(time: Any, scripted: Any) -> None:
+    """Else ten reloads in a minute would be ten paid calls, and both would check until the old routes are idle."""
+    slept: list[float] = []
+    waits = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        waits.set()
+        await asyncio.Event().wait()
+
+    old, new = canary(scripted(FIRST), time), canary(scripted(FIRST), time)
+    for each in (old, new):
+        each._clock = type(time.clock)(now=lambda: time.now, sleep=sleep)
+    old.start()
+    await waits.wait()
+    new.take_over(old)
+    time.now += 600.0
+    old.state, old.checks = "moved", 9  # while the models of the new configuration are loaded
+    waits.clear()
+    new.start()
+    await waits.wait()
+    assert (new.state, new.checks, slept) == ("moved", 9, [3600.0, 3000.0])
+    assert old._task is not None
+    assert old._task.cancelled()
+    await asyncio.gather(old.aclose(), new.aclose())
+
+
 YAML = "- query: What is it?\n  documents: [this, that]\n"
 FILES: dict[str, tuple[bytes, str | None]] = {
     "lists": (YAML.encode(), None),

@@ -14,6 +14,7 @@ import yaml
 from gateway.access.keys import hash_of
 from gateway.config.loader import from_tree, load
 from gateway.errors import ConfigError
+from gateway.policy import shadow
 from gateway.routing.canaries import Election
 from gateway.runtime.reload import Reloader
 from gateway.runtime.service import Service
@@ -22,6 +23,12 @@ from gateway.telemetry.status import take_snapshot
 
 BODY = {"model": "search", "query": "red apple", "documents": ["green pear", "red apple", "red plum"]}
 REVERSED = {"results": [{"index": index, "relevance_score": 0.1 * (3 - index)} for index in (0, 1, 2)]}
+
+
+@pytest.fixture(autouse=True)
+def at_ease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy this machine is: what is dropped under load has tests of its own."""
+    monkeypatch.setattr(shadow, "MAX_LAG_SECONDS", 60.0)
 
 
 def tree(live: Any, candidate: Any, **shadow: Any) -> dict[str, Any]:
@@ -173,7 +180,7 @@ async def test_a_canary_sees_a_model_that_was_swapped_across_a_reload(tmp_path: 
     assert await reloader.reload()
     (renewed,) = service.routes.canaries
     assert renewed is not canary
-    await until(lambda: renewed.state != "steady")
+    await renewed.check()
     service.telemetry.refresh()
     (found,) = take_snapshot(service.telemetry.metric_store).canaries
     assert (found.provider, found.model, found.state) == ("live", "m", "moved")
