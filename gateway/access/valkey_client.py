@@ -61,6 +61,7 @@ class ValkeyClient:
         connections: calls at a time.
         failed: called each time that the server could not be asked.
         clock: seconds.
+        what: is kept there, for messages.
 
     Attributes:
         redis: the library's client, whose commands are to be given to `ask`.
@@ -73,7 +74,9 @@ class ValkeyClient:
         connections: int,
         failed: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        what: str = "limits and budgets",
     ) -> None:
+        self._what = what
         # The library's own time limits would blame the server for a stall of our loop, so it has none.
         self._pool = ConnectionPool.from_url(
             url,
@@ -206,7 +209,7 @@ class ValkeyClient:
         now = self._clock()
         if now >= self._quiet_until:
             self._quiet_until = now + PAUSE
-            logger.warning("the store of limits and budgets cannot be reached: %s", error)
+            logger.warning("the store of %s cannot be reached: %s", self._what, error)
 
 
 async def ends_within(task: asyncio.Future[Any], seconds: float) -> bool:

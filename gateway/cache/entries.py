@@ -38,6 +38,11 @@ class EntryStore(Protocol):
         """Memory of this process that they take."""
         ...
 
+    @property
+    def failures(self) -> int:
+        """How often its server could not be asked."""
+        ...
+
     async def find(self, question: bytes, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """What is known of these keys of a question. Never raises: what cannot be read is not there."""
         ...

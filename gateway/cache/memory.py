@@ -64,6 +64,7 @@ class MemoryEntries:
     """
 
     is_local = True
+    failures = 0
 
     def __init__(self, max_bytes: int, ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_bytes = max_bytes

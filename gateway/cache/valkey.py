@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,15 +24,19 @@ class ValkeyEntries:
     """See EntryStore.
 
     Args:
-        url, timeout, failed: as in ValkeyClient.
+        url, timeout: as in ValkeyClient.
         ttl: seconds for which an entry is used.
+
+    Attributes:
+        failures: see EntryStore.
     """
 
     is_local = False
     memory_bytes = 0
 
-    def __init__(self, url: str, timeout: float, ttl: float, failed: Callable[[], None] = lambda: None) -> None:
-        self._client = ValkeyClient(url, timeout, CONNECTIONS, failed)
+    def __init__(self, url: str, timeout: float, ttl: float) -> None:
+        self.failures = 0
+        self._client = ValkeyClient(url, timeout, CONNECTIONS, self._count_failure, what="cached scores")
         self._milliseconds = max(1, round(ttl * 1000))
 
     async def find(self, question: bytes, keys: Sequence[bytes]) -> dict[bytes, Entry]:
@@ -55,6 +59,9 @@ class ValkeyEntries:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+    def _count_failure(self) -> None:
+        self.failures += 1
 
     async def _write(self, items: Sequence[tuple[str, Entry]]) -> None:
         async def write() -> Any:

@@ -121,7 +121,9 @@ def cache_readings(routes: Routes, label: Callable[[str], str]) -> Iterator[Read
         yield metrics.CACHE_DOCUMENTS, (*target, "miss"), stats.misses
         yield metrics.CACHE_TOKENS, target, stats.tokens
         yield metrics.CACHE_COST, target, stats.usd
-    yield metrics.CACHE_BYTES, (), routes.targets.cache.store.memory_bytes
+    store = routes.targets.cache.store
+    yield metrics.CACHE_BYTES, (), store.memory_bytes
+    yield metrics.CACHE_FAILURES, (), store.failures
 
 
 def breaker_readings(routes: Routes, label: Callable[[str], str]) -> Iterator[Reading]:

@@ -140,6 +140,7 @@ CACHE_COST = counter(
     "rerank_gateway.cache.cost.saved.usd", "US dollars of those found, as far as known.", labels=_TARGET
 )
 CACHE_BYTES = gauge("rerank_gateway.cache.size", "Memory of the scores that are kept.", unit="By")
+CACHE_FAILURES = counter("rerank_gateway.cache.failures", "Times that the server of a shared cache could not be asked.")
 TRUNCATED_DOCUMENTS = counter(
     "rerank_gateway.documents.truncated", "Documents cut to fit a model's window.", labels=_TARGET
 )

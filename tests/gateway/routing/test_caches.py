@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def test_what_is_wrong_is_told(sections, problem) -> None:
 
 
 @pytest.mark.skipif(servers.binary() is None, reason="no Valkey or Redis server on this machine")
-async def test_processes_share_it_and_go_on_without_it(opened, upstream, tmp_path: Path) -> None:
+async def test_processes_share_it_and_go_on_without_it(opened, upstream, tmp_path: Path, caplog) -> None:
     with servers.server(tmp_path) as (url, process):
         store = {"url": url, "when_down": "fail_open"}
         settings = tree(upstream, cache={"shared": True, "secret": SECRET}, store=store)
@@ -148,5 +149,9 @@ async def test_processes_share_it_and_go_on_without_it(opened, upstream, tmp_pat
         assert len(upstream.requests[1].body["documents"]) == 1
         process.kill()
         process.wait()
-        assert (await ask(two))["results"] == first["results"]
+        with caplog.at_level(logging.WARNING):
+            assert (await ask(two))["results"] == first["results"]
         assert len(upstream.requests) == 3
+        assert "the store of cached scores cannot be reached" in caplog.text
+        shown = (await two.get("/metrics")).text
+        assert float(shown.rsplit("rerank_gateway_cache_failures_total ", 1)[1].split()[0]) >= 1
