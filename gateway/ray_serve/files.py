@@ -53,6 +53,10 @@ HARD_STOP_SECONDS = 120
 MAX_BUFFERED_BODY = 262_144
 """Bytes: a request of this size or less is asked again of another replica when its own has died."""
 
+SURGE_PERCENT = 25
+"""Of the replicas, rounded up: so many more there may be while some take the place of others. By Serve's default, which
+is none, a sole replica is gone before the next one has loaded its models."""
+
 GRACE_SECONDS = 30.0
 """Beside the time that requests may take: for Serve to notice, and for a pod to end."""
 
@@ -147,7 +151,6 @@ def environment(config: Config, scale: ScaleSettings | None = None) -> dict[str,
 def rayservice(config: Config) -> list[dict[str, Any]]:
     """The RayService and its NetworkPolicy, as documents of a manifest. Raises ConfigError: see `applications`."""
     found = applications(config)
-    scaled = any(each.scale.bounds.least < each.scale.bounds.most for each in found)
     service = {
         "apiVersion": "ray.io/v1",
         "kind": "RayService",
@@ -158,7 +161,8 @@ def rayservice(config: Config) -> list[dict[str, Any]]:
             "excludeHeadPodFromServeSvc": True,
             "rayClusterConfig": {
                 "rayVersion": RAY_VERSION,
-                **({"enableInTreeAutoscaling": True} if scaled else {}),
+                # Also where no number follows the load: a replica that takes another's place needs a pod.
+                "enableInTreeAutoscaling": True,
                 "headGroupSpec": {
                     "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104  # within the pod
                     "template": _pod("ray-head", environment(config), {"cpu": "1", "memory": "2Gi"}, config, {}, {}),
@@ -252,6 +256,7 @@ def _deployment(scale: ScaleSettings, config: Config) -> dict[str, Any]:
         "max_queued_requests": -1,
         # Should Serve refuse all the same: a 503 would open the gateway's breaker, and keep an idle cluster out of use.
         "backpressure_config": {"status_code": 429, "retry_after_s": 1},
+        "max_surge_percent": SURGE_PERCENT,
         "graceful_shutdown_timeout_s": _drain(config),
         "graceful_shutdown_wait_loop_s": 0.5,
         "health_check_period_s": 5,
@@ -287,7 +292,7 @@ def _workers(application: Application, place: int, config: Config) -> dict[str, 
         "groupName": application.group(place),
         "replicas": scale.bounds.least,
         "minReplicas": scale.bounds.least,
-        "maxReplicas": scale.bounds.most,
+        "maxReplicas": scale.bounds.most + ceil(scale.bounds.most * SURGE_PERCENT / 100),
         "rayStartParams": {"num-cpus": str(ceil(scale.cpus))},
         "template": _pod("ray-worker", environment(config, scale), resources, config, *_configured()),
     }

@@ -18,6 +18,7 @@ from litestar.types import Receive, Scope, Send
 from pydantic import SecretStr
 
 from gateway.access.keys import AuthSettings, CallerKeySettings, hash_of
+from gateway.config.limits import RequestLimitSettings
 from gateway.config.loader import read_local_provider
 from gateway.config.models import ModelSettings
 from gateway.config.providers import LocalModelSettings, ProviderSettings
@@ -31,6 +32,9 @@ from gateway.settings import UNLIMITED
 from gateway.telemetry.settings import TelemetrySettings
 from providers.errors import NotReady, RerankError
 from providers.types import EngineStats
+
+HEADROOM_BYTES = 65_536
+"""By so much a body may be larger as the gateway sends it than as it got it: names of fields, and what it fills in."""
 
 
 class Replica:
@@ -163,7 +167,7 @@ def replica_config(config: Config, name: str, instance: str) -> Config:
         auth=_auth(settings),
         server=ServerSettings(ui=False),
         deadline=config.deadline,
-        request_limits=config.request_limits,
+        request_limits=_wider(config.request_limits),
         providers={
             name: ProviderSettings(
                 adapter=settings.adapter, models=models, bulkhead=BulkheadSettings(concurrency=UNLIMITED)
@@ -181,6 +185,11 @@ def at_root(scope: Scope) -> Scope:
         return scope
     path = scope["path"][len(root) :] or "/"
     return {**scope, "root_path": "", "path": path, "raw_path": quote(path).encode()}  # type: ignore[return-value]
+
+
+def _wider(limits: RequestLimitSettings) -> RequestLimitSettings:
+    """The gateway's limits on requests, with room for what it adds to one that it has taken."""
+    return limits.model_copy(update={"body_bytes": limits.body_bytes + HEADROOM_BYTES})
 
 
 def _within(model: LocalModelSettings, threads: int | None) -> LocalModelSettings:

@@ -169,6 +169,16 @@ def test_no_two_groups_of_pods_have_one_name() -> None:
     assert [group["groupName"] for group in groups] == ["a-b-1", "a-b-2", "provider-3"]
 
 
+@pytest.mark.parametrize(("replicas", "pods"), [(1, 2), (2, 3), ("1-4", 5), ("2-8", 10), (9, 12)])
+def test_there_is_room_for_replicas_that_take_the_place_of_others(replicas: int | str, pods: int) -> None:
+    config = from_tree(tree({"scale": {"replicas": replicas}}))
+    own = serve_config(config, "/etc/gateway.yaml")["applications"][0]["deployments"][0]
+    assert own["max_surge_percent"] > 0
+    cluster = rayservice(config)[0]["spec"]["rayClusterConfig"]
+    assert cluster["enableInTreeAutoscaling"] is True
+    assert cluster["workerGroupSpecs"][0]["maxReplicas"] == pods
+
+
 def test_a_replica_that_goes_finishes_the_longest_request() -> None:
     for longest in (1.0, 300.0, 3600.0):
         config = from_tree({**tree({"scale": {}}), "deadline": {"default": 1, "max": longest}})

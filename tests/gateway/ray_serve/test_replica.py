@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from gateway.errors import ConfigError
 from gateway.ray_serve.autoscaling import BUSY, WAITING
-from gateway.ray_serve.replica import LoadFigures, Replica, at_root
+from gateway.ray_serve.replica import HEADROOM_BYTES, LoadFigures, Replica, at_root
 from providers.adapters.local import PROVIDER as LOCAL
 from providers.errors import NotReady
 from providers.types import EngineStats
@@ -148,6 +148,7 @@ def test_it_needs_nothing_of_the_file_but_its_own_part(folder: Path, tmp_path: P
         "auth": {"file": "not-here.yaml"},
         "server": {"tls": {"cert": "not-here.pem"}},
         "deadline": {"default": 7, "max": 9},
+        "request_limits": {"body_bytes": 5000, "documents": 50},
         "telemetry": {"resource": {"team": "search"}, "logs": {"level": "warning"}},
     }
     config = Replica(written(tmp_path, tree), "local", "copy-1").config
@@ -156,6 +157,7 @@ def test_it_needs_nothing_of_the_file_but_its_own_part(folder: Path, tmp_path: P
     threads = {name: model.threads for name, model in (config.providers["local"].models or {}).items()}
     assert threads == {"tiny": 1, "org/twin": 1, "free": 3}
     assert (config.deadline.default, config.deadline.max) == (7, 9)
+    assert (config.request_limits.documents, config.request_limits.body_bytes) == (50, 5000 + HEADROOM_BYTES)
     assert config.telemetry.resource == {"team": "search", "service.instance.id": "copy-1"}
     assert (config.telemetry.metrics.prometheus, config.server.ui) == (False, False)
 
