@@ -28,6 +28,9 @@ from providers.types import Backend, Ranked, Ranking, RerankRequest, TextOrParts
 INLINE_BYTES = 256 * 1024
 """Bodies up to this size are hashed where they are: it takes a fraction of a millisecond."""
 
+MAX_KEYS_AT_ONCE = 1000
+"""Documents that are looked up and put together again without letting others run in between."""
+
 _MARKS = ("degraded", "truncated_documents", "truncated", "truncated_query")
 _NOTHING_USED = Usage(prompt_tokens=0, total_tokens=0, search_units=0.0)
 
@@ -155,6 +158,8 @@ class _Lookup:
 
     async def run(self) -> Ranking:
         missing = await self._find(self._keys)
+        if len(self._keys) > MAX_KEYS_AT_ONCE:
+            await asyncio.sleep(0)  # Where all is known nothing else waits: not even between the stages of a cascade.
         taken = self._taken_by_others(missing)
         own = [key for key in missing if key not in taken] if taken else missing
         if own:

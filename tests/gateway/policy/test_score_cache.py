@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from gateway.cache.entries import Entry
 from gateway.cache.keys import IRRELEVANT, keys_of_documents, local_keys_of_documents
 from gateway.cache.memory import ENTRY_BYTES, MIN_SWEEP, QUESTION_BYTES, RESULT_BYTES, MemoryEntries
-from gateway.policy.score_cache import Cache, CacheStats, ScoreCache
+from gateway.policy.score_cache import MAX_KEYS_AT_ONCE, Cache, CacheStats, ScoreCache
 from gateway.policy.target_id import TargetId
 from gateway.policy.verification import verify
 from gateway.telemetry.recorder import RequestRecorder
@@ -533,3 +533,16 @@ def size_of(documents: list[Any]) -> int:
 def weighed_request(documents: list[Any]) -> RerankRequest:
     body = size_of(documents) + 50
     return RerankRequest(model="m", query="q", documents=documents, call=Call(id="1", body_bytes=body))
+
+
+@pytest.mark.parametrize("count", [10, MAX_KEYS_AT_ONCE, MAX_KEYS_AT_ONCE + 1])
+async def test_a_long_list_that_is_known_lets_others_run(count: int) -> None:
+    """Two stages of 10,000 known documents held the loop for 80 ms."""
+    policy = around(Model())
+    request = weighed_request([f"text {number}" for number in range(count)])
+    first = await policy.rerank(request)
+    ran: list[bool] = []
+    asyncio.get_running_loop().call_soon(ran.append, True)
+    again = await policy.rerank(request)
+    assert again.results == first.results
+    assert bool(ran) == (count > MAX_KEYS_AT_ONCE)
