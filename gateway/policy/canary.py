@@ -112,6 +112,7 @@ class Canary(BackgroundTask):
         self._seconds = seconds
         self._clock = clock
         self._baseline: Baseline | None = None
+        self._runs: list[list[float]] = []
         self._has_failed = False
         self._due = 0.0
         self._previous: Canary | None = None
@@ -132,7 +133,7 @@ class Canary(BackgroundTask):
         super().start()
 
     def _copy(self, previous: Canary) -> None:
-        self._due, self._has_failed = previous._due, previous._has_failed
+        self._due, self._has_failed, self._runs = previous._due, previous._has_failed, previous._runs
         self.state, self.drift, self._baseline = previous.state, previous.drift, previous._baseline
         self.checks, self.failures = previous.checks, previous.failures
 
@@ -140,8 +141,9 @@ class Canary(BackgroundTask):
         """Score the texts and judge; at first as often as the baseline takes. Returns whether they could be scored."""
         try:
             if self._baseline is None:
-                runs = [await self._score() for _ in range(BASELINE_CHECKS)]
-                self._baseline, self.state = Baseline.of(runs, self.settings.tolerance), "steady"
+                while len(self._runs) < BASELINE_CHECKS:  # Each counts, whatever comes between them.
+                    self._runs.append(await self._score())
+                self._baseline, self.state = Baseline.of(self._runs, self.settings.tolerance), "steady"
             else:
                 await self._compare(self._baseline)
         except RerankError as error:

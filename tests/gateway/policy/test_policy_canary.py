@@ -139,6 +139,16 @@ async def test_the_next_configuration_goes_on_with_what_was_found(time: Any, scr
     assert new.state == "moved"
 
 
+async def test_what_was_scored_for_the_baseline_is_not_scored_again(time: Any, scripted: Any) -> None:
+    """Where reloads come faster than three scorings there would never be a baseline, and each reload would cost."""
+    old = canary(scripted([*FIRST[:2], DOWN]), time)
+    assert not await old.check()
+    new = canary(scripted(FIRST), time)
+    new.take_over(old)
+    assert await new.check()
+    assert (new.state, new.checks, new.failures) == ("steady", BASELINE_CHECKS + 1, 1)
+
+
 async def test_a_reload_costs_no_check_and_the_old_canary_ends(time: Any, scripted: Any) -> None:
     """Else ten reloads in a minute would be ten paid calls, and both would check until the old routes are idle."""
     slept: list[float] = []
