@@ -79,6 +79,7 @@ class BreakerState:
         "_event_at",
         "_events",
         "_failures",
+        "_held_until",
         "_probing",
         "_streak",
         "_successes",
@@ -93,7 +94,7 @@ class BreakerState:
         self.settings = settings
         self._streak = self._events = self._successes = self._failures = 0
         self._event_at = float("-inf")
-        self._window_end = 0.0
+        self._window_end = self._held_until = 0.0
         self._probing = False
         self.has_served = False
         self.cooldown = Cooldown(settings.base_ejection, settings.max_ejection)
@@ -162,7 +163,7 @@ class BreakerState:
         """Take over what a health check found. Returns seconds of the ejection that it started; None if none."""
         if not healthy:
             return None if self.cooldown.left(now) else self._eject(now, 0.0)
-        if self.ejected:
+        if self.ejected and not self.is_held(now):
             self.cooldown.end(now)
             self._close()
         return None
@@ -171,6 +172,16 @@ class BreakerState:
         """Keep the target ejected for so many seconds from now, whatever is known of it: an operator wants it so."""
         self.ejected = True
         self.cooldown.extend(now, seconds)
+        self._held_until = now + seconds
+
+    def is_held(self, now: float) -> bool:
+        """Whether an operator keeps it ejected: then nothing that goes well readmits it."""
+        return now < self._held_until
+
+    def readmit(self, now: float) -> None:
+        """End an ejection, whoever wanted it: an operator says so."""
+        self._held_until = 0.0
+        self.record_health_check(now, healthy=True)
 
     @property
     def is_blank(self) -> bool:
@@ -227,7 +238,8 @@ class Breaker(Wrapper):
         except BaseException:
             self.state.ignore(probe)
             raise
-        if self.state.record_success(probe or request.call.bypass_cooldowns):
+        closes = probe or (request.call.bypass_cooldowns and not self.state.is_held(self._clock.now()))
+        if self.state.record_success(closes):
             logger.warning("target %s is back", self._target)
         return ranking
 

@@ -96,7 +96,7 @@ class HeldTargets(BackgroundTask):
             # Not the later time: a clock may be set back.
             if at != self._seen.get(path) and path in breakers and path not in state.held:
                 for breaker in breakers[path]:
-                    breaker.record_health_check(now, healthy=True)
+                    breaker.readmit(now)
         self._seen = dict(state.readmitted)
         self._held = state.held
 

@@ -355,6 +355,31 @@ async def test_a_stream_for_which_there_is_no_room_any_more_ends() -> None:
         assert [event async for event in admin._stream(service, service, asyncio.Semaphore(0), anybody)] == []
 
 
+async def test_a_target_that_must_serve_though_it_is_held_stays_held(opened, upstream) -> None:
+    """Where nothing else can serve it is asked all the same; that must not readmit it for those who have another."""
+    settings = tree(upstream)
+    settings["models"]["alone"] = {"target": "up/m"}
+    client = await opened(settings)
+    await client.post("/v1/admin/eject", json={"target": "up/m"}, headers=key("ops"))
+    served = []
+    for model in ("alone", "search", "alone", "search"):
+        answer = await client.post("/v1/rerank", json={**BODY, "model": model}, headers=key("team"))
+        served.append(answer.headers["x-gateway-provider"])
+    assert served == ["up", "spare", "up", "spare"]
+
+
+def test_a_good_health_check_does_not_readmit_between_two_looks() -> None:
+    with shared_folder():
+        known = Known()
+        held = HeldTargets(lambda: known)  # type: ignore[arg-type,return-value]
+        held.eject("up/m")
+        now = held._clock.now()
+        known.breaker.record_health_check(now, healthy=True)
+        assert known.breaker.ejected
+        known.breaker.record_health_check(now + HOLD_SECONDS * 2, healthy=True)
+        assert not known.breaker.ejected, "the worker that held it is gone"
+
+
 @pytest.mark.parametrize("jump", [-7200.0, -30.0, 30.0, 7200.0])
 def test_a_clock_that_is_set_anew_loses_no_readmission(monkeypatch, jump: float) -> None:
     with shared_folder():
