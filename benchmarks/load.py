@@ -24,23 +24,33 @@ class Figures(msgspec.Struct):
     megabytes: float | None = None
 
 
-def closed_loop(server: Server | None, port: int, body: Path, concurrency: int, seconds: float) -> Figures:
+def closed_loop(
+    server: Server | None, port: int, body: Path, concurrency: int, seconds: float, unique: bool = False
+) -> Figures:
     """Closed-loop load by wrk: each of `concurrency` connections sends its next request after the last response.
 
     A slow server is measured for longer, up to half a minute, so that the requests still in flight at the end, which
-    cost CPU time but are not counted, are few among all.
+    cost CPU time but are not counted, are few among all. `unique` makes every query another one.
     """
-    warm = _wrk(port, body, concurrency, 1)
+    warm = _wrk(port, body, concurrency, 1, unique)
     seconds = max(seconds, min(30.0, 10 * concurrency * warm["seconds"] / max(warm["requests"], 1)))
     before = server.cpu_seconds() if server else 0.0
-    result = _wrk(port, body, concurrency, seconds)
+    result = _wrk(port, body, concurrency, seconds, unique)
     return _figures(result, server, before)
 
 
-def open_loop(program: str, server: Server | None, port: int, request: Path, rate: float, seconds: float) -> Figures:
+def open_loop(
+    program: str,
+    server: Server | None,
+    port: int,
+    request: Path,
+    rate: float,
+    seconds: float,
+    cores: str = str(LOAD_CORE),
+) -> Figures:
     """Open-loop load: requests are due at random moments, `rate` per second, however long earlier ones take."""
     before = server.cpu_seconds() if server else 0.0
-    command = ["taskset", "-c", str(LOAD_CORE), program, str(port), f"{rate:.1f}", str(seconds), "128", str(request)]
+    command = ["taskset", "-c", cores, program, str(port), f"{rate:.1f}", str(seconds), "128", str(request)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=True)
     return _figures(json.loads(done.stdout), server, before)
 
@@ -75,10 +85,11 @@ def _text(choose: random.Random, length: int) -> str:
     return " ".join(words)[:length].strip().ljust(length, "x")
 
 
-def _wrk(port: int, body: Path, concurrency: int, seconds: float) -> dict[str, float]:
+def _wrk(port: int, body: Path, concurrency: int, seconds: float, unique: bool) -> dict[str, float]:
     command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{concurrency}", f"-d{max(1, round(seconds))}s"]
     command += ["--timeout", "30s", "-s", str(HERE / "wrk.lua"), f"http://127.0.0.1:{port}/v1/rerank"]
     variables = os.environ | {"BENCHMARK_BODY": str(body), "BENCHMARK_KEY": KEY}
+    variables |= {"BENCHMARK_UNIQUE": "1"} if unique else {}
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=True, env=variables)
     result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return result

@@ -3,7 +3,8 @@
  *     cc -O2 -o openloop openloop.c -lm && ./openloop PORT RATE SECONDS CONNECTIONS REQUEST_FILE
  *
  * REQUEST_FILE is a whole HTTP/1.1 request. A latency counts from the moment the request was due, so that waiting for a
- * free connection is part of it (no coordinated omission). The first tenth is warm-up. Prints one line of JSON.
+ * free connection is part of it (no coordinated omission). Each goes over a free connection chosen at random, as those of
+ * many callers do, so that every worker of a server gets its share. The first tenth is warm-up. Prints one line of JSON.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -107,7 +108,9 @@ int main(int argc, char **argv) {
         int64_t t = now();
         if (t > end + 5000000000LL) break;
         while (idles && due <= t && due < end) {
-            struct connection *c = &connections[idle[--idles]];
+            int chosen = (int)(drand48() * idles);
+            struct connection *c = &connections[idle[chosen]];
+            idle[chosen] = idle[--idles];
             c->due = due; c->sent = c->received = 0; c->expected = -1;
             asked++;
             push(c);

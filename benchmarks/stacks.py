@@ -20,15 +20,23 @@ LITELLM = Path(".venv-litellm/bin/litellm")
 
 
 class Server:
-    """A process (with its children) pinned to one core."""
+    """A process (with its children) pinned to one core, or to those of a list such as `0,1`."""
 
-    def __init__(self, name: str, command: list[str], port: int, ready: str = "", **environment: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        port: int,
+        ready: str = "",
+        cores: str = str(SERVER_CORE),
+        **environment: str,
+    ) -> None:
         self.name = name
         self.port = port
         variables = os.environ | {"BENCHMARK_UPSTREAM": upstream_url(), "BENCHMARK_KEY": KEY} | environment
         started = time.monotonic()
         self._process = subprocess.Popen(
-            ["taskset", "-c", str(SERVER_CORE), *command],
+            ["taskset", "-c", cores, *command],
             env=variables,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -43,6 +51,11 @@ class Server:
         """CPU time of the process and its descendants so far."""
         ticks = sum(sum(map(int, stat[11:13])) for stat in self._stats())
         return ticks / os.sysconf("SC_CLK_TCK")
+
+    def scheduled_seconds(self) -> tuple[float, float]:
+        """For how long the processes ran so far, and for how long they could have run but had no core."""
+        accounts = [Path(f"/proc/{stat[-1]}/schedstat").read_text().split() for stat in self._stats()]
+        return sum(int(each[0]) for each in accounts) / 1e9, sum(int(each[1]) for each in accounts) / 1e9
 
     def megabytes(self) -> float:
         """Resident memory of the process and its descendants, shared pages counted once (PSS)."""

@@ -5,6 +5,16 @@ wrk.body = file:read("*a")
 wrk.headers["content-type"] = "application/json"
 wrk.headers["authorization"] = "Bearer " .. os.getenv("BENCHMARK_KEY")
 
+-- With BENCHMARK_UNIQUE every query begins with another number, so that no cache has its answer.
+if os.getenv("BENCHMARK_UNIQUE") then
+   local head, tail = wrk.body:match('^(.-"query": ")(.*)$')
+   local number = os.time() * 1000000
+   function request()
+      number = number + 1
+      return wrk.format(nil, nil, nil, head .. string.format("%.0f ", number) .. tail)
+   end
+end
+
 function done(summary, latency, requests)
    local errors = summary.errors
    io.write(string.format(

@@ -1,6 +1,7 @@
 """Write what is derived from the code: `python -m docs.generate` (`make docs`). A test checks freshness.
 
 config/schema.json            editors complete and check the YAML with it
+gateway/capacity/costs.json    the costs that plans are made of, from the measurements
 config/gateway.example.yaml   every key with its meaning and default
 docs/configuration.md         the tables below its marker
 deploy/helm/*/values.yaml     the values of the chart, from their schema
@@ -17,12 +18,12 @@ from typing import Any
 
 import yaml
 
-from docs import chart, observability, providers
+from docs import capacity, chart, observability, providers
 from gateway.config import loader as config
 from providers.local.builtin.catalogue import EMBEDDING_MODEL
 
 ROOT = Path(__file__).parent.parent
-PARTS: dict[str, Callable[[], str]] = {**chart.PARTS, **observability.PARTS, **providers.PARTS}
+PARTS: dict[str, Callable[[], str]] = {**chart.PARTS, **observability.PARTS, **providers.PARTS, **capacity.PARTS}
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 MARKER = "<!-- Everything below is written by `make docs`. -->\n"
 HEAD = """\
@@ -64,6 +65,7 @@ def files() -> dict[Path, str]:
     page = ROOT / "docs" / "configuration.md"
     written = page.read_text(encoding="utf-8").partition(MARKER)[0]
     return {
+        ROOT / "gateway" / "capacity" / "costs.json": capacity.costs(),
         ROOT / "config" / "schema.json": json.dumps(schema, indent=2) + "\n",
         ROOT / "config" / "gateway.example.yaml": HEAD + "\n".join(_mapping(schema, schema, EXAMPLE, "")) + "\n",
         chart.CHART / "values.yaml": chart.values(),

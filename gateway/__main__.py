@@ -87,6 +87,7 @@ def parser() -> argparse.ArgumentParser:
     from importlib.metadata import version
 
     from gateway.cli import (
+        capacity,
         check,
         completion,
         evaluate,
@@ -123,6 +124,7 @@ def parser() -> argparse.ArgumentParser:
         keys,
         models,
         ray,
+        capacity,
         version_command,
         mcp,
         completion,

@@ -23,6 +23,7 @@ NOT_RUN = {
     r"rerank-gateway serve": "serves until it is stopped; the README's is run by test_readme.py",
     r"rerank-gateway mcp": "talks to the agent that starts it; test_mcp_tools.py is one",
     r"models (install|check|remove)": "needs a network or an installed model; test_models_command.py runs it",
+    r"traffic\.yaml": "a file of the reader's own; test_docs_pages.py reads the one on the page",
     r"--model cohere/|search/queries": "asks a vendor, or is about the reader's own data",
     r"completion (zsh|fish)": "another shell's; test_completion.py types into it",
 }

@@ -60,7 +60,7 @@ def vendor(upstream, tmp_path: Path):
     return upstream
 
 
-COMMANDS = ["serve", "init", "check", "providers", "rerank", "eval", "keys", "completion", "version"]
+COMMANDS = ["serve", "init", "check", "providers", "rerank", "eval", "keys", "capacity", "completion", "version"]
 
 
 class TestHelp:

@@ -1,0 +1,304 @@
+"""Check the capacity model against two real gateway processes, and measure the costs that it needs.
+
+    python -m benchmarks.capacity                     calibrate at one rate, predict others and the saturation
+    python -m benchmarks.capacity --rounds 7 --documents 100
+    python -m benchmarks.capacity --costs             what the store and the cache cost; needs a Valkey or Redis
+    python -m benchmarks.capacity --json FILE         add the figures to that file: docs/capacity.json is one
+
+The two workers share two cores with the load and a C upstream of `--delay` ms, so CPU time per request is what to
+compare: it survives neighbours, and a worker with a core to itself serves 1 s / CPU time requests a second at most.
+How long the workers waited for a core, the kernel tells (/proc/PID/schedstat), and the model is given it. Rates take
+turns within a round; figures are medians of the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+from msgspec import Struct
+
+from benchmarks import load, stacks
+from benchmarks.load import Figures
+from benchmarks.stacks import HERE, Server, Upstream
+from gateway.capacity.costs import shipped
+from gateway.capacity.simulation import Queue, Service, simulate
+
+WORKERS = 2
+CORES = "0,1"
+PORT, STORE_PORT = 8471, 8479
+NAME = "cohere/rerank-v3.5"
+CONNECTIONS = 64
+STORE = {"store": {"url": f"redis://127.0.0.1:{STORE_PORT}/0", "timeout": 5}}
+
+
+class Point(Struct):
+    """One measurement. Times in microseconds.
+
+    Attributes:
+        rate: requests per second of both workers.
+        cpu: CPU time per request.
+        stretch: how much longer a worker took than its CPU time, because neighbours had the core.
+    """
+
+    rate: float
+    cpu: float
+    stretch: float
+    p50: float
+    p99: float
+
+
+class Prediction(Struct):
+    """A point, medians of the rounds, beside what the model makes of it."""
+
+    measured: Point
+    cpu: float
+    p50: float | None
+    p99: float | None
+
+
+class Check(Struct):
+    """One run: the service as calibrated, in microseconds, what it predicts, and the saturation."""
+
+    documents: int
+    calibration_rate: float
+    service: float
+    wake: float
+    predictions: list[Prediction]
+    saturated: Point
+    predicted_saturation: float
+
+
+def main() -> None:
+    arguments = _arguments()
+    if problems := stacks.missing([]):
+        sys.exit("\n".join(problems))
+    with tempfile.TemporaryDirectory() as name:
+        found = _costs(arguments, Path(name)) if arguments.costs else _check(arguments, Path(name))
+    if arguments.json:
+        _add(Path(arguments.json), found)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=int, default=10)
+    parser.add_argument("--delay", type=float, default=20, help="of the upstream, in milliseconds")
+    parser.add_argument("--rates", type=float, nargs="+", default=[200, 500, 1000, 2000, 4000], help="per second")
+    parser.add_argument("--calibrate", type=float, default=500, help="the rate to calibrate at, one of them")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=4, help="per measurement")
+    parser.add_argument("--costs", action="store_true", help="measure the store and the cache instead")
+    parser.add_argument("--json", metavar="FILE", help="add the figures to this file")
+    return parser.parse_args()
+
+
+@contextmanager
+def _gateway(folder: Path, label: str, workers: int, **sections: Any) -> Iterator[Server]:
+    tree = yaml.safe_load((HERE / "gateway.yaml").read_text())
+    tree["auth"]["keys"][0] |= sections.pop("key", {})
+    config = folder / f"{label}.yaml"
+    config.write_text(yaml.safe_dump(tree | sections))
+    command = [sys.executable, "-m", "gateway", "serve", "--config", str(config), "--port", str(PORT)]
+    server = Server(label, [*command, "--workers", str(workers)], PORT, "/readyz", CORES)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _check(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    upstream = Upstream(folder)
+    with ExitStack() as running:
+        running.callback(upstream.stop)
+        upstream.serve(arguments.documents, arguments.delay)
+        server = running.enter_context(_gateway(folder, "two", WORKERS))
+        body = load.body(folder, arguments.documents, None)
+        program, request = stacks.compile_c(folder, "openloop"), load.request(folder, body)
+        load.closed_loop(server, PORT, body, CONNECTIONS, 1)
+        at_rate: dict[float, list[Point]] = {rate: [] for rate in arguments.rates}
+        saturated = []
+        for _ in range(arguments.rounds):
+            for rate, points in at_rate.items():
+                with _Stretch(server) as stretch:
+                    figures = load.open_loop(program, server, PORT, request, rate, arguments.seconds, CORES)
+                points.append(_point(rate, figures, stretch))
+            with _Stretch(server) as stretch:
+                figures = load.closed_loop(server, PORT, body, CONNECTIONS * 4, arguments.seconds)
+            saturated.append(_point(figures.rate, figures, stretch))
+    check = _compare(arguments, [_medians(points) for points in at_rate.values()], _medians(saturated))
+    _print(check)
+    return {f"check_{arguments.documents}": msgspec.to_builtins(check)}
+
+
+class _Stretch:
+    """How much longer than its CPU time a server's processes took, by the kernel's account of waits for a core."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.value = 1.0
+
+    def __enter__(self) -> _Stretch:
+        self._before = self._server.scheduled_seconds()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        ran, waited = (
+            after - before for after, before in zip(self._server.scheduled_seconds(), self._before, strict=True)
+        )
+        self.value = (ran + waited) / ran
+
+
+def _point(rate: float, figures: Figures, stretch: _Stretch) -> Point:
+    point = Point(rate, figures.cpu or 0.0, stretch.value, figures.p50, figures.p99)
+    print(
+        f"{rate:7,.0f}/s {point.cpu:5.0f} CPU-µs, p50 {point.p50 / 1000:.2f} ms, p99 {point.p99 / 1000:.2f} ms, "
+        f"stretched {point.stretch:.2f} times, {figures.errors} errors",
+        flush=True,
+    )
+    return point
+
+
+def _medians(points: list[Point]) -> Point:
+    return Point(*(statistics.median(getattr(one, name) for one in points) for name in Point.__struct_fields__))
+
+
+def _compare(arguments: argparse.Namespace, points: list[Point], saturated: Point) -> Check:
+    chosen = next(point for point in points if point.rate == arguments.calibrate)
+    service = _calibrate(chosen)
+    delays = simulate(_queue(chosen, service))
+    rest = chosen.p50 / 1e6 - delays.p50 if delays else 0.0  # the upstream, the kernel, the load
+    return Check(
+        arguments.documents,
+        chosen.rate,
+        service.seconds * 1e6,
+        service.wake_seconds * 1e6,
+        [_predict(point, service, rest) for point in points],
+        saturated,
+        WORKERS / service.seconds / saturated.stretch,
+    )
+
+
+def _queue(point: Point, service: Service) -> Queue:
+    """The queue as the neighbours leave it: everything takes longer by as much as workers waited for a core."""
+    stretched = Service(service.seconds * point.stretch, service.spread, service.wake_seconds * point.stretch)
+    return Queue(point.rate, WORKERS, stretched)
+
+
+def _predict(point: Point, service: Service, rest: float) -> Prediction:
+    queue = _queue(point, service)
+    delays = simulate(queue)
+    cpu = min(queue.utilisation, 1.0) * WORKERS / point.rate / point.stretch * 1e6
+    if delays is None:
+        return Prediction(point, service.seconds * 1e6, None, None)
+    return Prediction(point, cpu, 1e6 * (rest + delays.p50), 1e6 * (rest + delays.p99))
+
+
+def _calibrate(point: Point) -> Service:
+    """The service that explains one point; what waking costs, as a share of it, is taken from the package's table."""
+    costs = shipped()
+    wake = costs.wake_us / costs.request_us
+    busy = min(1.0, point.rate * point.cpu * point.stretch / 1e6 / WORKERS)
+    seconds = point.cpu / 1e6 / (1 + wake * (1 - busy))
+    return Service(seconds, 0.0, wake * seconds)
+
+
+def _print(check: Check) -> None:
+    print(
+        f"{check.documents} documents, calibrated at {check.calibration_rate:,.0f} requests/s: {check.service:.0f} "
+        f"CPU-µs, {check.wake:.0f} where the worker was idle"
+    )
+    print(
+        f"{'requests/s':>12}{'stretch':>9}"
+        + "".join(f"{name:>9}{'model':>9}{'':>6}" for name in ("CPU-µs", "p50 ms", "p99 ms"))
+    )
+    for one in check.predictions:
+        point = one.measured
+        pairs = ((point.cpu, one.cpu, 1), (point.p50, one.p50, 1000), (point.p99, one.p99, 1000))
+        print(f"{point.rate:12,.0f}{point.stretch:9.2f}" + "".join(_pair(*pair) for pair in pairs))
+    rate, cpu = check.saturated.rate, check.saturated.cpu
+    print(f"saturated: {cpu:.0f} CPU-µs, the model {check.service:.0f} ({_off(check.service, cpu)}); ", end="")
+    model = check.predicted_saturation
+    print(f"{rate:,.0f} requests/s, the model {model:,.0f} ({_off(model, rate)})")
+
+
+def _pair(real: float, predicted: float | None, unit: int) -> str:
+    digits = 0 if unit == 1 else 2
+    if predicted is None:
+        return f"{real / unit:9.{digits}f}{'overload':>9}{'':>6}"
+    return f"{real / unit:9.{digits}f}{predicted / unit:9.{digits}f}{_off(predicted, real):>6}"
+
+
+def _off(predicted: float, real: float) -> str:
+    return f"{predicted / real - 1:+.0%}" if real else ""
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "one call": STORE | {"key": {"limits": {"requests": "1000000000/hour"}}},
+    "two calls": STORE | {"key": {"limits": {"requests": "1000000000/hour", "concurrency": 100_000}}},
+    "memory cache": {"cache": {}},
+    "shared cache": STORE | {"cache": {"shared": True, "secret": "x" * 32}},
+}
+
+
+def _costs(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """CPU time with each of VARIANTS, as a multiple of `plain` in the same round; medians of the rounds."""
+    upstream = Upstream(folder)
+    ratios: dict[str, list[float]] = {label: [] for label in (*VARIANTS, "valkey")}
+    with ExitStack() as running:
+        running.callback(upstream.stop)
+        upstream.serve(arguments.documents, 0)
+        store = running.enter_context(_valkey(folder))
+        body = load.body(folder, arguments.documents, None)
+        for _ in range(arguments.rounds):
+            cpu = {label: _variant(arguments, folder, label, body, store) for label in VARIANTS}
+            plain = cpu["plain"][0]
+            for label, (gateway_cpu, _) in cpu.items():
+                ratios[label].append(gateway_cpu / plain)
+            ratios["valkey"].append(cpu["two calls"][1] / plain)
+            print(json.dumps({label: round(values[-1], 2) for label, values in ratios.items()}), flush=True)
+    medians = {label: round(statistics.median(values), 3) for label, values in ratios.items()}
+    return {"costs": {"documents": arguments.documents, "rounds": arguments.rounds, "ratios": medians}}
+
+
+def _variant(arguments: argparse.Namespace, folder: Path, label: str, body: Path, store: Server) -> tuple[float, float]:
+    """CPU-µs per request, of the gateway and of the store. No request is like another: caches find nothing."""
+    with _gateway(folder, label.replace(" ", "-"), 1, **VARIANTS[label]) as server:
+        before, began = store.cpu_seconds(), server.cpu_seconds()
+        figures = load.closed_loop(server, PORT, body, CONNECTIONS, arguments.seconds, unique=True)
+        # The store was busy in the warm-up too, as the gateway was.
+        share = (store.cpu_seconds() - before) / (server.cpu_seconds() - began)
+    cpu = figures.cpu or 0.0
+    return cpu, cpu * share
+
+
+@contextmanager
+def _valkey(folder: Path) -> Iterator[Server]:
+    program = shutil.which("valkey-server") or shutil.which("redis-server")
+    if program is None:
+        sys.exit("valkey-server is missing: install your system's valkey or redis-server package")
+    command = [program, "--port", str(STORE_PORT), "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    server = Server("valkey", command, STORE_PORT, cores=CORES)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _add(path: Path, found: dict[str, Any]) -> None:
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(known | found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""The costs that `rerank-gateway capacity` plans with, derived from the measurements, and tables of docs/capacity.md.
+
+docs/performance.json    CPU time of a request, by its documents, busy and idle (`python -m benchmarks.gateway`)
+docs/capacity.json       the store, the caches, and the check of the model (`python -m benchmarks.capacity`)
+docs/local-engine.md     documents a second of the engine (`benchmarks/local.py`)
+
+The store's and the caches' costs were measured on a busy machine, all in turns with a gateway that has neither. So they
+are taken as shares of that gateway's CPU time, and these shares of what docs/performance.json says of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks import load
+
+DOCS = Path(__file__).parent
+BUSY, IDLE = 32, 1
+"""Concurrency at which a worker always has something to do, and at which it never has until the next request."""
+
+ENGINES = {"minilm-l6-float32": "`dtype: float32`", "minilm-l6-bfloat16": "`dtype: auto` (bfloat16)"}
+"""The rows of the table in docs/local-engine.md with the default batch."""
+
+PAIRS = 100
+"""Documents that each of its rows took to score."""
+
+
+def costs() -> str:
+    """gateway/capacity/costs.json."""
+    return json.dumps(_costs(), indent=1) + "\n"
+
+
+def _costs() -> dict[str, Any]:
+    few, many = _cpu(10, BUSY), _cpu(100, BUSY)
+    sizes = [_body_bytes(documents) for documents in (10, 100)]
+    per_byte = (many - few) / (sizes[1] - sizes[0])
+    waking = [_cpu(documents, IDLE) - _cpu(documents, BUSY) for documents in (10, 100)]
+    measured = _measured()["costs"]
+    cpu = {name: ratio * _cpu(measured["documents"], BUSY) for name, ratio in measured["ratios"].items()}
+    call = (cpu["two calls"] - cpu["plain"]) / 2
+    in_memory, shared = (max(0.0, cpu[f"{kind} cache"] - cpu["plain"]) for kind in ("memory", "shared"))
+    return {
+        "request_us": round(few - per_byte * sizes[0], 1),
+        "byte_ns": round(per_byte * 1000, 2),
+        "wake_us": round(sum(waking) / len(waking), 1),
+        "store_call_us": round(call, 1),
+        "valkey_call_us": round(cpu["valkey"] / 2, 1),
+        "memory_document_us": round(in_memory / measured["documents"], 2),
+        # A call looks up, and a call keeps.
+        "shared_document_us": round(max(0.0, shared - 2 * call) / measured["documents"], 2),
+        "engines": {name: round(PAIRS / _engine_seconds(row), 1) for name, row in ENGINES.items()},
+    }
+
+
+def _measured() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((DOCS / "capacity.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _cpu(documents: int, concurrency: int) -> float:
+    rows = json.loads((DOCS / "performance.json").read_text(encoding="utf-8"))["rows"]
+    for row in rows:
+        case = row["case"]
+        if row["stack"] == "gateway" and (case["documents"], case["concurrency"]) == (documents, concurrency):
+            return float(row["figures"]["cpu"])
+    raise LookupError(f"docs/performance.json has no gateway with {documents} documents, concurrency {concurrency}")
+
+
+def _body_bytes(documents: int) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        return load.body(Path(folder), documents, None).stat().st_size
+
+
+def _engine_seconds(row: str) -> float:
+    """CPU seconds for all pairs, of the default batch."""
+    page = (DOCS / "local-engine.md").read_text(encoding="utf-8")
+    found = re.search(rf"^\| engine, {re.escape(row)}, 768\b[^|]*\| [\d,]+ \| ([\d,]+) \|", page, re.M)
+    if found is None:
+        raise LookupError(f"docs/local-engine.md has no row of {row} with a batch of 768 tokens")
+    return int(found[1].replace(",", "")) / 1000
+
+
+def costs_table() -> str:
+    """What a plan is made of."""
+    known = _costs()
+    rows = [
+        ("a request, without its bytes, at a worker that always has something to do", f"{known['request_us']:.0f} µs"),
+        ("each byte of its body", f"{known['byte_ns']:.2f} ns"),
+        ("waking an idle worker", f"{known['wake_us']:.0f} µs"),
+        ("a call of the store, of the gateway", f"{known['store_call_us']:.0f} µs"),
+        ("the same call, of Valkey", f"{known['valkey_call_us']:.0f} µs"),
+        ("a document in the cache, in memory", f"{known['memory_document_us']:.1f} µs"),
+        ("a document in the shared cache, besides two calls of the store", f"{known['shared_document_us']:.1f} µs"),
+        *((f"`engine: {name}`, a core", f"{speed:.0f} documents/s") for name, speed in known["engines"].items()),
+    ]
+    return _table(["CPU time of", "a core"], rows)
+
+
+def check_table() -> str:
+    """How the model did beside two processes."""
+    rows = []
+    for check in (value for name, value in sorted(_measured().items()) if name.startswith("check")):
+        for each in check["predictions"]:
+            point, role = each["measured"], ""
+            if point["rate"] == check["calibration_rate"]:
+                role = " (calibrated here)"
+            rows.append(
+                (
+                    f"{check['documents']} documents, {point['rate']:,.0f}/s{role}",
+                    f"{point['stretch']:.1f}",
+                    *_pair(point["cpu"], each["cpu"], 1),
+                    *_pair(point["p50"], each["p50"], 1000),
+                    *_pair(point["p99"], each["p99"], 1000),
+                )
+            )
+    titles = ["", "stretched", "CPU-µs", "model", "p50 ms", "model", "p99 ms", "model"]
+    return _table(titles, rows)
+
+
+def saturation_table() -> str:
+    """The most that two processes did."""
+    rows = []
+    for check in (value for name, value in sorted(_measured().items()) if name.startswith("check")):
+        point = check["saturated"]
+        cells = (*_pair(point["cpu"], check["service"], 1), *_pair(point["rate"], check["predicted_saturation"], 1))
+        rows.append((f"{check['documents']} documents", f"{point['stretch']:.1f}", *cells))
+    return _table(["as much as they can", "stretched", "CPU-µs", "model", "requests/s", "model"], rows)
+
+
+def _pair(real: float, predicted: float | None, unit: int) -> tuple[str, str]:
+    digits = 0 if unit == 1 else 1
+    shown = f"{real / unit:,.{digits}f}"
+    if predicted is None:
+        return shown, "overloaded"
+    return shown, f"{predicted / unit:,.{digits}f} ({predicted / real - 1:+.0%})"
+
+
+def _table(titles: list[str], rows: Any) -> str:
+    return "\n".join(_lines(titles, rows))
+
+
+def _lines(titles: list[str], rows: Any) -> Iterator[str]:
+    yield f"| {' | '.join(titles)} |"
+    yield f"|---|{'--:|' * (len(titles) - 1)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "capacity_costs": costs_table,
+    "capacity_check": check_table,
+    "capacity_saturation": saturation_table,
+}

@@ -1,0 +1,86 @@
+"""What a plan rests on, in sentences: everything that would change the figures if it were otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gateway.access.prices import as_of
+from gateway.capacity import money
+from gateway.capacity.costs import Costs
+from gateway.capacity.demand import Demand
+
+
+def of(demand: Demand, costs: Costs) -> list[str]:
+    """The sentences for a demand."""
+    parts = (_traffic(demand), _gateways(demand, costs), _behind(demand, costs), _store(demand, costs), _money(demand))
+    return [sentence for part in parts for sentence in part]
+
+
+def _traffic(demand: Demand) -> Iterator[str]:
+    arrive = "one by one" if demand.burst == 1 else f"in bursts of {demand.burst:,} on average"
+    yield (
+        f"{demand.rate:,.10g} requests a second arrive {arrive}, at random; each has {demand.documents:,} documents of "
+        f"{demand.document_bytes:,} bytes and a query of {demand.query_bytes:,}; sizes vary by {demand.spread:.0%}"
+    )
+    if demand.cache == "none":
+        yield "nothing is cached"
+    else:
+        yield (
+            f"the cache ({demand.cache}) answers {demand.cached:.0%} of the requests, which take a gateway as long as "
+            "others; those are sent whole"
+        )
+
+
+def _gateways(demand: Demand, costs: Costs) -> Iterator[str]:
+    yield (
+        f"a request costs a gateway {costs.request_us:.0f} µs of a core, {costs.byte_ns:.2f} ns for each byte, and "
+        f"{costs.wake_us:.0f} µs where its worker was idle; your cores are as fast as those that were measured"
+    )
+    yield (
+        f"a host has {demand.cores} cores to itself, with a worker each, and callers' connections are spread evenly; "
+        f"at the peak, {demand.spare} of them away, a core is busy for at most {demand.utilisation:.0%} of the time"
+    )
+    if demand.p99 is not None:
+        yield f"99 of 100 requests spend at most {demand.p99 * 1000:g} ms in what is planned here, the spare ones away"
+    yield "the machines do not stand still: pauses of a virtual machine come on top of the 99th percentile"
+
+
+def _behind(demand: Demand, costs: Costs) -> Iterator[str]:
+    if not demand.has_engine:
+        yield f"the upstream answers after {demand.latency:g} s, whatever the load, and its own limits allow the rate"
+        return
+    if demand.engine:
+        speed = costs.engines.get(demand.engine, 0.0)
+        yield (
+            f"{demand.engine} scores {speed:.1f} documents a second and core, of the length that was measured; a "
+            f"replica has {demand.replica_cores} cores, and is that much faster"
+        )
+    else:
+        yield f"a replica scores {demand.documents_per_second:,g} documents a second, one request after the other"
+    how = "to any replica" if demand.balance == "random" else "to the replica that is free first"
+    yield f"a request goes {how}, as a whole; replicas are busy for at most {demand.utilisation:.0%} of the time"
+
+
+def _store(demand: Demand, costs: Costs) -> Iterator[str]:
+    if demand.limits:
+        yield f"each request is counted against {len(demand.limits)} limits in the store: {', '.join(demand.limits)}"
+    if demand.needs_store:
+        yield (
+            f"a call of the store costs it {costs.valkey_call_us:.0f} µs of a core, and a gateway "
+            f"{costs.store_call_us:.0f} µs"
+        )
+
+
+def _money(demand: Demand) -> Iterator[str]:
+    mean = demand.mean_rate
+    yield (
+        f"a month has {money.HOURS} hours; hosts and replicas run for all of it, as many as at the peak, and "
+        + (f"{mean:,g} requests a second arrive on average" if mean else "as many requests arrive all the time")
+    )
+    if not demand.has_engine and (price := money.price_of(demand)):
+        source = "as given" if demand.per_search or demand.per_million_tokens else f"of {demand.model}, {as_of()}"
+        yield (
+            f"prices {source}: ${price.per_search or 0:g} a search, ${price.per_million_tokens or 0:g} a million "
+            f"tokens; a request is {money.searches(demand, price)} searches and {money.tokens(demand):,.0f} tokens, "
+            f"{money.BYTES_PER_TOKEN} bytes each"
+        )

@@ -1,0 +1,111 @@
+"""How many hosts or replicas a rate needs, and how they do: by their utilisation, and by simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+
+from msgspec import Struct
+
+from gateway.capacity.simulation import Balance, Delays, Queue, Service, simulate
+from gateway.errors import ConfigError, Problem
+
+MAX_UNITS = 1 << 24
+"""More hosts than anybody has: where a search for their number ends."""
+
+
+class Work(Struct, frozen=True):
+    """What a pool has to do.
+
+    Attributes:
+        rate: requests per second.
+        service: of one request, by one server.
+        servers_per_unit: workers of a host; 1 for replicas.
+        burst, balance: as in Queue.
+    """
+
+    rate: float
+    service: Service
+    servers_per_unit: int = 1
+    burst: float = 1.0
+    balance: Balance = "random"
+
+    def queue(self, units: int) -> Queue:
+        """The queue before so many hosts or replicas."""
+        return Queue(self.rate, units * self.servers_per_unit, self.service, self.burst, self.balance)
+
+
+class State(Struct, frozen=True):
+    """How a pool does. `delays` is None where it is overloaded."""
+
+    units: int
+    utilisation: float
+    delays: Delays | None
+
+
+class Pool(Struct, frozen=True):
+    """A pool as planned, and after the loss of one of its hosts or replicas; None if none is left then."""
+
+    planned: State
+    one_lost: State | None
+
+    @property
+    def units(self) -> int:
+        """Hosts or replicas."""
+        return self.planned.units
+
+
+def size(work: Work, utilisation: float, spare: int, goal: float | None) -> Pool:
+    """The smallest pool that keeps to both bounds, and the spare ones besides.
+
+    Args:
+        work: what it has to do.
+        utilisation: the share of the time in which a server may be busy.
+        spare: how many may be lost without breaking a bound.
+        goal: seconds that a request may take at the 99th percentile, or None.
+
+    Raises:
+        ConfigError: no number of them reaches the goal.
+    """
+    units = _by_utilisation(work, utilisation)
+    if goal is not None:
+        units = _by_goal(work, units, goal)
+    units += spare
+    one_lost = _state(work, units - 1) if units > 1 else None
+    return Pool(_state(work, units), one_lost)
+
+
+def _by_utilisation(work: Work, utilisation: float) -> int:
+    # Solved for the rate of one server, from Queue.utilisation.
+    seconds = work.service.seconds + (1 - utilisation) * work.service.wake_seconds
+    rate = work.servers_per_unit * utilisation / seconds
+    return max(1, ceil(work.rate / rate - 1e-9))
+
+
+def _by_goal(work: Work, least: int, goal: float) -> int:
+    """The smallest number, from `least` on, with which the 99th percentile is within the goal."""
+    alone = simulate(Queue(1e-9, 1, work.service))
+    if alone is not None and alone.p99 > goal:
+        passing, left = f"{alone.p99 * 1000:.3g} ms", f"{goal * 1000:.3g} ms"
+        raise ConfigError(
+            [Problem("p99", f"cannot be kept: {passing} pass where nobody waits, and {left} are left for it")]
+        )
+    return _first(least, lambda units: (delays := simulate(work.queue(units))) is not None and delays.p99 <= goal)
+
+
+def _first(least: int, is_enough: Callable[[int], bool]) -> int:
+    """The smallest number that is enough, by doubling and halving."""
+    if is_enough(least):
+        return least
+    low, high = least, least * 2
+    while high < MAX_UNITS and not is_enough(high):
+        low, high = high, high * 2
+    while high - low > max(1, low // 200):  # a simulation is not sharper than half a percent
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    return high
+
+
+def _state(work: Work, units: int) -> State:
+    queue = work.queue(units)
+    return State(units, queue.utilisation, simulate(queue))

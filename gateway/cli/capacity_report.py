@@ -1,0 +1,73 @@
+"""A plan in words: tables of figures, warnings, and all that it rests on."""
+
+from __future__ import annotations
+
+from gateway.capacity.demand import Demand
+from gateway.capacity.plan import Plan
+from gateway.capacity.pools import Pool, State
+from gateway.cli.table import table
+
+
+def describe(demand: Demand, plan: Plan) -> str:
+    """The whole plan."""
+    blocks = [_pools(demand, plan), _rest(demand, plan)]
+    blocks += ["\n".join(f"warning: {sentence}" for sentence in plan.warnings)] if plan.warnings else []
+    blocks.append("\n".join(["This rests on:", *(f"- {sentence}" for sentence in plan.assumptions)]))
+    return "\n\n".join(blocks)
+
+
+def _pools(demand: Demand, plan: Plan) -> str:
+    rows = _pool(f"gateway hosts of {demand.cores} cores", plan.gateways)
+    if plan.replicas:
+        rows += _pool("replicas of the engine", plan.replicas)
+    return table(["AT THE PEAK", "NUMBER", "BUSY", "WAIT P50", "WAIT P99", "TIME P50", "TIME P99"], rows)
+
+
+def _pool(name: str, pool: Pool) -> list[list[str]]:
+    rows = [[name, *_state(pool.planned)]]
+    return [*rows, ["  with one lost", *_state(pool.one_lost)]] if pool.one_lost else rows
+
+
+def _state(state: State) -> list[str]:
+    busy = f"{state.utilisation:.0%}"
+    if state.delays is None:
+        return [f"{state.units:,}", busy, "overloaded: it cannot keep up", "", "", ""]
+    delays = state.delays
+    return [f"{state.units:,}", busy, *map(_time, (delays.wait_p50, delays.wait_p99, delays.p50, delays.p99))]
+
+
+def _time(seconds: float) -> str:
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} µs"
+    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def _rest(demand: Demand, plan: Plan) -> str:
+    bandwidth, connections = plan.bandwidth, plan.connections
+    behind = "the replicas" if plan.replicas else "the upstream"
+    rows = [
+        ["CPU of a gateway per request", f"{plan.cpu_us:.0f} µs of a core"],
+        ["connections in use", f"{connections.callers:,} from callers, {connections.upstream:,} to {behind}"],
+        ["callers send, and get", f"{bandwidth.callers_in:,.1f} and {bandwidth.callers_out:,.1f} Mbit/s"],
+        [f"{behind} get, and send", f"{bandwidth.upstream_out:,.1f} and {bandwidth.upstream_in:,.1f} Mbit/s"],
+    ]
+    if store := plan.store:
+        rows += [
+            ["calls of Valkey", f"{store.calls:,.0f} a second, with {store.commands:,.0f} commands in them"],
+            ["Valkey", f"busy for {store.busy:.1%} of its core, up to {store.connections:,} connections"],
+        ]
+    return table(["BESIDES", ""], [*rows, *_money(plan)])
+
+
+def _money(plan: Plan) -> list[list[str]]:
+    money = plan.money
+    rows = [["gateways, a month", _dollars(money.gateways, "core_hour")]]
+    if plan.replicas:
+        rows.append(["replicas, a month", _dollars(money.replicas, "core_hour and gpu_hour")])
+    else:
+        rows.append(["upstream, a month", _dollars(money.upstream, "model, per_search or per_million_tokens")])
+    return [*rows, ["in all, a month", "unknown" if money.total is None else f"${money.total:,.0f}"]]
+
+
+def _dollars(amount: float | None, needs: str) -> str:
+    return f"unknown: give {needs}" if amount is None else f"${amount:,.0f}"
