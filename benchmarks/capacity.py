@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -83,6 +84,7 @@ def main() -> None:
     arguments = _arguments()
     if problems := stacks.missing([]):
         sys.exit("\n".join(problems))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped then, too
     with tempfile.TemporaryDirectory() as name:
         found = _costs(arguments, Path(name)) if arguments.costs else _check(arguments, Path(name))
     if arguments.json:

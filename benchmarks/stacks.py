@@ -33,6 +33,8 @@ class Server:
     ) -> None:
         self.name = name
         self.port = port
+        if _answers(port, ""):
+            raise RuntimeError(f"port {port} is taken; stop what listens there")
         variables = os.environ | {"BENCHMARK_UPSTREAM": upstream_url(), "BENCHMARK_KEY": KEY} | environment
         started = time.monotonic()
         self._process = subprocess.Popen(
@@ -54,7 +56,7 @@ class Server:
 
     def scheduled_seconds(self) -> tuple[float, float]:
         """For how long the processes ran so far, and for how long they could have run but had no core."""
-        accounts = [Path(f"/proc/{stat[-1]}/schedstat").read_text().split() for stat in self._stats()]
+        accounts = [_read(f"/proc/{stat[-1]}/schedstat", "0 0").split() for stat in self._stats()]
         return sum(int(each[0]) for each in accounts) / 1e9, sum(int(each[1]) for each in accounts) / 1e9
 
     def megabytes(self) -> float:
@@ -219,8 +221,16 @@ def _answers(port: int, path: str) -> bool:
         connection.close()
 
 
+def _read(path: str, otherwise: str) -> str:
+    """The file of a process that may have ended meanwhile."""
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return otherwise
+
+
 def _pss(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+    for line in _read(f"/proc/{pid}/smaps_rollup", "").splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1])
     return 0

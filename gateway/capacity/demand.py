@@ -23,7 +23,9 @@ class Demand(Settings):
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    rate: float = Field(gt=0, le=100_000_000, description="Requests per second at the peak, of all callers together.")
+    rate: float = Field(
+        ge=0.001, le=100_000_000, description="Requests per second at the peak, of all callers together."
+    )
     mean_rate: float | None = Field(
         default=None,
         gt=0,
@@ -51,7 +53,10 @@ class Demand(Settings):
     )
     cores: int = Field(default=8, ge=1, le=4096, description="Cores of a gateway's host; each gets a worker.")
     utilisation: float = Field(
-        default=0.6, gt=0, le=0.95, description="Share of the time in which cores and replicas may be busy at the peak."
+        default=0.6,
+        ge=0.01,
+        le=0.95,
+        description="Share of the time in which cores and replicas may be busy at the peak.",
     )
     p99: Seconds | None = Field(
         default=None,
@@ -63,7 +68,10 @@ class Demand(Settings):
     spare: int = Field(default=1, ge=0, le=1000, description="Hosts, and replicas, that may be lost at the peak.")
     engine: str | None = Field(default=None, description="A local engine that was measured; its cores are added up.")
     documents_per_second: float | None = Field(
-        default=None, gt=0, le=100_000_000, description="Documents that one replica of your engine scores in a second."
+        default=None,
+        ge=0.001,
+        le=100_000_000,
+        description="Documents that one replica of your engine scores in a second.",
     )
     replica_cores: int = Field(default=2, ge=0, le=4096, description="Cores of a replica.")
     replica_gpus: float = Field(default=0, ge=0, le=64, description="GPUs of a replica.")

@@ -11,7 +11,7 @@ from gateway.capacity.simulation import Balance, Delays, Queue, Service, simulat
 from gateway.errors import ConfigError, Problem
 
 MAX_UNITS = 1 << 24
-"""More hosts than anybody has: where a search for their number ends."""
+"""More hosts than anybody has."""
 
 
 class Work(Struct, frozen=True):
@@ -76,29 +76,37 @@ def size(work: Work, utilisation: float, spare: int, goal: float | None) -> Pool
 
 
 def _by_utilisation(work: Work, utilisation: float) -> int:
-    # Solved for the rate of one server, from Queue.utilisation.
+    # Queue.utilisation, solved for the servers.
     seconds = work.service.seconds + (1 - utilisation) * work.service.wake_seconds
-    rate = work.servers_per_unit * utilisation / seconds
-    return max(1, ceil(work.rate / rate - 1e-9))
+    units = work.rate * seconds / utilisation / work.servers_per_unit
+    if units > MAX_UNITS:
+        told = f"takes more than {MAX_UNITS:,} hosts or replicas; look for a figure that is too large or too small"
+        raise ConfigError([Problem("rate", told)])
+    return max(1, ceil(units - 1e-9))
 
 
 def _by_goal(work: Work, least: int, goal: float) -> int:
     """The smallest number, from `least` on, with which the 99th percentile is within the goal."""
     alone = simulate(Queue(1e-9, 1, work.service))
-    if alone is not None and alone.p99 > goal:
-        passing, left = f"{alone.p99 * 1000:.3g} ms", f"{goal * 1000:.3g} ms"
-        raise ConfigError(
-            [Problem("p99", f"cannot be kept: {passing} pass where nobody waits, and {left} are left for it")]
-        )
-    return _first(least, lambda units: (delays := simulate(work.queue(units))) is not None and delays.p99 <= goal)
+    shortest = alone.p99 if alone else 0.0
+    units = None
+    if shortest <= goal:
+        units = _first(least, lambda count: (delays := simulate(work.queue(count))) is not None and delays.p99 <= goal)
+    if units is None:
+        passing, left = f"{shortest * 1000:.3g} ms", f"{goal * 1000:.3g} ms"
+        told = f"cannot be kept: {passing} pass where nobody waits, and {left} are left for it"
+        raise ConfigError([Problem("p99", told)])
+    return units
 
 
-def _first(least: int, is_enough: Callable[[int], bool]) -> int:
-    """The smallest number that is enough, by doubling and halving."""
+def _first(least: int, is_enough: Callable[[int], bool]) -> int | None:
+    """The smallest number that is enough, by doubling and halving; None if no number up to MAX_UNITS is."""
     if is_enough(least):
         return least
     low, high = least, least * 2
-    while high < MAX_UNITS and not is_enough(high):
+    while not is_enough(high):
+        if high > MAX_UNITS:
+            return None
         low, high = high, high * 2
     while high - low > max(1, low // 200):  # a simulation is not sharper than half a percent
         middle = (low + high) // 2

@@ -122,7 +122,9 @@ def _one_server(queue: Queue, choose: random.Random, requests: int) -> Iterator[
 def _line(queue: Queue, choose: random.Random, requests: int) -> Iterator[tuple[float, float]]:
     """Waiting and service of each request in one line before all servers."""
     servers = min(queue.servers, MAX_LINE_SERVERS)
-    gap_to_next = _gaps(queue.rate * servers / queue.servers, queue.burst, choose)
+    # A part of the servers gets that part of the requests, and of each burst.
+    share = servers / queue.servers
+    gap_to_next = _gaps(queue.rate * share, 1 + (queue.burst - 1) * share, choose)
     work, wake = _services(queue.service, choose), queue.service.wake_seconds
     free_at = [0.0] * servers
     now = 0.0

@@ -13,7 +13,7 @@ from gateway.errors import ConfigError
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({}, "rate: is required"),
-    "no requests": ({"rate": 0}, "rate: input should be greater than 0"),
+    "no requests": ({"rate": 0}, "rate: input should be greater than or equal to 0.001"),
     "a rate that is no number": ({"rate": "many"}, "rate: input should be a valid number"),
     "not a number": ({"rate": "nan"}, "rate: input should be a finite number"),
     "endless": ({"rate": "inf"}, "rate:"),
@@ -26,7 +26,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "more than all are cached": ({"rate": 1, "cache": "memory", "cached": 1.1}, "cached: input should be less"),
     "cached nowhere": ({"rate": 1, "cached": 0.5}, "set `cache` to `memory` or `shared`"),
     "an unknown limit": ({"rate": 1, "limits": ["bytes"]}, "limits.0: input should be 'requests'"),
-    "never busy": ({"rate": 1, "utilisation": 0}, "utilisation: input should be greater than 0"),
+    "never busy": ({"rate": 1, "utilisation": 0}, "utilisation: input should be greater than or equal to 0.01"),
     "always busy": ({"rate": 1, "utilisation": 1}, "utilisation: input should be less than or equal to 0.95"),
     "an average above the peak": ({"rate": 1, "mean_rate": 2}, "`mean_rate` cannot be above `rate`"),
     "two speeds": ({"rate": 1, "engine": "x", "documents_per_second": 5}, "not both"),
@@ -35,6 +35,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an engine that was not measured": ({"rate": 1, "engine": "minilm"}, "engine: was not measured"),
     "a model without a price": ({"rate": 1, "model": "cohere/unheard"}, "model: has no price that is known"),
     "a goal below the work itself": ({"rate": 1, "p99": "100us"}, "p99: must be a number of seconds"),
+    "more hosts than there are": (
+        {"rate": 1e8, "documents": 100_000, "document_bytes": "100MB"},
+        "rate: takes more than 16,777,216 hosts or replicas",
+    ),
+    "more replicas than there are": ({"rate": 1e6, "documents_per_second": 0.01}, "rate: takes more than"),
     "a goal that nothing keeps": ({"rate": 1, "p99": "0.0001"}, "p99: cannot be kept: "),
     "a goal that the engine alone breaks": ({"rate": 1, "documents_per_second": 10, "p99": 1}, "p99: cannot be kept: "),
 }

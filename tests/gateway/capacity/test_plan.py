@@ -14,6 +14,7 @@ from gateway.capacity.demand import Demand
 from gateway.capacity.plan import Plan
 from gateway.capacity.pools import Work, size
 from gateway.capacity.simulation import Service
+from gateway.errors import ConfigError
 
 COSTS = Costs(
     request_us=100,
@@ -121,6 +122,31 @@ def test_a_goal_takes_no_more_than_it_needs() -> None:
     pool = size(work, 0.9, 0, 0.3)
     fewer = pools.simulate(work.queue(pool.units - 1))
     assert fewer is None or fewer.p99 > 0.3
+
+
+NEVER_TOO_LONG: dict[str, dict[str, Any]] = {
+    "at random": {"balance": "random"},
+    "in one line": {"balance": "least_busy"},
+    "in one line that is simulated in part": {"balance": "least_busy", "rate": 50_000},
+}
+
+
+@pytest.mark.parametrize("demand", NEVER_TOO_LONG.values(), ids=NEVER_TOO_LONG)
+@pytest.mark.parametrize("slack", [1.0001, 1.01, 1.5])
+def test_a_search_for_a_goal_ends_whatever_the_bursts(demand: dict[str, Any], slack: float) -> None:
+    """A goal just above the work itself may be out of reach by chance; then that is told."""
+    service = 50 / 1000
+    goal = slack * (service + made().gateways.planned.delays.p99)  # type: ignore[union-attr]
+    problem, replicas = "", None
+    try:
+        replicas = made(**{"documents_per_second": 1000, "burst": 100_000, "p99": goal, **demand}).replicas
+    except ConfigError as error:
+        problem = str(error)
+    if replicas is None:
+        assert "p99: cannot be kept" in problem
+    else:
+        assert replicas.planned.delays is not None
+        assert replicas.planned.delays.p99 <= goal
 
 
 def test_more_traffic_never_takes_less() -> None:
