@@ -280,7 +280,8 @@ class Metrics:
                 store.observe(SHADOW_DISCORDANCE, outcome.agreement.discordance, labels)
 
     def create_series(self, models: Iterable[str]) -> None:
-        """Let the counters that alerts watch exist at 0: what begins at 1 has not increased for Prometheus.
+        """Let what alerts and autoscalers watch exist at 0: what begins at 1 has not increased for Prometheus, and an
+        autoscaler that lacks a metric takes no pod away.
 
         Args:
             models: every name of a model in the configuration.
@@ -291,6 +292,7 @@ class Metrics:
         for outcome in ("ok", "rejected"):
             self._store.add(RELOADS, (outcome,), 0.0)
         self._store.add(STORE_FAILURES, (), 0.0)
+        self._store.add(IN_FLIGHT, (), 0.0)
         self._store.start_at_zero(OVERHEAD)
 
     def request_started(self) -> None:

@@ -158,16 +158,20 @@ def adjusted(workers: int) -> dict[str, Any]:
     return CONFIGURATION | {"server": server | {"admin": {"host": "127.0.0.1", "port": servers.free_port()}}}
 
 
-def asked(url: str, admin: str, model: str) -> set[str]:
-    """Ask the probes, rank once, and give the names of the metrics."""
+def metrics_at(admin: str) -> set[str]:
+    """The names of the metrics that Prometheus is told."""
+    path = OBJECTS["ServiceMonitor", NAME]["spec"]["endpoints"][0]["path"]
+    text = httpx.get(admin + path, trust_env=False).text
+    return {family.name for family in text_string_to_metric_families(text) if family.samples}
+
+
+def ask(url: str, model: str) -> None:
+    """Ask the probes, and rank once."""
     for probe in PROBES.values():
         assert httpx.get(url + probe["httpGet"]["path"], trust_env=False).status_code == 200
     body = {"model": model, "query": "q", "documents": ["a", "b"]}
     answer = httpx.post(f"{url}/v1/rerank", json=body, trust_env=False, timeout=60)
     assert answer.status_code == 200, answer.text
-    path = OBJECTS["ServiceMonitor", NAME]["spec"]["endpoints"][0]["path"]
-    text = httpx.get(admin + path, trust_env=False).text
-    return {family.name for family in text_string_to_metric_families(text) if family.samples}
 
 
 def test_the_gateway_serves_by_the_config_map(start_gateway: Callable[..., Any]) -> None:
@@ -175,7 +179,8 @@ def test_the_gateway_serves_by_the_config_map(start_gateway: Callable[..., Any])
     gateway = start_gateway(settings)
     gateway.wait_until_ready()
     admin = f"http://127.0.0.1:{settings['server']['admin']['port']}"
-    assert scaling_metrics() <= asked(gateway.url, admin, "local/all-minilm-l6-v2")
+    assert scaling_metrics() <= metrics_at(admin), "before anybody has asked: else the autoscaler waits for a caller"
+    ask(gateway.url, "local/all-minilm-l6-v2")
 
 
 READ_ONLY = """
@@ -226,7 +231,8 @@ def test_the_gateway_works_with_a_read_only_root(tmp_path: Path) -> None:
                     break
             assert "is ready on " in said, said
             url = said.split("is ready on ")[1].split()[0]
-            asked(url, f"http://127.0.0.1:{settings['server']['admin']['port']}", "local/all-minilm-l6-v2")
+            ask(url, "local/all-minilm-l6-v2")
+            assert scaling_metrics() <= metrics_at(f"http://127.0.0.1:{settings['server']['admin']['port']}")
             assert address.read_text() == url
         finally:
             process.send_signal(signal.SIGTERM)
