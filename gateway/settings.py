@@ -15,6 +15,9 @@ largest integer, to which zlib could not add one."""
 FOLDER = "folder"
 """In the context of a validation: the folder of the configuration's file, to which names of files are relative."""
 
+FILES = "files"
+"""In the context of a validation: the set to which those of the files are added whose content is part of the values."""
+
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _NUMBER = r"\d+(?:\.\d+)?"
@@ -73,6 +76,13 @@ def in_folder(name: str, folder: Path | None) -> str:
 
 def _beside_the_configuration(name: str, info: ValidationInfo) -> str:
     return in_folder(name, folder_of(info))
+
+
+def note_file(name: str, info: ValidationInfo) -> None:
+    """Remember that the configuration was read from this file too, so that a change of it is noticed."""
+    files: set[Path] | None = (info.context or {}).get(FILES)
+    if files is not None:
+        files.add(Path(name))
 
 
 def folder_of(info: ValidationInfo) -> Path | None:

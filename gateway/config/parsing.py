@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.config.root import Config
 from gateway.errors import Problem
-from gateway.settings import FOLDER, Settings
+from gateway.settings import FILES, FOLDER, Settings
 from gateway.suggestions import did_you_mean
 
 _MESSAGES = {
@@ -36,7 +36,10 @@ def parse(tree: Any, folder: Path | None = None) -> tuple[Config, list[Problem]]
     problems: list[Problem] = []
     while True:
         try:
-            return Config.model_validate(tree, context={FOLDER: folder}), problems
+            files: set[Path] = set()
+            config = Config.model_validate(tree, context={FOLDER: folder, FILES: files})
+            config.note_files(files)
+            return config, problems
         except ValidationError as error:
             details = error.errors(include_input=False, include_url=False)
             problems += [problem for problem in map(_problem, details) if not is_consequence(problem, problems)]

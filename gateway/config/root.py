@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PrivateAttr
 
 from gateway.access.keys import AuthSection
 from gateway.access.limits import RateLimitSettings
@@ -80,6 +82,19 @@ class Config(Settings):
         default=None,
         description="Shared counters for limits, budgets and usage; by default each process counts for itself.",
     )
+
+    _files: frozenset[Path] = PrivateAttr(default=frozenset())
+
+    @property
+    def files(self) -> frozenset[Path]:
+        """The files that it was made of, beside its own: callers' keys, texts of canaries. No certificates, which are
+        followed by whoever uses them."""
+        keys = {Path(self.auth.file)} if self.auth and self.auth.file else set()
+        return self._files | keys
+
+    def note_files(self, files: Iterable[Path]) -> None:
+        """Say which files' content is part of the values."""
+        self._files = frozenset(files)
 
     def paths(self, name: str) -> list[str]:
         """The `provider/model` of each target behind that name; for a model that is made of others, of all of them."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator, Field, ValidationInfo
 
-from gateway.settings import Settings, folder_of, in_folder
+from gateway.settings import Settings, folder_of, in_folder, note_file
 
 MAX_FILE_BYTES = 1 << 20
 """Of an operator's file: a canary is meant to be cheap."""
@@ -58,6 +58,7 @@ def _from_file(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str):
         return value
     name = in_folder(value, folder_of(info))
+    note_file(name, info)
     try:
         with open(name, encoding="utf-8") as file:
             text = file.read(MAX_FILE_BYTES + 1)

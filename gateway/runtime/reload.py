@@ -46,7 +46,7 @@ class Reloader:
 
     Args:
         service: it must be open before the first reload.
-        path: the configuration file. The file that its `auth.file` names is watched as well.
+        path: the configuration file. The files whose content is part of it (`Config.files`) are watched as well.
         read: reads the configuration from that file; called in a thread. Raises ConfigError or OSError.
         backoff: when a failed reload is tried again.
     """
@@ -89,7 +89,7 @@ class Reloader:
     def _have_changed(self, stamps: dict[Path, FileStamp | None]) -> bool:
         """Whether there is something new to read. A file that is away is not: an editor may be replacing it.
 
-        But a new configuration may name another key file, and the old one be gone with the old configuration.
+        But a new configuration may name another key file, say, and the old one be gone with the old configuration.
         """
         if None not in stamps.values():
             return stamps != self._stamps
@@ -141,15 +141,22 @@ class Reloader:
             exposure.check_listeners(config.server, config.auth)
         exposure.check_keys_kept(self._service.config.auth, config.auth)
         self._service.replace_keys(config)
-        # Keep the stamps taken before reading, so that a change made meanwhile is noticed. Only a key file that the
-        # new configuration names for the first time has none yet.
-        self._stamps = {path: self._stamps.get(path, stamp) for path, stamp in self._current_stamps().items()}
+        stamps = self._stamps_of(config)
+        self._watch_current_files(stamps)
         changes = describe_changes(self._service.routes.config, config)
         await self._swap(config)
+        self._watch_current_files(stamps)
         self._backoff.reset()
         self._last_rejection = ""
         self._service.observer.reloaded("ok")
         lifecycle.tell("reloaded", f"{self._path} was reloaded: {changes}", changes=changes)
+
+    def _watch_current_files(self, stamps: dict[Path, FileStamp | None]) -> None:
+        # Keep the stamps taken before reading, so that a change made meanwhile is noticed. Only a file that the new
+        # configuration names for the first time has none yet.
+        self._stamps = {
+            path: self._stamps.get(path, stamps.get(path, stamp)) for path, stamp in self._current_stamps().items()
+        }
 
     async def aclose(self) -> None:
         """Stop watching, and close routes that are no longer in force without waiting for their last requests."""
@@ -188,9 +195,10 @@ class Reloader:
             previous = current
 
     def _current_stamps(self) -> dict[Path, FileStamp | None]:
-        auth = self._service.config.auth
-        key_files = [self._path.parent / auth.file] if auth and auth.file else []
-        return {path: stamp_of(path) for path in (self._path, *key_files)}
+        return self._stamps_of(self._service.config)
+
+    def _stamps_of(self, config: Config) -> dict[Path, FileStamp | None]:
+        return {path: stamp_of(path) for path in (self._path, *config.files)}
 
     async def _swap(self, config: Config) -> None:
         service, old = self._service, self._service.routes

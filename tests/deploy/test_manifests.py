@@ -140,8 +140,8 @@ def values_on_the_page() -> list[Any]:
 def test_the_values_on_the_page_are_ones_of_the_chart(values: Any) -> None:
     schema = json.loads((CHART / "values.schema.json").read_text("utf-8"))
     defaults = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(merged(defaults, values), schema)
+    jsonschema.Draft7Validator.check_schema(schema)
+    jsonschema.Draft7Validator(schema).validate(merged(defaults, values))
 
 
 def merged(defaults: Any, values: Any) -> Any:

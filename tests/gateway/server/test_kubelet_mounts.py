@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,31 @@ SWAPS = {
 
 def volume(files: dict[str, str], name: str) -> dict[str, str | bytes]:
     return {path.split("/")[1]: content for path, content in files.items() if path.startswith(f"{name}/")}
+
+
+FIRST, SECOND = (yaml.safe_dump([{"query": query, "documents": ["x", "y"]}]) for query in ("a", "b"))
+CANARY = {"models": {"one": {"target": "cohere/x", "canary": {"every": "1h", "texts": "../secret/texts.yaml"}}}}
+LATER: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, str]]] = {
+    "keys": ({"auth": {"file": "../secret/keys.yaml"}}, {"keys.yaml": keys_yaml(0)}, {"keys.yaml": keys_yaml(1)}),
+    "texts of a canary": (CANARY, {"texts.yaml": FIRST}, {"texts.yaml": SECOND}),
+}
+
+
+@pytest.mark.parametrize(("sections", "before", "after"), LATER.values(), ids=LATER)
+@pytest.mark.parametrize("place", ["absolute", "relative"])
+def test_a_file_that_the_configuration_names_is_followed_wherever_that_lies(
+    sections: dict[str, Any], before: Any, after: Any, place: str, start_gateway: Callable[..., Any], tmp_path: Path
+) -> None:
+    tree = {"providers": {"passthrough": {}, "cohere": {"api_key": "k", "base_url": "http://127.0.0.1:9"}}, **sections}
+    Mount(tmp_path / "config", {"gateway.yaml": yaml.safe_dump(tree)})
+    secret = Mount(tmp_path / "secret", before)
+    path = tmp_path / "config" / "gateway.yaml"
+    # The gateway starts in a folder beside that of the test.
+    name = str(path) if place == "absolute" else os.path.relpath(path, tmp_path.parent / "gateway0")
+    gateway = start_gateway(None, "--config", name)
+    gateway.wait_until_ready()
+    secret.swap(after)
+    gateway.wait_for("was reloaded")
 
 
 @pytest.mark.parametrize("swap", SWAPS.values(), ids=SWAPS)
