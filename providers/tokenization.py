@@ -7,6 +7,7 @@ import logging
 import threading
 import unicodedata
 from collections import Counter
+from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,9 @@ INSTALL_COMMAND = "pip install tokenizers"
 
 MAX_CHARACTERS = 65_536
 """Characters whose cost is remembered."""
+
+LOAD_SECONDS = 30.0
+"""How long the Hub is waited for: whoever needs the tokenizer holds one of few threads meanwhile."""
 
 MAX_TOKENIZERS = 64
 """Tokenizers that are shared; what is opened beyond takes the place of the first."""
@@ -136,7 +140,7 @@ class FileTokenizer:
         if self._tokenizer is not None or self._fallback is not None:
             return
         try:
-            self._tokenizer = _open(self._path)
+            self._tokenizer = _open_in_time(self._path)
         except Exception as error:
             logger.error(
                 "the tokenizer %s cannot be loaded (%s: %s); tokens are estimated",
@@ -145,6 +149,23 @@ class FileTokenizer:
                 error,
             )
             self._fallback = TokenBound()
+
+
+def _open_in_time(path: str) -> Any:
+    """The tokenizer. Raises TimeoutError after LOAD_SECONDS, else as `_open`."""
+    opened: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            opened.set_result(_open(path))
+        except Exception as error:
+            opened.set_exception(error)
+
+    threading.Thread(target=work, name="tokenizer", daemon=True).start()
+    try:
+        return opened.result(LOAD_SECONDS)
+    except TimeoutError:
+        raise TimeoutError(f"not there after {LOAD_SECONDS:g} s") from None
 
 
 def _open(path: str) -> Any:

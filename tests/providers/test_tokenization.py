@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,20 @@ def test_what_failed_without_a_file_is_tried_again(tmp_path: Path) -> None:
     failed = open_counter(name)
     assert failed.count("a") == 2
     assert open_counter(name) is not failed
+
+
+def test_a_hub_that_does_not_answer_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All threads that read long texts would wait for it: those of other models too."""
+    never = threading.Event()
+    monkeypatch.setattr(tokenization, "_open", lambda path: never.wait())
+    monkeypatch.setattr(tokenization, "LOAD_SECONDS", 0.01)
+    counter = FileTokenizer("some/model")
+    assert counter.count("abc") == TokenBound().count("abc")
+    assert counter.has_failed
+    assert "not there after 0.01 s" in caplog.text
+    never.set()
 
 
 def test_only_so_many_tokenizers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
