@@ -21,7 +21,7 @@ serve: $(VENV)/serve $(if $(filter config/gateway.yaml,$(CONFIG)),$(VENV)/model)
 	$(BIN)/rerank-gateway serve --config $(CONFIG) --host $(HOST) --port $(PORT)
 
 test: $(VENV)/develop $(VENV)/model
-	$(BIN)/python -m pytest --numprocesses auto --ignore tests/ui --ignore tests/distribution --ignore tests/upstreams --ignore tests/charts
+	$(BIN)/python -m pytest --numprocesses auto --ignore tests/ui --ignore tests/distribution --ignore tests/upstreams --ignore tests/ray_serve --ignore tests/charts
 
 # The pages in a real browser; skipped, visibly, where there is no chromium.
 test-ui: $(VENV)/develop
@@ -73,6 +73,20 @@ manifests: .venv-charts/done
 test-onnxruntime: $(VENV)/develop $(VENV)/model
 	@$(MAKE) --no-print-directory .venv-onnxruntime/done || echo "onnxruntime: SKIPPED, since it could not be fetched"
 	$(BIN)/python -m pytest -rs --capture=no tests/onnxruntime
+
+# Local models on a real Ray, in namespaces of their own; skipped, visibly, where Ray cannot be fetched.
+test-ray: $(VENV)/develop
+	@$(MAKE) --no-print-directory .venv-ray/done || echo "ray: SKIPPED, since it could not be fetched"
+	$(BIN)/python tests/ray_serve/run.py
+
+# Only what the gateway's own environment lacks is installed; the rest is taken from there.
+.venv-ray/done: requirements-ray.lock | $(VENV)/develop
+	rm -rf .venv-ray
+	$(BIN)/python -m venv .venv-ray
+	echo "import site; site.addsitedir('$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")')" \
+	  > "$$(.venv-ray/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/gateway.pth"
+	.venv-ray/bin/python -m pip install --quiet --quiet --no-deps --require-hashes --requirement requirements-ray.lock
+	touch $@
 
 # The documentation as a site, in build/site. A link that leads nowhere is an error.
 site: .venv-site/done
@@ -171,4 +185,4 @@ test-dist: dist $(VENV)/develop
 	$(BIN)/python -m pytest -rs tests/distribution
 
 clean:
-	rm -rf dist build/site $(VENV) .venv-site .venv-clients-* .venv-onnxruntime .venv-charts .venv-upstreams-* tests/clients/node/node_modules
+	rm -rf dist build/site $(VENV) .venv-site .venv-clients-* .venv-onnxruntime .venv-ray .venv-charts .venv-upstreams-* tests/clients/node/node_modules

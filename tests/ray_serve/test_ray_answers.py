@@ -1,0 +1,93 @@
+"""What replicas answer is what the same models answer inside the gateway."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.ray_serve.cluster import Cluster, processor_seconds, until
+
+QUERIES = ["lift of the wing in flow", "heat of the body", "shock", "drag drag drag", "Überschall?"]
+TEXTS = [f"wing {'lift drag shock heat ' * (number % 17)} plate {number}" for number in range(20)]
+LONG = [f"{number} the shock layer of a body in the flow of a hot jet " * 12 for number in range(400)]
+"""Ten seconds of work or more for a replica with one thread."""
+
+
+def ask(url: str, body: dict[str, Any], **headers: str) -> httpx.Response:
+    return httpx.post(f"{url}/v1/rerank", json=body, headers=headers, timeout=60, trust_env=False)
+
+
+@pytest.mark.parametrize("model", ["local/small", "local/minilm"])
+@pytest.mark.parametrize("query", QUERIES)
+def test_scores_are_the_very_same(remote: str, inside: str, model: str, query: str) -> None:
+    body = {"model": model, "query": query, "documents": TEXTS}
+    far, near = ask(remote, body), ask(inside, body)
+    assert far.status_code == near.status_code == 200, far.text
+    assert far.json()["results"] == near.json()["results"]
+    assert far.json()["usage"] == near.json()["usage"]
+    assert {"tokenize_ms", "queue_ms", "compute_ms", "truncated_documents"} <= far.json()["extra_fields"].keys()
+
+
+BODY = {"model": "local/small", "query": "lift of the wing", "documents": TEXTS}
+FIELDS: dict[str, dict[str, Any]] = {
+    "priority": {"priority": 7},
+    "top_n": {"top_n": 3},
+    "max_tokens_per_doc": {"max_tokens_per_doc": 5},
+    "logits": {"use_activation": False},
+    "return_documents": {"return_documents": True},
+    "return_spans": {"return_spans": True},
+    "an instruction that the model does not take": {"instruction": "find papers"},
+    "an unknown model": {"model": "local/unknown"},
+    "a query that leaves no room": {"query": "wing " * 500},
+    "structured documents": {"documents": [{"text": "wing", "title": "lift"}, {"text": "drag"}]},
+    "an alias": {"model": "small"},
+    "characters of all kinds": {"documents": ["\u0000", "\U0001f6e9️ wing", "[SEP] lift", "\ufffe"]},
+}
+
+
+@pytest.mark.parametrize("changes", FIELDS.values(), ids=FIELDS)
+def test_every_field_means_the_same(remote: str, inside: str, changes: dict[str, Any]) -> None:
+    far, near = ask(remote, {**BODY, **changes}), ask(inside, {**BODY, **changes})
+    assert far.status_code == near.status_code, far.text
+    assert far.json().get("results") == near.json().get("results")
+    for told in ("warnings", "truncated", "spans", "score_space"):
+        assert far.json().get("extra_fields", {}).get(told) == near.json().get("extra_fields", {}).get(told)
+
+
+def test_a_replica_lets_nobody_in_without_the_key(remote: str) -> None:
+    direct = "http://10.77.0.1:8000/local"
+    body = {"model": "small", "query": "q", "documents": ["a"]}
+    assert ask(direct, body).status_code == 401
+    assert ask(direct, body, authorization="Bearer of-these-tests").status_code == 200
+
+
+def is_idle(cluster: Cluster) -> bool:
+    """Whether the replicas compute next to nothing for half a second."""
+    before = processor_seconds(cluster.replicas())
+    time.sleep(0.5)
+    return processor_seconds(cluster.replicas()) - before < 0.15
+
+
+def test_at_the_deadline_the_replica_stops(remote: str, cluster: Cluster) -> None:
+    until(lambda: is_idle(cluster), "the replicas have nothing to do", 20)
+    body = {"model": "local/minilm", "query": "shock", "documents": LONG}
+    answer = ask(remote, body, **{"x-request-timeout-ms": "1500"})
+    assert (answer.status_code, answer.json()["error_type"]) == (504, "deadline_exceeded")
+    until(lambda: is_idle(cluster), "the replicas have stopped", 5)
+
+
+def test_a_caller_that_hangs_up_is_ended_in_the_replica(remote: str, cluster: Cluster) -> None:
+    body = httpx.Request("POST", remote, json={"model": "local/minilm", "query": "heat", "documents": LONG}).content
+    head = (
+        f"POST /v1/rerank HTTP/1.1\r\nhost: g\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    place = urlsplit(remote)
+    with socket.create_connection((place.hostname, place.port)) as connection:
+        connection.sendall(head.encode() + body)
+        until(lambda: not is_idle(cluster), "a replica is at work", 10)
+    until(lambda: is_idle(cluster), "it has stopped", 5)
