@@ -8,7 +8,8 @@
 The two workers share two cores with the load and a C upstream of `--delay` ms, so CPU time per request is what to
 compare: it survives neighbours, and a worker with a core to itself serves 1 s / CPU time requests a second at most.
 How long the workers waited for a core, the kernel tells (/proc/PID/schedstat), and the model is given it. Rates take
-turns within a round; figures are medians of the rounds.
+turns within a round, each round is calibrated by itself, and figures are medians of the rounds. What the processes do
+without any request is measured first, and subtracted.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import signal
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -40,6 +42,8 @@ CORES = "0,1"
 PORT, STORE_PORT = 8471, 8479
 NAME = "cohere/rerank-v3.5"
 CONNECTIONS = 64
+SIMULATED = 50_000
+BACKGROUND_SECONDS = 3
 STORE = {"store": {"url": f"redis://127.0.0.1:{STORE_PORT}/0", "timeout": 5}}
 
 
@@ -60,24 +64,33 @@ class Point(Struct):
 
 
 class Prediction(Struct):
-    """A point, medians of the rounds, beside what the model makes of it."""
+    """All rounds at one rate: medians of what was measured, and of what the model says divided by that.
+
+    Attributes:
+        overloaded: rounds in which the model foresaw a line that grows without end; they count for CPU time only.
+        cpu, throughput, p50, p99: predicted divided by measured; None where nothing was predicted.
+    """
 
     measured: Point
+    overloaded: int
     cpu: float
-    p50: float | None
-    p99: float | None
+    throughput: float | None = None
+    p50: float | None = None
+    p99: float | None = None
 
 
 class Check(Struct):
-    """One run: the service as calibrated, in microseconds, what it predicts, and the saturation."""
+    """One run. The service is what was calibrated, in microseconds; the median of the rounds."""
 
     documents: int
+    delay: float
+    rounds: int
     calibration_rate: float
     service: float
     wake: float
+    background: float
     predictions: list[Prediction]
-    saturated: Point
-    predicted_saturation: float
+    saturation: Prediction
 
 
 def main() -> None:
@@ -95,7 +108,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=10)
     parser.add_argument("--delay", type=float, default=20, help="of the upstream, in milliseconds")
-    parser.add_argument("--rates", type=float, nargs="+", default=[200, 500, 1000, 2000, 4000], help="per second")
+    parser.add_argument("--rates", type=float, nargs="+", default=[200, 500, 1000, 1500], help="per second")
     parser.add_argument("--calibrate", type=float, default=500, help="the rate to calibrate at, one of them")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4, help="per measurement")
@@ -127,19 +140,27 @@ def _check(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         body = load.body(folder, arguments.documents, None)
         program, request = stacks.compile_c(folder, "openloop"), load.request(folder, body)
         load.closed_loop(server, PORT, body, CONNECTIONS, 1)
-        at_rate: dict[float, list[Point]] = {rate: [] for rate in arguments.rates}
-        saturated = []
+        background = _background(server)
+        rounds = []
         for _ in range(arguments.rounds):
-            for rate, points in at_rate.items():
+            points = []
+            for rate in arguments.rates:
                 with _Stretch(server) as stretch:
                     figures = load.open_loop(program, server, PORT, request, rate, arguments.seconds, CORES)
-                points.append(_point(rate, figures, stretch))
+                points.append(_point(rate, figures, stretch, background))
             with _Stretch(server) as stretch:
                 figures = load.closed_loop(server, PORT, body, CONNECTIONS * 4, arguments.seconds)
-            saturated.append(_point(figures.rate, figures, stretch))
-    check = _compare(arguments, [_medians(points) for points in at_rate.values()], _medians(saturated))
+            rounds.append([*points, _point(figures.rate, figures, stretch, background)])
+    check = _compare(arguments, rounds, background)
     _print(check)
     return {f"check_{arguments.documents}": msgspec.to_builtins(check)}
+
+
+def _background(server: Server) -> float:
+    """CPU seconds that the server takes in a second without any request."""
+    before = server.cpu_seconds()
+    time.sleep(BACKGROUND_SECONDS)
+    return (server.cpu_seconds() - before) / BACKGROUND_SECONDS
 
 
 class _Stretch:
@@ -160,8 +181,9 @@ class _Stretch:
         self.value = (ran + waited) / ran
 
 
-def _point(rate: float, figures: Figures, stretch: _Stretch) -> Point:
-    point = Point(rate, figures.cpu or 0.0, stretch.value, figures.p50, figures.p99)
+def _point(rate: float, figures: Figures, stretch: _Stretch, background: float) -> Point:
+    cpu = (figures.cpu or 0.0) - background / figures.rate * 1e6
+    point = Point(rate, cpu, stretch.value, figures.p50, figures.p99)
     print(
         f"{rate:7,.0f}/s {point.cpu:5.0f} CPU-µs, p50 {point.p50 / 1000:.2f} ms, p99 {point.p99 / 1000:.2f} ms, "
         f"stretched {point.stretch:.2f} times, {figures.errors} errors",
@@ -170,24 +192,31 @@ def _point(rate: float, figures: Figures, stretch: _Stretch) -> Point:
     return point
 
 
-def _medians(points: list[Point]) -> Point:
-    return Point(*(statistics.median(getattr(one, name) for one in points) for name in Point.__struct_fields__))
-
-
-def _compare(arguments: argparse.Namespace, points: list[Point], saturated: Point) -> Check:
-    chosen = next(point for point in points if point.rate == arguments.calibrate)
-    service = _calibrate(chosen)
-    delays = simulate(_queue(chosen, service))
-    rest = chosen.p50 / 1e6 - delays.p50 if delays else 0.0  # the upstream, the kernel, the load
+def _compare(arguments: argparse.Namespace, rounds: list[list[Point]], background: float) -> Check:
+    """Each round is calibrated by itself: what neighbours do to the machine changes from one to the next."""
+    chosen = arguments.rates.index(arguments.calibrate)
+    services = [_calibrate(points[chosen]) for points in rounds]
+    rests = [_rest(points[chosen], service) for points, service in zip(rounds, services, strict=True)]
+    open_loop = [
+        _predict([points[number] for points in rounds], services, rests) for number in range(len(arguments.rates))
+    ]
     return Check(
         arguments.documents,
-        chosen.rate,
-        service.seconds * 1e6,
-        service.wake_seconds * 1e6,
-        [_predict(point, service, rest) for point in points],
-        saturated,
-        WORKERS / service.seconds / saturated.stretch,
+        arguments.delay,
+        arguments.rounds,
+        arguments.calibrate,
+        statistics.median(service.seconds for service in services) * 1e6,
+        statistics.median(service.wake_seconds for service in services) * 1e6,
+        background,
+        open_loop,
+        _predict_saturation([points[-1] for points in rounds], services),
     )
+
+
+def _rest(point: Point, service: Service) -> float:
+    """Seconds of the median that are not the gateway's: the upstream, the kernel, the load."""
+    delays = simulate(_queue(point, service), SIMULATED)
+    return point.p50 / 1e6 - delays.p50 if delays else float("nan")
 
 
 def _queue(point: Point, service: Service) -> Queue:
@@ -196,13 +225,33 @@ def _queue(point: Point, service: Service) -> Queue:
     return Queue(point.rate, WORKERS, stretched)
 
 
-def _predict(point: Point, service: Service, rest: float) -> Prediction:
-    queue = _queue(point, service)
-    delays = simulate(queue)
-    cpu = min(queue.utilisation, 1.0) * WORKERS / point.rate / point.stretch * 1e6
-    if delays is None:
-        return Prediction(point, service.seconds * 1e6, None, None)
-    return Prediction(point, cpu, 1e6 * (rest + delays.p50), 1e6 * (rest + delays.p99))
+def _predict(points: list[Point], services: list[Service], rests: list[float]) -> Prediction:
+    cpu, p50, p99 = [], [], []
+    for point, service, rest in zip(points, services, rests, strict=True):
+        queue = _queue(point, service)
+        delays = simulate(queue, SIMULATED)
+        used = queue.utilisation * WORKERS / point.rate / point.stretch if delays else service.seconds
+        cpu.append(used * 1e6 / point.cpu)
+        if delays and rest == rest:
+            p50.append(1e6 * (rest + delays.p50) / point.p50)
+            p99.append(1e6 * (rest + delays.p99) / point.p99)
+    overloaded = len(points) - len(p50)
+    return Prediction(_medians(points), overloaded, statistics.median(cpu), None, _median(p50), _median(p99))
+
+
+def _predict_saturation(points: list[Point], services: list[Service]) -> Prediction:
+    pairs = list(zip(points, services, strict=True))
+    cpu = statistics.median(service.seconds * 1e6 / point.cpu for point, service in pairs)
+    rate = statistics.median(WORKERS / service.seconds / point.stretch / point.rate for point, service in pairs)
+    return Prediction(_medians(points), 0, cpu, rate)
+
+
+def _medians(points: list[Point]) -> Point:
+    return Point(*(statistics.median(getattr(one, name) for one in points) for name in Point.__struct_fields__))
+
+
+def _median(values: list[float]) -> float | None:
+    return statistics.median(values) if values else None
 
 
 def _calibrate(point: Point) -> Service:
@@ -216,32 +265,20 @@ def _calibrate(point: Point) -> Service:
 
 def _print(check: Check) -> None:
     print(
-        f"{check.documents} documents, calibrated at {check.calibration_rate:,.0f} requests/s: {check.service:.0f} "
-        f"CPU-µs, {check.wake:.0f} where the worker was idle"
+        f"{check.documents} documents, calibrated at {check.calibration_rate:,.0f} requests/s in each round: "
+        f"{check.service:.0f} CPU-µs, {check.wake:.0f} where the worker was idle; {check.background:.1%} of a core idle"
     )
-    print(
-        f"{'requests/s':>12}{'stretch':>9}"
-        + "".join(f"{name:>9}{'model':>9}{'':>6}" for name in ("CPU-µs", "p50 ms", "p99 ms"))
-    )
-    for one in check.predictions:
+    print("medians, and how far off the model is (the median of the rounds):")
+    for one in [*check.predictions, check.saturation]:
         point = one.measured
-        pairs = ((point.cpu, one.cpu, 1), (point.p50, one.p50, 1000), (point.p99, one.p99, 1000))
-        print(f"{point.rate:12,.0f}{point.stretch:9.2f}" + "".join(_pair(*pair) for pair in pairs))
-    rate, cpu = check.saturated.rate, check.saturated.cpu
-    print(f"saturated: {cpu:.0f} CPU-µs, the model {check.service:.0f} ({_off(check.service, cpu)}); ", end="")
-    model = check.predicted_saturation
-    print(f"{rate:,.0f} requests/s, the model {model:,.0f} ({_off(model, rate)})")
+        cells = [f"{point.rate:7,.0f}/s, stretched {point.stretch:5.2f}: {point.cpu:5.0f} CPU-µs {_off(one.cpu)}"]
+        cells.append(f"p50 {point.p50 / 1000:7.2f} ms {_off(one.p50)}, p99 {point.p99 / 1000:7.2f} ms {_off(one.p99)}")
+        cells.append(f"throughput {_off(one.throughput)}" if one.throughput else f"overloaded: {one.overloaded}")
+        print(", ".join(cells))
 
 
-def _pair(real: float, predicted: float | None, unit: int) -> str:
-    digits = 0 if unit == 1 else 2
-    if predicted is None:
-        return f"{real / unit:9.{digits}f}{'overload':>9}{'':>6}"
-    return f"{real / unit:9.{digits}f}{predicted / unit:9.{digits}f}{_off(predicted, real):>6}"
-
-
-def _off(predicted: float, real: float) -> str:
-    return f"{predicted / real - 1:+.0%}" if real else ""
+def _off(ratio: float | None) -> str:
+    return "" if ratio is None else f"({ratio - 1:+.0%})"
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
