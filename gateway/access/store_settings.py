@@ -24,6 +24,6 @@ class StoreSettings(Settings):
     @classmethod
     def _is_a_store(cls, value: SecretStr) -> SecretStr:
         url = value.get_secret_value()
-        if not re.match(r"(redis|rediss|valkey|valkeys|unix)://[^\s]+$", url):
+        if not re.fullmatch(r"(redis|rediss|valkey|valkeys|unix)://[^\s\x00-\x1f\x7f]+", url):
             raise ValueError("must be a redis://, rediss://, valkey://, valkeys:// or unix:// URL")
         return SecretStr(re.sub(r"^valkey", "redis", url))

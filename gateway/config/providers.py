@@ -27,6 +27,9 @@ from providers.types import ScoreSpace
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
+_HTTP_URL = re.compile(r"https?://[^/?#\s\x00-\x1f\x7f@]+(/[^?#\s\x00-\x1f\x7f]*)?(\?[^#\s\x00-\x1f\x7f]*)?")
+_PROXY_URL = re.compile(r"(https?|socks5h?)://[^/?#\s\x00-\x1f\x7f]+/?")
+
 _FRAMING = frozenset({"connection", "content-length", "expect", "te", "transfer-encoding", "upgrade"})
 """Headers that frame a request on its connection: the HTTP client sets them, and a second value would break it."""
 
@@ -173,7 +176,7 @@ MAX_ADDRESSES = 64
 
 def _is_http(value: str) -> str:
     """The URL. Raises ValueError unless it is one that requests can be sent to."""
-    if not re.match(r"https?://[^/?#\s@]+(/[^?#\s]*)?(\?[^#\s]*)?$", value):
+    if not _HTTP_URL.fullmatch(value):
         raise ValueError("must be an http:// or https:// URL without credentials or fragment")
     _check_host(value)
     return value
@@ -289,9 +292,10 @@ class ProviderSettings(Settings):
             raise ValueError("set either base_url or base_urls, not both")
         if self.strategy != "weighted" and not self.base_urls:
             raise ValueError("strategy is for base_urls; a model's own strategy chooses among its targets")
-        urls = [address.url for address in self.base_urls]
-        if len(set(urls)) < len(urls):
-            raise ValueError("two of base_urls are the same; give one of them more weight instead")
+        places = [host_and_port(address.url) for address in self.base_urls]
+        if twice := next((place for place in places if places.count(place) > 1), None):
+            told = "each must be a server of its own; give one of them more weight instead"
+            raise ValueError(f"two of base_urls have the host {twice[0]} and the port {twice[1]}: {told}")
         return self
 
     @field_validator("headers")
@@ -309,7 +313,7 @@ class ProviderSettings(Settings):
     @field_validator("proxy")
     @classmethod
     def _is_a_proxy(cls, value: str) -> str:
-        if value not in ("environment", "none") and not re.match(r"(https?|socks5h?)://[^/?#\s]+/?$", value):
+        if value not in ("environment", "none") and not _PROXY_URL.fullmatch(value):
             raise ValueError("must be `environment`, `none`, or a URL such as http://proxy.example:3128")
         return value
 
@@ -317,6 +321,12 @@ class ProviderSettings(Settings):
     def addresses(self) -> list[AddressSettings]:
         """Where it is, whether written as `base_url` or as `base_urls`; none if the adapter knows it."""
         return self.base_urls or ([AddressSettings(url=self.base_url)] if self.base_url is not None else [])
+
+
+def host_and_port(url: str) -> tuple[str | None, int]:
+    """Of a URL; the port is the scheme's where none is written."""
+    parts = urlsplit(url)
+    return parts.hostname, (443 if parts.scheme == "https" else 80) if parts.port is None else parts.port
 
 
 def local_model(name: str, settings: LocalModelSettings) -> LocalModel:
@@ -342,7 +352,8 @@ def _check_host(url: str) -> None:
     """Raises ValueError unless the host can be looked up (IDNA) and the port is a number up to 65535."""
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018  # reading it raises ValueError if it is not a port
+        if parts.port == 0:  # Reading it raises ValueError if it is no port at all.
+            raise ValueError
         (parts.hostname or "").encode("idna")
     except ValueError:
         raise ValueError("the host or the port is not valid") from None

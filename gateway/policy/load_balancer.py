@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.errors import AttemptsSpent, Skipped
+from gateway.errors import AttemptsSpent, Limited, Skipped, StoreDown
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.deadline import within_share
 from gateway.policy.strategy import Order
@@ -18,7 +18,8 @@ class LoadBalancer:
     """Calls the addresses of one target in turn until one answers.
 
     What is about the request ends the call, since the other addresses serve the same model: a 400, a 413. What is about
-    the address does not: no connection, no answer in time, a 5xx, a 429, an open breaker, a full queue.
+    the address does not: no connection, no answer in time, a 5xx, a 429, an open breaker, a full queue. A bound of the
+    gateway that is reached meanwhile, such as a rate limit, ends the call with what was answered before.
 
     An address that may not be the last one gets half of the time that is left.
 
@@ -41,8 +42,13 @@ class LoadBalancer:
                 is_last = not left or _tries(failures) == MAX_TRIES - 1
                 try:
                     return await address.rerank(request if is_last else within_share(request, self._clock, 1, 1))
-                except (AttemptsSpent, Rejected):
+                except Rejected:
                     raise
+                except (AttemptsSpent, Limited, StoreDown):
+                    # A bound of ours, which holds for all addresses. It is no answer where one of them has given one.
+                    if not _tries(failures):
+                        raise
+                    break
                 except TargetError as error:
                     failures.append(error)
             raise _first_error(failures)

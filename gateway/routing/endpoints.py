@@ -78,12 +78,6 @@ def health_url_of(base: str, url: str) -> str:
     return urljoin(base, url) if url.startswith("/") else url
 
 
-def host_and_port(base: str) -> tuple[str | None, int | None]:
-    """Of a URL; the port is the scheme's where none is written."""
-    parts = urlsplit(base)
-    return parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-
-
 def display_url(provider: HttpProvider, base: str) -> str:
     """For people: where that provider's requests go, `MODEL` standing for the model where the URL names it, and `…` for
     a query, which may hold a credential."""

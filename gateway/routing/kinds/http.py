@@ -11,7 +11,7 @@ from gateway.backends.auth import open_signer
 from gateway.backends.http import HttpBackend, HttpEndpoint
 from gateway.backends.server_limits import ServerLimits
 from gateway.config import options
-from gateway.config.providers import ProviderSettings, capability_corrections
+from gateway.config.providers import ProviderSettings, capability_corrections, host_and_port
 from gateway.config.root import Config
 from gateway.policy.key_pool import KeyedBackend, KeyPool
 from gateway.policy.key_state import KeyState
@@ -20,7 +20,6 @@ from gateway.routing.endpoints import (
     client_settings,
     display_url,
     health_url_of,
-    host_and_port,
     limits_url_of,
     score_url_of,
     timeouts_of,

@@ -69,6 +69,10 @@ def test_the_example_of_the_issue_is_valid(tmp_path: Path) -> None:
 
 
 TWO = ["http://a:1", "http://b:2"]
+AT_ONE_PLACE = (
+    "two of base_urls have the host {} and the port {}: each must be a server of its own; "
+    "give one of them more weight instead"
+)
 WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "base_url and base_urls": (
         {"providers": {"vllm": {"base_url": "http://a", "base_urls": TWO}}},
@@ -76,7 +80,39 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "an address twice": (
         {"providers": {"vllm": {"base_urls": ["http://a", {"url": "http://a", "weight": 2}]}}},
-        ["providers.vllm: two of base_urls are the same; give one of them more weight instead"],
+        [f"providers.vllm: {AT_ONE_PLACE.format('a', 80)}"],
+    ),
+    "an address twice, written in two ways": (
+        {"providers": {"vllm": {"base_urls": ["http://b", "http://a:80/", "http://A"]}}},
+        [f"providers.vllm: {AT_ONE_PLACE.format('a', 80)}"],
+    ),
+    "two paths at one server": (
+        {"providers": {"vllm": {"base_urls": ["https://a/one?key=a-secret", "https://a/two"]}}},
+        [f"providers.vllm: {AT_ONE_PLACE.format('a', 443)}"],
+    ),
+    "an address with a line break": (
+        {"providers": {"vllm": {"base_url": "http://a\n"}}},
+        ["providers.vllm.base_url: must be an http:// or https:// URL without credentials or fragment"],
+    ),
+    "an address with a control character": (
+        {"providers": {"vllm": {"base_urls": ["http://a/\x00", "http://b"]}}},
+        ["providers.vllm.base_urls.0.url: must be an http:// or https:// URL without credentials or fragment"],
+    ),
+    "an address at port 0": (
+        {"providers": {"vllm": {"base_url": "http://a:0"}}},
+        ["providers.vllm.base_url: the host or the port is not valid"],
+    ),
+    "a proxy with a line break": (
+        {"providers": {"vllm": {"base_url": "http://a", "proxy": "http://b\n"}}},
+        ["providers.vllm.proxy: must be `environment`, `none`, or a URL such as http://proxy.example:3128"],
+    ),
+    "a store with a line break": (
+        {"providers": {"passthrough": {}}, "store": {"url": "redis://a\n"}},
+        ["store.url: must be a redis://, rediss://, valkey://, valkeys:// or unix:// URL"],
+    ),
+    "a health check at another host, as a path": (
+        {"providers": {"vllm": {"base_urls": TWO, "health_check": {"url": "//c/health"}}}},
+        ["providers.vllm.health_check.url: must be a path such as /health, or an http:// or https:// URL"],
     ),
     "an address that is no URL": (
         {"providers": {"vllm": {"base_urls": ["http://a", "b:2"]}}},

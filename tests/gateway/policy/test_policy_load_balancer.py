@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import AttemptsSpent, BreakerOpen, KeysCooling, LimitReached
+from gateway.errors import AttemptsSpent, BreakerOpen, KeysCooling, LimitReached, StoreDown
 from gateway.policy.fallback import Fallback, Step
 from gateway.policy.latency import LatencyStats
 from gateway.policy.load_balancer import MAX_TRIES, LoadBalancer
@@ -77,6 +77,22 @@ async def test_what_is_about_the_request_ends_it(
     with pytest.raises(type(error)):
         await balancer(time, first, second).rerank(request_with())
     assert not second.requests
+
+
+OURS = [LimitReached("enough"), AttemptsSpent("spent"), StoreDown("down")]
+
+
+@pytest.mark.parametrize("error", OURS, ids=lambda error: type(error).__name__)
+async def test_a_bound_of_ours_hides_no_answer_of_an_address(
+    time: Any, scripted: Any, request_with: Any, error: RerankError
+) -> None:
+    skipped, dead, bounded, unasked = scripted([OPEN]), scripted([DEAD]), scripted([error]), scripted([GOOD])
+    with pytest.raises(Unreachable) as caught:
+        await balancer(time, skipped, dead, bounded, unasked).rerank(request_with())
+    assert caught.value.has_skipped
+    assert not unasked.requests
+    with pytest.raises(type(error)):
+        await balancer(time, skipped, bounded, unasked).rerank(request_with())
 
 
 @pytest.mark.parametrize(
