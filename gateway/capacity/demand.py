@@ -127,6 +127,8 @@ def _problem(detail: ErrorDetails) -> Problem:
             return Problem(name, "unknown key" + did_you_mean(name, list(Demand.model_fields)))
         case "missing":
             return Problem(name, "is required; give the requests per second at the peak")
+        case "tuple_type":
+            return Problem(name, "must be a list, such as [requests, budget]")
         case "value_error":
             return Problem(name, str(detail["ctx"]["error"]))
     return Problem(name, detail["msg"][0].lower() + detail["msg"][1:])

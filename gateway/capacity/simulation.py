@@ -26,6 +26,9 @@ WARM_UP = 0.1
 MAX_LINE_SERVERS = 1000
 """Servers of one line that are simulated. More of them, as busy, let nobody wait longer."""
 
+MIN_SPREAD = 1e-6
+"""What varies less is taken to be constant; the gamma distribution's shape would be too large for a number."""
+
 SEED = 21
 """Of the random numbers: the same question has the same answer."""
 
@@ -147,7 +150,7 @@ def _gaps(rate: float, burst: float, choose: random.Random) -> Callable[[], floa
 def _services(service: Service, choose: random.Random) -> Callable[[], float]:
     """Seconds of one service, by the gamma distribution, which has any spread and no negative values."""
     mean, spread = service.seconds, service.spread
-    if not spread:
+    if spread < MIN_SPREAD:
         return lambda: mean
     if spread == 1:
         return lambda: -mean * log(1.0 - choose.random())

@@ -26,6 +26,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "more than all are cached": ({"rate": 1, "cache": "memory", "cached": 1.1}, "cached: input should be less"),
     "cached nowhere": ({"rate": 1, "cached": 0.5}, "set `cache` to `memory` or `shared`"),
     "an unknown limit": ({"rate": 1, "limits": ["bytes"]}, "limits.0: input should be 'requests'"),
+    "one limit that is no list": ({"rate": 1, "limits": "budget"}, "limits: must be a list, such as [requests"),
     "never busy": ({"rate": 1, "utilisation": 0}, "utilisation: input should be greater than or equal to 0.01"),
     "always busy": ({"rate": 1, "utilisation": 1}, "utilisation: input should be less than or equal to 0.95"),
     "an average above the peak": ({"rate": 1, "mean_rate": 2}, "`mean_rate` cannot be above `rate`"),

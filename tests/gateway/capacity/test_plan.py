@@ -117,6 +117,14 @@ def test_a_goal_is_kept_without_the_spare_one(demand: dict[str, Any]) -> None:
     assert pool.one_lost.delays.p99 <= demand["p99"]
 
 
+@pytest.mark.parametrize("spread", [0, 1e-320, 1e-200, 1e-7, 1e-5])
+def test_sizes_that_hardly_differ_are_as_those_that_do_not(spread: float) -> None:
+    same, nearly = (made(spread=each).gateways.planned.delays for each in (0, spread))
+    assert same is not None
+    assert nearly is not None
+    assert nearly.p99 == pytest.approx(same.p99, rel=0.25)
+
+
 def test_a_goal_takes_no_more_than_it_needs() -> None:
     work = Work(10, Service(0.1, 0.5))
     pool = size(work, 0.9, 0, 0.3)
