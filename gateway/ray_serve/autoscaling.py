@@ -52,7 +52,7 @@ def replicas_for(busy: Sequence[float], waiting: Sequence[float]) -> int:
     wanted = max(1, ceil(round(sum(busy) / TARGET_BUSY_SHARE, 6)))
     present = max(len(busy), len(waiting), 1)
     if sum(waiting) / present > MAX_WAITING_SECONDS:
-        wanted = max(wanted, min(ceil(sum(waiting) / MAX_WAITING_SECONDS), present * MAX_GROWTH))
+        wanted = max(wanted, ceil(min(sum(waiting) / MAX_WAITING_SECONDS, present * MAX_GROWTH)))
     return wanted
 
 

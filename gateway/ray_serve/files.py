@@ -68,6 +68,15 @@ class Application(Struct, frozen=True):
     prefix: str
     scale: ScaleSettings
 
+    @property
+    def title(self) -> str:
+        """Its name as Serve takes it: in ids of replicas between `#`, and in HAProxy's configuration, where other signs
+        are all written as `_`, so that two names would be one."""
+        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            return self.name
+        plain = re.sub(r"[^A-Za-z0-9.]+", "-", self.name).strip("-.") or "provider"
+        return f"{plain}-{sha256(self.name.encode()).hexdigest()[:8]}"
+
     def group(self, place: int) -> str:
         """Its name as Kubernetes takes it, which its place among the others keeps apart from theirs."""
         return f"{re.sub(r'[^a-z0-9]+', '-', self.name.lower()).strip('-')[:40] or 'provider'}-{place}".lstrip("-")
@@ -116,7 +125,7 @@ def serve_config(config: Config, path: str) -> dict[str, Any]:
         "logging_config": {"enable_access_log": False},
         "applications": [
             {
-                "name": application.name,
+                "name": application.title,
                 "route_prefix": application.prefix,
                 "import_path": BUILDER,
                 # Serve starts new replicas where this differs from what it has, and so where the version does.
@@ -188,8 +197,13 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+_NO_TEXT = re.compile(r"[-+]?\.?\d[\d_]*(\.[\d_]*)?([eE][-+]?\d+)?|0[xXoObB][0-9A-Fa-f_]+|[yYnN]")
+"""What some reader of YAML takes for a number or a truth, though PyYAML does not: `1e3`, `0o17`, `y`."""
+
+
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    style = "|" if "\n" in text else "'" if _NO_TEXT.fullmatch(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _text)
@@ -215,8 +229,11 @@ def _prefix(config: Config, name: str, settings: ProviderSettings) -> str:
 
 def _plain(path: str, place: str) -> str:
     """The path, which proxies and Serve compare each in its own way unless it is plain. Raises ConfigError."""
-    if not re.fullmatch(r"/|(/[A-Za-z0-9._~-]+)+", path):
-        sentence = f"is served at {path}, where only letters, digits and ._~- may be; set a base_url with another path"
+    if not re.fullmatch(r"/|(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+", path):
+        sentence = (
+            f"is served at {path}, where only letters, digits and ._~- may be, and no segment `.` or `..`; "
+            "set a base_url with another path"
+        )
         raise ConfigError([Problem(place, sentence)])
     return path
 
@@ -231,14 +248,19 @@ def _check_distinct(found: Iterable[Application]) -> None:
 
 
 def _version(config: Config, name: str) -> str:
-    """Differs where a replica would be another one: of what it takes of the configuration, without the keys."""
+    """Differs where a replica would be another one: of what it takes of the configuration, and which keys there are.
+
+    What the keys are is left out, for a hash would help to guess a weak one.
+    """
+    settings = config.providers[name]
     parts = {
         "deadline": config.deadline,
         "request_limits": config.request_limits,
         "telemetry": config.telemetry,
-        **{f"models.{model}": own for model, own in (config.providers[name].models or {}).items()},
+        **{f"models.{model}": own for model, own in (settings.models or {}).items()},
     }
-    told = json.dumps({part: settings.model_dump_json() for part, settings in parts.items()}, sort_keys=True)
+    keys = [key.name for key in settings.api_keys] or bool(settings.api_key)
+    told = json.dumps([keys, {part: chosen.model_dump_json() for part, chosen in parts.items()}], sort_keys=True)
     return sha256(told.encode()).hexdigest()[:12]
 
 

@@ -36,6 +36,9 @@ from providers.types import EngineStats
 HEADROOM_BYTES = 65_536
 """By so much a body may be larger as the gateway sends it than as it got it: names of fields, and what it fills in."""
 
+HEADROOM_VALUES = 100
+"""So many more values its JSON may have then."""
+
 
 class Replica:
     """The application, from the loading of its models to their end. It belongs to one event loop.
@@ -189,7 +192,11 @@ def at_root(scope: Scope) -> Scope:
 
 def _wider(limits: RequestLimitSettings) -> RequestLimitSettings:
     """The gateway's limits on requests, with room for what it adds to one that it has taken."""
-    return limits.model_copy(update={"body_bytes": limits.body_bytes + HEADROOM_BYTES})
+    wider = {
+        "body_bytes": limits.body_bytes + HEADROOM_BYTES,
+        "json_values": limits.json_values + HEADROOM_VALUES,
+    }
+    return limits.model_copy(update=wider)
 
 
 def _within(model: LocalModelSettings, threads: int | None) -> LocalModelSettings:

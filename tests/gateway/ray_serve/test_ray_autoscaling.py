@@ -23,6 +23,7 @@ LOADS: dict[str, tuple[list[float], list[float], int]] = {
     "a queue that cannot": ([1.0], [7.0], 2),
     "two with a queue that cannot": ([1.0, 1.0], [9.0, 3.0], 4),
     "an hour of work": ([1.0] * 4, [900.0] * 4, 8),
+    "more than a number can say": ([1.0], [float("inf")], 2),
     "one with a queue among idle ones": ([0.1, 0.1, 0.1], [3.0, 0.0, 0.0], 1),
     "nobody has told anything": ([], [], 1),
 }

@@ -14,6 +14,7 @@ import yaml
 
 from gateway.__main__ import run_command
 from gateway.config.loader import from_tree
+from gateway.config.root import Config
 from gateway.errors import ConfigError
 from gateway.ray_serve import autoscaling, files
 from gateway.ray_serve.files import environment, rayservice, serve_config
@@ -91,15 +92,19 @@ def version_of(changed: dict[str, Any]) -> str:
 
 VERSIONS: dict[str, tuple[dict[str, Any], bool]] = {
     "the same again": ({}, True),
-    "another vendor": ({**tree({"scale": {"replicas": 2}}), "models": {"best": {"target": "local/bge"}}}, True),
-    "more replicas": (tree({"scale": {"replicas": 8}}), True),
+    "another vendor": ({**tree({"scale": {}, "api_key": "k"}), "models": {"best": {"target": "local/bge"}}}, True),
+    "more replicas": (tree({"scale": {"replicas": 8}, "api_key": "k"}), True),
     "another key": (tree({"scale": {"replicas": 2}, "api_key": "another"}), True),
-    "another model": (tree({"scale": {}, "models": {"bge": {"path": "org/another"}}}), False),
-    "one more model": (tree({"scale": {}, "models": {"bge": MODEL, "tiny": MODEL}}), False),
-    "another name of a model": (tree({"scale": {}, "models": {"bgf": MODEL}}), False),
+    "a key for everybody": (tree({"scale": {"replicas": 2}, "api_key": None}), False),
+    "a second key": (
+        tree({"scale": {}, "api_keys": [{"name": "old", "key": "k"}, {"name": "new", "key": "l"}]}), False,
+    ),
+    "another model": (tree({"scale": {}, "api_key": "k", "models": {"bge": {"path": "org/another"}}}), False),
+    "one more model": (tree({"scale": {}, "api_key": "k", "models": {"bge": MODEL, "tiny": MODEL}}), False),
+    "another name of a model": (tree({"scale": {}, "api_key": "k", "models": {"bgf": MODEL}}), False),
     "another deadline": ({"deadline": {"max": 200}}, False),
     "another limit": ({"request_limits": {"documents": 5}}, False),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("changed", "is_same"), VERSIONS.values(), ids=VERSIONS)
@@ -120,6 +125,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a path that is written in several ways": (
         tree({"scale": {}, "base_url": "http://ray:8000/our%20models"}),
         "providers.local.base_url: is served at /our%20models, where only letters, digits and ._~- may be",
+    ),
+    "a path that leads upwards": (
+        tree({"scale": {}, "base_url": "http://ray:8000/a/../local"}),
+        "providers.local.base_url: is served at /a/../local, where only letters, digits and ._~- may be",
     ),
     "a name that is no path": (
         {"providers": {"our models": {"adapter": "local", "scale": {}, "models": {"m": PACKAGED}}}},
@@ -160,11 +169,35 @@ def test_it_is_served_where_the_gateway_asks(base: str, prefix: str) -> None:
     assert serve_config(config, "/etc/gateway.yaml")["applications"][0]["route_prefix"] == prefix
 
 
-def test_no_two_groups_of_pods_have_one_name() -> None:
-    at = [f"http://ray:8000/{number}" for number in range(3)]
-    names = ["a_b", "a.b", "模型"]
+def named(*names: str) -> Config:
     base = {"adapter": "local", "models": {"bge": MODEL}, "scale": {}}
-    config = from_tree({"providers": {name: {**base, "base_url": url} for name, url in zip(names, at, strict=True)}})
+    urls = [f"http://ray:8000/{place}" for place in range(len(names))]
+    return from_tree({"providers": {name: {**base, "base_url": url} for name, url in zip(names, urls, strict=True)}})
+
+
+def test_no_two_applications_have_one_name_for_serve_and_its_proxy() -> None:
+    """Serve parts the ids of replicas at `#`; HAProxy's names have `_` for each run of other signs."""
+    names = ["a_b", "a b", "a#b", "a\nb", "模型", "重排", "#", ".", "Small_ones", "1e3"]
+    found = serve_config(named(*names), "/etc/gateway.yaml")["applications"]
+    titles = [each["name"] for each in found]
+    assert [each["args"]["provider"] for each in found] == names
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", title) for title in titles), titles
+    assert len(set(titles)) == len(names)
+    assert [titles[0], *titles[-2:]] == ["a_b", "Small_ones", "1e3"]
+
+
+@pytest.mark.parametrize(
+    "name", ["1e3", "0o17", "0x1F", "0b1", "1_000", "+.5", "12", "y", "N", "on", "~", "null", "1:30"]
+)
+def test_a_name_stays_text_for_every_reader_of_yaml(name: str) -> None:
+    """Kubernetes' own, which read `1e3` and `y` otherwise than PyYAML, too."""
+    told = files.dump(serve_config(named(name), "/etc/gateway.yaml"))
+    assert f"    provider: '{name}'\n" in told
+    assert yaml.safe_load(told)["applications"][0]["args"]["provider"] == name
+
+
+def test_no_two_groups_of_pods_have_one_name() -> None:
+    config = named("a_b", "a.b", "模型")
     groups = rayservice(config)[0]["spec"]["rayClusterConfig"]["workerGroupSpecs"]
     assert [group["groupName"] for group in groups] == ["a-b-1", "a-b-2", "provider-3"]
 

@@ -22,7 +22,7 @@ from gateway.ray_serve.autoscaling import BUSY, WAITING
 from gateway.ray_serve.replica import HEADROOM_BYTES, LoadFigures, Replica, at_root
 from providers.adapters.local import PROVIDER as LOCAL
 from providers.errors import NotReady
-from providers.types import EngineStats
+from providers.types import EngineStats, RerankRequest
 from tests.providers.local.tiny_models import DOCUMENTS, QUERY, bert
 
 KEY = "a-key-of-the-gateway"
@@ -148,7 +148,7 @@ def test_it_needs_nothing_of_the_file_but_its_own_part(folder: Path, tmp_path: P
         "auth": {"file": "not-here.yaml"},
         "server": {"tls": {"cert": "not-here.pem"}},
         "deadline": {"default": 7, "max": 9},
-        "request_limits": {"body_bytes": 5000, "documents": 50},
+        "request_limits": {"body_bytes": 5000, "documents": 50, "json_values": 1000},
         "telemetry": {"resource": {"team": "search"}, "logs": {"level": "warning"}},
     }
     config = Replica(written(tmp_path, tree), "local", "copy-1").config
@@ -158,6 +158,7 @@ def test_it_needs_nothing_of_the_file_but_its_own_part(folder: Path, tmp_path: P
     assert threads == {"tiny": 1, "org/twin": 1, "free": 3}
     assert (config.deadline.default, config.deadline.max) == (7, 9)
     assert (config.request_limits.documents, config.request_limits.body_bytes) == (50, 5000 + HEADROOM_BYTES)
+    assert config.request_limits.json_values > 1000 + len(RerankRequest.__struct_fields__)
     assert config.telemetry.resource == {"team": "search", "service.instance.id": "copy-1"}
     assert (config.telemetry.metrics.prometheus, config.server.ui) == (False, False)
 
