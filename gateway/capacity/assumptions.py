@@ -12,11 +12,17 @@ from gateway.capacity.demand import Demand
 
 def of(demand: Demand, costs: Costs) -> list[str]:
     """The sentences for a demand."""
-    parts = (_traffic(demand), _gateways(demand, costs), _behind(demand, costs), _store(demand, costs), _money(demand))
+    parts = (
+        _traffic(demand, costs),
+        _gateways(demand, costs),
+        _behind(demand, costs),
+        _store(demand, costs),
+        _money(demand),
+    )
     return [sentence for part in parts for sentence in part]
 
 
-def _traffic(demand: Demand) -> Iterator[str]:
+def _traffic(demand: Demand, costs: Costs) -> Iterator[str]:
     arrive = "one by one" if demand.burst == 1 else f"in bursts of {demand.burst:,} on average"
     yield (
         f"{demand.rate:,.10g} requests a second arrive {arrive}, at random; each has {demand.documents:,} documents of "
@@ -29,6 +35,8 @@ def _traffic(demand: Demand) -> Iterator[str]:
             f"the cache ({demand.cache}) answers {demand.cached:.0%} of the requests, which take a gateway as long as "
             "others; those are sent whole"
         )
+        document_us = costs.shared_document_us if demand.cache == "shared" else costs.memory_document_us
+        yield f"the cache costs a gateway {document_us:.1f} µs for each document"
 
 
 def _gateways(demand: Demand, costs: Costs) -> Iterator[str]:
@@ -56,14 +64,14 @@ def _behind(demand: Demand, costs: Costs) -> Iterator[str]:
             f"replica has {demand.replica_cores} cores, and is that much faster"
         )
     else:
-        yield f"a replica scores {demand.documents_per_second:,g} documents a second, one request after the other"
+        yield f"a replica scores {demand.documents_per_second:,.10g} documents a second, one request after the other"
     how = "to any replica" if demand.balance == "random" else "to the replica that is free first"
     yield f"a request goes {how}, as a whole; replicas are busy for at most {demand.utilisation:.0%} of the time"
 
 
 def _store(demand: Demand, costs: Costs) -> Iterator[str]:
     if demand.limits:
-        yield f"each request is counted against {len(demand.limits)} limits in the store: {', '.join(demand.limits)}"
+        yield f"the store counts each request against: {', '.join(demand.limits)}"
     if demand.needs_store:
         yield (
             f"a call of the store costs it {costs.valkey_call_us:.0f} µs of a core, and a gateway "
@@ -75,12 +83,13 @@ def _money(demand: Demand) -> Iterator[str]:
     mean = demand.mean_rate
     yield (
         f"a month has {money.HOURS} hours; hosts and replicas run for all of it, as many as at the peak, and "
-        + (f"{mean:,g} requests a second arrive on average" if mean else "as many requests arrive all the time")
+        + (f"{mean:,.10g} requests a second arrive on average" if mean else "as many requests arrive all the time")
     )
     if not demand.has_engine and (price := money.price_of(demand)):
-        source = "as given" if demand.per_search or demand.per_million_tokens else f"of {demand.model}, {as_of()}"
+        is_given = demand.per_search is not None or demand.per_million_tokens is not None
+        source = "as given" if is_given else f"of {demand.model}, {as_of()}"
         yield (
             f"prices {source}: ${price.per_search or 0:g} a search, ${price.per_million_tokens or 0:g} a million "
-            f"tokens; a request is {money.searches(demand, price)} searches and {money.tokens(demand):,.0f} tokens, "
-            f"{money.BYTES_PER_TOKEN} bytes each"
+            f"tokens; searches of a request: {money.searches(demand, price)}; tokens: {money.tokens(demand):,.0f}, "
+            f"of {money.BYTES_PER_TOKEN} bytes each"
         )

@@ -255,3 +255,24 @@ def test_every_assumption_is_told() -> None:
         "$0.002 a search",
     ):
         assert words in told
+
+
+def test_large_figures_are_written_out() -> None:
+    told = "\n".join(made(rate=5e6, mean_rate=2e6, documents_per_second=3e6, replica_cores=0).assumptions)
+    assert [each for each in ("5,000,000", "2,000,000", "3,000,000") if each not in told] == []
+    assert "e+" not in told
+
+
+SOURCES: dict[str, tuple[dict[str, Any], str]] = {
+    "a price": ({"per_search": 0.001}, "prices as given: $0.001 a search"),
+    "for nothing": ({"per_search": 0}, "prices as given: $0 a search"),
+    "a list price": ({"model": "cohere/rerank-v3.5"}, "prices of cohere/rerank-v3.5, 20"),
+    "a price in place of the list's": ({"model": "cohere/rerank-v3.5", "per_search": 0.001}, "prices as given"),
+    "the cache in memory": ({"cache": "memory"}, "the cache costs a gateway 0.4 µs"),
+    "the shared cache": ({"cache": "shared"}, "the cache costs a gateway 5.0 µs"),
+}
+
+
+@pytest.mark.parametrize(("demand", "words"), SOURCES.values(), ids=SOURCES)
+def test_where_a_figure_is_from_is_told(demand: dict[str, Any], words: str) -> None:
+    assert words in "\n".join(made(**demand).assumptions)
