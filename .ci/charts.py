@@ -1,7 +1,8 @@
 """Render the Helm chart with Helm itself, and hold manifests against the schemas of Kubernetes: in `.venv-charts`.
 
     python .ci/charts.py write            # deploy/kubernetes, from the chart with its default values (`make manifests`)
-    python .ci/charts.py answer < asked   # JSON for tests/charts: {"render": {name: values}, "check": {name: YAML}}
+    python .ci/charts.py answer < asked   # JSON for tests/charts: {"render": {name: values}, "releases": [name],
+                                          # "check": {name: YAML}}
 
 Helm comes as a library in a package, and the schemas, which are those of Kubernetes' own OpenAPI documents with unknown
 fields refused, in another.
@@ -26,16 +27,16 @@ ROOT = Path(__file__).parent.parent
 CHART = ROOT / "deploy" / "helm" / "rerank-gateway"
 MANIFESTS = ROOT / "deploy" / "kubernetes"
 WITH_PROMETHEUS = ROOT / "deploy" / "helm" / "with-prometheus.yaml"
-RELEASE = {"name": "rerank-gateway", "namespace": "default"}
+RELEASE = "rerank-gateway"
 VERSIONS = ("1.30.0", "1.37.0")
 """The oldest that the chart is for, and the newest whose schemas there are."""
 HEAD = "# Written by `make manifests` from deploy/helm/rerank-gateway with its default values: docs/kubernetes.md\n"
 CRDS: dict[str, Any] = json.loads((ROOT / "tests" / "charts" / "crds.json").read_text("utf-8"))
 
 
-def render(values: dict[str, Any]) -> dict[str, str]:
+def render(values: dict[str, Any], release: str = RELEASE) -> dict[str, str]:
     """Manifests by the name of their template, without those that the values leave empty. Raises HelmError."""
-    rendered = Chart.load(CHART).render(values, **RELEASE)
+    rendered = Chart.load(CHART).render(values, name=release, namespace="default")
     names = {path: Path(path).name for path in rendered if path.endswith(".yaml")}
     return {name: rendered[path].strip() + "\n" for path, name in names.items() if rendered[path].strip()}
 
@@ -105,13 +106,14 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
         "lint": lint(CHART, strict=True),
         "manifests": manifests(),
         "rendered": {name: _rendered(values) for name, values in asked["render"].items()},
+        "releases": {name: _rendered({}, name) for name in asked.get("releases", ())},
         "checked": {name: _checked(text) for name, text in asked["check"].items()},
     }
 
 
-def _rendered(values: dict[str, Any]) -> dict[str, Any]:
+def _rendered(values: dict[str, Any], release: str = RELEASE) -> dict[str, Any]:
     try:
-        found = render(values)
+        found = render(values, release)
     except HelmError as error:
         return {"error": str(error)}
     return {"manifests": found, "problems": _checked("---\n".join(found.values()))}

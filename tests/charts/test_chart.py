@@ -78,6 +78,11 @@ TAKEN: dict[str, dict[str, Any]] = {
         "cacheSize": "20Gi",
     },
     "no NetworkPolicy": {"networkPolicy": {"enabled": False}},
+    "names that look like numbers": {
+        "secrets": {"env": ["123", "true"], "files": [{"secret": "1e3", "path": "/etc/keys"}]},
+        "image": {"repository": "registry.example/123", "tag": "1.0", "pullSecrets": ["456"]},
+        "monitoring": {"enabled": True, "labels": {"release": "1e3"}},
+    },
 }
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -104,7 +109,46 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "callers: none": ({"networkPolicy": {"callers": []}}, "/networkPolicy/callers"),
     "a policy for images that is none": ({"image": {"pullPolicy": "Sometimes"}}, "/image/pullPolicy"),
     "a size without a unit": ({"cacheSize": "4"}, "/cacheSize"),
+    "more replicas than Helm writes as a number": ({"replicas": 2_000_000}, "/replicas"),
+    "a million of pods away": ({"podDisruptionBudget": {"maxUnavailable": 1_000_000}}, "maxUnavailable"),
+    "operators where nobody reaches them": (
+        {"config": {"server": {"admin": {"host": "127.0.0.2"}}}},
+        "/config/server/admin/host",
+    ),
+    "operators at the callers' port": ({"config": {"server": {"admin": {"port": 8080}}}}, "admin.port must differ"),
+    "the Service's port twice": ({"service": {"port": 9090}}, "admin.port must differ"),
+    "fewer at most than at least": ({"autoscaling": {"enabled": True, "maxReplicas": 1}}, "must not be below"),
+    "a label that is ours": (
+        {"monitoring": {"labels": {"app.kubernetes.io/name": "x"}}},
+        "invalid propertyName 'app.kubernetes.io/name'",
+    ),
+    "nobody asked who may call": ({"config": {"auth": None}}, "missing property 'auth'"),
+    **{
+        f"a Secret at {path}": ({"secrets": {"files": [{"secret": "s", "path": path}]}}, "/secrets/files/0/path")
+        for path in (
+            "/etc",
+            "/var/cache/",
+            "/a/../etc/gateway",
+            "//etc/gateway",
+            "/a,b",
+            "/a: b",
+            "/a}",
+            "/a b",
+            "/a\nb",
+        )
+    },
 }
+
+RELEASES = {
+    "123": "rerank-gateway-123",
+    "0x1": "rerank-gateway-0x1",
+    "true": "true-rerank-gateway",
+    "y": "y-rerank-gateway",
+    "a.b": "a-b-rerank-gateway",
+    "rerank-gateway.eu": "rerank-gateway-eu",
+    "r" * 53: "r" * 50,
+}
+"""The names of releases that Helm takes, and that of the objects then: Kubernetes takes fewer for a Service."""
 
 DEPLOYMENT = (MANIFESTS / "deployment.yaml").read_text("utf-8") if MANIFESTS.exists() else ""
 RULES = MANIFESTS / "with-prometheus"
@@ -134,6 +178,7 @@ def broken(file: str, right: str, wrong: str) -> str:
 def answers() -> Any:
     asked = {
         "render": TAKEN | {name: values for name, (values, _) in REFUSED.items()},
+        "releases": list(RELEASES),
         "check": {name: broken(*case) for name, case in WRONG.items()},
     }
     command = [str(PYTHON), ".ci/charts.py", "answer"]
@@ -184,6 +229,16 @@ def test_kubernetes_takes_what_is_rendered(answers: Any, case: str) -> None:
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_wrong_value_is_refused_by_its_name(answers: Any, case: str) -> None:
     assert REFUSED[case][1] in answers["rendered"][case].get("error", "it was taken")
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_kubernetes_takes_every_name_of_a_release(answers: Any, release: str) -> None:
+    found = answers["releases"][release]
+    assert not any(found["problems"].values()), found
+    for text in found["manifests"].values():
+        for one in yaml.safe_load_all(text):
+            assert one["metadata"]["name"] == RELEASES[release]
+            assert one["metadata"]["labels"]["app.kubernetes.io/instance"] == release
 
 
 @pytest.mark.parametrize("case", WRONG)
