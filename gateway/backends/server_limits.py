@@ -29,7 +29,8 @@ class ServerLimits:
 
     Args:
         name: of the provider, for the log.
-        urls: that are asked in turn until one answers; they serve the same models.
+        urls: of servers of the same models. All are asked at once, and the first that tells its limits is believed: a
+            request waits for it, and must not wait for those that are dead.
         api: how its answer is read.
         client: what carries the question. Whoever opened it closes it.
         signer: of the provider's first key.
@@ -50,11 +51,17 @@ class ServerLimits:
         return self._told
 
     async def _ask(self) -> Limits | None:
-        for url in self._urls:
-            limits = await self._ask_at(url)
-            if limits is not None:
-                return limits
-        return None
+        asked = [asyncio.create_task(self._ask_at(url)) for url in self._urls]
+        try:
+            for answer in asyncio.as_completed(asked):
+                limits = await answer
+                if limits is not None:
+                    return limits
+            return None
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
 
     async def _ask_at(self, url: str) -> Limits | None:
         try:
