@@ -61,7 +61,8 @@ def server_context(tls: TlsSettings, *of_uvicorn: object) -> ssl.SSLContext:
 
 def _load(tls: TlsSettings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tls.cert, tls.key)
+    # With a password, even none, OpenSSL does not ask for one at the terminal: the event loop would wait for it.
+    context.load_cert_chain(tls.cert, tls.key, "")
     if tls.client_ca is not None:
         context.load_verify_locations(tls.client_ca)
         context.verify_mode = ssl.CERT_REQUIRED

@@ -101,7 +101,7 @@ def _load(
     if ca_file is not None:
         context.load_verify_locations(ca_file)
     if client_cert is not None:
-        context.load_cert_chain(client_cert, client_key)
+        context.load_cert_chain(client_cert, client_key, "")  # Or OpenSSL asks for a password at the terminal.
     return context
 
 
