@@ -151,6 +151,9 @@ def environment(config: Config, scale: ScaleSettings | None = None) -> dict[str,
         # Ranking twice does no harm, so what a dead replica has not answered is asked of another one.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(MAX_BUFFERED_BODY),
+        # A host that is cut off answers nothing, not even that it is gone: notice it in two seconds, and not in ten.
+        "RAY_SERVE_HAPROXY_TIMEOUT_CONNECT_S": "1",
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(max(HARD_STOP_SECONDS, ceil(_drain(config)))),
         "RAY_USAGE_STATS_ENABLED": "0",
         **threads,
