@@ -69,15 +69,17 @@ class Replica:
         """Load the models and wait until they are warm. Once it is open, does nothing.
 
         Raises:
-            NotReady: a model cannot be loaded; the message says which, and why.
+            NotReady: a model cannot be loaded; the message says which, and why. Or it was closed meanwhile.
         """
-        if self._life is not None:
-            return
-        self._loaded = asyncio.get_running_loop().create_future()
-        self._life = asyncio.create_task(self._live())
+        if self._life is None:
+            self._loaded = asyncio.get_running_loop().create_future()
+            self._life = asyncio.create_task(self._live())
+        assert self._loaded is not None  # noqa: S101  # made with the task
         await asyncio.wait((self._loaded, self._life), return_when=asyncio.FIRST_COMPLETED)
         if self._life.done():
             self._life.result()
+        if not self._loaded.done():
+            raise NotReady("the replica was closed while its models were being loaded")
         try:
             self._loaded.result()
         except RerankError:

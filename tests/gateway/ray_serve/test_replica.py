@@ -101,6 +101,29 @@ async def test_its_start_is_held_back_until_the_models_are_loaded(
     await lifespan.stop()
 
 
+async def test_whoever_opens_it_waits_until_it_is_open_or_closed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_load, begun = threading.Event(), threading.Event()
+
+    def load(model: Any) -> Any:
+        begun.set()
+        may_load.wait(60)
+        return LOCAL.open(model)
+
+    monkeypatch.setattr("providers.adapters.local.PROVIDER", replace(LOCAL, open=load))
+    replica = Replica(written(tmp_path, {"providers": {"local": provider(folder)}}), "local")
+    openings = [asyncio.create_task(replica.open()) for _ in range(2)]
+    assert await asyncio.to_thread(begun.wait, 60)
+    assert not any(opening.done() for opening in openings)
+    closing = asyncio.create_task(replica.aclose())
+    await asyncio.sleep(0)
+    may_load.set()
+    await closing
+    for outcome in await asyncio.gather(*openings, return_exceptions=True):
+        assert outcome is None or isinstance(outcome, NotReady), outcome
+
+
 async def test_a_model_that_cannot_be_loaded_ends_the_start_with_its_sentence(folder: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(folder, broken, dirs_exist_ok=True)
