@@ -4,8 +4,8 @@
     PYTHONPATH=. python -m benchmarks.ray_serve
 
 Both gateways have two workers and answer the same requests, one at a time and in turns. CPU time is that of all
-processes on the way: workers, engine process, HAProxy, replica, and what Ray does beside. It runs in namespaces of its
-own (tests/ray_serve/run.py).
+processes on the way: workers, engine process, HAProxy, replica, and what Ray does for each request; what they all take
+while nothing is asked is told apart. It runs in namespaces of its own (tests/ray_serve/run.py).
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ from typing import Any
 import httpx
 import yaml
 
-from benchmarks.local_setup import build_model
-from tests.ray_serve.cluster import Cluster, open_network, processor_seconds, proportional_memory
+from tests.ray_serve.cluster import ROOT, Cluster, open_network, processor_seconds, proportional_memory
 from tests.ray_serve.run import NETWORK, unshare
 
-ROUNDS, REQUESTS = 5, 200
+ROUNDS, REQUESTS, IDLE_SECONDS = 5, 200, 4.0
 TEXT = "the shock layer of a body in the flow of a hot jet "
 SIZES = {10: TEXT * 15, 100: TEXT * 20}
 """Documents of a request, and each of them: 7.8 KB and 105 KB in all."""
@@ -37,7 +36,7 @@ KEY = "of-this-benchmark"
 
 
 def tree(model: Path) -> dict[str, Any]:
-    """One replica that does next to nothing: each document is cut to a few tokens."""
+    """One replica, whose model computes next to nothing."""
     models = {"m": {"path": str(model), "dtype": "float32", "threads": 1}}
     local = {"base_url": "http://10.77.0.1:8000/local", "api_key": KEY, "proxy": "none", "models": models}
     return {"auth": "none", "server": {"workers": 2}, "providers": {"local": {**local, "scale": {"cpus": 1}}}}
@@ -57,7 +56,7 @@ class Gateway:
     def _wait(self, until: float) -> None:
         while time.monotonic() < until:
             try:
-                if self.client.get("/readyz").json()["status"] == "ready":
+                if self.client.get("/readyz").json().get("status") == "ready":
                     return
             except httpx.HTTPError:
                 pass
@@ -70,15 +69,23 @@ class Gateway:
         return [self.popen.pid, *map(int, children.split())]
 
 
-def measure(gateway: Gateway, processes: Callable[[], list[int]], documents: int) -> tuple[float, float]:
-    """The median of the seconds of a request, and the CPU seconds of a request."""
-    body = {"model": "local/m", "query": "shock", "documents": [SIZES[documents]] * documents, "max_tokens_per_doc": 2}
-    seconds, before = [], processor_seconds(processes())
+def idle_share(processes: Callable[[], list[int]]) -> float:
+    """CPU seconds a second while nothing is asked."""
+    before = processor_seconds(processes())
+    time.sleep(IDLE_SECONDS)
+    return (processor_seconds(processes()) - before) / IDLE_SECONDS
+
+
+def measure(gateway: Gateway, processes: Callable[[], list[int]], documents: int, idle: float) -> tuple[float, float]:
+    """The median of the seconds of a request, and the CPU seconds of a request beyond those that pass anyway."""
+    body = {"model": "local/m", "query": "shock", "documents": [SIZES[documents]] * documents}
+    seconds, before, began = [], processor_seconds(processes()), time.monotonic()
     for _ in range(REQUESTS):
         start = time.perf_counter()
         gateway.client.post("/v1/rerank", json=body).raise_for_status()
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds), (processor_seconds(processes()) - before) / REQUESTS
+    used = processor_seconds(processes()) - before - idle * (time.monotonic() - began)
+    return statistics.median(seconds), used / REQUESTS
 
 
 def compare(cluster: Cluster, folder: Path) -> None:
@@ -91,8 +98,12 @@ def compare(cluster: Cluster, folder: Path) -> None:
         "Ray Serve, HAProxy": (far, lambda: [*far.processes(), *cluster.hosts[0].processes()]),
     }
     print(f"memory of all processes: {proportional_memory():.0f} MB")
+    idle = {name: idle_share(processes) for name, (_, processes) in ways.items()}
+    print("CPU while nothing is asked: " + ", ".join(f"{name} {share:.3f}" for name, share in idle.items()))
     for documents in SIZES:
-        rounds = [{name: measure(*way, documents) for name, way in ways.items()} for _ in range(ROUNDS + 1)][1:]
+        rounds = [
+            {name: measure(*way, documents, idle[name]) for name, way in ways.items()} for _ in range(ROUNDS + 1)
+        ][1:]
         for name in ways:
             p50, cpu = (
                 statistics.median(values) * 1e3 for values in zip(*(each[name] for each in rounds), strict=True)
@@ -109,9 +120,12 @@ def main() -> None:
         command = unshare() or sys.exit("this needs unshare and ip, and root or user namespaces")
         again = [*command, sys.executable, "-m", "benchmarks.ray_serve"]
         sys.exit(subprocess.run(again, env={**os.environ, "TESTS_OWN_NETWORK": NETWORK}).returncode)
+    sys.path.append(str(ROOT / "tests" / "providers" / "local"))
+    import tiny_models
+
     folder = Path(tempfile.mkdtemp(prefix="rg-"))
     open_network()
-    cluster = Cluster(folder, tree(build_model(folder)))
+    cluster = Cluster(folder, tree(tiny_models.bert(folder / "model")))
     start = time.monotonic()
     try:
         cluster.start_host()
