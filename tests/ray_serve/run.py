@@ -24,7 +24,9 @@ def unshare() -> list[str] | None:
     command = ["unshare", *as_root, *NAMESPACES]
     if not shutil.which("unshare") or not shutil.which("ip"):
         return None
-    return None if subprocess.run([*command, "true"], capture_output=True).returncode else command
+    # A switch and cables are needed, too, which not every kernel has.
+    probe = ["sh", "-c", "ip link add switch type bridge && ip link add cable type veth peer name plug"]
+    return None if subprocess.run([*command, *probe], capture_output=True).returncode else command
 
 
 def main() -> int:
