@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-FileStamp = tuple[int, int, int, int]
-"""Modification time in nanoseconds, size in bytes, inode, and the device that the inode's number is of."""
+FileStamp = tuple[int, int, int, int, int]
+"""Times of the last modification and of the last change of status in nanoseconds, size in bytes, inode, and the device
+that the inode's number is of. The second time is the kernel's own: a file that is written anew may get the inode of one
+that was deleted, and tools set the first time as they like."""
 
 
 def stamp_of(path: str | Path) -> FileStamp | None:
@@ -19,4 +21,4 @@ def stamp_of(path: str | Path) -> FileStamp | None:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
