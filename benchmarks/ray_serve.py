@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,9 @@ class Gateway:
 
     def _wait(self, until: float) -> None:
         while time.monotonic() < until:
-            try:
+            with suppress(httpx.HTTPError):  # It does not listen yet.
                 if self.client.get("/readyz").json().get("status") == "ready":
                     return
-            except httpx.HTTPError:
-                pass
             time.sleep(0.2)
         sys.exit("the gateway did not start")
 

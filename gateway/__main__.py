@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from types import ModuleType
     from typing import NoReturn
 
 EXIT_ERROR = 1
@@ -86,6 +87,24 @@ def parser() -> argparse.ArgumentParser:
     import os
     from importlib.metadata import version
 
+    from gateway.config.loader import CONFIG_VARIABLE
+
+    top = argparse.ArgumentParser(
+        prog="rerank-gateway",
+        description="One HTTP endpoint in front of every reranker.",
+        epilog=f"The environment variable {CONFIG_VARIABLE} can name the configuration file instead of --config. "
+        "Without a file, the gateway serves its own models and each vendor whose API key variable is set.",
+    )
+    top.add_argument("--version", action="version", version=f"rerank-gateway {version('rerank-gateway')}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
+    top.set_defaults(run=lambda options: top.print_help(), program=top)
+    for command in _commands():
+        command.add_to(commands, os.environ.get(CONFIG_VARIABLE))
+    return top
+
+
+def _commands() -> tuple[ModuleType, ...]:
+    """The modules of the commands, in the order in which --help lists them."""
     from gateway.cli import (
         capacity,
         check,
@@ -102,18 +121,8 @@ def parser() -> argparse.ArgumentParser:
         serve,
     )
     from gateway.cli import version as version_command
-    from gateway.config.loader import CONFIG_VARIABLE
 
-    top = argparse.ArgumentParser(
-        prog="rerank-gateway",
-        description="One HTTP endpoint in front of every reranker.",
-        epilog=f"The environment variable {CONFIG_VARIABLE} can name the configuration file instead of --config. "
-        "Without a file, the gateway serves its own models and each vendor whose API key variable is set.",
-    )
-    top.add_argument("--version", action="version", version=f"rerank-gateway {version('rerank-gateway')}")
-    commands = top.add_subparsers(title="commands", metavar="COMMAND")
-    top.set_defaults(run=lambda options: top.print_help(), program=top)
-    for command in (
+    return (
         serve,
         init,
         import_config,
@@ -128,9 +137,7 @@ def parser() -> argparse.ArgumentParser:
         version_command,
         mcp,
         completion,
-    ):
-        command.add_to(commands, os.environ.get(CONFIG_VARIABLE))
-    return top
+    )
 
 
 def _tell_error(error: Exception, logging: bool) -> None:

@@ -78,9 +78,8 @@ def client(app: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://replica", headers=CALLER)
 
 
-async def test_its_start_is_held_back_until_the_models_are_loaded(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def hold_loading(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Models wait until the first event is set to be loaded; the second is set when one begins to."""
     may_load, begun = threading.Event(), threading.Event()
 
     def load(model: Any) -> Any:
@@ -89,6 +88,13 @@ async def test_its_start_is_held_back_until_the_models_are_loaded(
         return LOCAL.open(model)
 
     monkeypatch.setattr("providers.adapters.local.PROVIDER", replace(LOCAL, open=load))
+    return may_load, begun
+
+
+async def test_its_start_is_held_back_until_the_models_are_loaded(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_load, begun = hold_loading(monkeypatch)
     replica = Replica(written(tmp_path, {"providers": {"local": provider(folder)}}), "local")
     lifespan = Lifespan(replica)
     await lifespan.ask("startup")
@@ -104,14 +110,7 @@ async def test_its_start_is_held_back_until_the_models_are_loaded(
 async def test_whoever_opens_it_waits_until_it_is_open_or_closed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    may_load, begun = threading.Event(), threading.Event()
-
-    def load(model: Any) -> Any:
-        begun.set()
-        may_load.wait(60)
-        return LOCAL.open(model)
-
-    monkeypatch.setattr("providers.adapters.local.PROVIDER", replace(LOCAL, open=load))
+    may_load, begun = hold_loading(monkeypatch)
     replica = Replica(written(tmp_path, {"providers": {"local": provider(folder)}}), "local")
     openings = [asyncio.create_task(replica.open()) for _ in range(2)]
     assert await asyncio.to_thread(begun.wait, 60)
