@@ -14,6 +14,7 @@ from torch import nn
 from transformers.utils import logging as progress
 
 from providers.errors import NotReady, RerankError
+from providers.local.allocator import keep_freed_memory, return_freed_memory
 from providers.local.architecture import is_embedding
 from providers.local.batcher import Batcher
 from providers.local.control_tokens import hide_control_tokens
@@ -57,6 +58,7 @@ def open_engine(settings: LocalModel) -> ClosableBackend:
         raise
     except Exception as error:
         raise NotReady(f'the model "{settings.path}" could not be loaded: {type(error).__name__}: {error}') from error
+    return_freed_memory()
     queue = FairQueue()
     batcher = Batcher(loaded, queue, max_batch_tokens=budget, launch_ahead=loaded.on_gpu)
     batcher.start()
@@ -66,6 +68,7 @@ def open_engine(settings: LocalModel) -> ClosableBackend:
 def load(settings: LocalModel) -> CrossEncoderModel | EmbeddingModel:
     """The model on its device, in its number format. Raises NotReady, or whatever the libraries raise."""
     folder = fetch(settings)
+    keep_freed_memory()
     silence_progress_bars()
     device = pick_device(settings.device)
     dtype = pick_dtype(settings.dtype, device)

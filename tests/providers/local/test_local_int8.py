@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from torch import nn
 
 from providers.errors import NotReady
 from providers.local import int8
-from providers.local.int8 import Int8Linear, has_vnni
+from providers.local.int8 import Int8Linear, adds_in_32_bits
 from providers.local.loading import load
 from providers.spec import LocalModel
 
@@ -24,7 +27,7 @@ pytestmark = pytest.mark.skipif(
     int8.ENGINE not in torch.backends.quantized.supported_engines, reason="this processor has no FBGEMM"
 )
 
-LEVELS = [int8.LEVELS_WITHOUT_VNNI, *([int8.LEVELS] if has_vnni() else [])]
+LEVELS = [int8.WEIGHT_LEVELS_IN_16_BITS, *([int8.WEIGHT_LEVELS] if adds_in_32_bits() else [])]
 
 
 def layer(bias: bool = True, scale: float = 1.0) -> nn.Linear:
@@ -50,6 +53,9 @@ INPUTS: dict[str, tuple[nn.Linear, torch.Tensor]] = {
     "without bias": (layer(bias=False), rows(5, 96)),
     "tiny numbers": (layer(), rows(5, 96, spread=1e-6)),
     "huge numbers": (layer(scale=100), rows(5, 96, spread=1e4)),
+    "numbers above a bound": (layer(), nn.functional.gelu(rows(5, 96))),
+    "numbers far from 0": (layer(), rows(5, 96) - 50),
+    "one and the same number": (layer(), torch.full((2, 96), -3.0)),
     "one number that stands out": (layer(), torch.cat([rows(4, 95), torch.full((4, 1), 50.0)], 1)),
     "zeros": (layer(), torch.zeros(2, 96)),
     "weights of zeros": (layer(scale=0.0), rows(2, 96)),
@@ -64,19 +70,25 @@ def test_a_layer_is_near_the_one_it_stands_for(linear: nn.Linear, given: torch.T
     assert got.shape == expected.shape
     # Half a step of each factor, in each of the products that are added up.
     weights = linear.weight.abs()
-    step = given.abs().amax(-1, keepdim=True) / levels / 2
-    bound = step * weights.sum(1) + given.abs().sum(-1, keepdim=True) * weights.amax(1) / 127 / 2
+    step = (given.amax(-1, keepdim=True) - given.amin(-1, keepdim=True)) / int8.STEPS / 2
+    bound = step * weights.sum(1) + (given.abs() + step).sum(-1, keepdim=True) * weights.amax(1) / levels / 2
     assert ((got - expected).abs() <= bound * 1.02 + 1e-6).all()
 
 
 @pytest.mark.parametrize("levels", LEVELS)
 def test_the_largest_products_do_not_overflow(levels: int) -> None:
-    linear = nn.Linear(512, 8, bias=False)
+    linear, given = nn.Linear(512, 8, bias=False), torch.ones(3, 512)
     nn.init.ones_(linear.weight)
+    given[:, ::4] = 0
     with torch.inference_mode():
         for sign in (1.0, -1.0):
-            product = packed(linear, levels)(torch.full((3, 512), sign))
-            assert torch.allclose(product, torch.full((3, 8), 512 * sign))
+            assert torch.allclose(packed(linear, levels)(given * sign), torch.full((3, 8), 384 * sign))
+
+
+def test_what_adds_up_in_16_bits_is_found_out_and_not_believed() -> None:
+    code = "from providers.local import int8; print(int8.adds_in_32_bits())"
+    held = os.environ | {"FBGEMM_ENABLE_INSTRUCTIONS": "AVX2"}
+    assert subprocess.run([sys.executable, "-c", code], env=held, capture_output=True).stdout == b"False\n"
 
 
 def test_a_row_is_computed_alike_in_any_company() -> None:
