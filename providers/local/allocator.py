@@ -1,8 +1,8 @@
 """What the C library does with memory that a forward pass gives back. Figures: docs/decisions/0040-int8-by-row.md.
 
 A layer's numbers are some megabytes, given back when the next layer has read them. glibc returns so much to the kernel
-at once, and the next layer gets new pages, each of which costs an interrupt and is filled with zeros: in int8 a third
-of all time. musl, macOS and a preloaded allocator keep their own ways.
+at once, and the next layer gets new pages, each of which costs an interrupt and is filled with zeros: in int8 a tenth
+of all time, or more. musl, macOS and a preloaded allocator keep their own ways.
 """
 
 from __future__ import annotations
