@@ -49,7 +49,9 @@ class HttpKind:
     def open(self, previous: LiveProvider | None) -> LiveProvider:
         settings = client_settings(self._settings, self._answer_bytes)
         client = open_client(settings)
-        checker = open_client(replace(settings, max_connections=1)) if self._settings.health_check else None
+        # A connection for each address: a check that hangs at one of them must not keep those of the others waiting.
+        checks = replace(settings, max_connections=len(self._base_urls))
+        checker = open_client(checks) if self._settings.health_check else None
         pools = [self._keys(base, client) for base in self._base_urls]
         return LiveProvider(
             self._settings,

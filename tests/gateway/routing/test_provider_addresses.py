@@ -133,6 +133,24 @@ async def test_each_address_has_its_own_health(two: list[ScriptedUpstream]) -> N
     await routes.aclose()
 
 
+async def test_a_silent_address_keeps_no_other_from_its_check(two: list[ScriptedUpstream]) -> None:
+    """All addresses are checked through one client, at the same moments."""
+    for upstream in two:
+        upstream.reply_with(200, {})
+    two[0].hold()
+    routes = build(from_tree(tree(two, health_check={"url": "/health"})))
+    routes.resolve("gpu/m")
+    silent = asyncio.create_task(checks(routes)[0].check())
+    while not two[0].requests:
+        await asyncio.sleep(0)
+    assert [await checks(routes)[1].check() for _ in range(3)] == [True] * 3
+    assert not silent.done()
+    two[0].release()
+    await silent
+    assert counts(two) == [1, 3]
+    await routes.aclose()
+
+
 async def test_a_path_is_asked_at_the_only_address_too(upstream: ScriptedUpstream) -> None:
     gpu = {"adapter": "vllm", "proxy": "none", "base_url": f"{upstream.url}/prefix/v1", "health_check": {"url": "/h"}}
     routes = build(from_tree({"providers": {"gpu": gpu}}))
