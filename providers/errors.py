@@ -6,7 +6,8 @@
     │   └── Unsupported             400  this target cannot do what was asked
     └── TargetError                 one target failed; the next may serve
         ├── Unreachable             502  no answer: DNS, connect, TLS, reset
-    │   └── AnswerBroken        502  an answer began, and was broken off
+        │   ├── AnswerBroken        502  an answer began, and was broken off
+        │   └── NotHttp             502  what came is no HTTP
         ├── TargetTimeout           504  no answer in time
         ├── BadAnswer               502  a 200 that does not parse or breaks the contract
         ├── Rejected                 as is: 400, 404, 413, 422, 498
@@ -84,7 +85,11 @@ class Unreachable(TargetError):
 
 
 class AnswerBroken(Unreachable):
-    """Some of an answer came, then the connection broke, or it was no HTTP."""
+    """Some of an answer came, then the connection broke."""
+
+
+class NotHttp(Unreachable):
+    """What came is no HTTP message, or not in the content coding that it names."""
 
     retryable = False
 

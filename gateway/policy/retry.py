@@ -100,7 +100,7 @@ class RetryBudget:
 
 
 def is_transient(error: RerankError) -> bool:
-    """Whether the same call may succeed a moment later: no byte of an answer had come, or one of STATUSES."""
+    """Whether the same call may succeed a moment later: no whole answer came, or one of STATUSES."""
     if isinstance(error, Unreachable):
         return error.retryable
     return error.retryable and error.status in STATUSES

@@ -22,7 +22,7 @@ from gateway.transport.network import MAX_URLS, host_of, system_reason
 from gateway.transport.proxies import proxy_of
 from gateway.transport.slots import Slots
 from gateway.transport.tls import TlsFiles
-from providers.errors import AnswerBroken, BadAnswer, TargetTimeout, Unreachable
+from providers.errors import AnswerBroken, BadAnswer, NotHttp, TargetTimeout, Unreachable
 
 _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 """What aiohttp raises for a stale connection. ClientConnectorError, a subclass, means that none was established."""
@@ -39,7 +39,7 @@ _ERROR_MAP: ErrorMap = (
     (aiohttp.ServerDisconnectedError, Unreachable, "{host} closed the connection without an answer"),
     (aiohttp.ClientOSError, Unreachable, "{host} closed the connection without an answer"),
     (aiohttp.ClientPayloadError, AnswerBroken, "{host} broke off its answer"),
-    (aiohttp.ClientResponseError, AnswerBroken, "{host} did not answer in HTTP"),
+    (aiohttp.ClientResponseError, NotHttp, "{host} did not answer in HTTP"),
     (Exception, Unreachable, "no answer from {host}: {reason}"),
 )
 

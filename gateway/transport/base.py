@@ -54,7 +54,8 @@ class Client(Protocol):
         Raises:
             Unreachable: there was no connection, or it closed before a response.
             TargetTimeout: one of the timeouts passed.
-            AnswerBroken: the response is incomplete, or not HTTP.
+            AnswerBroken: the response is incomplete.
+            NotHttp: it is not HTTP.
             BadAnswer: the response body is over `max_answer_bytes`.
         """
         ...

@@ -8,7 +8,7 @@ from gateway.http1 import content_coding
 from gateway.http1.content_coding import BrokenCoding, DecodedTooLarge, UnreadableCoding
 from gateway.transport.base import Response
 from gateway.transport.network import host_of
-from providers.errors import AnswerBroken, BadAnswer, TargetError
+from providers.errors import BadAnswer, NotHttp, TargetError
 
 
 async def decode(response: Response, limit: int, url: str) -> Response:
@@ -21,7 +21,7 @@ async def decode(response: Response, limit: int, url: str) -> Response:
 
     Raises:
         BadAnswer: the coding is none that we read, or the body is over the limit.
-        AnswerBroken: the body is not what its coding says.
+        NotHttp: the body is not what its coding says.
     """
     coding = _coding(response.headers)
     if not coding or not response.body:
@@ -70,4 +70,4 @@ def _explain(error: Exception, limit: int, url: str, status: int) -> TargetError
         return BadAnswer(
             f"{host_of(url)} answered in the content coding {error.args[0]}, but was asked for gzip", status=status
         )
-    return AnswerBroken(f"{host_of(url)} broke off its answer, or it is not the gzip that it is said to be")
+    return NotHttp(f"{host_of(url)} broke off its answer, or it is not the gzip that it is said to be")

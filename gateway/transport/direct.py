@@ -22,7 +22,7 @@ from gateway.transport.error_map import POOL_FULL, ErrorMap, translate
 from gateway.transport.network import MAX_URLS, system_reason
 from gateway.transport.proxies import proxy_of
 from gateway.transport.tls import TlsFiles
-from providers.errors import AnswerBroken, Overloaded, TargetTimeout, Unreachable
+from providers.errors import AnswerBroken, NotHttp, Overloaded, TargetTimeout, Unreachable
 
 _ERROR_MAP: ErrorMap = (
     (PoolTimeout, Overloaded, POOL_FULL),
@@ -34,8 +34,8 @@ _ERROR_MAP: ErrorMap = (
     (OSError, Unreachable, "could not connect to {host}: {reason}"),
     (ConnectionClosed, Unreachable, "{host} closed the connection without an answer"),
     (IncompleteResponse, AnswerBroken, "{host} broke off its answer"),
-    (FramingTooLarge, AnswerBroken, "{host} sent more headers, chunk sizes or trailers than an answer can need"),
-    (ProtocolError, AnswerBroken, "{host} did not answer in HTTP"),
+    (FramingTooLarge, NotHttp, "{host} sent more headers, chunk sizes or trailers than an answer can need"),
+    (ProtocolError, NotHttp, "{host} did not answer in HTTP"),
 )
 
 

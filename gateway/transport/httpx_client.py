@@ -22,7 +22,7 @@ from gateway.transport.network import MAX_URLS, host_of, system_reason
 from gateway.transport.proxies import proxy_of
 from gateway.transport.slots import Slots
 from gateway.transport.tls import TlsFiles
-from providers.errors import AnswerBroken, TargetError, TargetTimeout, Unreachable
+from providers.errors import AnswerBroken, NotHttp, TargetError, TargetTimeout, Unreachable
 
 _BROKEN = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 """What httpx raises for a stale connection."""
@@ -84,8 +84,10 @@ class HttpxClient:
             if isinstance(error, TargetError):
                 raise
             ours = translate(error, _ERROR_MAP, url, timeouts, _reason(error), monotonic() - started)
-            if isinstance(ours, Unreachable) and (progress.response_started or _is_not_http(error)):
+            if isinstance(ours, Unreachable) and progress.response_started:
                 ours = AnswerBroken(ours.message)
+            elif isinstance(ours, Unreachable) and _is_not_http(error):
+                ours = NotHttp(ours.message)
             raise ours from error
 
     async def _send(
@@ -189,9 +191,9 @@ class _Progress:
 
 
 def _check_chunks(response: httpx.Response, chunks: int, size: int, url: str) -> None:
-    """Raises AnswerBroken for chunks whose frames outweigh what they hold, as the default client does."""
+    """Raises NotHttp for chunks whose frames outweigh what they hold, as the default client does."""
     if "transfer-encoding" in response.headers and chunks * _CHUNK_FRAME_BYTES > MAX_FRAMING_BYTES + size // 4:
-        raise AnswerBroken(f"{host_of(url)} sent more chunk sizes than an answer can need")
+        raise NotHttp(f"{host_of(url)} sent more chunk sizes than an answer can need")
 
 
 def _headers(response: httpx.Response) -> dict[str, str]:

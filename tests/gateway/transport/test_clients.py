@@ -20,7 +20,7 @@ from cryptography import x509
 from gateway.http1 import addresses
 from gateway.transport import open_client
 from gateway.transport.base import Client, ClientSettings, Timeouts
-from providers.errors import AnswerBroken, BadAnswer, Overloaded, RerankError, TargetTimeout, Unreachable
+from providers.errors import AnswerBroken, BadAnswer, NotHttp, Overloaded, RerankError, TargetTimeout, Unreachable
 from tests.gateway.loopback import Answer, Exchange, Loopback, hang, loopback, raw, reply, then_close, then_reset
 
 CLIENTS = ("default", "aiohttp", "httpx")
@@ -106,11 +106,11 @@ BROKEN: dict[str, tuple[Answer, type[RerankError], str]] = {
     "reset in the body": (then_reset(HEAD + b"content-length: 100\r\n\r\n[1"), AnswerBroken, ""),
     "body shorter than said": (then_close(HEAD + b"content-length: 100\r\n\r\n[1]"), AnswerBroken, ""),
     "chunks break off": (then_close(HEAD + b"transfer-encoding: chunked\r\n\r\nff\r\n[1"), AnswerBroken, ""),
-    "not HTTP": (then_close(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), AnswerBroken, ""),
-    "content-length is no number": (then_close(HEAD + b"content-length: many\r\n\r\n"), AnswerBroken, ""),
-    "not gzip": (reply(body=b"[1]" * 99, content_encoding="gzip"), AnswerBroken, ""),
-    "more than gzip": (coded("gzip", gzip.compress(b"[1]") + b"[1]"), AnswerBroken, ""),
-    "gzip cut short": (coded("gzip", gzip.compress(b"[1]")[:-1]), AnswerBroken, ""),
+    "not HTTP": (then_close(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), NotHttp, ""),
+    "content-length is no number": (then_close(HEAD + b"content-length: many\r\n\r\n"), NotHttp, ""),
+    "not gzip": (reply(body=b"[1]" * 99, content_encoding="gzip"), NotHttp, ""),
+    "more than gzip": (coded("gzip", gzip.compress(b"[1]") + b"[1]"), NotHttp, ""),
+    "gzip cut short": (coded("gzip", gzip.compress(b"[1]")[:-1]), NotHttp, ""),
     "brotli": (coded("br", b"\x0b\x00\x80{}\x03"), BadAnswer, "in the content coding br, but was asked for gzip"),
     "deflate": (coded("deflate", zlib.compress(b"[1]")), BadAnswer, "in the content coding deflate"),
     "zstd": (coded("zstd", b"\x28\xb5\x2f\xfd"), BadAnswer, "in the content coding zstd"),
@@ -185,7 +185,7 @@ async def test_odd_framing_is_understood(
 ) -> None:
     async with loopback(then_close(HEAD + sent)) as server:
         if library == "httpx" and b"transfer-encoding" in sent.lower():  # It knows `chunked` only.
-            with pytest.raises(AnswerBroken):
+            with pytest.raises(NotHttp):
                 await post(client, server.url)
         else:
             assert await post(client, server.url) == expected
