@@ -95,10 +95,12 @@ class Host:
 
     def start_ray(self, head: Host | None = None, cpus: int = 4) -> None:
         """Start Ray, on the first host or on another one of its cluster."""
-        place = ["--head", "--dashboard-host", "0.0.0.0"] if head is None else ["--address", f"{head.address}:6379"]
+        head_only = ["--head", "--dashboard-host", "0.0.0.0", "--ray-client-server-port", "0"]
+        place = head_only if head is None else ["--address", f"{head.address}:6379"]
         limits = ["--num-cpus", str(cpus), "--object-store-memory", "80000000", "--disable-usage-stats"]
         folder = ["--temp-dir", str(self._folder)] if head is None else []
-        self.run(RAY / "ray", "start", *place, "--node-ip-address", self.address, *limits, *folder)
+        without = ["--include-log-monitor", "false"]
+        self.run(RAY / "ray", "start", *place, "--node-ip-address", self.address, *limits, *folder, *without)
 
     def cut_off(self) -> None:
         """Pull the cable: packets are lost, and nobody is told."""
@@ -223,13 +225,13 @@ def processor_seconds(pids: Sequence[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def proportional_memory() -> float:
-    """Megabytes of all processes in these namespaces, shared pages counted once."""
+def megabytes(pids: Sequence[int]) -> float:
+    """Memory of these processes; what several share, each counts by its part (PSS)."""
     kilobytes = 0
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+    for pid in pids:
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        except OSError:
+        except OSError:  # It has ended.
             continue
         kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return kilobytes * 1024 / 1e6

