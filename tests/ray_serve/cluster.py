@@ -27,6 +27,9 @@ GATEWAY_HOST = "10.77.0.254"
 LIMIT = 200.0
 """Seconds within which everything must happen: on a busy machine a replica takes a minute to start."""
 
+CLIENT_SERVER = "ray.util.client.server"
+"""What Ray starts for drivers on other machines. There are none here, and its memory is wanted."""
+
 Value = TypeVar("Value")
 
 
@@ -95,12 +98,14 @@ class Host:
 
     def start_ray(self, head: Host | None = None, cpus: int = 4) -> None:
         """Start Ray, on the first host or on another one of its cluster."""
-        head_only = ["--head", "--dashboard-host", "0.0.0.0", "--ray-client-server-port", "0"]
-        place = head_only if head is None else ["--address", f"{head.address}:6379"]
+        place = ["--head", "--dashboard-host", "0.0.0.0"] if head is None else ["--address", f"{head.address}:6379"]
         limits = ["--num-cpus", str(cpus), "--object-store-memory", "80000000", "--disable-usage-stats"]
         folder = ["--temp-dir", str(self._folder)] if head is None else []
         without = ["--include-log-monitor", "false"]
         self.run(RAY / "ray", "start", *place, "--node-ip-address", self.address, *limits, *folder, *without)
+        for pid in self.processes():
+            if CLIENT_SERVER in command_line(pid):
+                kill(pid)
 
     def cut_off(self) -> None:
         """Pull the cable: packets are lost, and nobody is told."""

