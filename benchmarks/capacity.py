@@ -3,6 +3,8 @@
     python -m benchmarks.capacity                     calibrate at one rate, predict others and the saturation
     python -m benchmarks.capacity --rounds 7 --documents 100
     python -m benchmarks.capacity --costs             what the store and the cache cost; needs a Valkey or Redis
+    python -m benchmarks.capacity --waking --rates 50 100 200 500 1000 1500 2500
+                                                      what a request costs more, the less a worker has to do
     python -m benchmarks.capacity --json FILE         add the figures to that file: docs/capacity.json is one
 
 The two workers share two cores with the load and a C upstream of `--delay` ms, so CPU time per request is what to
@@ -35,6 +37,8 @@ from benchmarks import load, stacks
 from benchmarks.load import Figures
 from benchmarks.stacks import HERE, Server, Upstream
 from gateway.capacity.costs import shipped
+from gateway.capacity.demand import Demand
+from gateway.capacity.plan import gateway_work
 from gateway.capacity.simulation import Queue, Service, simulate
 
 WORKERS = 2
@@ -43,6 +47,8 @@ PORT, STORE_PORT = 8471, 8479
 NAME = "cohere/rerank-v3.5"
 CONNECTIONS = 64
 SIMULATED = 50_000
+DOCUMENT_BYTES = 350
+"""On average, of load.body."""
 BACKGROUND_SECONDS = 3
 STORE = {"store": {"url": f"redis://127.0.0.1:{STORE_PORT}/0", "timeout": 5}}
 
@@ -87,7 +93,6 @@ class Check(Struct):
     rounds: int
     calibration_rate: float
     service: float
-    wake: float
     background: float
     predictions: list[Prediction]
     saturation: Prediction
@@ -99,7 +104,8 @@ def main() -> None:
         sys.exit("\n".join(problems))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped then, too
     with tempfile.TemporaryDirectory() as name:
-        found = _costs(arguments, Path(name)) if arguments.costs else _check(arguments, Path(name))
+        measure = _costs if arguments.costs else _waking if arguments.waking else _check
+        found = measure(arguments, Path(name))
     if arguments.json:
         _add(Path(arguments.json), found)
 
@@ -109,10 +115,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--documents", type=int, default=10)
     parser.add_argument("--delay", type=float, default=20, help="of the upstream, in milliseconds")
     parser.add_argument("--rates", type=float, nargs="+", default=[200, 500, 1000, 1500], help="per second")
-    parser.add_argument("--calibrate", type=float, default=500, help="the rate to calibrate at, one of them")
+    parser.add_argument("--calibrate", type=float, default=1000, help="the rate to calibrate at, one of them")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4, help="per measurement")
     parser.add_argument("--costs", action="store_true", help="measure the store and the cache instead")
+    parser.add_argument("--waking", action="store_true", help="measure how the cost changes with the rate instead")
     parser.add_argument("--json", metavar="FILE", help="add the figures to this file")
     return parser.parse_args()
 
@@ -132,6 +139,28 @@ def _gateway(folder: Path, label: str, workers: int, **sections: Any) -> Iterato
 
 
 def _check(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The model beside what was measured."""
+    rounds, background = _rounds(arguments, folder)
+    check = _compare(arguments, rounds, background)
+    _print(check)
+    return {f"check_{arguments.documents}": msgspec.to_builtins(check)}
+
+
+def _waking(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """CPU time at each rate, as a multiple of what it is when the workers have all they can do: medians."""
+    rounds, _ = _rounds(arguments, folder)
+    medians = [_medians([points[number] for points in rounds]) for number in range(len(arguments.rates) + 1)]
+    *points, saturated = medians
+    found = [
+        {"rate": point.rate / WORKERS, "busy": round(_busy(point), 3), "ratio": round(point.cpu / saturated.cpu, 3)}
+        for point in points
+    ]
+    print(json.dumps(found))
+    return {"waking": {"documents": arguments.documents, "rounds": arguments.rounds, "points": found}}
+
+
+def _rounds(arguments: argparse.Namespace, folder: Path) -> tuple[list[list[Point]], float]:
+    """A point for each rate, and one for saturation, in each round; and what the server takes without a request."""
     upstream = Upstream(folder)
     with ExitStack() as running:
         running.callback(upstream.stop)
@@ -151,9 +180,7 @@ def _check(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             with _Stretch(server) as stretch:
                 figures = load.closed_loop(server, PORT, body, CONNECTIONS * 4, arguments.seconds)
             rounds.append([*points, _point(figures.rate, figures, stretch, background)])
-    check = _compare(arguments, rounds, background)
-    _print(check)
-    return {f"check_{arguments.documents}": msgspec.to_builtins(check)}
+    return rounds, background
 
 
 def _background(server: Server) -> float:
@@ -195,7 +222,7 @@ def _point(rate: float, figures: Figures, stretch: _Stretch, background: float) 
 def _compare(arguments: argparse.Namespace, rounds: list[list[Point]], background: float) -> Check:
     """Each round is calibrated by itself: what neighbours do to the machine changes from one to the next."""
     chosen = arguments.rates.index(arguments.calibrate)
-    services = [_calibrate(points[chosen]) for points in rounds]
+    services = [_calibrate(points[chosen], _expected(arguments.documents)) for points in rounds]
     rests = [_rest(points[chosen], service) for points, service in zip(rounds, services, strict=True)]
     open_loop = [
         _predict([points[number] for points in rounds], services, rests) for number in range(len(arguments.rates))
@@ -206,7 +233,6 @@ def _compare(arguments: argparse.Namespace, rounds: list[list[Point]], backgroun
         arguments.rounds,
         arguments.calibrate,
         statistics.median(service.seconds for service in services) * 1e6,
-        statistics.median(service.wake_seconds for service in services) * 1e6,
         background,
         open_loop,
         _predict_saturation([points[-1] for points in rounds], services),
@@ -221,8 +247,18 @@ def _rest(point: Point, service: Service) -> float:
 
 def _queue(point: Point, service: Service) -> Queue:
     """The queue as the neighbours leave it: everything takes longer by as much as workers waited for a core."""
-    stretched = Service(service.seconds * point.stretch, service.spread, service.wake_seconds * point.stretch)
-    return Queue(point.rate, WORKERS, stretched)
+    return Queue(point.rate, WORKERS, _slower(service, point.stretch))
+
+
+def _slower(service: Service, times: float) -> Service:
+    """The same where all work takes so many times as long. How soon caches are lost, others decide."""
+    return Service(
+        service.seconds * times,
+        service.spread,
+        service.wake_seconds * times,
+        service.cold_seconds * times,
+        service.cool_seconds,
+    )
 
 
 def _predict(points: list[Point], services: list[Service], rests: list[float]) -> Prediction:
@@ -254,19 +290,27 @@ def _median(values: list[float]) -> float | None:
     return statistics.median(values) if values else None
 
 
-def _calibrate(point: Point) -> Service:
-    """The service that explains one point; what waking costs, as a share of it, is taken from the package's table."""
-    costs = shipped()
-    wake = costs.wake_us / costs.request_us
-    busy = min(1.0, point.rate * point.cpu * point.stretch / 1e6 / WORKERS)
-    seconds = point.cpu / 1e6 / (1 + wake * (1 - busy))
-    return Service(seconds, 0.0, wake * seconds)
+def _expected(documents: int) -> Service:
+    """What the package's table of costs says of such requests."""
+    demand = Demand(rate=1, documents=documents, document_bytes=DOCUMENT_BYTES, spread=0)
+    return gateway_work(demand, shipped()).service
+
+
+def _calibrate(point: Point, expected: Service) -> Service:
+    """The service that explains one point: the expected one on a machine that is so many times as slow."""
+    waking = (1 - _busy(point)) * expected.mean_wake(WORKERS / point.rate)
+    return _slower(expected, point.cpu / 1e6 / (expected.seconds + waking))
+
+
+def _busy(point: Point) -> float:
+    """Share of the time in which a worker had something to do."""
+    return min(1.0, point.rate * point.cpu * point.stretch / 1e6 / WORKERS)
 
 
 def _print(check: Check) -> None:
     print(
         f"{check.documents} documents, calibrated at {check.calibration_rate:,.0f} requests/s in each round: "
-        f"{check.service:.0f} CPU-µs, {check.wake:.0f} where the worker was idle; {check.background:.1%} of a core idle"
+        f"{check.service:.0f} CPU-µs where the worker is never idle; {check.background:.1%} of a core without a request"
     )
     print("medians, and how far off the model is (the median of the rounds):")
     for one in [*check.predictions, check.saturation]:

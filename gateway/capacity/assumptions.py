@@ -42,7 +42,8 @@ def _traffic(demand: Demand, costs: Costs) -> Iterator[str]:
 def _gateways(demand: Demand, costs: Costs) -> Iterator[str]:
     yield (
         f"a request costs a gateway {costs.request_us:.0f} µs of a core, {costs.byte_ns:.2f} ns for each byte, and "
-        f"{costs.wake_us:.0f} µs where its worker was idle; your cores are as fast as those that were measured"
+        f"{costs.wake_us:.0f} µs where its worker was idle, and up to {costs.cold_us:.0f} µs more if it was for longer "
+        f"than {costs.cool_us / 1000:.2g} ms; your cores are as fast as those that were measured"
     )
     yield (
         f"a host has {demand.cores} cores to itself, with a worker each, and callers' connections are spread evenly; "

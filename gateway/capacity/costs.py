@@ -20,6 +20,8 @@ class Costs(Struct, frozen=True, forbid_unknown_fields=True):
         request_us: of a gateway for one request, without its bytes, when a worker always has something to do.
         byte_ns: for each byte of the request's body.
         wake_us: what a request costs besides that finds its worker idle.
+        cold_us: what it costs besides that where the worker was idle for long.
+        cool_us: how soon that is, by the clock: a share of 1 - exp(-idle / cool_us) of it is due.
         store_call_us: of a gateway for one call of the store.
         valkey_call_us: of Valkey for one such call.
         memory_document_us, shared_document_us: of a gateway for each document that the cache, in its own memory or in
@@ -30,6 +32,8 @@ class Costs(Struct, frozen=True, forbid_unknown_fields=True):
     request_us: float
     byte_ns: float
     wake_us: float
+    cold_us: float
+    cool_us: float
     store_call_us: float
     valkey_call_us: float
     memory_document_us: float

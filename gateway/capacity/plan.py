@@ -117,7 +117,13 @@ def gateway_work(demand: Demand, costs: Costs) -> Work:
     fixed = costs.request_us + calls * costs.store_call_us
     by_size = costs.byte_ns * body_bytes(demand) / 1000 + document_us * demand.documents
     total = fixed + by_size
-    service = Service(total / 1e6, demand.spread * by_size / total, costs.wake_us / 1e6)
+    service = Service(
+        seconds=total / 1e6,
+        spread=demand.spread * by_size / total,
+        wake_seconds=costs.wake_us / 1e6,
+        cold_seconds=costs.cold_us / 1e6,
+        cool_seconds=costs.cool_us / 1e6,
+    )
     return Work(demand.rate, service, demand.cores, demand.burst)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
-from math import ceil
 
 from msgspec import Struct
 
@@ -12,6 +12,9 @@ from gateway.errors import ConfigError, Problem
 
 MAX_UNITS = 1 << 24
 """More hosts than anybody has."""
+
+ROUNDING = 1e-9
+"""Of a utilisation: less is no reason for another host."""
 
 
 class Work(Struct, frozen=True):
@@ -76,13 +79,12 @@ def size(work: Work, utilisation: float, spare: int, goal: float | None) -> Pool
 
 
 def _by_utilisation(work: Work, utilisation: float) -> int:
-    # Queue.utilisation, solved for the servers.
-    seconds = work.service.seconds + (1 - utilisation) * work.service.wake_seconds
-    units = work.rate * seconds / utilisation / work.servers_per_unit
-    if units > MAX_UNITS:
+    numbers = range(1, MAX_UNITS + 1)
+    place = bisect_left(numbers, True, key=lambda units: work.queue(units).utilisation <= utilisation + ROUNDING)
+    if place == len(numbers):
         told = f"takes more than {MAX_UNITS:,} hosts or replicas; look for a figure that is too large or too small"
         raise ConfigError([Problem("rate", told)])
-    return max(1, ceil(units - 1e-9))
+    return numbers[place]
 
 
 def _by_goal(work: Work, least: int, goal: float) -> int:

@@ -12,7 +12,7 @@ import heapq
 import random
 from collections.abc import Callable, Iterator
 from functools import partial
-from math import log
+from math import exp, log
 from typing import Literal
 
 from msgspec import Struct
@@ -42,11 +42,23 @@ class Service(Struct, frozen=True):
         seconds: on average.
         spread: standard deviation divided by the average: 0 where all take as long, 1 where they are exponential.
         wake_seconds: what a request takes besides that finds its server idle, which must be woken.
+        cold_seconds: what it takes besides that where the server was idle for long: others have its caches by then.
+        cool_seconds: how soon that is: a share of 1 - exp(-idle / cool_seconds) of it is due.
     """
 
     seconds: float
     spread: float = 0.0
     wake_seconds: float = 0.0
+    cold_seconds: float = 0.0
+    cool_seconds: float = 1.0
+
+    def wake_after(self, idle: float) -> float:
+        """Seconds that waking takes after so many idle ones."""
+        return self.wake_seconds + self.cold_seconds * (1 - exp(-idle / self.cool_seconds))
+
+    def mean_wake(self, idle: float) -> float:
+        """The same on average, where the idle time varies exponentially around `idle`."""
+        return self.wake_seconds + self.cold_seconds / (1 + self.cool_seconds / idle)
 
 
 class Queue(Struct, frozen=True):
@@ -70,12 +82,21 @@ class Queue(Struct, frozen=True):
     def utilisation(self) -> float:
         """The share of the time in which a server works; 1 or more where the line would grow without end.
 
-        A share of 1 - utilisation of the requests finds an idle server, and wakes it.
+        A share of 1 - utilisation of the bursts finds an idle server, and wakes it. Until the next burst it is idle for
+        as long, on average, as lies between two bursts, for their moments owe nothing to each other.
         """
-        rate, service = self.rate / self.servers, self.service
-        if rate * service.seconds >= 1:
-            return rate * service.seconds
-        return rate * (service.seconds + service.wake_seconds) / (1 + rate * service.wake_seconds)
+        rate, seconds = self.rate / self.servers, self.service.seconds
+        if rate * seconds >= 1:
+            return rate * seconds
+        bursts = rate / self.burst_of_a_server
+        waking = bursts * self.service.mean_wake(1 / bursts)
+        return (rate * seconds + waking) / (1 + waking)
+
+    @property
+    def burst_of_a_server(self) -> float:
+        """Its size on average where requests go to servers at random: every server gets its share of each burst, which
+        is again of a geometric size, but smaller."""
+        return 1 + (self.burst - 1) / self.servers
 
 
 class Delays(Struct, frozen=True):
@@ -109,15 +130,13 @@ def _summary(values: list[float]) -> tuple[float, float, float]:
 
 def _one_server(queue: Queue, choose: random.Random, requests: int) -> Iterator[tuple[float, float]]:
     """Waiting and service of each request at one of the servers: Lindley's recursion."""
-    # A burst's size is geometric, and of each burst every server gets its share: again geometric, but smaller.
-    burst = 1 + (queue.burst - 1) / queue.servers
-    gap_to_next = _gaps(queue.rate / queue.servers, burst, choose)
-    work, wake = _services(queue.service, choose), queue.service.wake_seconds
+    gap_to_next = _gaps(queue.rate / queue.servers, queue.burst_of_a_server, choose)
+    work, wake_after = _services(queue.service, choose), queue.service.wake_after
     backlog = 0.0
     for _ in range(requests):
         gap = gap_to_next()
         wait = backlog - gap if backlog > gap else 0.0
-        service = work() if wait or not gap else work() + wake
+        service = work() if wait or not gap else work() + wake_after(gap - backlog)
         yield wait, service
         backlog = wait + service
 
@@ -128,13 +147,13 @@ def _line(queue: Queue, choose: random.Random, requests: int) -> Iterator[tuple[
     # A part of the servers gets that part of the requests, and of each burst.
     share = servers / queue.servers
     gap_to_next = _gaps(queue.rate * share, 1 + (queue.burst - 1) * share, choose)
-    work, wake = _services(queue.service, choose), queue.service.wake_seconds
+    work, wake_after = _services(queue.service, choose), queue.service.wake_after
     free_at = [0.0] * servers
     now = 0.0
     for _ in range(requests):
         now += gap_to_next()
         start = max(now, free_at[0])
-        service = work() + (wake if start > free_at[0] else 0.0)
+        service = work() + (wake_after(start - free_at[0]) if start > free_at[0] else 0.0)
         heapq.heapreplace(free_at, start + service)
         yield start - now, service
 

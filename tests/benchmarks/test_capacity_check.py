@@ -8,12 +8,11 @@ import pytest
 
 from benchmarks import capacity
 from benchmarks.capacity import Point
-from gateway.capacity.costs import shipped
 from gateway.capacity.simulation import Service, simulate
 
 RATES = [200.0, 500.0, 1000.0]
-WAKE = shipped().wake_us / shipped().request_us
 ARGUMENTS = Namespace(rates=RATES, calibrate=500.0, documents=10, delay=20.0, rounds=3)
+EXPECTED = capacity._expected(10)
 
 
 def measured(rate: float, service: Service, stretch: float) -> Point:
@@ -37,7 +36,7 @@ def rounds(services: list[Service]) -> list[list[Point]]:
 
 
 def test_the_models_own_figures_are_predicted() -> None:
-    services = [Service(seconds, 0.0, WAKE * seconds) for seconds in (300e-6, 400e-6, 500e-6)]
+    services = [capacity._slower(EXPECTED, seconds / EXPECTED.seconds) for seconds in (300e-6, 400e-6, 500e-6)]
     check = capacity._compare(ARGUMENTS, rounds(services), 0.0)
     for each in check.predictions:
         assert each.overloaded == 0

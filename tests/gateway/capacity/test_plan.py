@@ -20,6 +20,8 @@ COSTS = Costs(
     request_us=100,
     byte_ns=2,
     wake_us=0,
+    cold_us=0,
+    cool_us=10_000,
     store_call_us=50,
     valkey_call_us=10,
     memory_document_us=0.4,
@@ -66,6 +68,22 @@ def test_waking_is_paid_where_workers_are_idle() -> None:
     busy = plans.make(Demand(rate=15_000, cores=4, utilisation=0.9, spare=0, **SHAPE), costs)
     assert idle.cpu_us == pytest.approx(300, rel=0.01)
     assert busy.cpu_us == pytest.approx(200 + 100 * (1 - busy.gateways.planned.utilisation), rel=0.01)
+
+
+COLD: dict[str, tuple[float, float]] = {
+    "a request now and then": (1, 300),
+    "one in the time in which caches are lost": (100, 250),
+    "forty in that time": (4000, 200),
+}
+"""By requests per second: what one costs a worker that takes 200 µs for it, and up to 100 more."""
+
+
+@pytest.mark.parametrize(("rate", "cost"), COLD.values(), ids=COLD)
+def test_a_worker_that_sleeps_for_long_is_dearer(rate: float, cost: float) -> None:
+    costs = msgspec.structs.replace(COSTS, cold_us=100)
+    plan = plans.make(Demand(rate=rate, cores=1, utilisation=0.9, spare=0, **SHAPE), costs)
+    assert plan.gateways.units == 1
+    assert plan.cpu_us == pytest.approx(cost, rel=0.01)
 
 
 REPLICAS: dict[str, tuple[dict[str, Any], int]] = {

@@ -25,9 +25,11 @@ class Case:
     burst: float = 1.0
     balance: Balance = "least_busy"
     wake: float = 0.0
+    cold: float = 0.0
+    cool: float = 1.0
 
     def queue(self) -> Queue:
-        service = Service(1.0, self.spread, self.wake)
+        service = Service(1.0, self.spread, self.wake, self.cold, self.cool)
         return Queue(self.load * self.servers, self.servers, service, self.burst, self.balance)
 
 
@@ -47,9 +49,15 @@ def mean_of_line(servers: int, load: float) -> float:
     return erlang_c(servers, load) / (servers * (1 - load))
 
 
-def with_wake(load: float, wake: float) -> float:
-    """Average wait of M/D/1 where the first of each busy time takes longer (Welch, 1964)."""
-    first, squares = 1 + wake, (1 + wake) ** 2
+def with_wake(load: float, wake: float, cold: float = 0.0, cool: float = 1.0) -> float:
+    """Average wait of M/D/1 where the first of each busy time takes longer (Welch, 1964).
+
+    It follows an idle time I that is exponential, as arrivals are, so that the average of exp(-n I / cool) is known.
+    """
+    warm, warm_squared = (load / (load + n / cool) for n in (1, 2))
+    longest = 1 + wake + cold
+    first = longest - cold * warm
+    squares = longest**2 - 2 * longest * cold * warm + cold**2 * warm_squared
     return load / (2 * (1 - load)) + load * (squares - 1) / (2 * (1 + load * (first - 1)))
 
 
@@ -70,6 +78,11 @@ MEANS: dict[str, tuple[Case, float]] = {
     "bursts of 5 on average, at one server": (Case(0.6, burst=5), 5 / (1 - 0.6) - 1),
     "bursts of 5 over 4 servers at random": (Case(0.6, 4, burst=5, balance="random"), 2 / (1 - 0.6) - 1),
     "a server that must be woken": (Case(0.4, spread=0, wake=1.5, balance="random"), with_wake(0.4, 1.5)),
+    "one that gets cold meanwhile": (
+        Case(0.4, spread=0, wake=0.5, cold=3, cool=2, balance="random"),
+        with_wake(0.4, 0.5, 3, 2),
+    ),
+    "one that gets cold, in a line of its own": (Case(0.2, spread=0, cold=2, cool=5), with_wake(0.2, 0, 2, 5)),
 }
 
 
@@ -130,6 +143,22 @@ def test_waking_is_part_of_the_utilisation(load: float) -> None:
     assert load < queue.utilisation < 1
 
 
+WAKING: dict[str, Case] = {
+    "one by one": Case(0.3, wake=0.4, cold=2, cool=3, balance="random"),
+    "hardly ever": Case(0.01, wake=0.4, cold=2, cool=3, balance="random"),
+    "in bursts": Case(0.3, wake=0.4, cold=2, cool=3, burst=6, balance="random"),
+    "in bursts, to many servers": Case(0.3, servers=20, wake=0.4, cold=2, cool=3, burst=6, balance="random"),
+}
+
+
+@pytest.mark.parametrize("case", WAKING.values(), ids=WAKING)
+def test_utilisation_is_what_requests_take_in_the_simulation(case: Case) -> None:
+    """By Little's law: requests per second, times the seconds of an average one."""
+    delays = simulate(case.queue())
+    assert delays is not None
+    assert case.queue().utilisation == pytest.approx(case.load * (delays.mean - delays.mean_wait), rel=0.02)
+
+
 def test_the_same_question_has_the_same_answer() -> None:
     queue = Case(0.8, servers=3).queue()
     assert simulate(queue) == simulate(queue)
@@ -150,5 +179,5 @@ def test_more_servers_as_busy_let_nobody_wait_longer() -> None:
 def test_a_million_requests_a_second_take_a_moment() -> None:
     """CPU time, which neighbours do not change much; it is 0.3 s on the machine this was written on."""
     before = time.process_time()
-    simulate(Queue(1e6, 1600, Service(400e-6, 0.5, 140e-6)))
+    simulate(Queue(1e6, 1600, Service(400e-6, 0.5, 140e-6, 400e-6, 10e-3)))
     assert time.process_time() - before < 5
