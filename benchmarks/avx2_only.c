@@ -1,7 +1,7 @@
 /* Lets a copied library believe that the processor ends at AVX2. benchmarks/avx2_only.py makes the copy and tells how.
  *
  * There, each CPUID instruction is an undefined one of the same length. The signal handler executes CPUID in its place
- * and takes AVX-512, AVX-VNNI, AVX10 and AMX out of the answer.
+ * (for every such instruction of the process: a benchmark has no others) and takes AVX-512, AVX-VNNI, AVX10 and AMX out of the answer.
  */
 #define _GNU_SOURCE
 #include <cpuid.h>

@@ -24,6 +24,8 @@ SETTINGS = (
 
 def main() -> None:
     """Copy the environment and change its library."""
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__)
     source, copy = map(Path, sys.argv[1:])
     shutil.copytree(source, copy, symlinks=True)
     (library,) = copy.glob(LIBRARY)

@@ -26,7 +26,7 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.ray_serve.cluster import ROOT, Cluster, open_network, processor_seconds, proportional_memory
+from tests.ray_serve.cluster import ROOT, Cluster, megabytes, open_network, processor_seconds
 from tests.ray_serve.run import NETWORK, unshare
 
 ROUNDS, REQUESTS, IDLE_SECONDS = 5, 200, 4.0
@@ -96,7 +96,8 @@ def compare(cluster: Cluster, folder: Path) -> None:
         "engine process": (near, near.processes),
         "Ray Serve, HAProxy": (far, lambda: [*far.processes(), *cluster.hosts[0].processes()]),
     }
-    print(f"memory of all processes: {proportional_memory():.0f} MB")
+    for name, (_, processes) in ways.items():
+        print(f"memory, {name}: {megabytes(processes()):.0f} MB")
     idle = {name: idle_share(processes) for name, (_, processes) in ways.items()}
     print("CPU while nothing is asked: " + ", ".join(f"{name} {share:.3f}" for name, share in idle.items()))
     for documents in SIZES:

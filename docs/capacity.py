@@ -90,8 +90,7 @@ def fit(points: Sequence[Waking]) -> tuple[float, float, float]:
         `cool_us`, in seconds.
     """
     candidates = [(*_solve(points, cool), cool) for cool in COOLING]
-    possible = [each for each in candidates if min(each) > -1e-9]
-    return min(possible, key=lambda each: sum((_ratio(each, point) / point.ratio - 1) ** 2 for point in points))
+    return min(candidates, key=lambda each: sum((_ratio(each, point) / point.ratio - 1) ** 2 for point in points))
 
 
 def _ratio(parameters: tuple[float, float, float], point: Waking) -> float:
@@ -100,12 +99,20 @@ def _ratio(parameters: tuple[float, float, float], point: Waking) -> float:
 
 
 def _solve(points: Sequence[Waking], cool: float) -> tuple[float, float]:
-    """`wake` and `cold` for that `cool`: two unknowns of a linear least-squares problem, by its normal equations."""
+    """`wake` and `cold` for that `cool`: two unknowns of a linear least-squares problem, by its normal equations.
+
+    Neither is below 0: where noise says so of one, it is 0 and the other is all. Raises ValueError for a single rate.
+    """
+    if len({point.rate for point in points}) < 2:
+        raise ValueError("docs/capacity.json: `waking` needs several rates; measure it with --rates 50 100 500 1500")
     rows = [((1 - point.busy) / point.ratio, 1 / (1 + cool * point.rate), 1 - 1 / point.ratio) for point in points]
     a, b, c = (sum(idle**2 * cold**power for idle, cold, _ in rows) for power in (0, 1, 2))
     d, e = (sum(idle * cold**power * more for idle, cold, more in rows) for power in (0, 1))
     determinant = a * c - b * b
-    return (d * c - b * e) / determinant, (a * e - b * d) / determinant
+    wake, cold = (d * c - b * e) / determinant, (a * e - b * d) / determinant
+    if wake < 0:
+        return 0.0, max(0.0, e / c)
+    return (wake, cold) if cold >= 0 else (max(0.0, d / a), 0.0)
 
 
 def _measured() -> dict[str, Any]:

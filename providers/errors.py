@@ -89,7 +89,7 @@ class AnswerBroken(Unreachable):
 
 
 class NotHttp(Unreachable):
-    """What came is no HTTP message, or not in the content coding that it names."""
+    """What came is no HTTP message, has more framing than one needs, or is not in the content coding that it names."""
 
     retryable = False
 

@@ -42,15 +42,18 @@ def _traffic(demand: Demand, costs: Costs) -> Iterator[str]:
 def _gateways(demand: Demand, costs: Costs) -> Iterator[str]:
     yield (
         f"a request costs a gateway {costs.request_us:.0f} µs of a core, {costs.byte_ns:.2f} ns for each byte, and "
-        f"{costs.wake_us:.0f} µs where its worker was idle, and up to {costs.cold_us:.0f} µs more if it was for longer "
-        f"than {costs.cool_us / 1000:.2g} ms; your cores are as fast as those that were measured"
+        f"{costs.wake_us:.0f} µs where its worker was idle, and up to {costs.cold_us:.0f} µs more the longer it was, "
+        f"two thirds of them after {costs.cool_us / 1000:g} ms; your cores are as fast as those that were measured"
     )
     yield (
         f"a host has {demand.cores} cores to itself, with a worker each, and callers' connections are spread evenly; "
         f"at the peak, {demand.spare} of them away, a core is busy for at most {demand.utilisation:.0%} of the time"
     )
     if demand.p99 is not None:
-        yield f"99 of 100 requests spend at most {demand.p99 * 1000:g} ms in what is planned here, the spare ones away"
+        yield (
+            f"99 of 100 requests spend at most {demand.p99 * 1000:g} ms in what is planned here, the spare ones away; "
+            "what workers lose while they sleep is not counted"
+        )
     yield "the machines do not stand still: pauses of a virtual machine come on top of the 99th percentile"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import ceil, sqrt
 
 from msgspec import Struct
@@ -101,7 +102,7 @@ def make(demand: Demand, costs: Costs) -> Plan:
         bandwidth=bandwidth(demand),
         money=money.of(demand, gateways.units, replicas.units if replicas else 0),
         assumptions=assumptions.of(demand, costs),
-        warnings=_warnings(gateways, replicas, store),
+        warnings=[*_warnings(gateways, replicas, store), *_cold(gateways, goal)],
     )
 
 
@@ -184,6 +185,16 @@ def bandwidth(demand: Demand) -> Bandwidth:
     request, answer = body_bytes(demand) + HEAD_BYTES, demand.documents * RESULT_BYTES + HEAD_BYTES
     callers, upstream = demand.rate * 8 / 1e6, demand.rate * (1 - demand.cached) * 8 / 1e6
     return Bandwidth(callers * request, callers * answer, upstream * request, upstream * answer)
+
+
+def _cold(gateways: Pool, goal: float | None) -> Iterator[str]:
+    """Where the goal is kept but for what workers lose while they sleep."""
+    delays = gateways.planned.delays
+    if goal is not None and delays is not None and delays.p99 > goal:
+        yield (
+            f"at the 99th percentile requests spend {delays.p99 * 1000:.3g} ms, for workers have so little to do that "
+            "they get cold between two requests; fewer hosts, or fewer cores, are quicker"
+        )
 
 
 def _warnings(gateways: Pool, replicas: Pool | None, store: Store | None) -> list[str]:

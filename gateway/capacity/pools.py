@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.capacity.simulation import Balance, Delays, Queue, Service, simulate
 from gateway.errors import ConfigError, Problem
@@ -65,14 +66,15 @@ def size(work: Work, utilisation: float, spare: int, goal: float | None) -> Pool
         work: what it has to do.
         utilisation: the share of the time in which a server may be busy.
         spare: how many may be lost without breaking a bound.
-        goal: seconds that a request may take at the 99th percentile, or None.
+        goal: seconds that a request may take at the 99th percentile, or None. What servers lose while they are idle for
+            long is not held against it: more of them would only be idle for longer.
 
     Raises:
         ConfigError: no number of them reaches the goal.
     """
     units = _by_utilisation(work, utilisation)
     if goal is not None:
-        units = _by_goal(work, units, goal)
+        units = _by_goal(replace(work, service=replace(work.service, cold_seconds=0.0)), units, goal)
     units += spare
     one_lost = _state(work, units - 1) if units > 1 else None
     return Pool(_state(work, units), one_lost)

@@ -24,6 +24,8 @@ from gateway.transport.slots import Slots
 from gateway.transport.tls import TlsFiles
 from providers.errors import AnswerBroken, NotHttp, TargetError, TargetTimeout, Unreachable
 
+_CLOSED = ("Server disconnected", "peer closed connection")
+"""How h11 and httpcore say that a connection ended before an answer, or within one."""
 _BROKEN = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 """What httpx raises for a stale connection."""
 
@@ -84,10 +86,10 @@ class HttpxClient:
             if isinstance(error, TargetError):
                 raise
             ours = translate(error, _ERROR_MAP, url, timeouts, _reason(error), monotonic() - started)
-            if isinstance(ours, Unreachable) and progress.response_started:
-                ours = AnswerBroken(ours.message)
-            elif isinstance(ours, Unreachable) and _is_not_http(error):
+            if isinstance(ours, Unreachable) and _is_not_http(error):
                 ours = NotHttp(ours.message)
+            elif isinstance(ours, Unreachable) and progress.response_started:
+                ours = AnswerBroken(ours.message)
             raise ours from error
 
     async def _send(
@@ -234,9 +236,9 @@ def _client_timeout(timeouts: Timeouts) -> httpx.Timeout:
 def _is_not_http(error: Exception) -> bool:
     """Whether the server sent something that is not HTTP.
 
-    httpcore raises the same class when the server sends nothing at all; only the text of the error differs.
+    httpcore raises the same class when the server closes the connection; only the text of the error differs.
     """
-    return isinstance(error, httpx.RemoteProtocolError) and not str(error).startswith("Server disconnected")
+    return isinstance(error, httpx.RemoteProtocolError) and not str(error).startswith(_CLOSED)
 
 
 def _reason(error: BaseException) -> str:

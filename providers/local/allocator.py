@@ -29,6 +29,6 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Give the kernel what is free now: after loading, a copy of the model or more."""
+    """Give the kernel what is free now: a copy of the model or more after loading, all of it once it is gone."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

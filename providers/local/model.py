@@ -15,6 +15,7 @@ from sentence_transformers.base.model import BaseModel
 from torch import Tensor, nn
 
 from providers.errors import NotReady
+from providers.local.allocator import return_freed_memory
 from providers.local.control_tokens import refuse_control_tokens
 from providers.local.engine import TextRequest
 from providers.local.fair_lock import FairLock
@@ -127,6 +128,7 @@ class LoadedModel:
             holder.__dict__.clear()
         if on_gpu and torch.cuda.is_available():
             torch.cuda.empty_cache()
+        return_freed_memory()
 
     def _reading(self, request: TextRequest, check: Callable[[], None]) -> Reading:
         return Reading(self.window, request.tokens_per_document(self.window, self.long_documents), check)

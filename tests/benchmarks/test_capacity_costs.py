@@ -30,6 +30,17 @@ def test_a_law_is_found_again(law: tuple[float, float, float]) -> None:
     assert fit(measured(law, [1.0] * 7)) == pytest.approx(law, abs=1e-6)
 
 
+def test_noise_makes_no_cost_negative() -> None:
+    wake, cold, _ = fit(measured((0.0, 2.5, 0.015), [1.0, 1.0, 1.05, 1.05, 0.9, 0.85, 0.8]))
+    assert wake == 0
+    assert cold == pytest.approx(2.5, rel=0.3)
+
+
+def test_one_rate_is_not_enough() -> None:
+    with pytest.raises(ValueError, match="needs several rates"):
+        fit(measured((0.5, 2.5, 0.015), [1.0] * 7)[:1])
+
+
 def test_noise_of_a_tenth_moves_no_point_by_more() -> None:
     law = LAWS["waking, and caches that are lost"]
     wake, cold, cool = fit(measured(law, [1.1, 0.9, 1.05, 0.95, 1.1, 0.9, 1.0]))

@@ -86,6 +86,18 @@ def test_a_worker_that_sleeps_for_long_is_dearer(rate: float, cost: float) -> No
     assert plan.cpu_us == pytest.approx(cost, rel=0.01)
 
 
+def test_workers_that_get_cold_do_not_make_a_goal_impossible() -> None:
+    """With fewer requests each would only be colder, so what they lose is told, and not planned against."""
+    costs = msgspec.structs.replace(COSTS, cold_us=600)
+    demand: dict[str, Any] = {"rate": 30_000, "cores": 2, "utilisation": 0.95, **SHAPE}
+    warm, cold = (plans.make(Demand(**demand, p99=0.001), each) for each in (COSTS, costs))
+    assert warm.gateways.units <= cold.gateways.units <= warm.gateways.units + 1
+    assert warm.warnings == []
+    idle = plans.make(Demand(**{**demand, "rate": 10}, p99=0.0005), costs)
+    (warning,) = idle.warnings
+    assert "get cold between two requests" in warning
+
+
 REPLICAS: dict[str, tuple[dict[str, Any], int]] = {
     "as fast as was measured": ({"documents_per_second": 500, "rate": 5, "utilisation": 0.5, "spare": 0}, 1),
     "one request more": ({"documents_per_second": 500, "rate": 5.1, "utilisation": 0.5, "spare": 0}, 2),

@@ -91,6 +91,13 @@ def test_what_adds_up_in_16_bits_is_found_out_and_not_believed() -> None:
     assert subprocess.run([sys.executable, "-c", code], env=held, capture_output=True).stdout == b"False\n"
 
 
+def test_what_adds_up_in_32_bits_is_found_out() -> None:
+    told: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    if not told.get("avx512_vnni") or "FBGEMM_ENABLE_INSTRUCTIONS" in os.environ:
+        pytest.skip("this processor has no VNNI, or FBGEMM is kept from it")
+    assert adds_in_32_bits()
+
+
 def test_a_row_is_computed_alike_in_any_company() -> None:
     linear, given = packed(layer(), LEVELS[-1]), torch.cat([rows(9, 96), rows(1, 96, spread=1000.0)])
     with torch.inference_mode():
