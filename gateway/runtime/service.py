@@ -71,6 +71,8 @@ class Service:
         """
         for model in self.routes.local_models(*names):
             await model.load()
+            # At once, before anybody can ask the model: an autoscaler that lacks its queue takes no pod away.
+            self.telemetry.refresh()
 
     async def rerank(self, request: RerankRequest, names: Sequence[str]) -> Ranking:
         """Run the route: rank by the first of these models that serves. Limits and permissions are `ranking.rank`'s.

@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from multiprocessing import Pipe
 from pathlib import Path
 from time import monotonic
@@ -25,6 +26,8 @@ from gateway.backends.engine import GATEWAY_FIELDS, RemoteModel, open_remote
 from gateway.config.loader import from_tree
 from gateway.policy.pairs import PairwiseFanOut
 from gateway.server import engine_process
+from gateway.telemetry.metric_store import FOLDER_VARIABLE, MetricStore
+from gateway.telemetry.metrics import METRICS, QUEUE_TOKENS
 from gateway.transport.base import Response, Timeouts
 from providers.errors import (
     BadAnswer,
@@ -264,6 +267,18 @@ async def test_of_its_requests_the_engine_reports_none_as_the_workers_do(remote,
     reported = {line.partition("{")[0] for line in lines if not line.startswith("#") and not line.endswith(" 0.0")}
     assert {name for name in reported if not name.startswith("rerank_gateway_local_")} == set()
     assert "rerank_gateway_local_batches_total" in reported
+
+
+@pytest.fixture
+def shared_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setattr("gateway.telemetry.observer.REFRESH_SECONDS", 3600.0)
+    return tmp_path
+
+
+async def test_a_model_that_can_be_asked_has_its_metrics(shared_folder, remote) -> None:
+    with closing(MetricStore(METRICS, shared_folder)) as another_process:
+        assert another_process.read()[QUEUE_TOKENS.name, ("local", "m")] == [5.0]
 
 
 async def test_the_models_window_and_scores_are_known(remote) -> None:
