@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -41,15 +42,13 @@ class ValkeyEntries:
 
     async def find(self, question: bytes, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         found: dict[bytes, Entry] = {}
-        try:
+        with suppress(StoreDown):  # What is not known is asked for; the client has counted the failure.
             for start in range(0, len(keys), KEYS_PER_CALL):
                 some = keys[start : start + KEYS_PER_CALL]
                 names = [_name(question, key) for key in some]
                 texts: list[str | None] = await self._client.ask(partial(self._client.redis.mget, names))
                 pairs = zip(some, map(_entry, texts), strict=True)
                 found |= {key: entry for key, entry in pairs if entry is not None}
-        except StoreDown:
-            pass  # What is not known is asked for.
         return found
 
     def keep(self, question: bytes, entries: Mapping[bytes, Entry]) -> None:
