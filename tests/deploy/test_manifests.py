@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.__main__ import parser
 from gateway.config.server import ServerSettings
 from gateway.telemetry.metrics import METRICS
-from tests.gateway.access import servers
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "deploy" / "kubernetes"
@@ -155,7 +155,7 @@ def merged(defaults: Any, values: Any) -> Any:
 def adjusted(workers: int) -> dict[str, Any]:
     """The configuration of the ConfigMap, on free ports of the loopback."""
     server = CONFIGURATION["server"] | {"host": "127.0.0.1", "port": 0, "workers": workers, "drain": 0}
-    return CONFIGURATION | {"server": server | {"admin": {"host": "127.0.0.1", "port": servers.free_port()}}}
+    return CONFIGURATION | {"server": server | {"admin": {"host": "127.0.0.1", "port": free_port()}}}
 
 
 def metrics_at(admin: str) -> set[str]:

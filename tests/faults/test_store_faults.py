@@ -16,6 +16,7 @@ from tests.faults.server import FaultServer
 from tests.faults.store import StorePath
 from tests.gateway.access import servers
 from tests.gateway.access.conftest import key
+from tests.ports import free_port
 
 pytestmark = pytest.mark.skipif(servers.binary() is None, reason="no valkey-server or redis-server on this machine")
 
@@ -54,7 +55,7 @@ class World(Struct):
 def world(
     faults: FaultServer, start_gateway: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    ports = (servers.free_port(), servers.free_port())
+    ports = (free_port(), free_port())
     with (
         servers.server(tmp_path_factory.mktemp("one"), ports[0]) as (one, _),
         servers.server(tmp_path_factory.mktemp("two"), ports[1]) as (two, _),

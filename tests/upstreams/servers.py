@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from typing import Any
 
 import httpx
 import yaml
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 START_LIMIT = 120.0
@@ -95,14 +96,6 @@ def _post(client: httpx.Client, path: str, body: Mapping[str, Any]) -> Any:
     answer = client.post(path, json=body, timeout=START_LIMIT)
     assert answer.is_success, answer.text
     return answer.json()
-
-
-def free_port() -> int:
-    """A port that nothing listens on now: these servers do not say which one they took."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

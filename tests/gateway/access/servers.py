@@ -17,6 +17,8 @@ from typing import Any
 
 import yaml
 
+from tests.ports import free_port
+
 
 def binary() -> str | None:
     """The server's program; None if this machine has none."""
@@ -64,16 +66,8 @@ def gateway(folder: Path, tree: dict[str, Any]) -> Iterator[str]:
             running.send_signal(signal.SIGTERM)
 
 
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _until_it_listens(port: int) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

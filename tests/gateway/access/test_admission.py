@@ -32,6 +32,7 @@ from providers.errors import Rejected, RerankError, TargetFailed, TargetTimeout
 from providers.types import Call, Ranked, Ranking, RerankRequest, Usage
 from tests.gateway.access import servers
 from tests.gateway.access.conftest import Upstream, config, key
+from tests.ports import free_port
 
 SEARCH = 2_000_000
 """Nano-dollars that one search of cohere/rerank-v3.5 costs."""
@@ -368,7 +369,7 @@ async def test_a_request_cancelled_while_the_store_is_asked(
 
 
 async def test_a_store_that_is_down_refuses_before_the_target_is_asked(upstream: Upstream) -> None:
-    live = Live(upstream, store={"url": f"redis://127.0.0.1:{servers.free_port()}/0"})
+    live = Live(upstream, store={"url": f"redis://127.0.0.1:{free_port()}/0"})
     await live.service.open()
     with pytest.raises(StoreDown):
         await live.ask()
@@ -377,7 +378,7 @@ async def test_a_store_that_is_down_refuses_before_the_target_is_asked(upstream:
 
 
 async def test_where_a_store_that_is_down_lets_through_usage_is_kept_for_later(upstream: Upstream) -> None:
-    url = f"redis://127.0.0.1:{servers.free_port()}/0"
+    url = f"redis://127.0.0.1:{free_port()}/0"
     live = Live(upstream, store={"url": url, "when_down": "fail_open"})
     await live.service.open()
     result = await live.ask()

@@ -20,6 +20,7 @@ from providers import registry
 from providers.types import ContentParts, Ranking, RerankRequest, Usage
 from tests.gateway.access import servers
 from tests.gateway.access.conftest import UPSTREAM, Upstream, body, config, key
+from tests.ports import free_port
 
 SEARCH = 0.002  # what cohere/rerank-v3.5 costs
 
@@ -437,7 +438,7 @@ async def test_usage_survives_a_restart_where_a_store_is_configured(serve: Any, 
 async def test_without_its_store_the_gateway_does_as_configured_and_counts_it(
     when_down: str, expected: int, serve: Any, upstream: Upstream
 ) -> None:
-    url = f"redis://127.0.0.1:{servers.free_port()}/0"
+    url = f"redis://127.0.0.1:{free_port()}/0"
     sections = {"store": {"url": url, "when_down": when_down}}
     caller = await team(serve, sections, limits={"requests": "5/hour"})
     assert (await caller.ask()).status_code == expected

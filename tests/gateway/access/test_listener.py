@@ -16,6 +16,7 @@ from gateway import __main__ as command_line
 from gateway.errors import ConfigError
 from tests.gateway.access import servers
 from tests.gateway.access.conftest import Upstream, body, config, key
+from tests.ports import free_port
 
 HOSTS: dict[str, tuple[list[tuple[bytes, bytes]], bool]] = {
     "exact": ([(b"host", b"rerank.example.com")], True),
@@ -156,7 +157,7 @@ def _trusting(authority: trustme.CA) -> ssl.SSLContext:
 
 def test_others_usage_is_shown_at_the_operators_address_only(tmp_path: Path) -> None:
     secret, entry = key(admin=True)
-    port = servers.free_port()
+    port = free_port()
     tree = {"server": {"admin": {"port": port}}, "auth": {"keys": [entry]}}
     headers = {"authorization": f"Bearer {secret}", "host": f"127.0.0.1:{port}"}
     with servers.gateway(tmp_path, json.loads(json.dumps(tree))) as url:

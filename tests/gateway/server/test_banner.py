@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable
 from hashlib import sha256
@@ -18,6 +17,7 @@ import trustme
 
 from gateway.config.loader import from_tree
 from gateway.server.banner import ready_message
+from tests.ports import free_port
 
 KEY = "rgw_a-key-of-the-tests"
 AUTH = {"keys": [{"name": "team", "hash": "sha256:" + sha256(KEY.encode()).hexdigest()}]}
@@ -136,12 +136,11 @@ def test_the_example_works_as_pasted(start_ready: Callable[..., Any], tmp_path: 
 
 
 def test_the_operators_address_is_printed(start_ready: Callable[..., Any]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        free_port = free.getsockname()[1]
-    gateway = start_ready({**AS_ON_A_TERMINAL, "server": {"admin": {"port": free_port}}})
+    port = free_port()
+    gateway = start_ready({**AS_ON_A_TERMINAL, "server": {"admin": {"port": port}}})
     line = gateway.wait_for("admin:")
     assert line.split() == [
         "admin:",
-        f"http://127.0.0.1:{free_port}/v1/status,",
-        f"http://127.0.0.1:{free_port}/metrics",
+        f"http://127.0.0.1:{port}/v1/status,",
+        f"http://127.0.0.1:{port}/metrics",
     ]
