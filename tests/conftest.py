@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
 from gateway.telemetry.logs import Formatter
 from providers.local.builtin import store
@@ -63,6 +64,8 @@ def _guard(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_guard)
+# A process that shares two cores with others may take longer than httpx's 5 s; nothing is shown by giving up on it.
+vars(DEFAULT_TIMEOUT_CONFIG).update(vars(httpx.Timeout(60.0)))
 # Whatever a test starts must not ask a model hub either, nor take the developer's own settings.
 os.environ.update({"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"})
 for _name in [name for name in os.environ if name.endswith(("_API_KEY", "_PROXY", "_proxy"))]:
@@ -200,9 +203,30 @@ class Process:
 
 
 @pytest.fixture(scope="session")
-def start_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Process]]:
-    """Start a gateway process from a configuration's tree (None: no file) and further arguments; any free port."""
+def gateways() -> Iterator[list[Process]]:
+    """The gateway processes that have been started, and not ended by `end_own_gateways`."""
     started: list[Process] = []
+    yield started
+    _end(started)
+
+
+@pytest.fixture(autouse=True)
+def end_own_gateways(gateways: list[Process]) -> Iterator[None]:
+    """End what a test itself has started: it would compute beside all later tests. What fixtures started goes on."""
+    others = list(gateways)
+    yield
+    _end([process for process in gateways if process not in others])
+    gateways[:] = others
+
+
+def _end(processes: list[Process]) -> None:
+    for process in processes:
+        process.stop(signal.SIGINT)  # Nothing is drained.
+
+
+@pytest.fixture(scope="session")
+def start_gateway(tmp_path_factory: pytest.TempPathFactory, gateways: list[Process]) -> Callable[..., Process]:
+    """Start a gateway process from a configuration's tree (None: no file) and further arguments; any free port."""
 
     def start(settings: dict[str, Any] | None, *arguments: str, environ: dict[str, str] | None = None) -> Process:
         folder = tmp_path_factory.mktemp("gateway")
@@ -212,12 +236,10 @@ def start_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
             given = ["--config", "gateway.yaml", *given]
         if "--port" not in given:
             given += ["--port", "0"]
-        started.append(Process(given, environ or {}, folder))
-        return started[-1]
+        gateways.append(Process(given, environ or {}, folder))
+        return gateways[-1]
 
-    yield start
-    for process in started:
-        process.stop()
+    return start
 
 
 @pytest.fixture(scope="session")
