@@ -319,7 +319,7 @@ async def test_a_passed_deadline_sends_nothing(client: Client) -> None:
 async def test_a_deadline_shortens_the_call(client: Client) -> None:
     async with loopback(hang) as server:
         with pytest.raises(TargetTimeout, match="within 0"):
-            await backend(client, server).rerank(ask(call=Call(id="", deadline=time.monotonic() + 0.08)))
+            await backend(client, server).rerank(ask(call=Call(id="", deadline=time.monotonic() + 0.5)))
 
 
 async def test_a_backend_is_ready_before_anybody_has_asked_it() -> None:

@@ -147,7 +147,7 @@ async def test_a_health_check_does_not_wait_for_requests() -> None:
         await (reply() if exchange.line.startswith("GET") else hang)(exchange)
 
     async with loopback(answer) as server:
-        check = {"url": f"http://127.0.0.1:{server.port}/health", "timeout": 1.0}
+        check = {"url": f"http://127.0.0.1:{server.port}/health", "timeout": 30.0}
         routes = build(
             from_tree({"providers": {"one": provider(url_of(server), max_connections=1, health_check=check)}})
         )

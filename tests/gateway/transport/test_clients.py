@@ -396,7 +396,7 @@ async def test_cancellation_closes_the_connection(client: Client) -> None:
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await asyncio.wait_for(server.gone.wait(), 5)
+        await asyncio.wait_for(server.gone.wait(), 30)
 
 
 async def test_what_is_sent(client: Client) -> None:

@@ -351,7 +351,7 @@ def test_two_workers_that_eject_at_once_both_succeed(tmp_path: Any, monkeypatch:
 
 async def test_a_stream_for_which_there_is_no_room_any_more_ends() -> None:
     service: Any = SimpleNamespace(draining=False)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         assert [event async for event in admin._stream(service, service, asyncio.Semaphore(0), anybody)] == []
 
 
