@@ -12,6 +12,8 @@ from typing import Any
 
 import httpx
 
+from gateway.server.processes import ACCEPT_DRAIN_SECONDS
+
 
 class Callers:
     """Threads that send one request after the other until `stop`, or until the server sends them away.
@@ -49,7 +51,7 @@ class KeepAliveCallers(Callers):
     """Each keeps one connection, and leaves at `connection: close`, as behind a load balancer."""
 
     def _call(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=20, trust_env=False) as client:
+        with httpx.Client(base_url=self._url, timeout=60, trust_env=False) as client:
             while not self._stopping:
                 try:
                     response = client.post("/v1/rerank", json=self._request)
@@ -62,19 +64,29 @@ class KeepAliveCallers(Callers):
 
 
 class NewConnectionCallers(Callers):
-    """Each opens a new connection for every request, until nobody listens any more."""
+    """Each opens a new connection for every request, until nobody listens any more.
+
+    A request that this machine has held up between its connection and its bytes, and that was then not served, is seen
+    as `too late`: a gateway that stops cannot wait for ever for what may never be sent.
+    """
 
     def _call(self) -> None:
-        message, address = raw_request(self._request), address_of(self._url)
         while not self._stopping and self.seen["refused"] < len(self._threads):
-            try:
-                with socket.create_connection(address, timeout=10) as connection:
-                    connection.sendall(message)
-                    self.seen[connection.recv(4096)[9:12].decode() or "closed without a response"] += 1
-            except ConnectionRefusedError:
-                self.seen["refused"] += 1
-            except OSError as error:
-                self.seen[repr(error)] += 1
+            self.seen[self._outcome()] += 1
+
+    def _outcome(self) -> str:
+        start, sent = time.monotonic(), None
+        try:
+            with socket.create_connection(address_of(self._url), timeout=60) as connection:
+                connection.sendall(raw_request(self._request))
+                sent = time.monotonic()
+                outcome = connection.recv(4096)[9:12].decode() or "closed without a response"
+        except ConnectionRefusedError:
+            return "refused"
+        except OSError as error:
+            outcome = repr(error)
+        is_late = (sent or time.monotonic()) - start > ACCEPT_DRAIN_SECONDS
+        return "too late" if is_late and outcome != "200" else outcome
 
 
 def address_of(url: str) -> tuple[str, int]:
@@ -90,8 +102,8 @@ def raw_request(request: dict[str, Any]) -> bytes:
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
-    """Poll a condition of another process, for 20 seconds at most."""
-    end = time.monotonic() + 20
+    """Poll a condition of another process, for a minute at most."""
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it never happened"
         time.sleep(0.01)

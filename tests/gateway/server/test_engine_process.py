@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from multiprocessing import Pipe
 from pathlib import Path
 from time import monotonic
@@ -52,6 +52,9 @@ from providers.types import (
     ScoreSpace,
     Usage,
 )
+from tests.gateway.server.callers import wait_until
+from tests.gateway.server.test_replaced_models import text_of
+from tests.gateway.server.test_workers import command_line
 
 FIELDS = frozenset({"max_tokens_per_doc", "priority", "instruction"})
 ASKED = RerankRequest(model="m", query="q", documents=["a", "b"], call=Call(id="the-id"))
@@ -364,21 +367,23 @@ EMBEDDED: dict[str, Any] = {
 
 def children(parent: int) -> list[int]:
     """The processes that this one has started, without Python's resource tracker, which outlives it for a moment."""
-    of_threads = [task.read_text().split() for task in Path(f"/proc/{parent}/task").glob("*/children")]
-    folders = [Path("/proc") / pid for pids in of_threads for pid in pids]
-    return [int(folder.name) for folder in folders if b"resource_tracker" not in (folder / "cmdline").read_bytes()]
+    of_threads = [text_of(task).split() for task in Path(f"/proc/{parent}/task").glob("*/children")]
+    pids = [int(pid) for pids in of_threads for pid in pids]
+    return [pid for pid in pids if b"resource_tracker" not in command_line(pid)]
 
 
 def holds_torch(pid: int) -> bool:
     return "libtorch" in Path(f"/proc/{pid}/maps").read_text()
 
 
-def told_within(seconds: float, url: str, what: str) -> None:
-    """Ask until the page holds it."""
-    end, pause = monotonic() + seconds, threading.Event()
-    while what not in (page := httpx.get(url).text):
-        assert monotonic() < end, page
-        pause.wait(0.1)
+@contextmanager
+def stopped(process: Any) -> Iterator[None]:
+    """The gateway's first process stands still meanwhile, and starts no other one."""
+    process.popen.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.popen.send_signal(signal.SIGCONT)
 
 
 def asked_on_new_connections(url: str, times: int) -> list[Any]:
@@ -402,18 +407,21 @@ def test_one_copy_for_all_workers_that_falls_back_and_returns_when_killed(start_
         engines = [pid for pid in started if holds_torch(pid)]
         assert len(started) == 3, "two workers and the engine"
         assert len(engines) == 1
-        sent = httpx.get(f"{process.url}/metrics").text
-        assert 'requests_total{dialect="unified",error_type="",model="best",outcome="ok",provider="local"} 12' in sent
-        # The engine writes its own figures down once a second.
-        told_within(10, f"{process.url}/metrics", 'rerank_gateway_local_batches_total{model="m",provider="local"}')
+        # A worker counts a request when it has answered it; the engine writes its own figures down once a second.
+        for told in (
+            'requests_total{dialect="unified",error_type="",model="best",outcome="ok",provider="local"} 12',
+            'rerank_gateway_local_batches_total{model="m",provider="local"}',
+        ):
+            wait_until(lambda told=told: told in httpx.get(f"{process.url}/metrics").text)  # type: ignore[misc]
 
-        os.kill(engines[0], signal.SIGKILL)
-        replies = asked_on_new_connections(process.url, 12)
-        assert {reply["extra_fields"]["provider"] for reply in replies} == {"passthrough"}
-        away = httpx.get(f"{process.url}/readyz")
-        assert (away.status_code, away.json()["status"]) == (200, "degraded"), "other models are served"
-        assert away.json()["detail"].endswith("is away")
-        assert httpx.get(f"{process.url}/startupz").status_code == 200
+        with stopped(process):  # It would start another engine while we look.
+            os.kill(engines[0], signal.SIGKILL)
+            replies = asked_on_new_connections(process.url, 12)
+            assert {reply["extra_fields"]["provider"] for reply in replies} == {"passthrough"}
+            away = httpx.get(f"{process.url}/readyz")
+            assert (away.status_code, away.json()["status"]) == (200, "degraded"), "other models are served"
+            assert away.json()["detail"].endswith("is away")
+            assert httpx.get(f"{process.url}/startupz").status_code == 200
         process.wait_for("the engine process ended with status -9; starting it again")
         process.wait_for("the engine process has loaded its models")
         replies = asked_on_new_connections(process.url, 4)
@@ -426,7 +434,7 @@ def test_one_copy_for_all_workers_that_falls_back_and_returns_when_killed(start_
         assert asked_on_new_connections(process.url, 1)[0]["extra_fields"]["provider"] == "local"
         assert process.stop() == 0
         assert "Traceback" not in process.output
-        assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+        wait_until(lambda: not [pid for pid in started if Path(f"/proc/{pid}").exists()])
         assert not list(Path(folder).glob("rerank-gateway*"))
 
 

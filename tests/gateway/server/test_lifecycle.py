@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -33,12 +33,12 @@ def settings(upstream: FaultServer, mode: str, **more: Any) -> dict[str, Any]:
 
 
 def test_sigterm_under_load_loses_nothing(faulty: FaultServer, start_ready: Callable[..., Any]) -> None:
-    gateway = start_ready(settings(faulty, "good"))
+    gateway = start_ready(settings(faulty, "good", server={"drain": 3.0}))
     load = KeepAliveCallers(gateway.url, ASK)
     load.wait_for(20)
-    gateway.popen.send_signal(signal.SIGTERM)
-    while httpx.get(f"{gateway.url}/readyz", trust_env=False).status_code == 200:
-        pass
+    with httpx.Client(base_url=gateway.url, trust_env=False) as client:
+        gateway.popen.send_signal(signal.SIGTERM)
+        wait_until(lambda: client.get("/readyz").status_code == 503)
     assert gateway.wait() == 0
     seen = load.stop()
     assert set(seen) == {"200", "sent away"}, seen
@@ -47,11 +47,11 @@ def test_sigterm_under_load_loses_nothing(faulty: FaultServer, start_ready: Call
 
 def test_what_is_under_way_is_finished(faulty: FaultServer, start_ready: Callable[..., Any]) -> None:
     gateway = start_ready(settings(faulty, "slow drip", server={"drain": 0.0}))
-    with httpx.Client(trust_env=False, timeout=20) as client:
-        timer = threading.Timer(0.3, gateway.popen.send_signal, [signal.SIGTERM])
-        timer.start()
-        answer = client.post(f"{gateway.url}/v1/rerank", json=ASK, headers={"x-request-timeout-ms": "2000"})
-    assert answer.status_code == 504
+    with httpx.Client(base_url=gateway.url, trust_env=False) as client, ThreadPoolExecutor(1) as caller:
+        asking = caller.submit(client.post, "/v1/rerank", json=ASK, headers={"x-request-timeout-ms": "2000"})
+        wait_until(lambda: faulty.asked.get("slow drip"))
+        gateway.popen.send_signal(signal.SIGTERM)
+        assert asking.result().status_code == 504
     assert gateway.wait() == 0
 
 
@@ -60,9 +60,10 @@ def test_a_second_sigterm_does_not_wait(faulty: FaultServer, start_ready: Callab
     with socket.create_connection(address_of(gateway.url)) as caller:
         caller.sendall(raw_request(ASK))
         wait_until(lambda: faulty.asked.get("accept and hang"))
-        for _ in range(2):
-            gateway.popen.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
+        gateway.popen.send_signal(signal.SIGTERM)
+        # Two signals before the first is handled would be one.
+        wait_until(lambda: httpx.get(f"{gateway.url}/readyz", trust_env=False).status_code == 503)
+        gateway.popen.send_signal(signal.SIGTERM)
         gateway.wait()
 
 
@@ -102,11 +103,10 @@ def test_health_checks_take_a_target_out_and_bring_it_back(
     tree["providers"]["passthrough"] = {}
     gateway = start_ready(tree)
     with httpx.Client(base_url=gateway.url, trust_env=False) as client:
-        for health, server in (("503", "passthrough"), ("good", "up")):
+        for health, server, said in (("503", "passthrough", "fails"), ("good", "up", "passes")):
             faulty.plays["health"] = health
             wait_until(lambda server=server: _served_by(client) == server)  # type: ignore[misc]
-    assert "fails its health check" in gateway.output
-    assert "passes its health check" in gateway.output
+            gateway.wait_for(f"{said} its health check")
 
 
 @pytest.mark.parametrize("how", ["SIGHUP", "changed file"])

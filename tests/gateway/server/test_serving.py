@@ -38,19 +38,12 @@ def test_stops_while_a_connection_is_open(start_ready) -> None:
 
 
 def test_stops_while_the_model_is_still_loading(start_gateway) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    process = start_gateway(None, "--port", str(port))
-    wait_until_alive(f"http://127.0.0.1:{port}")
+    process = start_gateway(None)
+    url = json.loads(process.wait_for('"listening"'))["url"]
+    assert httpx.get(f"{url}/livez").status_code == 200
     assert process.stop() == 0
     assert "is ready on" not in process.output
     assert "Traceback" not in process.output
-
-
-def wait_until_alive(url: str) -> None:
-    """Polls until the port answers; a test that waits for a process has nothing else to wait on."""
-    with httpx.Client(transport=httpx.HTTPTransport(retries=12)) as client:  # Backs off to two minutes in all.
-        assert client.get(f"{url}/livez").status_code == 200
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -38,6 +38,7 @@ from gateway.telemetry.recorder import RequestRecorder
 from gateway.telemetry.status import percentiles
 from providers.attempts import AttemptRecord
 from providers.types import Call, Ranked, Ranking, RerankRequest, Usage
+from tests.gateway.server.callers import wait_until
 from tests.gateway.telemetry.conftest import BODY
 
 VERSION = (version("rerank-gateway"),)
@@ -337,6 +338,8 @@ def test_every_worker_tells_the_same(start_gateway, upstream, workers) -> None:
     for _ in range(count):
         with httpx.Client() as client:  # a connection of its own each time, so that all workers get some
             assert client.post(f"{process.url}/v1/rerank", json=BODY).status_code == 200
+    # A worker counts a request when it has answered it.
+    wait_until(lambda: value(parsed(httpx.get(f"{process.url}/metrics").text), "rerank_gateway_in_flight") == 0)
     for _ in range(6):
         samples = parsed(httpx.get(f"{process.url}/metrics").text)
         assert value(samples, "rerank_gateway_requests_total", outcome="ok") == count
