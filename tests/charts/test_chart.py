@@ -6,6 +6,7 @@ deploy/kubernetes must be what the chart gives with its default values.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,17 @@ SERVER = {"host": "0.0.0.0", "port": 8080, "drain": 8, "shutdown_timeout": 30}
 TLS = {"cert": "/etc/tls/tls.crt", "key": "/etc/tls/tls.key"}
 MUTUAL = {**TLS, "client_ca": "/etc/tls/ca.crt"}
 LIMIT = 33_554_432
+OUTSIDE = {"callers": [{"podSelector": {}}, {"ipBlock": {"cidr": "203.0.113.0/24"}}]}
+PROMETHEUS: dict[str, Any] = {"monitoring": {"enabled": True}, "autoscaling": {"enabled": True}}
 
+PAGE = (ROOT / "docs" / "kubernetes.md").read_text("utf-8")
 TAKEN: dict[str, dict[str, Any]] = {
     "the defaults": {},
     "with Prometheus": yaml.safe_load((ROOT / "deploy/helm/with-prometheus.yaml").read_text("utf-8")),
     "a vendor in place of the local models": {
         "config": {"providers": {"local": None, "cohere": {"api_key": "${COHERE_API_KEY}"}}},
         "secrets": {"env": ["vendors", "more"]},
+        "monitoring": {"enabled": True},
         "autoscaling": {"enabled": True, "queueTokens": 0, "inFlight": 2_000_000},
     },
     "keys in a Secret": {
@@ -50,7 +55,30 @@ TAKEN: dict[str, dict[str, Any]] = {
         "secrets": {"files": [{"secret": "tls", "path": "/etc/tls"}]},
         "monitoring": {"enabled": True, "tlsConfig": {"insecureSkipVerify": True, "certFile": "/c", "keyFile": "/k"}},
     },
-    "no operators' address": {"config": {"server": {"admin": None}}, "monitoring": {"enabled": True}},
+    "no operators' address": {
+        "config": {"server": {"admin": None}},
+        "service": {"type": "NodePort"},
+        "networkPolicy": OUTSIDE,
+    },
+    "the operators' port is that of the callers' Service": {"service": {"port": 9090}},
+    "a name for callers, and the pod's for Prometheus": {
+        "config": {"server": {"allowed_hosts": ["rerank.example.com", "${POD_IP}"]}},
+        "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+        "monitoring": {"enabled": True},
+    },
+    "local models by another name": {
+        "config": {"providers": {"local": None, "mine": {"adapter": "local"}}},
+        **PROMETHEUS,
+    },
+    "local models here, and elsewhere": {
+        "config": {"providers": {"ray": {"adapter": "local", "base_url": "http://ray:8000"}}},
+        **PROMETHEUS,
+    },
+    "sections that are empty": {
+        "config": {"server": {"tls": None, "allowed_hosts": []}, "telemetry": {"metrics": {}}},
+        "monitoring": {"enabled": True, "tlsConfig": None},
+    },
+    "to the world, with a policy of others": {"service": {"type": "LoadBalancer"}, "networkPolicy": {"enabled": False}},
     "a long drain and a long answer": {
         "config": {"server": {"drain": 60, "shutdown_timeout": 120}},
         "preStopSeconds": 0,
@@ -83,7 +111,53 @@ TAKEN: dict[str, dict[str, Any]] = {
         "image": {"repository": "registry.example/123", "tag": "1.0", "pullSecrets": ["456"]},
         "monitoring": {"enabled": True, "labels": {"release": "1e3"}},
     },
+    **{
+        f"the page's values {number}": yaml.safe_load(text)
+        for number, text in enumerate(re.findall(r'^```yaml title="values.yaml"\n(.*?)^```$', PAGE, re.M | re.S), 1)
+    },
 }
+
+VENDOR: dict[str, Any] = {"local": None, "cohere": {"api_key": "k"}}
+DISAGREEING: dict[str, tuple[dict[str, Any], str]] = {
+    "Prometheus without the operators' address": (
+        {"config": {"server": {"admin": None}}, "monitoring": {"enabled": True}},
+        "monitoring.enabled needs config.server.admin",
+    ),
+    "Prometheus without metrics": (
+        {"config": {"telemetry": {"metrics": {"prometheus": False}}}, "monitoring": {"enabled": True}},
+        "take config.telemetry.metrics.prometheus: false away",
+    ),
+    "Prometheus without a certificate": (
+        {"config": {"server": {"tls": MUTUAL}}, "monitoring": {"enabled": True}},
+        "give one in monitoring.tlsConfig",
+    ),
+    "Prometheus by a Host that is not answered": (
+        {"config": {"server": {"allowed_hosts": ["rerank.example.com"]}}, "monitoring": {"enabled": True}},
+        "add ${POD_IP} there",
+    ),
+    "an autoscaler that nobody tells": ({"autoscaling": {"enabled": True}}, "needs monitoring.enabled"),
+    "an autoscaler without the operators' address": (
+        {"config": {"server": {"admin": None}}, **PROMETHEUS},
+        "needs config.server.admin",
+    ),
+    "the queue of a vendor": (
+        {"config": {"providers": VENDOR}, **PROMETHEUS},
+        "autoscaling.queueTokens must be 0",
+    ),
+    "the queue of models that are elsewhere": (
+        {"config": {"providers": {"local": {"base_url": "http://ray:8000"}}}, **PROMETHEUS},
+        "autoscaling.queueTokens must be 0",
+    ),
+    "the queue of a vendor by the name of local": (
+        {"config": {"providers": {"local": {"adapter": "cohere", "api_key": "k"}}}, **PROMETHEUS},
+        "autoscaling.queueTokens must be 0",
+    ),
+    **{
+        f"{kind} for the namespace alone": ({"service": {"type": kind}}, f"service.type {kind} is for callers outside")
+        for kind in ("LoadBalancer", "NodePort")
+    },
+}
+"""Each alone is right; together nothing in the cluster would say that they do not work."""
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown value": ({"replicaCount": 2}, "'replicaCount' not allowed"),
@@ -116,8 +190,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "/config/server/admin/host",
     ),
     "operators at the callers' port": ({"config": {"server": {"admin": {"port": 8080}}}}, "admin.port must differ"),
-    "the Service's port twice": ({"service": {"port": 9090}}, "admin.port must differ"),
-    "fewer at most than at least": ({"autoscaling": {"enabled": True, "maxReplicas": 1}}, "must not be below"),
+    "fewer at most than at least": (
+        {**PROMETHEUS, "autoscaling": {"enabled": True, "maxReplicas": 1}},
+        "must not be below",
+    ),
+    **DISAGREEING,
     "a label that is ours": (
         {"monitoring": {"labels": {"app.kubernetes.io/name": "x"}}},
         "invalid propertyName 'app.kubernetes.io/name'",
@@ -194,6 +271,10 @@ def rendered(answers: Any, case: str) -> dict[str, list[Any]]:
     return {name: [one for one in yaml.safe_load_all(text) if one] for name, text in found["manifests"].items()}
 
 
+def services(objects: dict[str, list[Any]]) -> list[Any]:
+    return [one for found in objects.values() for one in found if one["kind"] == "Service"]
+
+
 def pod(objects: dict[str, list[Any]]) -> Any:
     return objects["deployment.yaml"][0]["spec"]["template"]["spec"]
 
@@ -201,7 +282,9 @@ def pod(objects: dict[str, list[Any]]) -> Any:
 def configuration(objects: dict[str, list[Any]]) -> Config:
     """What the gateway makes of the ConfigMap."""
     text = objects["configmap.yaml"][0]["data"]["gateway.yaml"]
-    tree = yaml.safe_load(text.replace("${COHERE_API_KEY}", "k").replace("${VALKEY_URL:-", "").replace("/0}", "/0"))
+    for name, value in {"${COHERE_API_KEY}": "k", "${VALKEY_URL:-": "", "/0}": "/0", "${POD_IP}": "10.0.0.1"}.items():
+        text = text.replace(name, value)
+    tree = yaml.safe_load(text)
     tree["server"].pop("tls", None)  # Its files are the cluster's.
     if isinstance(tree.get("auth"), dict):
         tree["auth"] = "none"
@@ -235,9 +318,9 @@ def test_a_wrong_value_is_refused_by_its_name(answers: Any, case: str) -> None:
 def test_kubernetes_takes_every_name_of_a_release(answers: Any, release: str) -> None:
     found = answers["releases"][release]
     assert not any(found["problems"].values()), found
-    for text in found["manifests"].values():
+    for file, text in found["manifests"].items():
         for one in yaml.safe_load_all(text):
-            assert one["metadata"]["name"] == RELEASES[release]
+            assert one["metadata"]["name"] == RELEASES[release] + ("-admin" if file == "service-admin.yaml" else "")
             assert one["metadata"]["labels"]["app.kubernetes.io/instance"] == release
 
 
@@ -264,12 +347,32 @@ def test_ports_are_those_of_the_configuration(answers: Any, case: str) -> None:
     wanted = {"http": server.port, **({"metrics": server.admin.port} if server.admin else {})}
     ports = {port["name"]: port["containerPort"] for port in pod(objects)["containers"][0]["ports"]}
     assert ports == wanted
-    named = {port["targetPort"] for port in objects["service.yaml"][0]["spec"]["ports"]}
+    named = {port["targetPort"] for one in services(objects) for port in one["spec"]["ports"]}
     for rule in objects["networkpolicy.yaml"][0]["spec"]["ingress"] if "networkpolicy.yaml" in objects else ():
         named |= {port["port"] for port in rule["ports"]}
     assert named == set(wanted)
+
+
+@pytest.mark.parametrize("case", TAKEN)
+def test_the_operators_port_is_within_the_cluster_alone(answers: Any, case: str) -> None:
+    objects = rendered(answers, case)
+    types = {port["targetPort"]: one["spec"]["type"] for one in services(objects) for port in one["spec"]["ports"]}
+    callers = TAKEN[case].get("service", {}).get("type", "ClusterIP")
+    assert types == {"http": callers, **({"metrics": "ClusterIP"} if configuration(objects).server.admin else {})}
+    assert [port["targetPort"] for port in objects["service.yaml"][0]["spec"]["ports"]] == ["http"]
+
+
+@pytest.mark.parametrize("case", TAKEN)
+def test_prometheus_reads_each_pod_once(answers: Any, case: str) -> None:
+    """A ServiceMonitor selects Services, and each has the pods; `job` is the value of a label that the Service has."""
+    objects = rendered(answers, case)
+    assert ("servicemonitor.yaml" in objects) == TAKEN[case].get("monitoring", {}).get("enabled", False)
     for monitor in objects.get("servicemonitor.yaml", ()):
-        assert monitor["spec"]["endpoints"][0]["port"] == ("metrics" if server.admin else "http")
+        labels = monitor["spec"]["selector"]["matchLabels"].items()
+        (service,) = (one for one in services(objects) if labels <= one["metadata"]["labels"].items())
+        (endpoint,) = monitor["spec"]["endpoints"]
+        assert [port["name"] for port in service["spec"]["ports"]] == [endpoint["port"]] == ["metrics"]
+        assert service["metadata"]["labels"][monitor["spec"]["jobLabel"]] == "rerank-gateway"
 
 
 PROBES = {

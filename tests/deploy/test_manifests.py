@@ -84,14 +84,17 @@ def test_selectors_find_the_pods() -> None:
     selectors = {
         "Deployment": DEPLOYMENT["spec"]["selector"]["matchLabels"],
         "Service": OBJECTS["Service", NAME]["spec"]["selector"],
+        "operators' Service": OBJECTS["Service", f"{NAME}-admin"]["spec"]["selector"],
         "PodDisruptionBudget": OBJECTS["PodDisruptionBudget", NAME]["spec"]["selector"]["matchLabels"],
         "NetworkPolicy": OBJECTS["NetworkPolicy", NAME]["spec"]["podSelector"]["matchLabels"],
         **{one["topologyKey"]: one["labelSelector"]["matchLabels"] for one in POD["topologySpreadConstraints"]},
     }
     assert {name for name, one in selectors.items() if not one or not one.items() <= labels} == set()
     monitor = OBJECTS["ServiceMonitor", NAME]["spec"]
-    service = OBJECTS["Service", NAME]
-    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    wanted = monitor["selector"]["matchLabels"].items()
+    found = {name: one for (_, name), one in OBJECTS.items() if wanted <= one["metadata"]["labels"].items()}
+    assert list(found) == [f"{NAME}-admin"], "a pod would be read twice"
+    service = found[f"{NAME}-admin"]
     assert monitor["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
     target = OBJECTS["HorizontalPodAutoscaler", NAME]["spec"]["scaleTargetRef"]
     assert (target["kind"], target["name"]) in OBJECTS
