@@ -79,7 +79,7 @@ FAULTS: dict[str, CallerFault] = {
 
 def tell(address: tuple[str, int], fault: CallerFault) -> str:
     """Do it, and say what came of it in the table's words."""
-    with socket.create_connection(address, timeout=20) as connection:
+    with socket.create_connection(address, timeout=60) as connection:
         for piece in fault.pieces:
             connection.sendall(piece)
         if fault.ends:

@@ -28,7 +28,7 @@ EXPECTED: dict[str, tuple[str, str, str]] = {
     "429 seconds": _fails("429 rate_limited, retry-after 7"),
     "429 milliseconds": _fails("429 rate_limited, retry-after 7"),
     "429 date": _fails("429 rate_limited, retry-after 7"),
-    "429 beyond the deadline": _fails("429 rate_limited, retry-after 2"),
+    "429 beyond the deadline": _fails("429 rate_limited, retry-after 4"),
     "429 for a year": _fails("429 rate_limited, retry-after 3600"),
     "429 reset as a duration": _fails("429 rate_limited, retry-after 7"),
     "429 reset in milliseconds": _fails("429 rate_limited, retry-after 7"),

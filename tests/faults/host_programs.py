@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 UPSTREAM_PORT = 9000
-SLOW_SECONDS = 2.0
+SLOW_SECONDS = 5.0
 """How long the upstream thinks about a query that begins with `slow`."""
 
 

@@ -59,7 +59,7 @@ ANSWERS: dict[str, Callable[[], bytes]] = {
     "429 seconds": lambda: of({"detail": "slow down"}, 429, retry_after="7"),
     "429 milliseconds": lambda: of({"detail": "slow down"}, 429, retry_after_ms="7000"),
     "429 date": lambda: of({"detail": "slow down"}, 429, retry_after=formatdate(time.time() + 8, usegmt=True)),
-    "429 beyond the deadline": lambda: of({"detail": "slow down"}, 429, retry_after="1.5"),
+    "429 beyond the deadline": lambda: of({"detail": "slow down"}, 429, retry_after="3.5"),
     "429 for a year": lambda: of({"detail": "slow down"}, 429, retry_after="31536000"),
     "429 reset as a duration": lambda: of({"detail": "slow down"}, 429, x_ratelimit_reset="0m7s"),
     "429 reset in milliseconds": lambda: of(

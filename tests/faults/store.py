@@ -51,7 +51,7 @@ class StorePath:
         self._loop.close()
 
     def _do(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        return asyncio.run_coroutine_threadsafe(work(), self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work(), self._loop).result(60)
 
     async def _listen(self) -> None:
         self._flows.set()

@@ -12,8 +12,8 @@ from tests.faults.expected import EXPECTED, table
 from tests.faults.server import MODES
 
 OPERATIONS = Path(__file__).parent.parent.parent / "docs" / "operations.md"
-LEEWAY = 0.25
-"""Seconds that a call may take beyond its deadline."""
+LEEWAY = 1.0
+"""Seconds that a call may take beyond its deadline: this test may share a busy machine."""
 
 every_case = pytest.mark.parametrize(
     ("mode", "situation"),
@@ -56,7 +56,9 @@ def test_an_answer_is_a_sound_ranking_and_an_error_says_why(
 @pytest.mark.parametrize("mode", ["accept and hang", "slow drip"])
 def test_504_tells_which_attempt_used_the_time_up(seen: dict[tuple[str, str], Outcome], mode: str) -> None:
     message = seen[mode, "alone"].body["message"]
-    assert re.search(r"was used up, most of it by alone\d+/m \(1[12]\d\d ms: no complete answer", message)
+    told = re.search(r"was used up, most of it by alone\d+/m \((\d+) ms: no complete answer", message)
+    assert told is not None, message
+    assert 0.9 * DEADLINE < int(told[1]) / 1000 < DEADLINE + LEEWAY
 
 
 def test_a_fallback_still_fits_when_the_first_target_hangs(seen: dict[tuple[str, str], Outcome]) -> None:

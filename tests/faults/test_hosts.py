@@ -18,8 +18,8 @@ from tests.faults.host_programs import SLOW_SECONDS, UPSTREAM_PORT
 from tests.faults.hosts import STORE_URL, Answer, Host, missing, two_hosts
 from tests.gateway.access.conftest import key
 
-TIMEOUT = 0.25
-LEEWAY = 1.5
+TIMEOUT = 0.5
+LEEWAY = 3.0
 """Seconds that an answer may take beyond the store's time limit: this test may share a busy machine."""
 
 ALLOWED = 6
@@ -147,7 +147,7 @@ def total(answer: Answer) -> dict[str, Any]:
 
 def until(ask: Callable[[], T], is_so: Callable[[T], bool]) -> T:
     """The first answer of which that is so."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         if is_so(answer := ask()):
             return answer

@@ -21,9 +21,9 @@ from tests.ports import free_port
 pytestmark = pytest.mark.skipif(servers.binary() is None, reason="no valkey-server or redis-server on this machine")
 
 OPERATIONS = Path(__file__).parent.parent.parent / "docs" / "operations.md"
-TIMEOUT = 0.25
+TIMEOUT = 0.5
 LIMIT = 1_000_000
-LEEWAY = 0.75
+LEEWAY = 2.0
 """Seconds that an answer may take beyond the store's time limit: this test may share a busy machine."""
 
 EXPECTED = {
@@ -154,7 +154,7 @@ def _ask(client: httpx.Client, headers: dict[str, str]) -> tuple[str, float, int
 
 def _counted_again(client: httpx.Client, headers: dict[str, str]) -> int:
     """What is left of the limit, as soon as requests are counted again."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         told, _, left = _ask(client, headers)
         if told == "200" and left is not None:
