@@ -28,6 +28,7 @@ from providers.local.builtin.catalogue import CROSS_ENCODER
 from providers.spec import LocalModel
 from providers.testing import ScriptedUpstream
 from tests import installed_models
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 START_LIMIT = 90.0
@@ -81,6 +82,12 @@ def only_loopback() -> Iterator[None]:
     _violations.clear()
     yield
     assert not _violations
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """In place of that of pytest-asyncio, whose ports the system may give to a connection at any time."""
+    return free_port()
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ class Host:
         self._environ = {**os.environ, **_environment(self._folder), **variables}
         namespaces = ["unshare", "--net", "--pid", "--mount-proc", "--fork", "--kill-child"]
         self._holder = subprocess.Popen([*namespaces, "sleep", "infinity"])
-        self._first = until(self._child, "the first process of a host", 10)
+        self._first = until(self._child, "the first process of a host", 60)
         self._plug_in(number)
 
     def _child(self) -> int:
@@ -225,7 +225,10 @@ def processor_seconds(pids: Sequence[int]) -> float:
     """What these processes have computed so far."""
     ticks = 0
     for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:  # It has ended.
+            continue
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
 

@@ -105,7 +105,7 @@ async def test_keys_are_tried_in_turn_and_never_shown(opened: Open, faulty: Faul
 async def test_hedging_serves_from_the_second_when_the_first_is_slow(opened: Open, faulty: FaultServer) -> None:
     settings = {
         "providers": {"slow": provider(faulty, "flip"), "good": provider(faulty, "good")},
-        "models": {"best": {"targets": [{"target": "slow/m"}, {"target": "good/m"}], "hedge": {"after": 0.05}}},
+        "models": {"best": {"targets": [{"target": "slow/m"}, {"target": "good/m"}], "hedge": {"after": 0.5}}},
     }
     client = await opened(settings)
     faulty.plays["flip"] = "good"

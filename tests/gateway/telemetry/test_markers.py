@@ -58,7 +58,7 @@ def seen(opened, settings, spans, capsys) -> Callable[..., Any]:
     async def make(**more: Any) -> Seen:
         tree = settings(**more)
         for provider in tree["providers"].values():
-            provider |= {"api_key": VENDOR_KEY, "headers": {"x-tenant": VENDOR_HEADER}, "timeout": 0.2}
+            provider |= {"api_key": VENDOR_KEY, "headers": {"x-tenant": VENDOR_HEADER}, "timeout": 1.0}
         logs.configure(LogSettings(level="debug"))
         return Seen(await opened(tree), spans, capsys)
 

@@ -87,7 +87,7 @@ async def test_hedge(opened, settings, spans, upstreams) -> None:
         "cohere": {"base_url": slow.url, "api_key": "k"},
         "jina": {"base_url": quick.url, "api_key": "k"},
     }
-    tree["models"] = {"best": {"targets": [{"target": "cohere/m"}, {"target": "jina/n"}], "hedge": {"after": 0.5}}}
+    tree["models"] = {"best": {"targets": [{"target": "cohere/m"}, {"target": "jina/n"}], "hedge": {"after": 1.0}}}
     client = await opened(tree)
     for _ in range(10):  # a hedge is one call in ten at most
         await client.post("/v1/rerank", json={**BODY, "model": "best"})
