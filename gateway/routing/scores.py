@@ -110,13 +110,19 @@ def _convert_spans(spans: Spans, probability: Callable[[float], float]) -> Spans
 
 
 def _compare(ranking: Ranking, promised: ScoreSpace) -> tuple[Ranking, bool]:
-    """The ranking of a later target, marked if its scores are unlike the first one's, and whether they are alike."""
+    """The ranking of a later target, marked if its scores are unlike the first one's, and whether they are alike.
+
+    It has no mark where nothing is known of the first one's scores.
+    """
     space = ranking.score_space
+    if promised == "unknown":
+        return ranking, False
     if space == promised:
-        return ranking, space != "unknown"
+        return ranking, True
+    known = "nothing is known of these scores" if space == "unknown" else f"these scores are of the kind {space}"
     message = (
-        f"the scores are of another kind than those of this model's first target ({space}, not {promised}): a "
-        "threshold for the one does not fit the other; ask for `scores: probability` to have one kind"
+        f"{known}, and those of this model's first target are of the kind {promised}: a threshold for the one does not "
+        "fit the other; `scores: probability` gives one kind where that is possible"
     )
     return _warn(ranking, AnswerWarning("score_space_differs", message)), False
 

@@ -30,12 +30,12 @@ def answering(upstream: ScriptedUpstream) -> Callable[..., dict[str, Any]]:
     """Providers of these names, whose models score three documents in their order by SCORES."""
     upstream.reply_with(200, {"results": [{"index": n, "relevance_score": score} for n, score in enumerate(SCORES)]})
 
-    def tree(space: str, **more: Any) -> dict[str, Any]:
+    def tree(space: str, first: str = "probability", **more: Any) -> dict[str, Any]:
         def provider(space: str, **own: Any) -> dict[str, Any]:
             known = {"*": {"score_space": space}}
             return {"adapter": "vllm", "base_url": upstream.url, "capabilities": known, "proxy": "none", **own}
 
-        dead = provider("probability", base_url="http://127.0.0.1:1", retry={"retries": 0})
+        dead = provider(first, base_url="http://127.0.0.1:1", retry={"retries": 0})
         return {
             "providers": {"up": provider(space), "dead": dead, "passthrough": {}},
             "models": {
@@ -116,6 +116,22 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, list[float], l
     "null is absent": ({"space": "logit"}, {"min_score": None, "scores": None}, ("logit", SCORES, [])),
     "a fallback of the same kind": ({"space": "probability"}, {"model": "second"}, ("probability", SCORES, [])),
     "a fallback of another kind": ({"space": "logit"}, {"model": "second"}, ("logit", SCORES, ["score_space_differs"])),
+    "a fallback of a kind that nobody knows": (
+        {"space": "unknown"}, {"model": "second"}, ("unknown", SCORES, ["score_space_differs"]),
+    ),
+    "a fallback where nothing is known of the first": (
+        {"space": "logit", "first": "unknown"}, {"model": "second"}, ("logit", SCORES, []),
+    ),
+    "nor is it cut by a threshold": (
+        {"space": "logit", "first": "unknown"}, {"model": "second", "min_score": 0.5},
+        ("logit", SCORES, ["min_score_not_applied"]),
+    ),
+    "nothing is known of either": (
+        {"space": "unknown", "first": "unknown"}, {"model": "second"}, ("unknown", SCORES, []),
+    ),
+    "the first one's provider is not configured": (
+        {"space": "logit"}, {"model": "absent/m", "fallbacks": ["up/m"]}, ("logit", SCORES, []),
+    ),
     "a threshold does not cut another kind": (
         {"space": "logit"}, {"model": "second", "min_score": 0.5},
         ("logit", SCORES, ["score_space_differs", "min_score_not_applied"]),
@@ -156,6 +172,20 @@ async def test_scores_are_what_was_asked_for_or_say_why_not(
     assert scores(answer) == pytest.approx(expected)
     assert warnings(answer) == codes
     assert [row["index"] for row in answer["results"]] == list(range(len(expected)))
+
+
+@pytest.mark.parametrize(
+    ("space", "known"),
+    [("logit", "these scores are of the kind logit"), ("unknown", "nothing is known of these scores")],
+)
+async def test_the_mark_of_a_fallback_says_what_is_known(
+    opened: Open, answering: Callable[..., dict[str, Any]], space: str, known: str
+) -> None:
+    answer = await ask(await opened(answering(space)), "second")
+    (warning,) = answer["extra_fields"]["warnings"]
+    assert warning["message"].startswith(
+        f"{known}, and those of this model's first target are of the kind probability:"
+    )
 
 
 async def test_a_passthrough_keeps_its_marks(opened: Open, answering: Callable[..., dict[str, Any]]) -> None:
