@@ -156,7 +156,8 @@ def _default(node: Schema, name: str, field: Schema) -> str:
     if name in node.get("required", []):
         return "required"
     default = field.get("default")
-    return f"`{_flow(default)}`" if isinstance(default, str | int | float | list) and default != [] else ""
+    # An empty section has the defaults of its keys, and they are in a table of their own.
+    return "not set" if default is None else f"`{_flow({} if isinstance(default, dict) else default)}`"
 
 
 def _kind(schema: Schema, field: Schema) -> str:
@@ -165,6 +166,8 @@ def _kind(schema: Schema, field: Schema) -> str:
 
 
 def _one_kind(schema: Schema, option: Schema) -> str:
+    if "anyOf" in option:
+        return _kind(schema, option)
     if "$ref" in option:
         name = option["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
@@ -172,9 +175,11 @@ def _one_kind(schema: Schema, option: Schema) -> str:
         return " ".join(f"`{value}`" for value in option.get("enum", [option.get("const")]))
     if isinstance(option.get("additionalProperties"), dict):
         return f"mapping of name to {_kind(schema, option['additionalProperties'])}"
+    if "prefixItems" in option:
+        return f"`[{', '.join(_one_kind(schema, item) for item in option['prefixItems'])}]`"
     if option.get("type") == "array":
         return f"list of {_kind(schema, option.get('items', {}))}"
-    words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
+    words = {"string": "text", "integer": "whole number", "boolean": "true or false", "object": "mapping"}
     return "secret" if option.get("format") == "password" else words.get(option.get("type", ""), option.get("type", ""))
 
 

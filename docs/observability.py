@@ -38,7 +38,7 @@ def conventions() -> str:
     rows += [
         (fact.replace("_", " "), *(_code(getattr(one, fact)) for one in names.CONVENTIONS.values())) for fact in facts
     ]
-    return _table(("", *(f"`{name}`" for name in names.CONVENTIONS)), rows)
+    return _table(("What", *(f"`{name}`" for name in names.CONVENTIONS)), rows)
 
 
 def metrics() -> str:
@@ -96,8 +96,8 @@ def _fields(path: str, model: type[BaseModel]) -> Iterable[tuple[str, ...]]:
 
 def _default(field: FieldInfo) -> str:
     default = field.default
-    if default is None or default == {}:
-        return ""
+    if default is None:
+        return "not set"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
@@ -110,6 +110,6 @@ def _code(text: str | None) -> str:
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str | None]]) -> str:
-    lines = [list(head), *([cell or "" for cell in row] for row in rows)]
+    lines = [list(head), *([cell or "none" for cell in row] for row in rows)]
     lines.insert(1, ["---"] * len(lines[0]))
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

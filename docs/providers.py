@@ -21,8 +21,8 @@ def _providers() -> str:
 
 
 def _row(provider: HttpProvider) -> str:
-    variable = f"`{provider.api_key_env}`" if provider.api_key_env else ""
-    fields = ", ".join(f"`{field}`" for field in sorted(provider.fields))
+    variable = f"`{provider.api_key_env}`" if provider.api_key_env else "none"
+    fields = ", ".join(f"`{field}`" for field in sorted(provider.fields)) or "none"
     source = registry.source_of(provider.name)
     return f"| `{provider.name}` | `{address(provider)}` | {variable} | {fields} | {source} |"
 
