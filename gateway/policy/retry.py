@@ -55,7 +55,8 @@ class RetryBudget:
     """Keeps retries from multiplying the load of a target in trouble (Envoy's retry_budget: 20 %, at least 3).
 
     One exception: a replica that dies behind a load balancer cuts off many calls at once. Those that were under way
-    when the first of them failed are a burst, and may all be tried again; there is one in BURST_SECONDS at most.
+    when the first of them failed are a burst, and may all be tried again. Another one may begin after BURST_SECONDS, or
+    at once if it is at least twice as large: a few calls that failed by chance do not use up what a death will need.
 
     Attributes:
         active: requests in flight to the target, first calls and retries alike.
@@ -79,9 +80,10 @@ class RetryBudget:
             started_at: when its request began, in the clock's seconds.
             now: the clock's seconds. The call itself no longer counts as active.
         """
-        if now - self._burst_at >= BURST_SECONDS:
-            self._burst_at = now
-            self._burst_size = self.active + 1 if self.active else 0
+        size = self.active + 1
+        is_next = now - self._burst_at >= BURST_SECONDS or size >= 2 * self._burst_size
+        if self.active and is_next:
+            self._burst_at, self._burst_size = now, size
         return started_at <= self._burst_at
 
     def try_acquire(self, in_burst: bool = False) -> bool:

@@ -262,6 +262,26 @@ def test_bursts_are_bounded_in_size_and_number() -> None:
     assert budget.joins_burst(1.05, 6.0), "the next burst"
 
 
+@pytest.mark.parametrize("before", [0, 1, 2, 5, 12], ids=lambda calls: f"{calls} cut off before")
+def test_a_few_calls_cut_off_before_do_not_use_up_what_a_death_needs(before: int) -> None:
+    budget = RetryBudget(RetrySettings())
+    for left in reversed(range(before)):
+        budget.active = left
+        budget.joins_burst(0.0, 1.0)
+    budget.active = 23
+    assert budget.joins_burst(0.5, 2.0)
+    assert sum(budget.try_acquire(in_burst=True) for _ in range(50)) == 24
+
+
+def test_a_target_that_always_fails_gets_no_more_by_growing_bursts() -> None:
+    budget, starts = RetryBudget(RetrySettings()), []
+    for calls in range(1, 65):
+        budget.active, now = calls, 1.0 + calls / 100
+        if budget.joins_burst(now, now):
+            starts.append(calls + 1)
+    assert starts == [2, 4, 8, 16, 32, 64]
+
+
 async def test_without_budget_there_is_no_retry(time: Any, scripted: Any, request_with: Any) -> None:
     backend = scripted([TargetFailed("x", status=500)])
     with pytest.raises(TargetFailed):
