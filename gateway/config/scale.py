@@ -29,7 +29,12 @@ class ScaleSettings(Settings):
         description="Copies of the models: a number, or a range such as `1-8` within which they follow the load.",
     )
     cpus: float = Field(default=1.0, ge=0.1, le=1024, description="Processors of each copy.")
-    gpus: float = Field(default=0.0, ge=0, le=64, description="GPUs of each copy; a part of one is shared.")
+    gpus: float = Field(
+        default=0.0,
+        ge=0,
+        le=64,
+        description="GPUs of each copy; a part of one is shared, and with 0 it computes on its processors.",
+    )
 
     @field_validator("replicas", mode="before")
     @classmethod

@@ -23,6 +23,7 @@ from gateway.config.loader import read_local_provider
 from gateway.config.models import ModelSettings
 from gateway.config.providers import LocalModelSettings, ProviderSettings
 from gateway.config.root import Config
+from gateway.config.scale import ScaleSettings
 from gateway.config.server import ServerSettings
 from gateway.policy.bulkhead import BulkheadSettings
 from gateway.ray_serve.autoscaling import BUSY, WAITING
@@ -166,8 +167,7 @@ def replica_config(config: Config, name: str, instance: str) -> Config:
         instance: as in Replica.
     """
     settings = config.providers[name]
-    threads = settings.scale.whole_cpus if settings.scale else None
-    models = {model: _within(own, threads) for model, own in (settings.models or {}).items()}
+    models = {model: _within(own, settings.scale) for model, own in (settings.models or {}).items()}
     return Config(
         auth=_auth(settings),
         server=ServerSettings(ui=False),
@@ -201,9 +201,16 @@ def _wider(limits: RequestLimitSettings) -> RequestLimitSettings:
     return limits.model_copy(update=wider)
 
 
-def _within(model: LocalModelSettings, threads: int | None) -> LocalModelSettings:
-    """A model with no more threads than the copy has processors: the host may have many more."""
-    return model if threads is None or model.threads else model.model_copy(update={"threads": threads})
+def _within(model: LocalModelSettings, scale: ScaleSettings | None) -> LocalModelSettings:
+    """A model with no more threads than the copy has processors, and no GPU if it has none: the host may have many.
+
+    Ray leaves all GPUs of its host in sight of a copy that asks for none
+    (https://github.com/ray-project/ray/issues/54868).
+    """
+    if scale is None:
+        return model
+    device = "cpu" if model.device == "auto" and not scale.gpus else model.device
+    return model.model_copy(update={"threads": model.threads or scale.whole_cpus, "device": device})
 
 
 def _auth(settings: ProviderSettings) -> AuthSettings:

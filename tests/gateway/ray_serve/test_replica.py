@@ -17,9 +17,10 @@ import uvicorn
 import yaml
 from msgspec.structs import replace
 
+from gateway.config.loader import from_tree
 from gateway.errors import ConfigError
 from gateway.ray_serve.autoscaling import BUSY, WAITING
-from gateway.ray_serve.replica import HEADROOM_BYTES, LoadFigures, Replica, at_root
+from gateway.ray_serve.replica import HEADROOM_BYTES, LoadFigures, Replica, at_root, replica_config
 from gateway.telemetry.metrics import REQUESTS
 from providers.adapters.local import PROVIDER as LOCAL
 from providers.errors import NotReady
@@ -238,6 +239,23 @@ async def test_it_answers_who_has_a_key_of_the_gateway(
             assert (await http.post("/v1/rerank", json=asked, headers=headers)).status_code == status, key
         assert (await http.get("/readyz", headers={"authorization": ""})).status_code == 200
         assert (await http.get("/metrics")).status_code == 404
+
+
+DEVICES: dict[str, tuple[dict[str, Any] | None, str, str]] = {
+    "no GPU for it": ({"gpus": 0}, "auto", "cpu"),
+    "a GPU for it": ({"gpus": 1}, "auto", "auto"),
+    "a part of one": ({"gpus": 0.5}, "auto", "auto"),
+    "named": ({"gpus": 2}, "cuda:1", "cuda:1"),
+    "the processor by name": ({"gpus": 1}, "cpu", "cpu"),
+    "a server of its own": (None, "auto", "auto"),
+}
+
+
+@pytest.mark.parametrize(("scale", "device", "used"), DEVICES.values(), ids=DEVICES)
+def test_it_uses_the_gpus_that_it_is_given_and_no_other(scale: Any, device: str, used: str) -> None:
+    own = {"base_url": "http://ray:8000/local", "scale": scale, "models": {"m": {"path": "org/m", "device": device}}}
+    config = replica_config(from_tree({"providers": {"local": own}}), "local", "")
+    assert [model.device for model in (config.providers["local"].models or {}).values()] == [used]
 
 
 async def test_it_is_well_while_its_engine_threads_live(folder: Path, tmp_path: Path) -> None:
