@@ -1,14 +1,16 @@
 # The gateway with its local engine, for the CPU; `docker build --build-arg TORCH=cuda .` is for NVIDIA GPUs, 2.5 GB more.
-# `--build-arg EXTRAS= .` leaves the engine out, for upstreams alone.
+# `--build-arg EXTRAS= .` leaves the engine out, for upstreams alone; `--build-arg EXTRAS=[local,ray] .` is for the hosts of
+# a Ray cluster (docs/ray.md).
 FROM python:3.12-slim AS build
 ARG EXTRAS=[local]
 ARG TORCH=cpu
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 WORKDIR /build
-COPY requirements.lock requirements-upstreams.lock ./
-RUN python -m venv /opt/gateway \
- && /opt/gateway/bin/python -m pip install --no-cache-dir --no-deps --require-hashes \
-      --requirement "requirements$([ -n "$EXTRAS" ] || echo -upstreams).lock"
+COPY requirements.lock requirements-upstreams.lock requirements-ray.lock ./
+RUN case "$EXTRAS" in "") lock=requirements-upstreams.lock ;; *ray*) lock=requirements-ray.lock ;; \
+      *) lock=requirements.lock ;; esac \
+ && python -m venv /opt/gateway \
+ && /opt/gateway/bin/python -m pip install --no-cache-dir --no-deps --require-hashes --requirement "$lock"
 COPY pyproject.toml README.md LICENSE NOTICE ./
 # torch is not locked, since its builds differ by accelerator.
 COPY .ci/install_torch.py .ci/

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from argparse import ArgumentParser, Namespace
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config.extras import missing_for_ray
-from gateway.config.loader import read_config
+from gateway.config.loader import read_scaled_providers
 from gateway.config.locations import located
 from gateway.config.root import Config
 from gateway.ray_serve import files
@@ -39,17 +40,22 @@ def add_to(commands: Any, path: str | None) -> None:
 
 def run(chosen: Namespace) -> int:
     """Print the file. Raises ConfigError."""
-    config = read_config(chosen.file)
+    config = read_scaled_providers(chosen.file, os.environ)
     with located(chosen.file):
         text = _manifest(config) if chosen.rayservice else _serve_file(config, str(Path(chosen.file).absolute()))
     print(text, end="")
-    for sentence in _advice(config, chosen.rayservice):
+    for sentence in _advice(config, Path(chosen.file).parent, chosen.rayservice):
         print(sentence, file=sys.stderr)
     return 0
 
 
-def _advice(config: Config, in_image: bool) -> Iterator[str]:
+def _advice(config: Config, folder: Path, in_image: bool) -> Iterator[str]:
     """What to think of before the file is used."""
+    for place in files.beside(config, folder) if in_image else ():
+        yield (
+            f"warning: {place} is beside the configuration, and of that folder a pod has the configuration alone; "
+            "name the folder that the model has in the image, or a model of the Hub"
+        )
     for name in files.unguarded(config):
         yield f"warning: providers.{name} has no api_key: whoever reaches its replicas may use them"
     command = "" if in_image else missing_for_ray()
@@ -72,6 +78,6 @@ def _serve_file(config: Config, path: str) -> str:
 def _manifest(config: Config) -> str:
     head = (
         "# For KubeRay; written by `rerank-gateway ray --rayservice`. It takes the configuration from the ConfigMap\n"
-        f"# {files.GATEWAY} and the variables of a provider's section from the Secret {files.SERVICE}.\n"
+        f"# {files.SERVICE} and the variables of a provider's section from the Secret of that name.\n"
     )
     return head + "---\n".join(files.dump(document) for document in files.rayservice(config))

@@ -10,7 +10,7 @@ missing_for_mcp = needs("mcp", "mcp")
 """The command that installs what the tools for agents need; "" if all is there."""
 
 
-missing_for_ray = needs("ray", "ray")
+missing_for_ray = needs("local,ray", "ray")
 """The command that installs Ray Serve, for the hosts of a cluster; "" if it is here."""
 
 

@@ -6,7 +6,7 @@ Each function returns a valid `Config`, or raises `ConfigError` with every probl
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,18 +71,48 @@ def read_local_provider(path: str, environ: Mapping[str, str], name: str) -> Con
     """
     with located(path):
         tree, problems = yaml_source.read(Path(path), environ)
-        providers = tree.get("providers")
-        section = providers.get(name, "") if isinstance(providers, dict) else ""
+        section = _sections(tree).get(name, "")
         if not isinstance(section, dict | None):
             raise ConfigError([Problem("providers", f'has no local provider "{name}"')])
-        own = {key: value for key, value in (section or {}).items() if key in _OF_ITS_PROVIDER}
-        part = {key: tree[key] for key in _OF_A_REPLICA if key in tree}
-        needed = (*_OF_A_REPLICA, *(f"providers.{name}.{key}" for key in _OF_ITS_PROVIDER))
-        known = [each for each in problems if any(f"{each.path}.".startswith(f"{start}.") for start in needed)]
-        config = validate({**part, "providers": {name: own}}, known, Path(path).parent)
+        config = _read_part(tree, problems, {name: section or {}}, _OF_ITS_PROVIDER, Path(path).parent)
         if not isinstance(config.adapter(name), LocalProvider):
             raise ConfigError([Problem(f"providers.{name}", "is no local provider, so it has no models to load")])
         return config
+
+
+def read_scaled_providers(path: str, environ: Mapping[str, str]) -> Config:
+    """The configuration of those providers of that file that have `scale`: who describes a cluster needs no more of it.
+
+    Raises:
+        ConfigError: with all problems of these; where no provider has `scale`, with those of the whole file.
+    """
+    with located(path):
+        tree, problems = yaml_source.read(Path(path), environ)
+        found = {
+            name: own for name, own in _sections(tree).items() if isinstance(own, dict) and own.get("scale") is not None
+        }
+        if not found:
+            return load(Path(path), environ)
+        return _read_part(tree, problems, found, (*_OF_ITS_PROVIDER, "base_url", "base_urls"), Path(path).parent)
+
+
+def _sections(tree: Mapping[str, Any]) -> Mapping[Any, Any]:
+    providers = tree.get("providers")
+    return providers if isinstance(providers, dict) else {}
+
+
+def _read_part(
+    tree: Mapping[str, Any],
+    problems: Iterable[Problem],
+    providers: Mapping[Any, Mapping[Any, Any]],
+    keys: Collection[str],
+    folder: Path,
+) -> Config:
+    """Validate those keys of these providers, with what else holds for copies. Problems of the rest are left out."""
+    own = {name: {key: value for key, value in section.items() if key in keys} for name, section in providers.items()}
+    needed = (*_OF_A_REPLICA, *(f"providers.{name}.{key}" for name in providers for key in keys))
+    known = [each for each in problems if any(f"{each.path}.".startswith(f"{start}.") for start in needed)]
+    return validate({**{key: tree[key] for key in _OF_A_REPLICA if key in tree}, "providers": own}, known, folder)
 
 
 def from_tree(tree: Mapping[str, Any]) -> Config:

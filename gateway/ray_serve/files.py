@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from importlib.metadata import version
 from math import ceil
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,8 +45,8 @@ SERVICE = "rerank-replicas"
 """The RayService; KubeRay calls what callers ask `rerank-replicas-serve-svc`."""
 
 GATEWAY = "rerank-gateway"
-"""The ConfigMap with the configuration, and the `app.kubernetes.io/name` of gateways. The variables that replicas need
-are in a Secret called as the RayService: it needs no vendor's key."""
+"""The `app.kubernetes.io/name` of gateways. What replicas need is in a ConfigMap and a Secret called as the RayService:
+those of the gateway belong to its chart, and have vendors' keys."""
 
 HARD_STOP_SECONDS = 120
 """After so many seconds Serve's HAProxy drops the connections of an earlier configuration, unless it is told more."""
@@ -57,14 +58,25 @@ SURGE_PERCENT = 25
 """Of the replicas, rounded up: so many more there may be while some take the place of others. By Serve's default, which
 is none, a sole replica is gone before the next one has loaded its models."""
 
+AGENT_PORT = 52365
+"""Of the agent that Ray runs on every host."""
+
 GRACE_SECONDS = 30.0
 """Beside the time that requests may take: for Serve to notice, and for a pod to end."""
 
 
 class Application(Struct, frozen=True):
-    """One local provider as a cluster serves it."""
+    """One local provider as a cluster serves it.
+
+    Attributes:
+        name: as configured.
+        place: from 1, among the others.
+        prefix: the path of its requests.
+        scale: as configured.
+    """
 
     name: str
+    place: int
     prefix: str
     scale: ScaleSettings
 
@@ -77,9 +89,15 @@ class Application(Struct, frozen=True):
         plain = re.sub(r"[^A-Za-z0-9.]+", "-", self.name).strip("-.") or "provider"
         return f"{plain}-{sha256(self.name.encode()).hexdigest()[:8]}"
 
-    def group(self, place: int) -> str:
+    @property
+    def group(self) -> str:
         """Its name as Kubernetes takes it, which its place among the others keeps apart from theirs."""
-        return f"{re.sub(r'[^a-z0-9]+', '-', self.name.lower()).strip('-')[:40] or 'provider'}-{place}".lstrip("-")
+        return f"{re.sub(r'[^a-z0-9]+', '-', self.name.lower()).strip('-')[:40] or 'provider'}-{self.place}"
+
+    @property
+    def per_pod(self) -> int:
+        """Replicas in one pod: as many as share its GPU, for Kubernetes hands out whole ones."""
+        return int(1 / self.scale.gpus + 1e-9) if 0 < self.scale.gpus < 1 else 1
 
 
 def applications(config: Config) -> list[Application]:
@@ -89,9 +107,8 @@ def applications(config: Config) -> list[Application]:
         ConfigError: there is none; or two of them would be served at the same path.
     """
     found = [
-        Application(name, _prefix(config, name, settings), settings.scale)
-        for name, settings in config.providers.items()
-        if settings.scale is not None
+        Application(name, place, _prefix(config, name, settings), scale)
+        for place, (name, settings, scale) in enumerate(_scaled(config), 1)
     ]
     if not found:
         sentence = "name no local provider with `scale`; add `scale: {replicas: 2, cpus: 2}` to one"
@@ -100,21 +117,32 @@ def applications(config: Config) -> list[Application]:
     return found
 
 
+def _scaled(config: Config) -> list[tuple[str, ProviderSettings, ScaleSettings]]:
+    return [(name, own, own.scale) for name, own in config.providers.items() if own.scale is not None]
+
+
 def unguarded(config: Config) -> list[str]:
     """The providers with `scale` whose replicas would answer anybody, since the gateway sends them no key."""
+    return [name for name, settings, _ in _scaled(config) if not (settings.api_key or settings.api_keys)]
+
+
+def beside(config: Config, folder: Path) -> list[str]:
+    """The places of models whose files are in that folder or below it."""
     return [
-        name
-        for name, settings in config.providers.items()
-        if settings.scale is not None and not (settings.api_key or settings.api_keys)
+        f"providers.{name}.models.{model}.path"
+        for name, settings, _ in _scaled(config)
+        for model, own in (settings.models or {}).items()
+        if Path(own.path).is_relative_to(folder)
     ]
 
 
-def serve_config(config: Config, path: str) -> dict[str, Any]:
+def serve_config(config: Config, path: str, in_pods: bool = False) -> dict[str, Any]:
     """What `serve run` and `serve deploy` take.
 
     Args:
         config: of the gateway.
         path: of its file, where the replicas find it.
+        in_pods: whether they run in the pods of `rayservice`, where each replica has a place of its own.
 
     Raises:
         ConfigError: see `applications`.
@@ -130,7 +158,7 @@ def serve_config(config: Config, path: str) -> dict[str, Any]:
                 "import_path": BUILDER,
                 # Serve starts new replicas where this differs from what it has, and so where the version does.
                 "args": {"config": path, "provider": application.name, "version": _version(config, application.name)},
-                "deployments": [_deployment(application.scale, config)],
+                "deployments": [_deployment(application, config, in_pods)],
             }
             for application in applications(config)
         ],
@@ -168,18 +196,21 @@ def rayservice(config: Config) -> list[dict[str, Any]]:
         "kind": "RayService",
         "metadata": {"name": SERVICE, "labels": _labels()},
         "spec": {
-            "serveConfigV2": dump(serve_config(config, f"{MOUNT}/{CONFIG_NAME}")),
+            "serveConfigV2": dump(serve_config(config, f"{MOUNT}/{CONFIG_NAME}", in_pods=True)),
             # The head has no replica, and its proxy would be one more step.
             "excludeHeadPodFromServeSvc": True,
             "rayClusterConfig": {
                 "rayVersion": RAY_VERSION,
                 # Also where no number follows the load: a replica that takes another's place needs a pod.
                 "enableInTreeAutoscaling": True,
+                "autoscalerOptions": {"securityContext": _RESTRICTED},
                 "headGroupSpec": {
                     "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104  # within the pod
-                    "template": _pod("ray-head", environment(config), {"cpu": "1", "memory": "2Gi"}, config, {}, {}),
+                    "template": _pod(
+                        "ray-head", environment(config), {"cpu": "1", "memory": "2Gi"}, config, _head(), {}
+                    ),
                 },
-                "workerGroupSpecs": [_workers(each, place, config) for place, each in enumerate(found, 1)],
+                "workerGroupSpecs": [_workers(each, config) for each in found],
             },
         },
     }
@@ -251,7 +282,7 @@ def _check_distinct(found: Iterable[Application]) -> None:
 
 
 def _version(config: Config, name: str) -> str:
-    """Differs where a replica would be another one: of what it takes of the configuration, and which keys there are.
+    """Differs where a replica would be another one: of the code, what it takes of the configuration, and which keys.
 
     What the keys are is left out, for a hash would help to guess a weak one.
     """
@@ -263,8 +294,8 @@ def _version(config: Config, name: str) -> str:
         **{f"models.{model}": own for model, own in (settings.models or {}).items()},
     }
     keys = [key.name for key in settings.api_keys] or bool(settings.api_key)
-    told = json.dumps([keys, {part: chosen.model_dump_json() for part, chosen in parts.items()}], sort_keys=True)
-    return sha256(told.encode()).hexdigest()[:12]
+    told = [version("rerank-gateway"), keys, {part: chosen.model_dump_json() for part, chosen in parts.items()}]
+    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _drain(config: Config) -> float:
@@ -272,7 +303,10 @@ def _drain(config: Config) -> float:
     return max(config.deadline.default, config.deadline.max)
 
 
-def _deployment(scale: ScaleSettings, config: Config) -> dict[str, Any]:
+def _deployment(application: Application, config: Config, in_pods: bool) -> dict[str, Any]:
+    scale = application.scale
+    # Processors alone would not keep a replica to the pods that were made for it.
+    place = {"resources": {application.group: 1}} if in_pods else {}
     return {
         "name": DEPLOYMENT,
         **_number(scale),
@@ -286,7 +320,7 @@ def _deployment(scale: ScaleSettings, config: Config) -> dict[str, Any]:
         "graceful_shutdown_wait_loop_s": 0.5,
         "health_check_period_s": 5,
         "health_check_timeout_s": 10,
-        "ray_actor_options": {"num_cpus": scale.cpus, "num_gpus": scale.gpus},
+        "ray_actor_options": {"num_cpus": scale.cpus, "num_gpus": scale.gpus, **place},
     }
 
 
@@ -307,29 +341,50 @@ def _number(scale: ScaleSettings) -> dict[str, Any]:
     }
 
 
-def _workers(application: Application, place: int, config: Config) -> dict[str, Any]:
-    """Pods with one replica each."""
-    scale = application.scale
-    resources = {"cpu": f"{scale.cpus:g}", "memory": "4Gi"}
+def _workers(application: Application, config: Config) -> dict[str, Any]:
+    """Pods with as many places as replicas fit into one, which is one unless they share a GPU."""
+    scale, per_pod = application.scale, application.per_pod
+    cpus, (least, most) = round(scale.cpus * per_pod, 6), scale.bounds
+    resources = {"cpu": f"{cpus:g}", "memory": f"{4 * per_pod}Gi"}
     if scale.gpus:
         resources["nvidia.com/gpu"] = str(scale.whole_gpus)
+    pods = ceil(least / per_pod)
     return {
-        "groupName": application.group(place),
-        "replicas": scale.bounds.least,
-        "minReplicas": scale.bounds.least,
-        "maxReplicas": scale.bounds.most + ceil(scale.bounds.most * SURGE_PERCENT / 100),
-        "rayStartParams": {"num-cpus": str(ceil(scale.cpus))},
+        "groupName": application.group,
+        "replicas": pods,
+        "minReplicas": pods,
+        "maxReplicas": ceil((most + ceil(most * SURGE_PERCENT / 100)) / per_pod),
+        # KubeRay wants the places as JSON within quotes, for a shell.
+        "rayStartParams": {
+            "num-cpus": str(ceil(cpus)),
+            "resources": json.dumps(json.dumps({application.group: per_pod})),
+        },
         "template": _pod("ray-worker", environment(config, scale), resources, config, *_configured()),
     }
+
+
+def _head() -> dict[str, Any]:
+    alive = {"httpGet": {"path": "/api/healthz", "port": AGENT_PORT}}
+    return {"livenessProbe": {**alive, **_PATIENT}, "readinessProbe": {**alive, **_EAGER}}
 
 
 def _configured() -> tuple[dict[str, Any], dict[str, Any]]:
     """What a container with replicas has beside others, and what its pod has for it."""
     container = {
+        **_head(),
+        "readinessProbe": {"httpGet": {"path": "/-/healthz", "port": PORT}, **_EAGER},
         "envFrom": [{"secretRef": {"name": SERVICE, "optional": True}}],
         "volumeMounts": [{"name": "config", "mountPath": MOUNT, "readOnly": True}],
     }
-    return container, {"volumes": [{"name": "config", "configMap": {"name": GATEWAY}}]}
+    return container, {"volumes": [{"name": "config", "configMap": {"name": SERVICE}}]}
+
+
+_PATIENT = {"initialDelaySeconds": 30, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 120}
+_EAGER = {"initialDelaySeconds": 10, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 2}
+"""KubeRay's own probes have such times, but ask by `bash` and `wget`, which an image need not have."""
+
+_RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+"""What a namespace with the pod security standard `restricted` wants of each container."""
 
 
 def _pod(
@@ -352,7 +407,7 @@ def _pod(
                     "image": f"rerank-gateway-ray:{version('rerank-gateway')}",
                     "env": [{"name": key, "value": value} for key, value in variables.items()],
                     "resources": {"requests": dict(resources), "limits": dict(resources)},
-                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                    "securityContext": _RESTRICTED,
                     **of_container,
                 }
             ],

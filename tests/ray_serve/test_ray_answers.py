@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
 import time
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import yaml
 
+from gateway.config.loader import from_tree
+from gateway.ray_serve.files import rayservice
 from tests.gateway.telemetry.collector import Collector
-from tests.ray_serve.cluster import Cluster, megabytes, processor_seconds, until
+from tests.ray_serve.cluster import RAY, Cluster, megabytes, processor_seconds, until
 
 QUERIES = ["lift of the wing in flow", "heat of the body", "shock", "drag drag drag", "Überschall?"]
 TEXTS = [f"wing {'lift drag shock heat ' * (number % 17)} plate {number}" for number in range(20)]
@@ -61,6 +66,45 @@ def test_every_field_means_the_same(remote: str, inside: str, changes: dict[str,
     assert far.json().get("results") == near.json().get("results")
     for told in ("warnings", "truncated", "spans", "score_space"):
         assert far.json().get("extra_fields", {}).get(told) == near.json().get("extra_fields", {}).get(told)
+
+
+def test_the_probes_of_the_manifest_are_answered(cluster: Cluster) -> None:
+    _, spec = files_of(cluster)
+    groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+    containers = [container for group in groups for container in group["template"]["spec"]["containers"]]
+    probes = [container[kind]["httpGet"] for container in containers for kind in ("livenessProbe", "readinessProbe")]
+    asked = {(probe["port"], probe["path"]) for probe in probes}
+    urls = [f"http://{cluster.hosts[0].address}:{port}{path}" for port, path in sorted(asked)]
+    assert len(urls) == 2
+    assert [httpx.get(url, timeout=30, trust_env=False).status_code for url in urls] == [200, 200]
+
+
+READ_BY_RAY = """
+import json, sys, yaml
+from ray.autoscaler._private.kuberay import autoscaling_config
+from ray.serve.schema import ServeDeploySchema
+serve, cluster = json.load(sys.stdin)
+groups = autoscaling_config._generate_available_node_types_from_ray_cr_spec(cluster)
+(application,) = ServeDeploySchema(**serve).applications
+(deployment,) = application.deployments
+print(json.dumps([groups["local-1"], deployment.ray_actor_options.dict(exclude_unset=True)]))
+"""
+"""What Serve and the autoscaler that KubeRay starts beside the head make of the manifest."""
+
+
+def test_ray_finds_a_place_for_each_replica_of_the_manifest(cluster: Cluster) -> None:
+    told = json.dumps(files_of(cluster))
+    run = subprocess.run([RAY / "python", "-c", READ_BY_RAY], input=told, capture_output=True, text=True, check=True)
+    group, options = json.loads(run.stdout.splitlines()[-1])
+    assert group["resources"] == {"CPU": 1, "memory": 4 << 30, "local-1": 1}
+    assert (group["min_workers"], group["max_workers"]) == (2, 3)
+    assert options == {"num_cpus": 1.0, "num_gpus": 0.0, "resources": {"local-1": 1.0}}
+
+
+def files_of(cluster: Cluster) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the manifest tells Serve, and KubeRay of the pods."""
+    spec = rayservice(from_tree(cluster.tree))[0]["spec"]
+    return yaml.safe_load(spec["serveConfigV2"]), spec["rayClusterConfig"]
 
 
 def test_a_replica_lets_nobody_in_without_the_key(remote: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -84,6 +85,59 @@ def test_what_to_think_of_is_said_beside_the_file(
     ]
 
 
+def test_nothing_is_needed_of_the_file_but_what_is_scaled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.cli.ray.missing_for_ray", lambda: "")
+    own = {"scale": {"replicas": 2}, "api_key": "k", "headers": {"x-team": "${NO_SUCH_TEAM}"}, "ca_file": "none.pem"}
+    others = {"cohere": {"api_key": "${NO_SUCH_KEY}"}, "wrong": {"no": "such adapter"}}
+    rest = {"auth": {"file": "/etc/none/keys.yaml"}, "store": {"url": "${NO_SUCH_STORE}"}}
+    (tmp_path / "gateway.yaml").write_text(yaml.safe_dump({**rest, "providers": {**others, **tree(own)["providers"]}}))
+    assert run_command(["ray", str(tmp_path / "gateway.yaml")]) == 0
+    printed = capsys.readouterr()
+    assert [each["name"] for each in yaml.safe_load(printed.out)["applications"]] == ["local"]
+    assert printed.err == ""
+
+
+UNREADABLE: dict[str, tuple[dict[str, Any], str]] = {
+    "a key of what is scaled": (tree({"scale": {}, "api_key": "${NO_SUCH_KEY}"}), "NO_SUCH_KEY is not set"),
+    "a model of what is scaled": (tree({"scale": {}, "models": {"m": {"pth": "x"}}}), 'did you mean "path"'),
+    "nothing scaled, for a key is misspelt": (tree({"scael": {}}), 'did you mean "scale"'),
+    "a vendor": ({"providers": {"cohere": {"scale": {}, "api_key": "k"}}}, "only a local provider has copies"),
+    "no providers": ({}, "name no local provider with `scale`"),
+    "providers that are a list": ({"providers": ["local"]}, "providers: "),
+}
+
+
+@pytest.mark.parametrize(("wrong", "problem"), UNREADABLE.values(), ids=UNREADABLE)
+def test_what_is_needed_of_the_file_must_be_right(
+    wrong: dict[str, Any], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gateway.yaml").write_text(yaml.safe_dump(wrong))
+    assert run_command(["ray", str(tmp_path / "gateway.yaml")]) == 1
+    assert problem in capsys.readouterr().err
+
+
+MODELS: dict[str, tuple[str, list[str], bool]] = {
+    "beside the file": ("./models/mine", ["--rayservice"], True),
+    "beside the file, without a dot": ("models/mine", ["--rayservice"], True),
+    "beside the file, on hosts that have it": ("./models/mine", [], False),
+    "of the image": ("/models/mine", ["--rayservice"], False),
+    "of the Hub": ("org/mine", ["--rayservice"], False),
+}
+
+
+@pytest.mark.parametrize(("path", "options", "is_told"), MODELS.values(), ids=MODELS)
+def test_a_pod_has_no_model_that_is_beside_the_file(
+    path: str, options: list[str], is_told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    (tmp_path / "gateway.yaml").write_text(yaml.safe_dump(tree({"scale": {}, "models": {"bge": {"path": path}}})))
+    assert run_command(["ray", str(tmp_path / "gateway.yaml"), *options]) == 0
+    told = "warning: providers.local.models.bge.path is beside the configuration" in capsys.readouterr().err
+    assert told is is_told
+
+
 def version_of(changed: dict[str, Any]) -> str:
     config = from_tree({**tree({"scale": {"replicas": 2}, "api_key": "k"}), **changed})
     version: str = serve_config(config, "/etc/gateway.yaml")["applications"][0]["args"]["version"]
@@ -110,6 +164,12 @@ VERSIONS: dict[str, tuple[dict[str, Any], bool]] = {
 @pytest.mark.parametrize(("changed", "is_same"), VERSIONS.values(), ids=VERSIONS)
 def test_serve_starts_new_replicas_where_they_would_be_others(changed: dict[str, Any], is_same: bool) -> None:
     assert (version_of(changed) == version_of({})) is is_same
+
+
+def test_another_version_of_the_gateway_is_another_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = version_of({})
+    monkeypatch.setattr("gateway.ray_serve.files.version", lambda package: "99.0")
+    assert version_of({}) != before
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -210,6 +270,46 @@ def test_there_is_room_for_replicas_that_take_the_place_of_others(replicas: int 
     cluster = rayservice(config)[0]["spec"]["rayClusterConfig"]
     assert cluster["enableInTreeAutoscaling"] is True
     assert cluster["workerGroupSpecs"][0]["maxReplicas"] == pods
+
+
+PODS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a part of a processor": ({"cpus": 0.5}, {"cpu": "0.5", "num-cpus": "1", "places": 1, "pods": (2, 3)}),
+    "processors": ({"cpus": 3}, {"cpu": "3", "num-cpus": "3", "places": 1, "pods": (2, 3)}),
+    "a GPU": ({"cpus": 2, "gpus": 1}, {"cpu": "2", "num-cpus": "2", "places": 1, "pods": (2, 3), "gpu": "1"}),
+    "two GPUs": ({"gpus": 2}, {"cpu": "1", "num-cpus": "1", "places": 1, "pods": (2, 3), "gpu": "2"}),
+    "half a GPU": ({"cpus": 2, "gpus": 0.5}, {"cpu": "4", "num-cpus": "4", "places": 2, "pods": (1, 2), "gpu": "1"}),
+    "a third of one": ({"gpus": 0.3}, {"cpu": "3", "num-cpus": "3", "places": 3, "pods": (1, 1), "gpu": "1"}),
+    "most of one": ({"gpus": 0.7}, {"cpu": "1", "num-cpus": "1", "places": 1, "pods": (2, 3), "gpu": "1"}),
+    "a tenth of both": (
+        {"cpus": 0.1, "gpus": 0.1}, {"cpu": "1", "num-cpus": "1", "places": 10, "pods": (1, 1), "gpu": "1"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("scale", "expected"), PODS.values(), ids=PODS)
+def test_a_pod_has_what_its_replicas_take_and_no_room_for_others(
+    scale: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    service = rayservice(from_tree(tree({"scale": {"replicas": 2, **scale}})))[0]["spec"]
+    (group,) = service["rayClusterConfig"]["workerGroupSpecs"]
+    resources = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    places = json.loads(json.loads(group["rayStartParams"]["resources"]))
+    assert {
+        "cpu": resources["cpu"],
+        "num-cpus": group["rayStartParams"]["num-cpus"],
+        "places": places[group["groupName"]],
+        "pods": (group["minReplicas"], group["maxReplicas"]),
+        **({"gpu": resources["nvidia.com/gpu"]} if scale.get("gpus") else {}),
+    } == expected
+    assert resources["memory"] == f"{4 * expected['places']}Gi"
+    (application,) = yaml.safe_load(service["serveConfigV2"])["applications"]
+    options = application["deployments"][0]["ray_actor_options"]
+    assert options["resources"] == {group["groupName"]: 1}
+
+
+def test_hosts_of_ones_own_have_no_places_to_name() -> None:
+    own = serve_config(from_tree(tree({"scale": {}})), "/etc/gateway.yaml")["applications"][0]["deployments"][0]
+    assert own["ray_actor_options"] == {"num_cpus": 1.0, "num_gpus": 0.0}
 
 
 def test_a_replica_that_goes_finishes_the_longest_request() -> None:

@@ -31,12 +31,18 @@ def test_the_packages_are_named_and_not_ours_which_no_index_has(installed: None,
     assert "rerank-gateway" not in command
 
 
+def test_several_extras_are_one_command(installed: None) -> None:
+    expected = " ".join(f'"{Requirement(entry)}"' for entry in [*EXTRAS["local"], *EXTRAS["ray"]])
+    assert install_command("local,ray") == f"pip install {expected}"
+
+
 def test_options_of_pip_come_first(installed: None) -> None:
     assert install_command("bedrock", "--extra-index-url URL").startswith('pip install --extra-index-url URL "botocore')
 
 
 def test_an_installation_that_does_not_know_the_extra_is_renewed() -> None:
     assert install_command("no-such-extra") == 'pip install ".[no-such-extra]"'
+    assert install_command("local,no-such-extra") == 'pip install ".[local,no-such-extra]"'
 
 
 CASES = {
