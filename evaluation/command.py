@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evaluation import gates
 from evaluation.compare import compare, read_report
@@ -28,6 +29,10 @@ from evaluation.run.question import Question, questions
 from evaluation.run.runner import Contestant, Runner
 from gateway.cli.asker import URL_VARIABLE, open_asker
 from gateway.cli.progress import progress
+from gateway.cli.terminal import visible
+
+EXIT_NOT_MEASURED = 1
+"""A model could not be measured at all: its name, its key or the configuration is wrong."""
 
 EXIT_FAILED = 3
 """A floor was not reached, or a model dropped too far."""
@@ -55,7 +60,13 @@ def run(chosen: Namespace) -> int:
     if chosen.against not in (NONE, *plan.questions):
         raise EvaluationError(f'--against names "{chosen.against}", which is neither none nor one of the models')
     folder = Path(chosen.output)
-    answers = _answers(plan, AnswerFile(folder / "answers.jsonl"), chosen)
+    answers, refusals = _answers(plan, AnswerFile(folder / "answers.jsonl"), chosen)
+    unmeasured = _unmeasured(plan, answers, refusals)
+    for name, reason in unmeasured.items():
+        print(visible(f"error: {name} cannot be measured: {reason}"), file=sys.stderr)
+    plan = replace(plan, questions={name: asked for name, asked in plan.questions.items() if name not in unmeasured})
+    if unmeasured and (not plan.questions or chosen.against in unmeasured):
+        return EXIT_NOT_MEASURED
     report = _report(plan, answers, chosen)
     _write(folder, report)
     print(text.render(report))
@@ -65,7 +76,7 @@ def run(chosen: Namespace) -> int:
         problems += gates.drops(report, baseline, chosen.max_drop)
     for problem in problems:
         print(f"failed: {problem}", file=sys.stderr)
-    return EXIT_FAILED if problems else 0
+    return EXIT_NOT_MEASURED if unmeasured else EXIT_FAILED if problems else 0
 
 
 def run_compare(chosen: Namespace) -> int:
@@ -101,8 +112,10 @@ def _plan(chosen: Namespace) -> Plan:
     return Plan(gateway, task, asked)
 
 
-def _answers(plan: Plan, file: AnswerFile, chosen: Namespace) -> dict[str, Answer]:
-    """Every answer by its key: those on disk, and those that were missing, which are asked for now."""
+def _answers(plan: Plan, file: AnswerFile, chosen: Namespace) -> tuple[dict[str, Answer], Mapping[str, str]]:
+    """Every answer by its key, those on disk and those that were missing, which are asked for now; and what was said of
+    a setup that is wrong, by model."""
+    refusals: Mapping[str, str] = {}
     keys = {question.key for asked in plan.questions.values() for question in asked}
     with file:
         answers = {answer.key: answer for answer in file.read(keys)}
@@ -110,9 +123,18 @@ def _answers(plan: Plan, file: AnswerFile, chosen: Namespace) -> dict[str, Answe
         if any(missing.values()):
             _estimate(plan, missing, chosen.max_cost)
             print("every answer is kept: after Ctrl-C the same command goes on from there", file=sys.stderr)
-            asyncio.run(_ask(plan, missing, file, chosen))
+            refusals = asyncio.run(_ask(plan, missing, file, chosen))
             answers = {answer.key: answer for answer in file.read(keys)}
-    return answers
+    return answers, refusals
+
+
+def _unmeasured(plan: Plan, answers: Mapping[str, Answer], refusals: Mapping[str, str]) -> dict[str, str]:
+    """The models that answered nothing since the setup is wrong, and what was said of it."""
+    return {
+        name: reason
+        for name, reason in refusals.items()
+        if reason and len(_missing(plan.questions[name], answers)) == len({each.key for each in plan.questions[name]})
+    }
 
 
 def _missing(asked: Sequence[Question], answers: Mapping[str, Answer]) -> list[Question]:
@@ -143,16 +165,21 @@ def _estimate(plan: Plan, missing: Mapping[str, Sequence[Question]], max_cost: f
         )
 
 
-async def _ask(plan: Plan, missing: Mapping[str, Sequence[Question]], file: AnswerFile, chosen: Namespace) -> None:
-    contestants = [
-        Contestant(iter(asked), plan.gateway.concurrency(name, chosen.concurrency), Pace(), chosen.max_tokens_per_doc)
+async def _ask(
+    plan: Plan, missing: Mapping[str, Sequence[Question]], file: AnswerFile, chosen: Namespace
+) -> dict[str, str]:
+    contestants = {
+        name: Contestant(
+            iter(asked), plan.gateway.concurrency(name, chosen.concurrency), Pace(), chosen.max_tokens_per_doc
+        )
         for name, asked in missing.items()
-    ]
+    }
     total = sum(map(len, missing.values()))
     async with open_asker(plan.gateway.url, plan.gateway.path) as asker:
         with progress("asking models", total) as advance:
             estimator, spending = Estimator(plan.gateway.config), Spending(chosen.max_cost)
-            await Runner(asker, plan.task, file, estimator, spending, advance).run(contestants)
+            await Runner(asker, plan.task, file, estimator, spending, advance).run(contestants.values())
+    return {name: contestant.refusal for name, contestant in contestants.items()}
 
 
 def _report(plan: Plan, answers: Mapping[str, Answer], chosen: Namespace) -> Report:

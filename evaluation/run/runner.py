@@ -16,12 +16,19 @@ from evaluation.run.pace import MAX_REFUSALS, TOO_FAST, Pace
 from evaluation.run.question import Question
 from gateway.api.dialects.unified.request import Body
 from gateway.cli.asker import Asker, GatewayUnreachable, Reply, error_type
-from providers.errors import NotReady, RerankError
+from gateway.errors import ForeignOrigin, ModelNotAllowed, PriceUnknown, Unauthorized, UnknownModel
+from providers.errors import CredentialsRejected, NotReady, RerankError
 
 MAX_FAILURES_IN_A_ROW = 10
 """After so many a model is not asked any more: its key is wrong, or it is gone. What is left counts as failed."""
 
 NOT_ASKED = "not_asked"
+
+SETUP_CODES = frozenset(
+    error.code
+    for error in (UnknownModel, Unauthorized, ModelNotAllowed, PriceUnknown, ForeignOrigin, CredentialsRejected)
+)
+"""Errors that tell of a name, a key or a configuration that is wrong, and nothing of the model."""
 
 
 class Contestant(Struct):
@@ -33,6 +40,7 @@ class Contestant(Struct):
         max_tokens_per_doc: as in the request; None to send none.
         pace: how fast.
         failures: how many in a row.
+        refusal: the first sentence that says the setup is wrong; "" without one.
     """
 
     questions: Iterator[Question]
@@ -40,6 +48,7 @@ class Contestant(Struct):
     pace: Pace
     max_tokens_per_doc: int | None = None
     failures: int = 0
+    refusal: str = ""
 
 
 class Runner:
@@ -123,6 +132,8 @@ class Runner:
                 raise EvaluationError(f"{question.model} cannot be measured: {error.message}") from None
             if failure.error in TOO_FAST:
                 contestant.pace.refused(error.retry_after)
+            if _is_of_setup(error):
+                contestant.refusal = contestant.refusal or error.message
             return failure
         contestant.pace.served()
         return to_answer(question, reply)
@@ -169,6 +180,11 @@ def to_answer(question: Question, reply: Reply) -> Answer:
         served=extra.get("provider") or "",
         degraded=bool(extra.get("degraded")),
     )
+
+
+def _is_of_setup(error: RerankError) -> bool:
+    """Whether the setup is wrong rather than the model weak; a 404 is a wrong name or address, whoever says it."""
+    return error_type(error) in SETUP_CODES or error.status == 404
 
 
 def _failure(question: Question, code: str) -> Answer:

@@ -220,7 +220,7 @@ def test_a_model_that_only_fails_is_given_up(evaluate: Evaluate, upstream: Scrip
     rows = [{"query": f"{SECRET} {n}", "documents": ["a", "b"], "relevant": [0]} for n in range(60)]
     Path("many.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     configure(place, upstream.url, breaker={"failures": 1000})
-    upstream.behave("refuses the key")
+    upstream.reply_with(500, {"message": SECRET})
     _, out, _ = evaluate("--model", "words", "--probes", "0", data="many.jsonl")
     assert "words answered nothing, so its figures say nothing: " in out
     assert "worse than" not in out
@@ -228,6 +228,46 @@ def test_a_model_that_only_fails_is_given_up(evaluate: Evaluate, upstream: Scrip
     failures = contestant("words")["failures"]
     assert sum(failures.values()) == 60
     assert failures["not_asked"] > 30
+
+
+WRONG_SETUP: dict[str, tuple[str, int, str]] = {
+    "a name that is near": ("wrods", 200, 'unknown model "wrods"; did you mean "words"?'),
+    "an unknown provider": ("nobody/m", 200, 'unknown model "nobody/m"'),
+    "a key that is refused": ("words", 401, 'provider "vendor" refused the gateway\'s own credentials'),
+    "a model that the vendor has not": ("vendor/nope", 404, "there is no such model"),
+}
+
+
+@pytest.mark.parametrize(("name", "status", "sentence"), WRONG_SETUP.values(), ids=WRONG_SETUP)
+def test_a_wrong_setup_is_told_and_gets_no_row(
+    name: str, status: int, sentence: str, evaluate: Evaluate, upstream: ScriptedUpstream
+) -> None:
+    if status != 200:
+        upstream.reply_with(status, {"message": "there is no such model"})
+    ended, out, err = evaluate("--model", name, "--probes", "0")
+    assert (ended, out) == (1, "")
+    told = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1
+    assert told[0].startswith(f"error: {name} cannot be measured: {sentence}")
+    assert not Path("rerank-eval/report.json").exists()
+
+
+def test_the_others_are_measured_beside_a_wrong_setup(evaluate: Evaluate) -> None:
+    ended, out, err = evaluate("--model", "wrods", "--model", "words", "--probes", "0", "--fail-under", "P@1=0.1")
+    assert ended == 1
+    assert [each["name"] for each in report()["contestants"]] == ["none", "words", "oracle"]
+    assert "wrods" not in out
+    assert "error: wrods cannot be measured: unknown model" in err
+    ended, out, _ = evaluate("--model", "wrods", "--model", "words", "--probes", "0", "--against", "wrods")
+    assert (ended, out) == (1, "")
+
+
+def test_what_was_answered_before_a_key_was_refused_is_shown(evaluate: Evaluate, upstream: ScriptedUpstream) -> None:
+    evaluate("--model", "words", "--probes", "0", "--sample", "6")
+    upstream.behave("refuses the key")
+    ended, _, _ = evaluate("--model", "words", "--probes", "0")
+    assert ended == 0
+    assert sum(contestant("words")["failures"].values()) == 6
 
 
 def test_calls_stay_within_the_limits_of_the_target(
@@ -476,10 +516,11 @@ def test_a_gateway_elsewhere_is_asked_with_its_key(
     arguments = ["eval", "--data", "data.jsonl", "--url", gateway.url, "--probes", "0"]
     arguments += ["--model", "words", "--model", "nowhere/x"]
     monkeypatch.setenv("RERANK_GATEWAY_KEY", key)
-    assert main(arguments) == 0
+    assert main(arguments) == 1
+    assert 'nowhere/x cannot be measured: unknown model "nowhere/x"' in capsys.readouterr().err
     assert contestant("words")["failures"] == {}  # though the key allows 6 in a second
     assert contestant("words")["measures"]["nDCG@10"]["mean"] == 1.0
-    assert contestant("nowhere/x")["failures"] == {"unknown_model": 12}
+    assert [each["name"] for each in report()["contestants"]] == ["none", "words", "oracle"]
     gateway.stop()
     capsys.readouterr()
     assert main([*arguments, "--output", "other"]) == 1
