@@ -153,7 +153,14 @@ def _tell_error(error: Exception, logging: bool) -> None:
         title = "the configuration has a problem" if count == 1 else f"the configuration has {count} problems"
         lifecycle.tell_error(title, [visible(str(problem)) for problem in error.problems])
     else:
-        lifecycle.tell_error(visible(error.message if isinstance(error, RerankError) else str(error)))
+        lifecycle.tell_error(visible(error.message if isinstance(error, RerankError) else _sentence(error)))
+
+
+def _sentence(error: Exception) -> str:
+    """What the system says of a file, without Python's number of it; whoever knows better has said so already."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ async def ask_in_parts(asker: Asker, body: Body, size: int, advance: Callable[[i
 
     Args:
         asker: whom to ask.
-        body: the whole request.
+        body: the whole request, with one document at least.
         size: documents of one part.
         advance: told how many more documents are ranked.
 

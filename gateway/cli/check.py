@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from datetime import date
 from typing import Any
 
-from gateway.cli import live
+from gateway.cli import config_file, live
 from gateway.cli.model_ends import retirement_warnings
 from gateway.cli.report import describe
 from gateway.config import built_in, exposure
@@ -24,9 +24,7 @@ def add_to(commands: Any, path: str | None) -> None:
         description="Validate a whole configuration. Prints every problem with its YAML path and exits with 1, "
         "or prints what the configuration means.",
     )
-    files = command.add_mutually_exclusive_group()
-    files.add_argument("file", metavar="FILE", nargs="?", default=path, help="YAML configuration")
-    files.add_argument("--config", metavar="FILE", help="the same, as `serve` takes it")
+    config_file.add_to(command, path)
     command.add_argument(
         "--live",
         action="store_true",
@@ -37,7 +35,7 @@ def add_to(commands: Any, path: str | None) -> None:
 
 def run(chosen: Namespace) -> int:
     """Print what the configuration means. Raises ConfigError."""
-    file = chosen.config or chosen.file
+    file = config_file.chosen_file(chosen)
     config = read_config(file)
     with located(file):
         exposure.check_listeners(config.server, config.auth)

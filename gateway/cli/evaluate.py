@@ -25,7 +25,7 @@ def add_to(commands: Any, path: str | None) -> None:
     _add_models(command)
     _add_results(command)
     command.set_defaults(run=run, default_config=path)
-    more = command.add_subparsers(title="commands", metavar="compare", help="compare two reports instead")
+    more = command.add_subparsers(title="commands", metavar="COMMAND", help="in place of measuring")
     comparison = more.add_parser("compare", help="compare two reports over the same data")
     comparison.add_argument("first", metavar="A.json", help="a report, or the folder that has it")
     comparison.add_argument("second", metavar="B.json", help="another one")

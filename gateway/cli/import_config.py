@@ -72,12 +72,21 @@ def _is_variable(tree: Any, path: str) -> bool:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    if path.stat().st_size > MAX_BYTES:
-        raise ConfigError([Problem("", f"{path} has more than {MAX_BYTES} bytes")])
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.safe_load(_text_of(path))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError([Problem("", f"{path} is neither YAML nor JSON ({type(error).__name__})")]) from None
+    if tree is None:
+        raise ConfigError([Problem("", f"{path} is empty")])
     if not isinstance(tree, dict):
         raise ConfigError([Problem("", f"{path} is not a mapping at its top")])
     return tree
+
+
+def _text_of(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError([Problem("", f"{path} has more than {MAX_BYTES} bytes")])
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise OSError(f"cannot read {path}: {error.strerror or error}") from None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.access.keys import CallerKeySettings, hash_of, new_key
+from gateway.cli import config_file
 from gateway.cli.key_rotation import rotate
 from gateway.cli.table import table
 from gateway.cli.terminal import json_text
@@ -38,7 +39,7 @@ def add_to(commands: Any, path: str | None) -> None:
     listing = _action(
         actions, "list", "list the keys of a configuration", "List the keys that a configuration accepts.", _print_list
     )
-    listing.add_argument("file", metavar="FILE", nargs="?", default=path, help="YAML configuration")
+    config_file.add_to(listing, path)
     _action(
         actions,
         "hash",
@@ -56,7 +57,7 @@ def add_to(commands: Any, path: str | None) -> None:
         _print_rotation,
     )
     rotation.add_argument("name", metavar="NAME", help="the name of the key")
-    rotation.add_argument("file", metavar="FILE", nargs="?", default=path, help="YAML configuration")
+    config_file.add_to(rotation, path)
 
 
 def _action(actions: Any, name: str, help: str, description: str, run: Any) -> ArgumentParser:
@@ -79,7 +80,7 @@ def _print_new(options: Namespace) -> int:
 
 def _print_list(options: Namespace) -> int:
     """The keys of a configuration, in its order. Raises ConfigError."""
-    auth = read_config(options.file).auth
+    auth = read_config(config_file.chosen_file(options)).auth
     keys = auth.keys if auth else []
     now = datetime.now(UTC)
     if options.json:
@@ -112,19 +113,27 @@ def _is_expired(key: CallerKeySettings, now: datetime) -> bool:
 
 def _print_hash(options: Namespace) -> int:
     """The hash of a key. Raises InvalidRequest for what cannot be sent as a key."""
-    text = getpass.getpass("key: ") if sys.stdin.isatty() else sys.stdin.read()
-    key = text.strip()
+    key = _presented_key().strip()
     if not key or not (key.isascii() and key.isprintable()) or " " in key:
         raise InvalidRequest("standard input must hold one key: a line of ASCII characters without blanks")
     print(json_text({"hash": hash_of(key)}) if options.json else hash_of(key))
     return 0
 
 
+def _presented_key() -> str:
+    """What is typed or piped in; "" for bytes that are no text, which are no key either."""
+    try:
+        return getpass.getpass("key: ") if sys.stdin.isatty() else sys.stdin.read()
+    except UnicodeDecodeError:
+        return ""
+
+
 def _print_rotation(options: Namespace) -> int:
     """A new key for a name whose hash is in force now. Raises ConfigError, InvalidRequest, OSError."""
-    if not options.file:
+    file = config_file.chosen_file(options)
+    if not file:
         raise InvalidRequest("name the configuration file whose key is to be replaced")
-    rotation = rotate(Path(options.file), options.name, os.environ)
+    rotation = rotate(Path(file), options.name, os.environ)
     if options.json:
         print(json_text({"name": options.name, "key": rotation.key, "hash": rotation.hash, "file": rotation.file}))
         return 0

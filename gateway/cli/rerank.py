@@ -91,6 +91,8 @@ def run(chosen: Namespace) -> int:
     """Rank and print. Raises RerankError, ConfigError, OSError."""
     text = _text_of(chosen.file)
     documents = document_formats.read_documents(text, chosen.source_format, chosen.file)
+    if not documents:
+        raise InvalidRequest(f"{_name_of(chosen.file)} holds no document to rank")
     _check_characters(chosen.query, documents)
     body = Body(model=chosen.model, query=chosen.query, documents=documents, top_n=chosen.top_n, return_documents=True)
     reply = asyncio.run(_within(chosen.timeout, chosen, body))
@@ -138,8 +140,12 @@ def _check_characters(query: str, documents: list[WireDocument]) -> None:
             raise InvalidRequest(f"{name} holds half a character (an unpaired surrogate)") from None
 
 
+def _name_of(file: str) -> str:
+    return "standard input" if file == "-" else file
+
+
 def _text_of(file: str) -> str:
-    name = "standard input" if file == "-" else file
+    name = _name_of(file)
     if file == "-" and sys.stdin.isatty():
         print("reading documents from the terminal, one a line; Ctrl-D ends them", file=sys.stderr)
     try:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from gateway.cli import config_file
 from gateway.config import built_in, exposure
 from gateway.config.loader import read_config
 from gateway.config.locations import located
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 def add_to(commands: Any, path: str | None) -> None:
     """Declare the command's arguments."""
     command: ArgumentParser = commands.add_parser("serve", help="run the gateway", description="Run the gateway.")
-    command.add_argument("--config", metavar="FILE", default=path, help="YAML configuration")
+    config_file.add_to(command, path)
     command.add_argument("--host", help="address to listen on; overrides the configuration")
     command.add_argument(
         "--port", type=_port, help="port to listen on; overrides the configuration; 0 picks a free one"
@@ -41,16 +42,17 @@ def run(options: Namespace) -> int:
         ConfigError: the configuration cannot be used.
         OSError: an address cannot be listened on.
     """
-    config = _with_overrides(read_config(options.config), options)
-    with located(options.config):
+    file = config_file.chosen_file(options)
+    config = _with_overrides(read_config(file), options)
+    with located(file):
         exposure.check_listeners(config.server, config.auth)
     logs.configure(config.telemetry.logs)
-    _tell_started(config, options.config)
+    _tell_started(config, file)
     for problem in config.auth.expired(datetime.now(UTC)) if config.auth else ():
         logger.warning("%s", problem)
     for warning in filter(None, (accounting.multi_worker_warning(config), built_in.advice(config))):
         logger.warning("%s", warning)
-    return server.serve(config, options.config)
+    return server.serve(config, file)
 
 
 def _tell_started(config: Config, path: str | None) -> None:

@@ -70,6 +70,11 @@ class TestHelp:
         assert all(f"    {command}" in out for command in COMMANDS)
         assert "RERANK_GATEWAY_CONFIG" in out
 
+    def test_a_command_of_a_command_is_listed_once(self, said) -> None:
+        status, out, _ = said("eval", "--help")
+        assert status == 0
+        assert re.findall(r"^ +compare\b", out, re.MULTILINE) == ["    compare"]
+
     @pytest.mark.parametrize("command", COMMANDS)
     def test_every_command_and_option_is_explained(self, said, command) -> None:
         status, out, _ = said(command, "--help")
@@ -108,12 +113,50 @@ class TestHelp:
             pytest.param(("eval", "compar", "a", "b"), "compare A B", id="a misspelt comparison"),
             pytest.param(("eval", "compare", "a"), "B.json", id="a comparison with one report"),
             pytest.param(("rerank", "--model", "m", "--query", "q", "--top-n", "0"), "from 1", id="no results"),
+            pytest.param(("serve", "a.yaml", "--config", "b.yaml"), "not allowed with argument", id="two files"),
         ],
     )
     def test_wrong_usage_is_status_2_and_says_what(self, said, arguments, message) -> None:
         status, _, err = said(*arguments)
         assert status == 2
         assert message in err
+
+
+ONE_FILE: dict[str, tuple[str, ...]] = {
+    "serve": ("serve",),
+    "check": ("check",),
+    "list the keys": ("keys", "list"),
+    "rotate a key": ("keys", "rotate", "me"),
+}
+
+
+@pytest.mark.parametrize("option", [(), ("--config",)], ids=["by its name", "as an option"])
+@pytest.mark.parametrize("command", ONE_FILE.values(), ids=ONE_FILE)
+def test_the_configuration_is_named_in_one_way_everywhere(said, command, option) -> None:
+    status, out, err = said(*command, *option, "none.yaml")
+    assert (status, out) == (1, "")
+    assert err == ("error: the configuration has a problem:\n  cannot read none.yaml: No such file or directory\n")
+
+
+@pytest.mark.parametrize("name", ["none.yaml", "."], ids=["no such file", "a folder"])
+@pytest.mark.parametrize("command", [("import", "litellm"), ("init", "-", "--from", "litellm")], ids=["import", "init"])
+def test_a_file_to_import_that_cannot_be_read(said, command, name) -> None:
+    status, out, err = said(*command, name)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"error: cannot read {name}: ")
+
+
+def test_an_empty_file_to_import(said, tmp_path) -> None:
+    (tmp_path / "empty.yaml").write_bytes(b"")
+    status, _, err = said("import", "bifrost", "empty.yaml")
+    assert (status, err) == (1, "error: the configuration has a problem:\n  empty.yaml is empty\n")
+
+
+def test_a_file_that_the_system_refuses_is_named_without_numbers(said, upstream, tmp_path) -> None:
+    (tmp_path / "gateway.yaml").write_text("providers: {own: {adapter: passthrough}}\n", encoding="utf-8")
+    (tmp_path / "out" / "report.json").mkdir(parents=True)
+    status, _, err = said("eval", "--sample-data", "--config", "gateway.yaml", "--model", "none", "--output", "out")
+    assert (status, err) == (1, "error: out/report.json: Is a directory\n")
 
 
 class TestCheck:
@@ -332,7 +375,17 @@ class TestRerank:
         "no such file": (("none.txt",), b"", "error: cannot read none.txt: No such file or directory\n"),
         "a folder": ((".",), b"", "error: cannot read .: Is a directory\n"),
         "not UTF-8": ((), b"\xff\xfe", "error: standard input is not UTF-8 text\n"),
-        "nothing to rank": ((), b"", "error: documents are required for rerank\n"),
+        "nothing to rank": ((), b"", "error: standard input holds no document to rank\n"),
+        "blank lines alone": ((), b"\n \r\n\n", "error: standard input holds no document to rank\n"),
+        "an empty list": ((), b"[]", "error: standard input holds no document to rank\n"),
+        "no line of JSON": (("--from", "jsonl"), b"\n", "error: standard input holds no document to rank\n"),
+        "column names alone": (("--from", "csv"), b"id,text\n", "error: standard input holds no document to rank\n"),
+        "nothing, in parts": (("--batch-size", "2"), b"", "error: standard input holds no document to rank\n"),
+        "nothing for another gateway": (
+            ("--url", "http://127.0.0.1:9"),
+            b"",
+            "error: standard input holds no document",
+        ),
         "an unknown model": (("--model", "nope"), b"a", 'error: unknown model "nope"\n'),
         "a blank query": (("--query", " "), b"a", "error: query is required for rerank\n"),
         "a broken line": ((), b'{"text": "a"}\n{', "error: line 2 is not a JSON string or object"),

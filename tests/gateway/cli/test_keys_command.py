@@ -143,3 +143,9 @@ def test_a_file_that_is_not_valid_is_not_changed(said: Any) -> None:
 def test_keys_made_here_have_their_hash() -> None:
     key, digest = new_key()
     assert hash_of(key) == digest
+
+
+def test_bytes_that_are_no_text_are_no_key(said: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="utf-8"))
+    assert main(["keys", "hash"]) == 1
+    assert capsys.readouterr().err.startswith("error: standard input must hold one key")
