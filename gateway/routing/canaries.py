@@ -9,8 +9,9 @@ from typing import BinaryIO
 from gateway.config.root import Config
 from gateway.policy.canary import Canary
 from gateway.policy.target_id import TargetId
+from gateway.process_folder import try_lock
 from gateway.routing.targets import Targets
-from gateway.telemetry.metric_store import find_shared_folder, try_lock
+from gateway.telemetry.metric_store import find_shared_folder
 
 
 class Election:

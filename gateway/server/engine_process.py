@@ -11,14 +11,12 @@ import logging
 import multiprocessing
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from typing import NoReturn
 
 import uvicorn
@@ -32,6 +30,7 @@ from gateway.errors import ConfigError
 from gateway.exits import leave
 from gateway.policy.bulkhead import BulkheadSettings
 from gateway.policy.deadline import DeadlineSettings
+from gateway.process_folder import process_folder
 from gateway.routing.kinds import kind_of
 from gateway.runtime.instruments import engine_instruments
 from gateway.runtime.reload import Reloader
@@ -131,8 +130,8 @@ def running_engine(config: Config, path: str | None, load_results: LoadResults) 
     if not local_part(config).providers:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="rerank-gateway-engine-") as folder:
-        socket = str(Path(folder) / "socket")
+    with process_folder("engine-") as folder:
+        socket = str(folder / "socket")
         if len(os.fsencode(socket)) > MAX_SOCKET_PATH_BYTES:
             raise OSError(f"{socket} is too long for a socket; set TMPDIR to a shorter folder")
         supervisor = EngineSupervisor(config, path, socket, load_results)

@@ -9,7 +9,6 @@ back and the folder holds no more files than there were processes at once. See d
 from __future__ import annotations
 
 import os
-import tempfile
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from gateway.process_folder import process_folder, try_lock
 from gateway.telemetry.metric import Metric
 
 FOLDER_VARIABLE = "RERANK_GATEWAY_METRICS_FOLDER"
@@ -177,17 +177,6 @@ def cell_count(metric: Metric) -> int:
     return len(metric.buckets) + 2 if metric.kind == "histogram" else 1
 
 
-def try_lock(file: BinaryIO) -> bool:
-    """Whether this process holds the file's lock now: until the file is closed, or the process ends."""
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
 def _unlock(file: BinaryIO) -> None:
     import fcntl
 
@@ -197,8 +186,8 @@ def _unlock(file: BinaryIO) -> None:
 @contextmanager
 def shared_folder() -> Iterator[None]:
     """Give the processes that are started within one folder for their numbers. It is deleted at the end."""
-    with tempfile.TemporaryDirectory(prefix="rerank-gateway-") as name:
-        os.environ[FOLDER_VARIABLE] = name
+    with process_folder() as folder:
+        os.environ[FOLDER_VARIABLE] = str(folder)
         try:
             yield
         finally:

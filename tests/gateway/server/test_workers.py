@@ -82,6 +82,23 @@ def test_sighup_before_the_workers_listen_to_it_ends_none(start_gateway: Callabl
     assert "died" not in gateway.output
 
 
+def test_the_next_start_removes_what_a_killed_gateway_left(start_ready: Callable[..., Any], tmp_path: Path) -> None:
+    settings = {**SETTINGS, "providers": {"passthrough": {}, "local": {}}}
+    environ = {"TMPDIR": str(tmp_path)}
+    killed = start_ready(settings, "--workers", "2", environ=environ)
+    started = workers_of(killed)
+    left = set(tmp_path.glob("rerank-gateway-*"))
+    killed.popen.kill()
+    wait_until(lambda: not any(map(command_line, started)))
+    assert len(left) == 2, "of metrics, and of the engine process"
+    assert set(tmp_path.glob("rerank-gateway-*")) == left
+    second = start_ready(SETTINGS, "--workers", "2", environ=environ)
+    assert len(set(tmp_path.glob("rerank-gateway-*")) - left) == 1
+    assert not [folder for folder in left if folder.exists()]
+    assert second.stop() == 0
+    assert list(tmp_path.glob("rerank-gateway-*")) == []
+
+
 def _statuses(gateway: Any, model: str) -> set[int]:
     """What new connections get, enough of them for both workers to be met."""
     body = {**ASK, "model": model}

@@ -227,7 +227,7 @@ def test_the_shared_folder_is_forgotten_even_on_an_error() -> None:
         nonlocal folder
         with shared_folder():
             folder = find_shared_folder(os.environ) or folder
-            assert list(folder.iterdir()) == []
+            assert folder.is_dir()
             raise ValueError("a worker cannot be started")
 
     with pytest.raises(ValueError, match="a worker"):
