@@ -8,6 +8,7 @@ from gateway.access.prices import as_of
 from gateway.capacity import money
 from gateway.capacity.costs import Costs
 from gateway.capacity.demand import Demand
+from gateway.capacity.figures import duration, many, number
 
 
 def of(demand: Demand, costs: Costs) -> list[str]:
@@ -25,8 +26,9 @@ def of(demand: Demand, costs: Costs) -> list[str]:
 def _traffic(demand: Demand, costs: Costs) -> Iterator[str]:
     arrive = "one by one" if demand.burst == 1 else f"in bursts of {demand.burst:,} on average"
     yield (
-        f"{demand.rate:,.10g} requests a second arrive {arrive}, at random; each has {demand.documents:,} documents of "
-        f"{demand.document_bytes:,} bytes and a query of {demand.query_bytes:,}; sizes vary by {demand.spread:.0%}"
+        f"{number(demand.rate)} requests a second arrive {arrive}, at random; each has "
+        f"{many(demand.documents, 'document')} of {many(demand.document_bytes, 'byte')} and a query of "
+        f"{demand.query_bytes:,}; sizes vary by {demand.spread:.0%}"
     )
     if demand.cache == "none":
         yield "nothing is cached"
@@ -46,12 +48,13 @@ def _gateways(demand: Demand, costs: Costs) -> Iterator[str]:
         f"two thirds of them after {costs.cool_us / 1000:g} ms; your cores are as fast as those that were measured"
     )
     yield (
-        f"a host has {demand.cores} cores to itself, with a worker each, and callers' connections are spread evenly; "
-        f"at the peak, {demand.spare} of them away, a core is busy for at most {demand.utilisation:.0%} of the time"
+        f"a host has {many(demand.cores, 'core')} to itself, with a worker each, and callers' connections are spread "
+        f"evenly; at the peak, {many(demand.spare, 'host')} away, a core is busy for at most "
+        f"{demand.utilisation:.0%} of the time"
     )
     if demand.p99 is not None:
         yield (
-            f"99 of 100 requests spend at most {demand.p99 * 1000:g} ms in what is planned here, the spare ones away; "
+            f"99 of 100 requests spend at most {duration(demand.p99)} in what is planned here, the spare ones away; "
             "what workers lose while they sleep is not counted"
         )
     yield "the machines do not stand still: pauses of a virtual machine come on top of the 99th percentile"
@@ -59,16 +62,18 @@ def _gateways(demand: Demand, costs: Costs) -> Iterator[str]:
 
 def _behind(demand: Demand, costs: Costs) -> Iterator[str]:
     if not demand.has_engine:
-        yield f"the upstream answers after {demand.latency:g} s, whatever the load, and its own limits allow the rate"
+        passing = duration(demand.latency)
+        yield f"the upstream answers after {passing}, whatever the load, and its own limits allow the rate"
         return
     if demand.engine:
         speed = costs.engines.get(demand.engine, 0.0)
         yield (
             f"{demand.engine} scores {speed:.1f} documents a second and core, of the length that was measured; a "
-            f"replica has {demand.replica_cores} cores, and is that much faster"
+            f"replica has {many(demand.replica_cores, 'core')}, and is that much faster"
         )
     else:
-        yield f"a replica scores {demand.documents_per_second:,.10g} documents a second, one request after the other"
+        speed = demand.documents_per_second or 0.0
+        yield f"a replica scores {number(speed)} documents a second, one request after the other"
     how = "to any replica" if demand.balance == "random" else "to the replica that is free first"
     yield f"a request goes {how}, as a whole; replicas are busy for at most {demand.utilisation:.0%} of the time"
 
@@ -87,13 +92,14 @@ def _money(demand: Demand) -> Iterator[str]:
     mean = demand.mean_rate
     yield (
         f"a month has {money.HOURS} hours; hosts and replicas run for all of it, as many as at the peak, and "
-        + (f"{mean:,.10g} requests a second arrive on average" if mean else "as many requests arrive all the time")
+        + (f"{number(mean)} requests a second arrive on average" if mean else "as many requests arrive all the time")
     )
     if not demand.has_engine and (price := money.price_of(demand)):
         is_given = demand.per_search is not None or demand.per_million_tokens is not None
         source = "as given" if is_given else f"of {demand.model}, {as_of()}"
+        by_search, by_tokens = number(price.per_search or 0), number(price.per_million_tokens or 0)
         yield (
-            f"prices {source}: ${price.per_search or 0:g} a search, ${price.per_million_tokens or 0:g} a million "
-            f"tokens; searches of a request: {money.searches(demand, price)}; tokens: {money.tokens(demand):,.0f}, "
-            f"of {money.BYTES_PER_TOKEN} bytes each"
+            f"prices {source}: ${by_search} a search, ${by_tokens} a million tokens; searches of a request: "
+            f"{money.searches(demand, price)}; tokens: {money.tokens(demand):,.0f}, of "
+            f"{money.BYTES_PER_TOKEN} bytes each"
         )

@@ -39,6 +39,8 @@ def of(demand: Demand, hosts: int, replicas: int) -> Money:
 
 
 def _replicas(demand: Demand, replicas: int) -> float | None:
+    if replicas and not (demand.replica_cores or demand.replica_gpus):
+        return None
     hour = 0.0
     for amount, price in ((demand.replica_cores, demand.core_hour), (demand.replica_gpus, demand.gpu_hour)):
         if replicas and amount and price is None:

@@ -7,7 +7,7 @@ from math import ceil, sqrt
 
 from msgspec import Struct
 
-from gateway.capacity import assumptions, money, pools, store_calls
+from gateway.capacity import assumptions, figures, money, pools, refusals, store_calls
 from gateway.capacity.costs import Costs
 from gateway.capacity.demand import Demand
 from gateway.capacity.money import Money
@@ -102,7 +102,11 @@ def make(demand: Demand, costs: Costs) -> Plan:
         bandwidth=bandwidth(demand),
         money=money.of(demand, gateways.units, replicas.units if replicas else 0),
         assumptions=assumptions.of(demand, costs),
-        warnings=[*_warnings(gateways, replicas, store), *_cold(gateways, goal)],
+        warnings=[
+            *refusals.warnings(demand, body_bytes(demand)),
+            *_warnings(gateways, replicas, store),
+            *_cold(gateways, goal),
+        ],
     )
 
 
@@ -150,7 +154,7 @@ def _replicas(demand: Demand, costs: Costs, gateways: Pool) -> Pool:
     goal = None
     if demand.p99 is not None:
         delays = (gateways.one_lost or gateways.planned).delays or gateways.planned.delays
-        goal = demand.p99 - (delays.p99 if delays else 0.0)
+        goal = max(0.0, demand.p99 - (delays.p99 if delays else 0.0))
     return pools.size(engine_work(demand, costs), demand.utilisation, demand.spare, goal)
 
 
@@ -167,7 +171,8 @@ def _store(demand: Demand, costs: Costs, workers: int) -> Store:
 def _connections(demand: Demand, gateways: Pool, replicas: Pool | None) -> Connections:
     behind = _mean(replicas) if replicas else demand.latency
     calls = demand.rate * (1 - demand.cached) * behind
-    return Connections(_at_most(calls + demand.rate * _mean(gateways)), _at_most(calls))
+    callers = _at_most(calls + demand.rate * _mean(gateways), demand.burst)
+    return Connections(callers, _at_most(calls, 1 + (demand.burst - 1) * (1 - demand.cached)))
 
 
 def _mean(pool: Pool) -> float:
@@ -176,8 +181,14 @@ def _mean(pool: Pool) -> float:
     return delays.mean if delays else 0.0
 
 
-def _at_most(average: float) -> int:
-    return ceil(average + DEVIATIONS * sqrt(average))
+def _at_most(average: float, burst: float) -> int:
+    """Of calls that begin in bursts of a geometric size, whose variance is 2 * burst - 1 times their average.
+
+    One burst at least: where they are rare, an average says nothing of it.
+    """
+    if not average:
+        return 0
+    return ceil(max(average + DEVIATIONS * sqrt(average * (2 * burst - 1)), burst))
 
 
 def bandwidth(demand: Demand) -> Bandwidth:
@@ -192,8 +203,8 @@ def _cold(gateways: Pool, goal: float | None) -> Iterator[str]:
     delays = gateways.planned.delays
     if goal is not None and delays is not None and delays.p99 > goal:
         yield (
-            f"at the 99th percentile requests spend {delays.p99 * 1000:.3g} ms, for workers have so little to do that "
-            "they get cold between two requests; fewer hosts, or fewer cores, are quicker"
+            f"at the 99th percentile requests spend {figures.duration(delays.p99)}, for workers have so little to do "
+            "that they get cold between two requests; fewer hosts, or fewer cores, are quicker"
         )
 
 
@@ -204,7 +215,7 @@ def _warnings(gateways: Pool, replicas: Pool | None, store: Store | None) -> lis
             found.append(f"the {name} do not survive the loss of one: plan with a `spare` of 1 or more")
     if store and store.busy > MAX_STORE_BUSY:
         found.append(
-            f"one Valkey server is busy for {store.busy:.0%} of a core, and all our keys are on one node of a cluster: "
-            "give groups of gateways a server each, with their share of the limits, or fewer limits"
+            f"one Valkey server is busy for {store.busy:,.0%} of a core, and all our keys are on one node of a "
+            "cluster: give groups of gateways a server each, with their share of the limits, or fewer limits"
         )
     return found

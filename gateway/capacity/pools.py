@@ -8,6 +8,7 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from gateway.capacity import figures
 from gateway.capacity.simulation import Balance, Delays, Queue, Service, simulate
 from gateway.errors import ConfigError, Problem
 
@@ -97,10 +98,20 @@ def _by_goal(work: Work, least: int, goal: float) -> int:
     if shortest <= goal:
         units = _first(least, lambda count: (delays := simulate(work.queue(count))) is not None and delays.p99 <= goal)
     if units is None:
-        passing, left = f"{shortest * 1000:.3g} ms", f"{goal * 1000:.3g} ms"
-        told = f"cannot be kept: {passing} pass where nobody waits, and {left} are left for it"
-        raise ConfigError([Problem("p99", told)])
+        raise ConfigError([Problem("p99", f"cannot be kept{_why(shortest, goal)}")])
     return units
+
+
+def _why(shortest: float, goal: float) -> str:
+    """Why a goal cannot be kept: a request takes longer by itself, or always waits for too long."""
+    if shortest <= goal:
+        return f" by {MAX_UNITS:,} hosts or replicas; look for a figure that is too large or too small"
+    passing, left = figures.duration(shortest), f"{figures.duration(goal)} are"
+    if goal <= 0:
+        left = "nothing is"
+    elif left.startswith(passing):
+        left = "a little less is"
+    return f": {passing} pass where nobody waits, and {left} left for it"
 
 
 def _first(least: int, is_enough: Callable[[int], bool]) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.capacity import figures
 from gateway.capacity.demand import Demand
 from gateway.capacity.plan import Plan
 from gateway.capacity.pools import Pool, State
@@ -17,7 +18,7 @@ def describe(demand: Demand, plan: Plan) -> str:
 
 
 def _pools(demand: Demand, plan: Plan) -> str:
-    rows = _pool(f"gateway hosts of {demand.cores} cores", plan.gateways)
+    rows = _pool(f"gateway hosts of {figures.many(demand.cores, 'core')}", plan.gateways)
     if plan.replicas:
         rows += _pool("replicas of the engine", plan.replicas)
     return table(["AT THE PEAK", "NUMBER", "BUSY", "WAIT P50", "WAIT P99", "TIME P50", "TIME P99"], rows)
@@ -33,41 +34,51 @@ def _state(state: State) -> list[str]:
     if state.delays is None:
         return [f"{state.units:,}", busy, "overloaded: it cannot keep up", "", "", ""]
     delays = state.delays
-    return [f"{state.units:,}", busy, *map(_time, (delays.wait_p50, delays.wait_p99, delays.p50, delays.p99))]
-
-
-def _time(seconds: float) -> str:
-    if seconds < 0.001:
-        return f"{seconds * 1e6:.0f} µs"
-    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+    return [
+        f"{state.units:,}",
+        busy,
+        *map(figures.duration, (delays.wait_p50, delays.wait_p99, delays.p50, delays.p99)),
+    ]
 
 
 def _rest(demand: Demand, plan: Plan) -> str:
     bandwidth, connections = plan.bandwidth, plan.connections
     behind = "the replicas" if plan.replicas else "the upstream"
     rows = [
-        ["CPU of a gateway per request", f"{plan.cpu_us:.0f} µs of a core"],
+        ["CPU of a gateway per request", f"{figures.duration(plan.cpu_us / 1e6)} of a core"],
         ["connections in use", f"{connections.callers:,} from callers, {connections.upstream:,} to {behind}"],
-        ["callers send, and get", f"{bandwidth.callers_in:,.1f} and {bandwidth.callers_out:,.1f} Mbit/s"],
-        [f"{behind} get, and send", f"{bandwidth.upstream_out:,.1f} and {bandwidth.upstream_in:,.1f} Mbit/s"],
+        ["callers send, and get", _both(bandwidth.callers_in, bandwidth.callers_out)],
+        [f"{behind} get, and send", _both(bandwidth.upstream_out, bandwidth.upstream_in)],
     ]
     if store := plan.store:
         rows += [
             ["calls of Valkey", f"{store.calls:,.0f} a second, with {store.commands:,.0f} commands in them"],
-            ["Valkey", f"busy for {store.busy:.1%} of its core, up to {store.connections:,} connections"],
+            ["Valkey", f"busy for {store.busy:,.1%} of its core, up to {store.connections:,} connections"],
         ]
-    return table(["BESIDES", ""], [*rows, *_money(plan)])
+    return table(["BESIDES", ""], [*rows, *_money(demand, plan)])
 
 
-def _money(plan: Plan) -> list[list[str]]:
+def _both(there: float, back: float) -> str:
+    return f"{figures.bit_rate(there)} and {figures.bit_rate(back)}"
+
+
+def _money(demand: Demand, plan: Plan) -> list[list[str]]:
     money = plan.money
     rows = [["gateways, a month", _dollars(money.gateways, "core_hour")]]
     if plan.replicas:
-        rows.append(["replicas, a month", _dollars(money.replicas, "core_hour and gpu_hour")])
+        rows.append(["replicas, a month", _dollars(money.replicas, _missing(demand))])
     else:
         rows.append(["upstream, a month", _dollars(money.upstream, "model, per_search or per_million_tokens")])
-    return [*rows, ["in all, a month", "unknown" if money.total is None else f"${money.total:,.0f}"]]
+    return [*rows, ["in all, a month", "unknown" if money.total is None else figures.dollars(money.total)]]
 
 
 def _dollars(amount: float | None, needs: str) -> str:
-    return f"unknown: give {needs}" if amount is None else f"${amount:,.0f}"
+    return f"unknown: give {needs}" if amount is None else figures.dollars(amount)
+
+
+def _missing(demand: Demand) -> str:
+    """What the price of a replica is not known without."""
+    if not demand.replica_cores and not demand.replica_gpus:
+        return "replica_cores or replica_gpus"
+    needed = {"core_hour": demand.replica_cores, "gpu_hour": demand.replica_gpus}
+    return " and ".join(name for name, amount in needed.items() if amount and getattr(demand, name) is None)

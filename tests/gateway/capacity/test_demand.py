@@ -42,6 +42,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "more replicas than there are": ({"rate": 1e6, "documents_per_second": 0.01}, "rate: takes more than"),
     "a goal that nothing keeps": ({"rate": 1, "p99": "0.0001"}, "p99: cannot be kept: "),
+    "a goal of which the gateways leave nothing": (
+        {"rate": 1, "documents_per_second": 100, "p99": "0.0001"},
+        " pass where nobody waits, and nothing is left for it",
+    ),
     "a goal that the engine alone breaks": ({"rate": 1, "documents_per_second": 10, "p99": 1}, "p99: cannot be kept: "),
 }
 

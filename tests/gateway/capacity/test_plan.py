@@ -225,6 +225,75 @@ def test_connections_are_those_of_calls_under_way() -> None:
     assert made(rate=1000, latency=0.1, cache="memory", cached=1).connections.upstream == 0
 
 
+BURSTS: dict[str, tuple[dict[str, Any], int, int]] = {
+    "rare, and large": ({"rate": 100, "burst": 100_000}, 100_000, 100_000),
+    "rare, and half of them cached": (
+        {"rate": 100, "burst": 99_999, "cache": "memory", "cached": 0.5},
+        50_000,
+        99_999,
+    ),
+    "all of them cached": ({"rate": 100, "burst": 1000, "cache": "memory", "cached": 1}, 0, 1000),
+    # 100 on average, and three times the root of 100 * 99
+    "always one under way": ({"rate": 1000, "burst": 50}, 399, 399),
+}
+"""Connections to the upstream, and from callers at least."""
+
+
+@pytest.mark.parametrize(("demand", "upstream", "callers"), BURSTS.values(), ids=BURSTS)
+def test_a_whole_burst_is_connected(demand: dict[str, Any], upstream: int, callers: int) -> None:
+    connections = made(latency=0.1, **demand).connections
+    assert connections.upstream == upstream
+    assert connections.callers >= callers
+
+
+MIB = 1024 * 1024
+REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "what every gateway takes": ({}, []),
+    "as many documents as are taken": ({"documents": 10_000, "document_bytes": 10}, []),
+    "one document more": ({"documents": 10_001, "document_bytes": 10}, ["request_limits.documents`, which is 10,000"]),
+    "a document as large as is taken": ({"documents": 1, "document_bytes": 4 * MIB}, []),
+    "one byte more": (
+        {"documents": 1, "document_bytes": 4 * MIB + 1},
+        ["request_limits.document_bytes`, which is 4,194"],
+    ),
+    "a body that is too large": (
+        {"documents": 40, "document_bytes": MIB},
+        ["bodies of 41,943,201 bytes are refused by default: raise `request_limits.body_bytes`"],
+    ),
+    "a body that is just taken": ({"documents": 31, "document_bytes": MIB}, []),
+    "some bodies that are too large": (
+        {"documents": 31, "document_bytes": MIB, "spread": 0.5},
+        ["vary by 50%; the largest of them are refused by default"],
+    ),
+    "all of it": (
+        {"documents": 100_000, "document_bytes": 100_000_000},
+        ["request_limits.documents`", "request_limits.document_bytes`", "request_limits.body_bytes`"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("demand", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_a_gateway_refuses_by_default_is_told(demand: dict[str, Any], words: list[str]) -> None:
+    found = made(**{"rate": 0.01, **demand}).warnings
+    assert len(found) == len(words), found
+    assert [each for each, sentence in zip(words, found, strict=True) if each not in sentence] == []
+
+
+UNKEPT: dict[str, tuple[float, float, str]] = {
+    "longer than is left": (0.2, 0.1, "200 ms pass where nobody waits, and 100 ms are left for it"),
+    "nothing is left": (0.2, 0.0, "200 ms pass where nobody waits, and nothing is left for it"),
+    "by less than is shown": (0.1004, 0.1001, "100 ms pass where nobody waits, and a little less is left for it"),
+    "by hours": (7200.0, 3600.0, "7,200 s pass where nobody waits, and 3,600 s are left for it"),
+}
+
+
+@pytest.mark.parametrize(("seconds", "goal", "words"), UNKEPT.values(), ids=UNKEPT)
+def test_why_a_goal_cannot_be_kept(seconds: float, goal: float, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        size(Work(0.0001, Service(seconds)), 0.9, 1, goal)
+    assert words in str(caught.value)
+
+
 def test_bandwidth() -> None:
     bandwidth = made(rate=1000, cache="memory", cached=0.5).bandwidth
     assert bandwidth.callers_in == pytest.approx(1000 * (50 * 1000 + 401) * 8 / 1e6)
@@ -263,6 +332,7 @@ MONEY: dict[str, tuple[dict[str, Any], float | None]] = {
         {"core_hour": 0.05, "gpu_hour": 2, "documents_per_second": 1e6, "replica_gpus": 1, "replica_cores": 4},
         2 * 8 * 0.05 * 730 + 2 * (2 + 0.2) * 730,
     ),
+    "a replica that has no cores": ({"core_hour": 0.05, "documents_per_second": 1e6, "replica_cores": 0}, None),
     "the price of a GPU is not known": ({"core_hour": 0.05, "documents_per_second": 1e6, "replica_gpus": 1}, None),
 }
 
