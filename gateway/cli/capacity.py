@@ -29,7 +29,7 @@ def add_to(commands: Any, path: str | None) -> None:
         help="say what a given traffic takes: hosts, replicas, calls of the store, money",
         description="Say what a given traffic takes: hosts, replicas, connections, calls of the store, bandwidth and "
         "money, by the measured costs of a request and a simulation of waiting. FILE is YAML with the same keys as the "
-        "options (with _ for -); options come before it. Nothing is asked, and nothing is started.",
+        "options (with _ for -); an option overrides the key. Nothing is asked, and nothing is started.",
     )
     command.add_argument("file", metavar="FILE", nargs="?", help="YAML with the same keys as the options")
     command.add_argument("--json", action="store_true", help="print JSON, for programs")
@@ -39,14 +39,16 @@ def add_to(commands: Any, path: str | None) -> None:
 
 
 def _add_option(command: ArgumentParser, name: str, field: FieldInfo) -> None:
-    choices = _choices(field.annotation)
+    choices, is_list = _choices(field.annotation), get_origin(field.annotation) is tuple
     default = field.default if isinstance(field.default, str | int | float) else None
     command.add_argument(
         f"--{name.replace('_', '-')}",
-        help=(field.description or "") + ("" if default is None else f" Default: {default}.").replace("%", "%%"),
+        help=(field.description or "")
+        + ("" if default is None else f" Default: {default}.").replace("%", "%%")
+        + (" To be given once for each." if is_list else ""),
         choices=choices,
         metavar=None if choices else "VALUE",
-        nargs="+" if get_origin(field.annotation) is tuple else None,
+        action="append" if is_list else "store",
     )
 
 

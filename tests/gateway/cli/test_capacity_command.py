@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from functools import partial
@@ -39,13 +40,27 @@ def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
 
 SHOWN: dict[str, tuple[list[str], list[str]]] = {
     "the least": (["--rate", "100"], ["gateway hosts of 8 cores", "with one lost", "unknown: give core_hour"]),
-    "a store": (["--rate", "100", "--limits", "requests", "budget"], ["calls of Valkey", "requests, budget"]),
+    "a store": (
+        ["--rate", "100", "--limits", "requests", "--limits", "budget"],
+        ["calls of Valkey", "requests, budget"],
+    ),
     "an engine": (["--rate", "5", "--documents-per-second", "900"], ["replicas of the engine", "to the replicas"]),
     "money": (
         ["--rate", "1", "--model", "cohere/rerank-v3.5", "--core-hour", "0.05"],
         ["gateways, a month", "in all, a month", "$"],
     ),
     "no spare host": (["--rate", "100", "--spare", "0"], ["warning: the gateway hosts"]),
+    "a request that is refused": (["--rate", "1", "--documents", "10001"], ["warning: requests of 10,001 documents"]),
+    "one core": (["--rate", "1", "--cores", "1"], ["gateway hosts of 1 core ", "a host has 1 core to", "1 host away"]),
+    "no price of a replica": (["--rate", "1", "--documents-per-second", "900"], ["unknown: give core_hour\n"]),
+    "a replica of nothing": (
+        ["--rate", "1", "--documents-per-second", "900", "--replica-cores", "0", "--core-hour", "1"],
+        ["unknown: give replica_cores or replica_gpus"],
+    ),
+    "no price of a GPU": (
+        ["--rate", "1", "--documents-per-second", "900", "--replica-gpus", "1", "--core-hour", "1"],
+        ["unknown: give gpu_hour\n"],
+    ),
     "a million a second": (["--rate", "1000000"], ["1,000,000 requests a second"]),
 }
 
@@ -55,6 +70,27 @@ def test_a_plan_is_printed(said: Any, arguments: list[str], words: list[str]) ->
     status, out, err = said(*arguments)
     assert (status, err) == (0, "")
     assert [each for each in [*words, "This rests on:"] if each not in out] == []
+
+
+PRICES = ["--core-hour", "0.00001", "--per-search", "0.0000001"]
+UNUSUAL: dict[str, list[str]] = {
+    "hardly anything": ["--rate", "0.001", "--mean-rate", "0.0001", *PRICES],
+    "a hundred million a second": ["--rate", "100000000", "--limits", "budget", *PRICES],
+    "huge documents": ["--rate", "1", "--documents", "100000", "--document-bytes", "100MB", "--latency", "3600"],
+    "a slow engine": ["--rate", "1", "--documents-per-second", "0.001", "--utilisation", "0.95"],
+    "a slow engine with a goal": ["--rate", "1", "--documents-per-second", "0.001", "--p99", "3600"],
+    "a fast engine with a goal": ["--rate", "1", "--documents-per-second", "9", "--p99", "0.0001"],
+    "a fast upstream": ["--rate", "1", "--latency", "0.00001", "--p99", "3600"],
+    "all is cached": ["--rate", "1", "--documents-per-second", "9", "--cache", "memory", "--cached", "1"],
+    "large bursts": ["--rate", "100", "--burst", "100000"],
+}
+
+
+@pytest.mark.parametrize("arguments", UNUSUAL.values(), ids=UNUSUAL)
+def test_no_figure_is_negative_or_has_an_exponent(said: Any, arguments: list[str]) -> None:
+    told = "".join(said(*arguments)[1:])
+    assert re.search(r"\d", told)
+    assert re.findall(r"\d(?:\.\d+)?e[+-]?\d+|(?<!\w)-\d|\bnan\b|\binf\b", told) == []
 
 
 def test_json_has_every_figure(said: Any) -> None:
@@ -68,7 +104,7 @@ def test_json_has_every_figure(said: Any) -> None:
     assert plan["assumptions"]
 
 
-def test_a_file_has_the_same_keys_and_options_come_before_it(said: Any, tmp_path: Path) -> None:
+def test_a_file_has_the_same_keys_and_an_option_overrides_one(said: Any, tmp_path: Path) -> None:
     (tmp_path / "traffic.yaml").write_text("rate: 100\ndocuments: 10\nlimits: [tokens]\ncores: 2\n", encoding="utf-8")
     from_file, from_options = (
         said("traffic.yaml"),
@@ -77,6 +113,15 @@ def test_a_file_has_the_same_keys_and_options_come_before_it(said: Any, tmp_path
     assert from_file[0] == 0
     assert from_file[1] == from_options[1]
     assert "4 cores" in said("traffic.yaml", "--cores", "4")[1]
+    assert "4 cores" in said("--cores", "4", "traffic.yaml")[1]
+
+
+def test_no_option_takes_the_file_for_its_own(said: Any, tmp_path: Path) -> None:
+    (tmp_path / "traffic.yaml").write_text("rate: 100\nlimits: [tokens]\n", encoding="utf-8")
+    limited = said("--cores", "4", "--limits", "requests", "--limits", "budget", "traffic.yaml")
+    assert limited[0] == 0
+    assert "against: requests, budget\n" in limited[1]
+    assert "4 cores" in limited[1]
 
 
 WRONG: dict[str, tuple[str, list[str], str]] = {

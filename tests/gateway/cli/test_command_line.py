@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -442,3 +443,18 @@ def test_serve_with_a_broken_configuration_opens_no_port(said, tmp_path) -> None
     status, out, err = said("serve", "--config", "gateway.yaml")
     assert (status, out) == (1, "")
     assert err.startswith("error: the configuration has a problem:\n  line 1, server.port: ")
+
+
+def grammars(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """A parser, and those of its commands."""
+    choices = [action.choices for action in parser._actions if isinstance(action.choices, dict)]
+    return [parser, *(below for each in choices for inner in each.values() for below in grammars(inner))]
+
+
+@pytest.mark.parametrize("grammar", grammars(parser()), ids=lambda grammar: str(grammar.prog))
+def test_no_option_takes_as_many_values_as_there_are(grammar: argparse.ArgumentParser) -> None:
+    """Such an option swallows a file behind it."""
+    greedy = [
+        action.option_strings for action in grammar._actions if action.option_strings and action.nargs in ("+", "*")
+    ]
+    assert greedy == []
