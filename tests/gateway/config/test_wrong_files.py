@@ -388,6 +388,30 @@ def test_the_paths_of_files_are_relative_to_the_configuration(tmp_path: Path, mo
     assert [key.name for key in config.auth.keys] == ["t"]
 
 
+NAMED_WITHOUT_A_FOLDER: dict[str, tuple[str, str]] = {
+    "a model": ("local: {models: {m: {path: ./gone}}}", 'the folder "KNOWN/gone" does not exist'),
+    "a model that is hidden": ("local: {models: {m: {path: .gone}}}", 'the folder "KNOWN/.gone" does not exist'),
+    "a tokenizer": (
+        "tei: {base_url: 'http://x', capabilities: {m: {tokenizer: ./gone.json}}}",
+        "KNOWN/gone.json",
+    ),
+    "certificates": ("cohere: {api_key: k, ca_file: ./gone.pem}", '"KNOWN/gone.pem" cannot be read'),
+}
+
+
+@pytest.mark.parametrize("name", ["gateway.yaml", "./gateway.yaml"], ids=["alone", "in this folder"])
+@pytest.mark.parametrize(("provider", "told"), NAMED_WITHOUT_A_FOLDER.values(), ids=NAMED_WITHOUT_A_FOLDER)
+def test_what_a_file_names_is_beside_it_however_it_is_named(
+    provider: str, told: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("gateway.yaml").write_text(f"providers:\n  {provider}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        load(Path(name), {})
+    (problem,) = refused.value.problems
+    assert told.replace("KNOWN", str(tmp_path)) in problem.message
+
+
 CERTIFICATES: dict[str, tuple[str, str]] = {
     # what the section `tls` holds, and the problem
     "the key of another": (
