@@ -4,13 +4,16 @@ The new configuration is checked as a whole. Then its callers' keys take effect,
 nothing, then its local models are loaded, then the rest takes effect. Requests in progress finish on the old routes,
 which are closed after the last of them. Whatever is the same in both keeps its connections, models, breakers and keys.
 
-A newer change cancels the reload under way. One that failed is tried again, since its reason may have passed.
+A newer change cancels the reload under way. One that failed is tried again, since its reason may have passed; the log
+has that reason once for each time that a reload was asked for, by a signal, an operator or a changed file.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -49,16 +52,24 @@ class Reloader:
         path: the configuration file. The files whose content is part of it (`Config.files`) are watched as well.
         read: reads the configuration from that file; called in a thread. Raises ConfigError or OSError.
         backoff: when a failed reload is tried again.
+        part_of: the name of a process that serves but a part of the configuration, and says nothing of changes of the
+            rest; None for one that serves all of it.
     """
 
     def __init__(
-        self, service: Service, path: str | Path, read: Callable[[], Config], backoff: RetryBackoff | None = None
+        self,
+        service: Service,
+        path: str | Path,
+        read: Callable[[], Config],
+        backoff: RetryBackoff | None = None,
+        part_of: str | None = None,
     ) -> None:
         self._service = service
         self._path = Path(path)
         self._read = read
         self._stamps = self._current_stamps()
         self._backoff = backoff or RetryBackoff()
+        self._part_of = part_of
         self._last_rejection = ""
         self._at_start: Config | None = None
         self._under_way: asyncio.Task[bool] | None = None
@@ -70,8 +81,9 @@ class Reloader:
         self._watching = asyncio.create_task(self.watch())
 
     def request(self) -> None:
-        """Reload soon. Needs the running event loop."""
+        """Reload soon, and say in the log how that went. Needs the running event loop."""
         self._backoff.reset()
+        self._last_rejection = ""
         self._begin()
 
     async def watch(self) -> None:
@@ -107,6 +119,7 @@ class Reloader:
             Whether the configuration was replaced; False also if a newer reload has cancelled this one.
         """
         self._backoff.reset()
+        self._last_rejection = ""
         task = self._begin(even_if_equal)
         await asyncio.wait({task})
         return not task.cancelled() and task.result()
@@ -143,13 +156,25 @@ class Reloader:
         self._service.replace_keys(config)
         stamps = self._stamps_of(config)
         self._watch_current_files(stamps)
-        changes = describe_changes(self._service.routes.config, config)
+        old = self._service.routes.config
         await self._swap(config)
         self._watch_current_files(stamps)
         self._backoff.reset()
         self._last_rejection = ""
         self._service.observer.reloaded("ok")
-        lifecycle.tell("reloaded", f"{self._path} was reloaded: {changes}", changes=changes)
+        self._tell(old, config)
+
+    def _tell(self, old: Config, new: Config) -> None:
+        if self._part_of is None or old != new:
+            changes = describe_changes(old, new)
+            message = f"{self._path} was reloaded{self._by_whom()}: {changes}"
+            lifecycle.tell("reloaded", message, changes=changes, pid=os.getpid())
+
+    def _by_whom(self) -> str:
+        """Which process speaks, where there are several."""
+        if self._part_of is not None:
+            return f" by {self._part_of}"
+        return f" by worker {os.getpid()}" if multiprocessing.parent_process() is not None else ""
 
     def _watch_current_files(self, stamps: dict[Path, FileStamp | None]) -> None:
         # Keep the stamps taken before reading, so that a change made meanwhile is noticed. Only a file that the new
@@ -174,9 +199,10 @@ class Reloader:
             return
         self._last_rejection = repr(error)
         is_expected = isinstance(error, ConfigError | RerankError | OSError)
-        message = "%s was not reloaded, the previous configuration stays in force%s: %s"
+        message = "%s was not reloaded%s, the previous configuration stays in force%s: %s"
         keys = ", except that the keys are the new ones" if self._has_new_keys() else ""
-        logger.error(message, self._path, keys, error, exc_info=not is_expected)
+        words = (self._path, self._by_whom(), keys, error)
+        logger.error(message, *words, exc_info=not is_expected, extra={"fields": {"pid": os.getpid()}})
 
     def _has_new_keys(self) -> bool:
         return self._service.config.auth != self._service.routes.config.auth

@@ -79,4 +79,5 @@ def reload_all_workers(reload: Callable[[], object]) -> None:
 
 def _tell_stopping(service: Service) -> None:
     count = service.routes.in_flight
-    lifecycle.tell("stopping", f"stopping, {count} request{'' if count == 1 else 's'} under way", under_way=count)
+    message = f"stopping, {count} request{'' if count == 1 else 's'} under way"
+    lifecycle.tell("stopping", message, under_way=count, pid=os.getpid())

@@ -167,7 +167,8 @@ def serve_engine(
             server.should_exit = True
 
     service = Service(local, engine_instruments)
-    reloader = Reloader(service, path, partial(_read_local_part, path)) if path is not None else None
+    read = partial(_read_local_part, path)
+    reloader = Reloader(service, path, read, part_of="the engine process") if path is not None else None
     app = application.build(service, reloader, on_loaded)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -208,7 +209,7 @@ def _current_local_part(config: Config, path: str | None) -> Config:
     return local_part(config)
 
 
-def _read_local_part(path: str) -> Config:
+def _read_local_part(path: str | None) -> Config:
     return local_part(read_config(path))
 
 

@@ -319,7 +319,7 @@ class Supervisor(Multiprocess):
 
     def _handle_stop(self, number: int) -> None:
         if not self.should_exit.is_set():
-            lifecycle.tell("stopping", f"stopping {len(self.processes)} workers")
+            lifecycle.tell("stopping", f"stopping {len(self.processes)} workers", pid=os.getpid())
             self._stop_signal = number
             self.should_exit.set()
             return

