@@ -171,9 +171,9 @@ class OverHttp:
         return self._reply(response)
 
     async def find_model(self, name: str | None) -> tuple[str, ModelFacts]:
-        listed = msgspec.convert(await self._list_models(), _Listing).data
-        if name is None and len(listed) == 1:
-            name = listed[0].id
+        listing = msgspec.convert(await self._list_models(), _Listing)
+        listed = listing.data
+        name = name or listing.default_model or (listed[0].id if len(listed) == 1 else None)
         if name is None:
             raise InvalidRequest(_which_model([model.id for model in listed]))
         facts = next((ModelFacts(model.scoring, model.max_documents) for model in listed if model.id == name), None)
@@ -215,6 +215,7 @@ class _Listing(Struct):
     """The answer of /v1/models, of this version or of one that tells names alone."""
 
     data: list[_Listed]
+    default_model: str | None = None
 
 
 def _which_model(names: Sequence[str]) -> str:

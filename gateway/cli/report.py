@@ -191,7 +191,8 @@ def _rest(config: Config) -> str:
     limits, deadline = config.request_limits, config.deadline
     return "\n".join(
         [
-            f"a request without a model: {_default_model(config) or 'is refused'}",
+            f"a request of TEI, vLLM or Infinity without a model: {_default_model(config) or 'is refused'}; elsewhere "
+            "`model` is required",
             f"a request takes at most: {deadline.default:g} s, or what its caller says up to {deadline.max:g} s; "
             f"{limits.documents:,} documents, {limits.body_bytes:,} bytes, {limits.attempts} attempts",
             f"counts are kept: {_store(config)}",

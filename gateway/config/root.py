@@ -58,8 +58,9 @@ class Config(Settings):
     )
     default_model: Name | None = Field(
         default=None,
-        description="Model for requests without one (TEI clients); default is the only name in /v1/models, or the best "
-        "of the gateway's own models where a local provider names none.",
+        description="Model for requests without one, where that is allowed: those of TEI, vLLM and Infinity, MCP and "
+        "the command line; `/v1/rerank` and the other vendors' paths require `model`. Default is the only name in "
+        "/v1/models, or the best of the gateway's own models where a local provider names none.",
     )
     telemetry: TelemetrySettings = Field(default=TelemetrySettings(), description="Traces, metrics and logs.")
 

@@ -68,6 +68,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_command_works_as_it_is_written(command: str, folder: Path, embedded: str) -> None:
     if " init" in command and "--force" not in command:
         (folder / "gateway.yaml").unlink()
+    command = command.replace("curl -s ", "curl -s --fail-with-body ")
     ours = re.sub(r"(?<![\w/-])(?:\.venv/bin/)?rerank-gateway(?= )", COMMAND, command)
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "RERANK_GATEWAY_KEY": ""}
     run = subprocess.run(

@@ -40,7 +40,7 @@ class ModelList(Struct):
     """The configured names that the caller's key allows. An upstream's other models work too, but are not listed.
 
     Attributes:
-        default_model: what serves where a model may be left out; absent if there is none.
+        default_model: what serves where a model may be left out (TEI, vLLM, Infinity, MCP); absent if there is none.
     """
 
     data: list[Model]

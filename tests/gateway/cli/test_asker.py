@@ -128,6 +128,12 @@ async def test_whoever_asks_in_process_adds_to_nobodys_usage() -> None:
 
 NAMED: dict[str, tuple[dict[str, Any], str | None, str, ModelFacts]] = {
     "the only one": ({"models": {"best": {"target": "own/order"}}}, None, "best", ModelFacts("pointwise")),
+    "the default one": (
+        {"models": {"best": {"target": "own/order"}, "fast": {"target": "own/order"}}, "default_model": "fast"},
+        None,
+        "fast",
+        ModelFacts("pointwise"),
+    ),
     "by name": ({}, "best", "best", ModelFacts("unknown")),
     "by path": ({"models": {"best": {"target": "own/order"}}}, "best", "best", ModelFacts("pointwise")),
 }

@@ -111,10 +111,16 @@ TOLD: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "the default model": (
         {"models": {"m": "up/a", "n": "up/b"}, "default_model": "n"},
-        ["a request without a model: n"],
+        ["a request of TEI, vLLM or Infinity without a model: n; elsewhere `model` is required"],
     ),
-    "the only model": ({"models": {"m": "up/a"}}, ["a request without a model: m"]),
-    "no default model": ({}, ["a request without a model: is refused"]),
+    "the only model": (
+        {"models": {"m": "up/a"}},
+        ["a request of TEI, vLLM or Infinity without a model: m; elsewhere `model` is required"],
+    ),
+    "no default model": (
+        {},
+        ["a request of TEI, vLLM or Infinity without a model: is refused; elsewhere `model` is required"],
+    ),
     "time and sizes": (
         {"deadline": {"default": "10s"}, "request_limits": {"body_bytes": "1MiB"}},
         [
