@@ -137,12 +137,19 @@ def is_idle(cluster: Cluster) -> bool:
     return processor_seconds(cluster.replicas()) - before < 0.15
 
 
+def they_stop(cluster: Cluster) -> None:
+    """They stop before they have done half of LONG, however long a busy machine takes for that."""
+    before = processor_seconds(cluster.replicas())
+    until(lambda: is_idle(cluster), "the replicas have stopped", 60)
+    assert processor_seconds(cluster.replicas()) - before < 5
+
+
 def test_at_the_deadline_the_replica_stops(remote: str, cluster: Cluster) -> None:
-    until(lambda: is_idle(cluster), "the replicas have nothing to do", 20)
+    until(lambda: is_idle(cluster), "the replicas have nothing to do", 60)
     body = {"model": "local/minilm", "query": "shock", "documents": LONG}
     answer = ask(remote, body, **{"x-request-timeout-ms": "1500"})
     assert (answer.status_code, answer.json()["error_type"]) == (504, "deadline_exceeded")
-    until(lambda: is_idle(cluster), "the replicas have stopped", 5)
+    they_stop(cluster)
 
 
 def test_a_caller_that_hangs_up_is_ended_in_the_replica(remote: str, cluster: Cluster) -> None:
@@ -153,8 +160,8 @@ def test_a_caller_that_hangs_up_is_ended_in_the_replica(remote: str, cluster: Cl
     place = urlsplit(remote)
     with socket.create_connection((place.hostname, place.port)) as connection:
         connection.sendall(head.encode() + body)
-        until(lambda: not is_idle(cluster), "a replica is at work", 10)
-    until(lambda: is_idle(cluster), "it has stopped", 5)
+        until(lambda: not is_idle(cluster), "a replica is at work", 60)
+    they_stop(cluster)
 
 
 def test_the_cluster_takes_no_more_memory_than_is_told(remote: str, cluster: Cluster) -> None:

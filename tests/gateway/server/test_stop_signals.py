@@ -33,7 +33,7 @@ class Exchange:
         self.gateway = start_ready(settings, "--workers", workers)
         self.address = address_of(self.gateway.url)
         self.processes = [self.gateway.popen.pid, *workers_of(self.gateway)]
-        self.caller = socket.create_connection(self.address, timeout=20)
+        self.caller = socket.create_connection(self.address, timeout=60)
         self.caller.sendall(raw_request(ASK))
         self._upstream, _ = upstream.accept()
         self._upstream.recv(65536)
@@ -52,7 +52,7 @@ class Exchange:
 @pytest.fixture
 def upstream() -> Iterator[socket.socket]:  # type: ignore[override]  # in place of the one that all tests share
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(20)
+        listener.settimeout(60)
         yield listener
 
 
@@ -135,4 +135,4 @@ def test_process_1_hears_sigterm_while_starting(tmp_path: Path) -> None:
         first = int(children.read_text(encoding="ascii"))
         wait_until(lambda: catches_sigterm(first))
         os.kill(first, signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
