@@ -368,6 +368,8 @@ SOURCES: dict[str, tuple[dict[str, Any], str]] = {
     "for nothing": ({"per_search": 0}, "prices as given: $0 a search"),
     "a list price": ({"model": "cohere/rerank-v3.5"}, "prices of cohere/rerank-v3.5, 20"),
     "a price in place of the list's": ({"model": "cohere/rerank-v3.5", "per_search": 0.001}, "prices as given"),
+    "a share that is nearly all": ({"cache": "memory", "cached": 0.9999}, "answers 99.99% of the requests"),
+    "a share that floats": ({"cache": "memory", "cached": 0.29}, "answers 29% of the requests"),
     "the cache in memory": ({"cache": "memory"}, "the cache costs a gateway 0.4 µs"),
     "the shared cache": ({"cache": "shared"}, "the cache costs a gateway 5.0 µs"),
 }
