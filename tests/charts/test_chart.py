@@ -119,6 +119,10 @@ TAKEN: dict[str, dict[str, Any]] = {
 
 VENDOR: dict[str, Any] = {"local": None, "cohere": {"api_key": "k"}}
 DISAGREEING: dict[str, tuple[dict[str, Any], str]] = {
+    "two Secrets in one folder": (
+        {"secrets": {"files": [{"secret": "a", "path": "/etc/keys"}, {"secret": "b", "path": "/etc/keys/"}]}},
+        "secrets.files has /etc/keys twice",
+    ),
     "Prometheus without the operators' address": (
         {"config": {"server": {"admin": None}}, "monitoring": {"enabled": True}},
         "monitoring.enabled needs config.server.admin",
@@ -195,6 +199,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "must not be below",
     ),
     **DISAGREEING,
+    **{
+        f"{section}: null": ({section: None}, f"missing property '{section}'")
+        for section in ("image", "service", "networkPolicy", "autoscaling", "monitoring", "replicas")
+    },
     "a label that is ours": (
         {"monitoring": {"labels": {"app.kubernetes.io/name": "x"}}},
         "invalid propertyName 'app.kubernetes.io/name'",
