@@ -34,8 +34,8 @@ def _traffic(demand: Demand, costs: Costs) -> Iterator[str]:
         yield "nothing is cached"
     else:
         yield (
-            f"the cache ({demand.cache}) answers {number(demand.cached * 100)}% of the requests, which take a gateway as "
-            "long as others; those are sent whole"
+            f"the cache ({demand.cache}) answers {number(demand.cached * 100)}% of the requests, which take a "
+            "gateway as long as others; those are sent whole"
         )
         document_us = costs.shared_document_us if demand.cache == "shared" else costs.memory_document_us
         yield f"the cache costs a gateway {document_us:.1f} µs for each document"
