@@ -1,4 +1,5 @@
-"""Memory of a gateway with one of the built-in models, in each number format, after three requests of 64 documents.
+"""Memory of a gateway with one of the built-in models, and with both, in each number format, after three requests of 64
+documents to each of them.
 
     PYTHONPATH=. python -m benchmarks.local_memory
 
@@ -54,8 +55,8 @@ def wait_until_started() -> None:
     sys.exit("the gateway did not start")
 
 
-def measure(providers: dict[str, Any], model: str = "") -> float:
-    """Start a gateway with these providers, ask that model, and give the memory."""
+def measure(providers: dict[str, Any], *models: str) -> float:
+    """Start a gateway with these providers, ask these models, and give the memory."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         json.dump({"providers": providers, "auth": "none", "server": {"port": PORT}}, file)  # JSON is YAML, too.
         file.flush()
@@ -63,7 +64,7 @@ def measure(providers: dict[str, Any], model: str = "") -> float:
         gateway = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             wait_until_started()
-            for _ in range(3 if model else 0):
+            for model in models * 3:
                 post({"model": model, "query": "capital of France", "documents": DOCUMENTS})
             return pss_mb(gateway.pid)
         finally:
@@ -74,10 +75,11 @@ def measure(providers: dict[str, Any], model: str = "") -> float:
 def main() -> None:
     """Print a row as soon as it is known."""
     print(f"no model: {measure({'passthrough': {}}):.0f} MB", flush=True)
-    for name, path in MODELS.items():
+    for names in [*([name] for name in MODELS), list(MODELS)]:
         for dtype in DTYPES:
-            used = measure({"local": {"models": {"m": {"path": path, "dtype": dtype}}}}, "local/m")
-            print(f"{name} {dtype}: {used:.0f} MB", flush=True)
+            models = {name: {"path": MODELS[name], "dtype": dtype} for name in names}
+            used = measure({"local": {"models": models}}, *(f"local/{name}" for name in names))
+            print(f"{' and '.join(names)} {dtype}: {used:.0f} MB", flush=True)
 
 
 if __name__ == "__main__":
