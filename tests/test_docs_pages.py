@@ -20,7 +20,17 @@ from gateway.api.error_status import PASSED_THROUGH, STATUS, status_of
 from gateway.capacity import demand as demands
 from gateway.config.loader import load
 from gateway.config.server import ServerSettings
-from gateway.errors import ConfigError
+from gateway.errors import (
+    ConfigError,
+    Limited,
+    ModelNotAllowed,
+    NotAdmin,
+    PriceUnknown,
+    StoreDown,
+    Unauthorized,
+)
+from providers import registry
+from providers.capabilities import resolve
 from providers.errors import RerankError
 
 ROOT = Path(__file__).parent.parent
@@ -114,22 +124,69 @@ def kinds_of_error() -> Iterator[type[RerankError]]:
         todo += kind.__subclasses__()
 
 
-def test_troubleshooting_names_the_statuses_that_callers_get() -> None:
-    told = re.findall(r"^\| (\d{3}) ((?:`\w+`(?:, )?)+)", (ROOT / "docs/troubleshooting.md").read_text(), re.M)
+def statuses_by_code() -> dict[str, set[int]]:
+    """What callers may get for each code."""
     statuses: dict[str, set[int]] = {}
     for kind in kinds_of_error():
         nearest = next(base for base in kind.__mro__ if base in STATUS)
         passed = set().union(*(found for base, found in PASSED_THROUGH.items() if issubclass(kind, base)))
         statuses.setdefault(kind.code, set()).update({STATUS[nearest], *passed})
-    wrong = {
-        (status, code)
-        for status, codes in told
-        for code in re.findall(r"`(\w+)`", codes)
-        if int(status) not in statuses.get(code, set())
-    }
-    assert len(told) > 12
-    assert wrong == set()
+    return statuses
+
+
+def told_statuses(page: str) -> set[tuple[int, str]]:
+    """The statuses and codes of a page's table of answers."""
+    rows = re.findall(r"^\| (\d{3}) ((?:`\w+`(?:, )?)+)", (ROOT / "docs" / page).read_text(), re.M)
+    return {(int(status), code) for status, codes in rows for code in re.findall(r"`(\w+)`", codes)}
+
+
+@pytest.mark.parametrize("page", ["troubleshooting.md", "access.md"])
+def test_a_page_names_the_statuses_that_callers_get(page: str) -> None:
+    statuses = statuses_by_code()
+    told = told_statuses(page)
+    assert told
+    assert {(status, code) for status, code in told if status not in statuses.get(code, set())} == set()
+
+
+NEVER_ANSWERED = {"target_error", "breaker_open"}
+"""Only the base of others, and what is in the list of attempts: a target with an open breaker is asked after all."""
+
+
+def test_troubleshooting_leaves_out_no_error() -> None:
+    assert {code for _, code in told_statuses("troubleshooting.md")} == statuses_by_code().keys() - NEVER_ANSWERED
     assert status_of(RerankError("x")) == 500
+
+
+def test_access_leaves_out_nothing_about_keys_and_limits() -> None:
+    kinds = (Unauthorized, ModelNotAllowed, NotAdmin, PriceUnknown, *Limited.__subclasses__(), StoreDown)
+    assert {code for _, code in told_statuses("access.md")} == {kind.code for kind in kinds}
+
+
+def test_the_kinds_of_scores_are_those_that_the_adapters_declare() -> None:
+    rows = re.findall(r"^\| (probability|calibrated|logit|cosine|unknown) \|.*$", CHOOSING, re.M)
+    declared = {
+        (line.split(" | ")[0].strip("| "), name)
+        for line in CHOOSING.splitlines()
+        if line.startswith(tuple(f"| {kind} |" for kind in rows))
+        for name in re.findall(r"`([a-z]+/[^`]+)`", line)
+        if not name.startswith("local/")  # What a model in the process gives, its files say.
+    }
+    assert rows == ["probability", "calibrated", "logit", "cosine", "unknown"]
+    assert len(declared) > 8
+    assert {(kind, name) for kind, name in declared if score_space(name) != kind} == set()
+
+
+CHOOSING = (ROOT / "docs/choosing-a-reranker.md").read_text(encoding="utf-8")
+
+
+def score_space(name: str) -> str:
+    provider, model = name.split("/", 1)
+    return resolve(model, registry.find(provider).capabilities).score_space
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    linked = set(re.findall(r"\]\(docs/([\w-]+)\.md\)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert {page.stem for page in PAGES if page.parent.name == "docs"} == linked
 
 
 def test_every_page_is_on_the_site_and_in_the_text_for_machines() -> None:
@@ -164,6 +221,11 @@ def test_the_unit_lets_requests_finish() -> None:
     assert program.endswith("/.venv/bin/rerank-gateway")
     assert arguments[0] == "serve"
     assert status_of_parsing(arguments) == 0
+
+
+def test_the_page_installs_models_where_the_unit_looks() -> None:
+    (folder,) = re.findall(r"^Environment=(RERANK_GATEWAY_MODELS=\S+)$", UNIT.read_text(), re.M)
+    assert f"# {folder} .venv/bin/rerank-gateway models install " in (ROOT / "docs/deployment.md").read_text()
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here to verify the unit")
