@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,21 +83,28 @@ def test_sighup_before_the_workers_listen_to_it_ends_none(start_gateway: Callabl
     assert "died" not in gateway.output
 
 
-def test_the_next_start_removes_what_a_killed_gateway_left(start_ready: Callable[..., Any], tmp_path: Path) -> None:
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """For temporary files: pytest's own folders take most of what a socket's path may have."""
+    with tempfile.TemporaryDirectory(prefix="left-") as folder:
+        yield Path(folder)
+
+
+def test_the_next_start_removes_what_a_killed_gateway_left(start_ready: Callable[..., Any], short_folder: Path) -> None:
     settings = {**SETTINGS, "providers": {"passthrough": {}, "local": {}}}
-    environ = {"TMPDIR": str(tmp_path)}
+    environ = {"TMPDIR": str(short_folder)}
     killed = start_ready(settings, "--workers", "2", environ=environ)
     started = workers_of(killed)
-    left = set(tmp_path.glob("rerank-gateway-*"))
+    left = set(short_folder.glob("rerank-gateway-*"))
     killed.popen.kill()
     wait_until(lambda: not any(map(command_line, started)))
     assert len(left) == 2, "of metrics, and of the engine process"
-    assert set(tmp_path.glob("rerank-gateway-*")) == left
+    assert set(short_folder.glob("rerank-gateway-*")) == left
     second = start_ready(SETTINGS, "--workers", "2", environ=environ)
-    assert len(set(tmp_path.glob("rerank-gateway-*")) - left) == 1
+    assert len(set(short_folder.glob("rerank-gateway-*")) - left) == 1
     assert not [folder for folder in left if folder.exists()]
     assert second.stop() == 0
-    assert list(tmp_path.glob("rerank-gateway-*")) == []
+    assert list(short_folder.glob("rerank-gateway-*")) == []
 
 
 def _statuses(gateway: Any, model: str) -> set[int]:
