@@ -43,9 +43,18 @@ from providers.errors import (
 
 
 class UnknownModel(CallerError):
-    """No model, alias or provider has that name."""
+    """No model, alias or provider has that name.
+
+    Args:
+        message: see RerankError. It names no other model: whoever knows what the caller may use adds those.
+        model: the name.
+    """
 
     code = "unknown_model"
+
+    def __init__(self, message: str, model: str = "") -> None:
+        super().__init__(message)
+        self.model = model
 
 
 class Unauthorized(CallerError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -112,17 +112,23 @@ def _deadline_exceeded(attempts: Sequence[AttemptRecord]) -> DeadlineExceeded:
 
 
 class UnknownTarget:
-    """Stands in for a target that does not exist, so that the fallbacks after it can still answer."""
+    """Stands in for a target that does not exist, so that the fallbacks after it can still answer.
 
-    def __init__(self, error: RerankError, provider: str, model: str) -> None:
+    Args:
+        error: makes the error that says so. One that was raised before would hold on to the requests that it met.
+        provider, model: as the caller wrote them.
+    """
+
+    def __init__(self, error: Callable[[], RerankError], provider: str, model: str) -> None:
         self.error = error
         self.provider = provider
         self.model = model
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """Raises the error that says so."""
-        request.call.recorder.add_skip(self.provider, self.model, self.error, has_target=False)
-        raise self.error
+        error = self.error()
+        request.call.recorder.add_skip(self.provider, self.model, error, has_target=False)
+        raise error
 
     async def ready(self) -> bool:
         return False

@@ -7,7 +7,7 @@ around each target are in `gateway.routing.stack`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from gateway.access.memory import MemoryStore
@@ -15,6 +15,7 @@ from gateway.backends.local import LocalBackend
 from gateway.config import chains
 from gateway.config.models import ModelSettings
 from gateway.config.root import Config
+from gateway.errors import UnknownModel
 from gateway.policy.breaker import BreakerState
 from gateway.policy.canary import Canary
 from gateway.policy.fallback import Step
@@ -93,8 +94,12 @@ class Routes:
         return self.scores.promised(name)
 
     def resolve(self, name: str) -> Route:
-        """The route of that name; for an unknown name one that raises UnknownModel (404), with near matches."""
+        """The route of that name; for an unknown name one that raises UnknownModel (404)."""
         return self._aliases.get(name) or self.targets.adhoc_route(name)
+
+    def unknown_model(self, name: str, may_use: Callable[[str], bool]) -> UnknownModel:
+        """The error for a name that leads nowhere, with near matches among the names that the caller may use."""
+        return self.targets.unknown_model(name, may_use)
 
     def fallbacks(self, name: str, callers_own: Sequence[str] | None = None) -> list[str]:
         """What is tried after that name: the caller's own fallbacks, else those configured, with what they bring."""

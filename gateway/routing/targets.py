@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -241,12 +242,38 @@ class Targets:
         if path not in self._configured:
             self._states.pop(path, None)
 
-    def _unknown(self, path: str) -> UnknownTarget:
+    def unknown_model(self, path: str, may_use: Callable[[str], bool]) -> UnknownModel:
+        """The error for a name that leads nowhere, with what to write instead.
+
+        Args:
+            path: the name.
+            may_use: whether the caller may ask for a name; no others are told.
+        """
         short = path[:MAX_NAME_LENGTH]
         provider, slash, model = short.partition("/")
         open_ended = [name for name, live in self._providers.items() if live.takes_any_model]
-        meant = near(path, self._names) + [f"{name}/{model}" for name in near(provider, open_ended) if slash]
-        error = UnknownModel(f'unknown model "{short}"{clause(meant)}')
+        names = list(filter(may_use, self._names))
+        others = [f"{name}/{model}" for name in near(provider, open_ended) if slash]
+        where = "; GET /v1/models lists the names" if names else ""
+        reason = self._reason(short, may_use(f"{provider}/model"))
+        hint = clause(near(path, names) + list(filter(may_use, others))) or reason + where
+        return UnknownModel(f'unknown model "{short}"{hint}', path)
+
+    def _reason(self, path: str, may_use_provider: bool) -> str:
+        """Why a name leads nowhere, as a clause; "" if it is just none of the names."""
+        provider, slash, model = path.partition("/")
+        if slash and not (provider and model):
+            return ": it must have the form provider/model"
+        if slash and provider not in self._providers:
+            return f': no provider "{provider}" is configured'
+        if not slash and may_use_provider and provider in self._providers:
+            return f": it is a provider; write {provider}/ and one of its models"
+        return ""
+
+    def _unknown(self, path: str) -> UnknownTarget:
+        short = path[:MAX_NAME_LENGTH]
+        provider, slash, model = short.partition("/")
+        error = partial(UnknownModel, f'unknown model "{short}"', path)
         return UnknownTarget(error, provider, model) if slash else UnknownTarget(error, "", provider)
 
 

@@ -14,7 +14,7 @@ from gateway.access.keys import Principal
 from gateway.access.meter import Meter
 from gateway.access.reservation import Headers
 from gateway.config.limits import RequestLimitSettings
-from gateway.errors import TooLarge
+from gateway.errors import TooLarge, UnknownModel
 from gateway.runtime.service import Service
 from gateway.suggestions import MAX_NAME_LENGTH
 from gateway.telemetry.exchange import Exchange
@@ -76,10 +76,13 @@ async def rank(
         raise InvalidRequest(f"a model's name has at most {MAX_NAME_LENGTH} characters")
     caller.check(*names)
     headers: Headers = {}
-    if meter is None:
-        ranking = await service.rerank(request, names)
-    else:
-        ranking, headers = await _rank_metered(service, meter, caller, request, names)
+    try:
+        if meter is None:
+            ranking = await service.rerank(request, names)
+        else:
+            ranking, headers = await _rank_metered(service, meter, caller, request, names)
+    except UnknownModel as error:
+        raise service.routes.unknown_model(error.model, caller.may) from None
     exchange.ranking, exchange.cost = ranking, ranking.cost
     return RankResult(ranking, headers, exchange.degraded)
 

@@ -143,5 +143,5 @@ def _allowed_model(service: Service, model: str | None, caller: Principal) -> st
         raise UnknownModel(tei.MESSAGES.model)
     caller.check(name)
     if not service.routes.is_known(name):
-        raise UnknownModel(f'unknown model "{name}"')
+        raise service.routes.unknown_model(name, caller.may)
     return name

@@ -17,7 +17,6 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from gateway.api import auth
-from gateway.errors import UnknownModel
 from gateway.runtime.service import Service
 
 
@@ -65,9 +64,10 @@ def routes(service: Service) -> list[HTTPRouteHandler]:
     )
     def describe(model: FromPath[str], request: Request[Any, Any, Any]) -> Description:
         name = model.strip("/")
-        auth.principal(service, request.scope["headers"]).check(name)
+        caller = auth.principal(service, request.scope["headers"])
+        caller.check(name)
         if not service.routes.is_known(name):
-            raise UnknownModel(f'unknown model "{name}"')
+            raise service.routes.unknown_model(name, caller.may)
         return Description(name, name, service.routes.owner(name), started)
 
     return [cluster_auth, describe]

@@ -211,6 +211,43 @@ async def test_a_key_sees_only_the_names_that_it_may_ask_for(serve: Any) -> None
     assert {path: (await client.get(path, headers=headers)).status_code for path in paths} == paths
 
 
+NOT_TOLD: dict[str, tuple[list[str], str, str]] = {
+    # what the key may use, what it asks for, and what it is told
+    "a name that it may use": (["fas*"], "fasts", '; did you mean "fast"?'),
+    "a name that it may not": (["fasts"], "fasts", ""),
+    "another name near both": (["fasl*", "slow"], "faslow", '; did you mean "slow"?'),
+    "a provider that it may use": (["coher*"], "coher/x", '; did you mean "cohere/x"?'),
+    "a provider that it may not": (["coher/*"], "coher/x", ': no provider "coher" is configured'),
+    "where the names are": (["slow", "zz*"], "zz", "; GET /v1/models lists the names"),
+    "a provider's own name": (
+        ["cohere", "cohere/*"],
+        "cohere",
+        ": it is a provider; write cohere/ and one of its models",
+    ),
+    "a provider's name alone": (["cohere"], "cohere", ""),
+}
+
+
+@pytest.mark.parametrize(("models", "name", "told"), NOT_TOLD.values(), ids=NOT_TOLD)
+async def test_an_unknown_name_tells_no_name_that_the_key_may_not_use(
+    serve: Any, models: list[str], name: str, told: str
+) -> None:
+    secret, entry = key(models=models)
+    client = await serve(auth={"keys": [entry]})
+    headers = {"x-api-key": secret}
+    sentence = f'unknown model "{name}"{told}'
+    reply = await client.post("/v1/rerank", json=body(model=name), headers=headers)
+    assert (reply.status_code, reply.json()["message"]) == (404, sentence)
+    assert [row["error"] for row in reply.json()["extra_fields"].get("attempts", [])] in (
+        [],
+        [f'unknown model "{name}"'],
+    )
+    described = await client.get(f"/v1/models/{name}", headers=headers)
+    assert (described.status_code, described.json()["message"]) == (404, sentence)
+    info = await client.get(f"/tei/{name}/info", headers=headers)
+    assert (info.status_code, info.json()["error"]) == (404, sentence)
+
+
 OPEN = {
     "/livez": 200,
     "/readyz": 200,

@@ -387,7 +387,11 @@ class TestRerank:
             b"",
             "error: standard input holds no document",
         ),
-        "an unknown model": (("--model", "nope"), b"a", 'error: unknown model "nope"\n'),
+        "an unknown model": (
+            ("--model", "nope"),
+            b"a",
+            'error: unknown model "nope"; GET /v1/models lists the names\n',
+        ),
         "a blank query": (("--query", " "), b"a", "error: query is required for rerank\n"),
         "a broken line": ((), b'{"text": "a"}\n{', "error: line 2 is not a JSON string or object"),
         "a vendor that is gone": ((), b"a", "error: could not connect to 127.0.0.1:9: "),

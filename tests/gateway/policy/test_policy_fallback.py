@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import BreakerOpen, DeadlineExceeded, UnknownModel
 from gateway.policy.deadline import time_share
-from gateway.policy.fallback import Fallback, Step
+from gateway.policy.fallback import Fallback, Step, UnknownTarget
 from providers.attempts import AttemptRecord
 from providers.errors import Overloaded, Rejected, RerankError, TargetFailed, TargetTimeout
 from providers.types import Ranked, Ranking
@@ -132,3 +133,14 @@ def test_shares_never_exceed_what_is_left_and_leave_room(parts: list[int], left:
         assert 0 < mine <= left * (1 + 1e-9)
         assert not later or mine < left, "a later target still fits"
         left = max(left - mine * used[position], 1e-9)
+
+
+async def test_an_unknown_target_raises_another_error_each_time(request_with: Any) -> None:
+    """The same one would gather the frames of every request that it met, and their texts with them."""
+    target = UnknownTarget(partial(UnknownModel, "unknown", "nobody/m"), "nobody", "m")
+    raised = []
+    for _ in range(3):
+        with pytest.raises(UnknownModel) as caught:
+            await target.rerank(request_with())
+        raised.append(caught.value)
+    assert len(set(map(id, raised))) == 3

@@ -61,16 +61,18 @@ async def test_a_name_resolves_to_a_provider_and_its_model(opened, upstream, nam
     assert upstream.requests[-1].body["model"] == model
 
 
+LISTED = "; GET /v1/models lists the names"
 UNRESOLVED: dict[str, tuple[str, str]] = {
     "a near name": ("fats", 'unknown model "fats"; did you mean "fast"?'),
     "a near provider": ("onne/rerank", 'unknown model "onne/rerank"; did you mean "one/rerank"?'),
-    "nothing like it": ("zzzzzz", 'unknown model "zzzzzz"'),
+    "nothing like it": ("zzzzzz", f'unknown model "zzzzzz"{LISTED}'),
+    "no such provider": ("cohere/x", f'unknown model "cohere/x": no provider "cohere" is configured{LISTED}'),
     "no model": ("one/", 'unknown model "one/"'),
-    "no provider": ("/rerank", 'unknown model "/rerank"'),
-    "a provider alone": ("one", 'unknown model "one"'),
-    "other letters": ("FAST", 'unknown model "FAST"'),
+    "no provider": ("/rerank", f'unknown model "/rerank": it must have the form provider/model{LISTED}'),
+    "a provider alone": ("one", f'unknown model "one": it is a provider; write one/ and one of its models{LISTED}'),
+    "other letters": ("FAST", f'unknown model "FAST"{LISTED}'),
     "blanks": (" fast", 'unknown model " fast"; did you mean "fast"?'),
-    "as long as names are": ("x" * MAX_NAME_LENGTH, f'unknown model "{"x" * MAX_NAME_LENGTH}"'),
+    "as long as names are": ("x" * MAX_NAME_LENGTH, f'unknown model "{"x" * MAX_NAME_LENGTH}"{LISTED}'),
 }
 
 

@@ -127,7 +127,7 @@ def complaint(sentence: str, kind: str, *place: str | int) -> dict[str, Any]:
     return {"detail": [{"type": kind, "loc": ["body", *place], "msg": sentence}]}
 
 
-UNKNOWN = 'unknown model "nope/m"'
+UNKNOWN = 'unknown model "nope/m": no provider "nope" is configured; GET /v1/models lists the names'
 COHERE_UNKNOWN = (
     "model 'nope/m' not found, make sure the correct model ID was used and that you have access to the model. "
     f"({UNKNOWN})"

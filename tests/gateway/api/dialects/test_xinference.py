@@ -19,7 +19,10 @@ async def test_a_model_is_a_reranker(name, owner, gateway) -> None:
 
 async def test_an_unknown_model_is_told_where_they_look(gateway) -> None:
     response = await gateway.get("/v1/models/nope")
-    assert (response.status_code, response.json()["detail"]) == (404, 'unknown model "nope"')
+    assert (response.status_code, response.json()["detail"]) == (
+        404,
+        'unknown model "nope"; GET /v1/models lists the names',
+    )
 
 
 async def test_no_key_is_needed(gateway) -> None:
