@@ -53,13 +53,18 @@ def http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Res
     return response(error.status_code, _sentence(error) or kind, kind, dict(error.headers or {}), _id(request))
 
 
+_REMEDIES = {"Invalid RFC3339 encoded date": "must be a date such as 2026-11-01"}
+"""msgspec's sentences that do not say what to write, and ours."""
+
+
 def _sentence(error: HTTPException) -> str:
     """What is wrong, with the first field that is: Litestar keeps that beside a text that names none."""
     faults = error.extra if isinstance(error.extra, list) else []
     fault = faults[0] if faults and isinstance(faults[0], dict) else {}
     if "message" not in fault:
         return error.detail
-    return f"{fault['key']}: {fault['message']}" if fault.get("key") else str(fault["message"])
+    message = str(fault["message"])
+    return f"{fault['key']}: {_REMEDIES.get(message, message)}" if fault.get("key") else message
 
 
 def rerank_error(request: Request[Any, Any, Any], error: RerankError) -> Response[bytes]:

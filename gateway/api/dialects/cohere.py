@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest, TracedBody
-from gateway.api.dialects.relevant_spans import RelevantSpans, span_wishes, wants_spans
+from gateway.api.dialects.relevant_spans import RelevantSpans, note_unread, span_wishes, wants_spans
 from gateway.api.dialects.validation import ErrorMessages, InvalidBody, build_decoder, validate
 from gateway.errors import UnknownModel
 from providers.types import Ranking, Span, TextOrParts, Usage
@@ -143,6 +143,7 @@ def v2() -> Dialect[Form]:
 
     def decode(incoming: IncomingRequest) -> DecodedRequest[Form]:
         body = read(incoming)
+        note_unread(body.relevant_spans, incoming)
         request = validate(
             incoming,
             MESSAGES,

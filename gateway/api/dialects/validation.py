@@ -12,7 +12,7 @@ from msgspec import Struct
 from gateway.api.dialect import IncomingRequest
 from gateway.api.dialects import unknown_fields
 from gateway.api.dialects.blank import is_blank
-from gateway.api.dialects.surrogates import find_half
+from gateway.api.dialects.unreadable import describe, words_of, wrong_value
 from providers.errors import InvalidRequest
 from providers.types import RerankRequest, TextOrParts
 
@@ -20,7 +20,6 @@ Body = TypeVar("Body", bound=Struct)
 Fault = Literal["json", "missing", "type", "value"]
 
 _LOCATION = re.compile(r" - at `\$\.?(.*)`$")
-_WRONG_WORD = re.compile(r"Invalid enum value .*?(?= - at `|$)", re.DOTALL)
 _MISSING_FIELD = re.compile(r"missing required field `([^`]*)`")
 
 
@@ -60,15 +59,15 @@ class InvalidBody(InvalidRequest):
 
 def build_decoder(body_type: type[Body], messages: ErrorMessages) -> Callable[[IncomingRequest], Body]:
     """Make a decoder of bodies of that type, as `unknown_fields.decoder`. Raises (when called): InvalidBody."""
-    decode_json = unknown_fields.decoder(body_type)
+    decode_json, words = unknown_fields.decoder(body_type), words_of(body_type)
 
     def decode(incoming: IncomingRequest) -> Body:
         try:
             return decode_json(incoming)
         except msgspec.ValidationError as error:
-            raise _wrong_type(str(error), messages) from None
+            raise _wrong_type(wrong_value(str(error), words), messages) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InvalidBody(messages.json.format(describe(incoming.body, error)), fault="json") from None
+            raise InvalidBody(messages.json.format(describe(incoming, error, words)), fault="json") from None
         except RecursionError:
             raise InvalidBody(messages.json.format("it is nested too deeply"), fault="json") from None
 
@@ -126,26 +125,12 @@ def validate(
     )
 
 
-def describe(raw: bytes, error: Exception) -> str:
-    """What is wrong with a body that is no JSON."""
-    half = find_half(raw)
-    if half is None:
-        return without_values(str(error))
-    return f"{half[0]} is half of a character, whose other half was cut off - at `{half[1]}`"
-
-
-def without_values(reason: str) -> str:
-    """msgspec's words without the text that stands where one of a few words is expected: it may be anything."""
-    return _WRONG_WORD.sub("Unknown value", reason)
-
-
 def _is_blank(text: TextOrParts | None) -> bool:
     return text is None or (isinstance(text, str) and is_blank(text))
 
 
 def _wrong_type(reason: str, messages: ErrorMessages) -> InvalidBody:
     """msgspec gives the location in the text of its error only: `Expected ... - at `$.documents[0]``."""
-    reason = without_values(reason)
     location = _LOCATION.search(reason)
     field = re.sub(r"\[(\d+|\.\.\.)\]", r".\1", location[1]) if location else ""
     missing = _MISSING_FIELD.search(reason)

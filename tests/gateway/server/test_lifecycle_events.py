@@ -163,7 +163,7 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a text in the wrong field": (
         {"model": "passthrough/x", "query": "MARK", "documents": ["a"], "return_documents": "MARK it's MARK"},
-        "invalid request format: Unknown value - at `$.return_documents`",
+        "invalid request format: Expected `true` or `false` - at `$.return_documents`",
     ),
 }
 

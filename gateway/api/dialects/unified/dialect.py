@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorReply, IncomingRequest, WireDocument
 from gateway.api.dialects import cohere, tei, voyage
+from gateway.api.dialects.relevant_spans import note_unread
 from gateway.api.dialects.unified import answer
 from gateway.api.dialects.unified.error_body import ErrorBody, error_body
 from gateway.api.dialects.unified.request import Body, build_decoder, document_id, to_request
@@ -64,6 +65,7 @@ def dialect(default_model: DefaultModel) -> Dialect[Form]:
         if body.texts is not None and body.documents is None:
             incoming.call = replace(incoming.call, ignored=())  # Those fields are its own, not ours.
             return DecodedRequest(decode_texts(incoming), Form(texts=True))
+        note_unread(body.relevant_spans, incoming)
         request = to_request(body, incoming.call, incoming.is_alias, incoming.limits)
         ids = None if request.documents is body.documents else partial(document_id, body.documents or ())
         return DecodedRequest(request, _form(body, incoming), body.fallbacks, ids)

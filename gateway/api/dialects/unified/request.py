@@ -20,7 +20,7 @@ from gateway.api.dialects.blank import is_blank, none_blank
 from gateway.api.dialects.pictures import MEDIA, are_parts, beside, to_parts
 from gateway.api.dialects.relevant_spans import RelevantSpans, span_wishes, wants_spans
 from gateway.api.dialects.unified.yaml_text import to_yaml
-from gateway.api.dialects.validation import describe
+from gateway.api.dialects.unreadable import describe, words_of
 from gateway.blocking import check_cancelled
 from gateway.config.limits import MAX_FALLBACKS, NO_REQUEST_LIMITS, RequestLimitSettings
 from providers.errors import InvalidRequest
@@ -77,13 +77,14 @@ def build_decoder(vendor_fields: Iterable[str]) -> Callable[[IncomingRequest], B
 
     Raises (when called): InvalidRequest for anything that is not JSON of the right types.
     """
-    decode_json = unknown_fields.decoder(_body_with(vendor_fields))
+    body_type = _body_with(vendor_fields)
+    decode_json, words = unknown_fields.decoder(body_type), words_of(body_type)
 
     def decode(incoming: IncomingRequest) -> Body:
         try:
             return decode_json(incoming)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InvalidRequest(f"invalid request format: {describe(incoming.body, error)}") from None
+            raise InvalidRequest(f"invalid request format: {describe(incoming, error, words)}") from None
         except RecursionError:
             raise InvalidRequest("invalid request format: the JSON is nested too deeply") from None
 

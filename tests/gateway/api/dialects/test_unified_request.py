@@ -87,7 +87,8 @@ def test_the_first_failure_wins_in_the_words_of_the_contract(body: Any, message:
 
 
 FORMAT: dict[str, tuple[Any, str]] = {
-    "an empty body": (b"", "Input data was truncated"),
+    "an empty body": (b"", "the body is empty; send a JSON object"),
+    "blanks alone": (b" \r\n", "the body is empty; send a JSON object"),
     "not JSON": (b"hello", "JSON is malformed: invalid character (byte 0)"),
     "a trailing comma": (b'{"model": "m",}', "JSON is malformed: "),
     "cut short": (b'{"model": "m"', "Input data was truncated"),
@@ -95,7 +96,8 @@ FORMAT: dict[str, tuple[Any, str]] = {
     "a list": ([], "Expected `object`, got `array`"),
     "null": (None, "Expected `object`, got `null`"),
     "text": ("x", "Expected `object`, got `str`"),
-    "not UTF-8": (b'{"model": "\xff"}', "'utf-8' codec can't decode byte 0xff in position"),
+    "not UTF-8": (b'{"model": "\xff"}', "the body must be UTF-8 text, and is none from byte 11 on"),
+    "UTF-16": ('{"model": "m"}'.encode("utf-16"), "the body must be UTF-8 text, and is none from byte 0 on"),
     "NaN": (b'{"top_n": NaN}', "JSON is malformed: invalid character"),
     "half of a surrogate pair": (
         b'{"model": "m", "query": "\\ud83d", "documents": ["a"]}',
@@ -123,7 +125,11 @@ FORMAT: dict[str, tuple[Any, str]] = {
     "top_n as a truth": (without(top_n=True), "Expected `int | null`, got `bool` - at `$.top_n`"),
     "return_documents as text": (
         without(return_documents="yes"),
-        "Unknown value - at `$.return_documents`",
+        "Expected `true` or `false` - at `$.return_documents`",
+    ),
+    "scores of another kind": (
+        without(scores="prob"),
+        "Expected `provider` or `probability` - at `$.scores`",
     ),
     "fallbacks as text": (without(fallbacks="a/b"), "Expected `array | null`, got `str` - at `$.fallbacks`"),
     "fallbacks as objects": (
