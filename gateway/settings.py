@@ -61,6 +61,17 @@ def size(value: Any) -> Any:
     return value
 
 
+def check_bound(settings: Settings, name: str, bound: str) -> None:
+    """Raises ValueError if one of these durations is longer than the other, which is meant to bound it."""
+    values = {field: getattr(settings, field) for field in (name, bound)}
+    if values[name] > values[bound]:
+        first, second = (
+            f"{field}, {value:g} s{'' if field in settings.model_fields_set else ' by default'},"
+            for field, value in values.items()
+        )
+        raise ValueError(f"{first} is more than {second} its upper bound; lower the one or raise the other")
+
+
 def is_quoted(text: str) -> bool:
     """Whether quotes are around a text: of a shell or a file of variables, where they were not taken for quotes."""
     return len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"

@@ -7,15 +7,16 @@ consecutive_5xx, base_ejection_time, max_ejection_time).
 from __future__ import annotations
 
 import logging
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gateway.errors import BreakerOpen
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.cooldown import BASE_SECONDS, MAX_SECONDS, Cooldown
 from gateway.policy.target_id import TargetId
 from gateway.policy.wrapper import Wrapper
-from gateway.settings import Seconds, Settings
+from gateway.settings import Seconds, Settings, check_bound
 from providers.errors import (
     BadAnswer,
     LimitExceeded,
@@ -60,6 +61,11 @@ class BreakerSettings(Settings):
         ge=0,
         description="Timeouts below this many seconds are no failures: a caller's short deadline ejects nothing.",
     )
+
+    @model_validator(mode="after")
+    def _are_in_order(self) -> Self:
+        check_bound(self, "base_ejection", "max_ejection")
+        return self
 
 
 class BreakerState:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Self
 
 from msgspec.structs import replace
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gateway.headers import REQUEST_TIMEOUT
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.wrapper import Wrapper
-from gateway.settings import Seconds, Settings
+from gateway.settings import Seconds, Settings, check_bound
 from providers.errors import InvalidRequest, TargetTimeout
 from providers.types import Backend, Ranking, RerankRequest
 
@@ -22,6 +23,11 @@ class DeadlineSettings(Settings):
         default=30.0, gt=0, le=3600, description=f"Seconds, if the caller does not send {REQUEST_TIMEOUT}."
     )
     max: Seconds = Field(default=300.0, gt=0, le=3600, description=f"Upper bound in seconds for {REQUEST_TIMEOUT}.")
+
+    @model_validator(mode="after")
+    def _are_in_order(self) -> Self:
+        check_bound(self, "default", "max")
+        return self
 
 
 def allowed(settings: DeadlineSettings, header: bytes | None) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from time import monotonic
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gateway.errors import KeysCooling, Limited, Skipped, StoreDown
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.wrapper import Wrapper
-from gateway.settings import Seconds, Settings
+from gateway.settings import Seconds, Settings, check_bound
 from providers.errors import Overloaded, RerankError, TargetFailed, Unreachable
 from providers.types import Backend, Ranking, RerankRequest
 
@@ -49,6 +50,11 @@ class RetrySettings(Settings):
         default=0.2, ge=0, le=1, description="Retries in flight, as a share of all requests in flight to the target."
     )
     min_concurrency: int = Field(default=3, ge=0, description="Retries that may be in flight whatever `budget` allows.")
+
+    @model_validator(mode="after")
+    def _are_in_order(self) -> Self:
+        check_bound(self, "base_backoff", "max_backoff")
+        return self
 
 
 class RetryBudget:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.cli.imports.draft import Draft, Tree, as_list, as_mapping
+from gateway.cli.imports.draft import Draft, Tree, as_list, as_mapping, upper_bound
+from gateway.policy.retry import RetrySettings
 from providers.other_names import BIFROST
 
 _PROVIDER = frozenset(
@@ -84,10 +85,11 @@ def _settings(draft: Draft, section: Tree, custom: Tree, place: str) -> Tree:
     network = as_mapping(section.get("network_config"))
     draft.note_rest(f"{place}.network_config", network, _NETWORK, _WHY)
     bounds = as_mapping(section.get("concurrency_and_buffer_size"))
+    first, longest = (_duration(network.get(f"retry_backoff_{name}")) for name in ("initial", "max"))
     retry = {
         "retries": network.get("max_retries"),
-        "base_backoff": _duration(network.get("retry_backoff_initial")),
-        "max_backoff": _duration(network.get("retry_backoff_max")),
+        "base_backoff": first,
+        "max_backoff": upper_bound(first, longest, RetrySettings().max_backoff),
     }
     settings = {
         "base_url": draft.address(network["base_url"]) if network.get("base_url") else None,

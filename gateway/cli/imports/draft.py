@@ -8,6 +8,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from gateway.settings import seconds
+
 Tree = dict[str, Any]
 
 _ENVIRONMENT = re.compile(r"(?:os\.environ/|env\.)([A-Za-z_][A-Za-z0-9_]*)")
@@ -71,6 +73,23 @@ class Draft(Struct):
         for key in section:
             if key not in known:
                 self.note(f"{place}.{key}", why.get(key, "has no equivalent"))
+
+
+def upper_bound(value: Any, bound: Any, usual: float) -> Any:
+    """The upper bound to write for a duration of theirs: their own, or else the duration itself where ours would be
+    less; None if ours does.
+
+    Args:
+        value: a number of seconds or a text with a unit; None if they have none.
+        bound: their upper bound; None if they have none.
+        usual: our default in seconds.
+    """
+    if bound is not None or value is None:
+        return bound
+    try:
+        return value if float(seconds(value)) > usual else None
+    except (TypeError, ValueError):
+        return None  # What is wrong with it, `check` says.
 
 
 def as_mapping(value: Any) -> Tree:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from gateway.cli.imports.draft import Draft, Tree, as_list, as_mapping
+from gateway.cli.imports.draft import Draft, Tree, as_list, as_mapping, upper_bound
+from gateway.policy.breaker import BreakerSettings
+from gateway.policy.deadline import DeadlineSettings
 from providers.other_names import LITELLM
 
 _OPTIONS = {"aws_region_name": "region", "vertex_project": "project"}
@@ -82,7 +84,9 @@ def _provider(draft: Draft, params: Tree, adapter: str, place: str, router: Tree
     retries = params.get("max_retries", router.get("num_retries"))
     if retries is not None:
         settings["retry"] = {"retries": retries}
-    breaker = {"failures": router.get("allowed_fails"), "base_ejection": router.get("cooldown_time")}
+    pause = router.get("cooldown_time")
+    longest = upper_bound(pause, None, BreakerSettings().max_ejection)
+    breaker = {"failures": router.get("allowed_fails"), "base_ejection": pause, "max_ejection": longest}
     if kept := {name: value for name, value in breaker.items() if value}:
         settings["breaker"] = kept
     return settings
@@ -117,7 +121,9 @@ def _note_settings(draft: Draft, theirs: Mapping[str, Any], router: Tree) -> Non
     draft.note_rest("router_settings", router, _ROUTER, _WHY)
     general = as_mapping(theirs.get("litellm_settings"))
     if isinstance(general.get("request_timeout"), int | float):
-        draft.settings["deadline"] = {"default": general["request_timeout"]}
+        allowed = general["request_timeout"]
+        longest = upper_bound(allowed, None, DeadlineSettings().max)
+        draft.settings["deadline"] = {"default": allowed, **({"max": longest} if longest else {})}
     draft.note_rest("litellm_settings", general, frozenset({"request_timeout", "fallbacks"}), _WHY)
     draft.note_rest("general_settings", as_mapping(theirs.get("general_settings")), frozenset(), _WHY)
     known = frozenset({"model_list", "router_settings", "litellm_settings", "general_settings"})

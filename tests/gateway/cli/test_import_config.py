@@ -105,7 +105,7 @@ def test_litellms_providers() -> None:
 def test_bifrosts_providers() -> None:
     providers = bifrost().providers
     assert providers["cohere"] == {
-        "retry": {"retries": 3, "base_backoff": "500ms"},
+        "retry": {"retries": 3, "base_backoff": "500ms", "max_backoff": "500ms"},
         "bulkhead": {"concurrency": 20, "queue": 50},
         "api_keys": [
             {"name": "a", "key": "${COHERE_A}", "weight": 0.7},
@@ -241,3 +241,35 @@ def test_a_misuse_of_from_writes_nothing(
     assert run_command(["init", *arguments, str(theirs), str(ours)]) == 1
     assert told in capsys.readouterr().err
     assert not ours.exists()
+
+
+BOUNDS: dict[str, tuple[Any, Any, Any]] = {
+    # a duration, their upper bound, and the one that is written where ours is 300 s
+    "theirs": (10, 20, 20),
+    "neither": (None, None, None),
+    "within ours": (300, None, None),
+    "beyond ours": (600, None, 600),
+    "beyond ours, as text": ("10m", None, "10m"),
+    "no duration": ("soon", None, None),
+    "no number": ([1], None, None),
+}
+
+
+@pytest.mark.parametrize(("value", "bound", "written"), BOUNDS.values(), ids=BOUNDS)
+def test_a_duration_of_theirs_stays_within_its_upper_bound(value: Any, bound: Any, written: Any) -> None:
+    assert upper_bound(value, bound, 300.0) == written
+
+
+def test_long_durations_of_litellm_load() -> None:
+    theirs = {
+        "model_list": [
+            {"model_name": "r", "litellm_params": {"model": "cohere/rerank-v3.5", "api_key": "os.environ/K"}}
+        ],
+        "litellm_settings": {"request_timeout": 600},
+        "router_settings": {"cooldown_time": 900},
+    }
+    tree = FORMATS["litellm"](theirs).tree()
+    assert tree["deadline"] == {"default": 600, "max": 600}
+    assert tree["providers"]["cohere"]["breaker"] == {"base_ejection": 900, "max_ejection": 900}
+    tree["providers"]["cohere"]["api_key"] = "k"
+    assert from_tree(tree).deadline.max == 600

@@ -56,6 +56,31 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         "deadline: {max: 2h}",
         ["line 1, deadline.max: input should be less than or equal to 3600"],
     ),
+    "a time longer than its limit": (
+        "deadline: {default: 100, max: 50}",
+        ["line 1, deadline: default, 100 s, is more than max, 50 s, its upper bound; lower the one or raise the other"],
+    ),
+    "a limit below the usual time": (
+        "deadline: {max: 20}",
+        [
+            "line 1, deadline: default, 30 s by default, is more than max, 20 s, its upper bound; lower the one or "
+            "raise the other"
+        ],
+    ),
+    "a first pause longer than every pause": (
+        "providers:\n  up: {adapter: cohere, base_url: 'http://x', retry: {base_backoff: 1s}}",
+        [
+            "line 2, providers.up.retry: base_backoff, 1 s, is more than max_backoff, 0.25 s by default, its upper "
+            "bound; lower the one or raise the other"
+        ],
+    ),
+    "a first ejection longer than every one": (
+        "providers:\n  up: {adapter: cohere, base_url: 'http://x', breaker: {base_ejection: 2m, max_ejection: 1m}}",
+        [
+            "line 2, providers.up.breaker: base_ejection, 120 s, is more than max_ejection, 60 s, its upper bound; "
+            "lower the one or raise the other"
+        ],
+    ),
     "a negative duration": (
         "server: {drain: -1}",
         ["line 1, server.drain: input should be greater than or equal to 0"],
