@@ -9,6 +9,7 @@ from typing import Any
 from gateway.cli import config_file, live
 from gateway.cli.model_ends import retirement_warnings
 from gateway.cli.report import describe
+from gateway.cli.unmatched import unmatched_warnings
 from gateway.config import built_in, exposure
 from gateway.config.loader import read_config
 from gateway.config.locations import located
@@ -44,7 +45,7 @@ def run(chosen: Namespace) -> int:
     print(f"{file or 'the default configuration'} is valid\n\n{meaning}")
     for advice in filter(None, (accounting.multi_worker_warning(config), built_in.advice(config))):
         print(f"warning: {advice}")
-    for sentence in retirement_warnings(config, date.today()):
+    for sentence in (*retirement_warnings(config, date.today()), *unmatched_warnings(config)):
         print(f"warning: {sentence}")
     return _ask_targets(config) if chosen.live else 0
 
