@@ -11,8 +11,8 @@ import yaml
 
 from gateway.__main__ import run_command
 from gateway.cli.import_config import FORMATS, MAX_BYTES, render
-from gateway.cli.imports.draft import Draft
-from gateway.config.loader import load
+from gateway.cli.imports.draft import Draft, upper_bound
+from gateway.config.loader import from_tree, load
 from providers import other_names, registry
 
 SECRET = "sk-of-a-vendor-that-must-not-show"
