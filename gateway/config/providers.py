@@ -39,7 +39,8 @@ def _beside_the_configuration(path: str, info: ValidationInfo) -> str:
     folder = folder_of(info)
     if folder is None or path.startswith(("package:", "~")):
         return path
-    beside = in_folder(path, folder)
+    # Beside a configuration that is named without a folder `./model` would become `model`: a name of the Hub.
+    beside = in_folder(path, folder.absolute())
     return beside if path.startswith(".") or Path(beside).is_dir() else path
 
 
@@ -48,7 +49,7 @@ def _tokenizer_beside(path: str, info: ValidationInfo) -> str:
     folder = folder_of(info)
     if folder is None or path.startswith("~"):
         return path
-    beside = in_folder(path, folder)
+    beside = in_folder(path, folder.absolute())
     return beside if path.startswith(".") or Path(beside).exists() else path
 
 

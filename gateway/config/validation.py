@@ -30,8 +30,7 @@ def validate(tree: Any, problems: list[Problem], folder: Path | None = None) -> 
         ConfigError: with all problems, sorted by their place.
     """
     tree = built_in.fill(tree)
-    # Beside a configuration that is named without a folder `./model` would become `model`: a name of the Hub.
-    config, invalid = parse(tree, folder.absolute() if folder is not None else None)
+    config, invalid = parse(tree, folder)
     problems = problems + [problem for problem in invalid if not is_consequence(problem, problems)]
     # A section with an invalid value was not read whole, so what its values mean together cannot be judged.
     sections = {_section(problem) for problem in problems}

@@ -420,7 +420,7 @@ NAMED_WITHOUT_A_FOLDER: dict[str, tuple[str, str]] = {
         "tei: {base_url: 'http://x', capabilities: {m: {tokenizer: ./gone.json}}}",
         "KNOWN/gone.json",
     ),
-    "certificates": ("cohere: {api_key: k, ca_file: ./gone.pem}", '"KNOWN/gone.pem" cannot be read'),
+    "certificates": ("cohere: {api_key: k, ca_file: ./gone.pem}", '"gone.pem" cannot be read'),
 }
 
 
