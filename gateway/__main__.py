@@ -61,7 +61,7 @@ def run_command(arguments: Sequence[str], logging: bool = False) -> int:
         sys.stdout.reconfigure(
             errors="backslashreplace"
         )  # where the locale is not UTF-8, texts are printed all the same
-    options = parser().parse_args(arguments)
+    options = _parse(arguments)
     from gateway.errors import ConfigError
     from providers.errors import RerankError
 
@@ -79,6 +79,16 @@ def run_command(arguments: Sequence[str], logging: bool = False) -> int:
     except KeyboardInterrupt:
         return exits.EXIT_INTERRUPTED
     return status
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    top = parser()
+    options, unknown = top.parse_known_args(arguments)
+    if unknown:
+        is_file = hasattr(options, "file") and any(each.startswith("--config") for each in unknown)
+        hint = "; this command takes its file by its name alone" if is_file else ""
+        top.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return options
 
 
 def parser() -> argparse.ArgumentParser:

@@ -254,8 +254,8 @@ class Targets:
         open_ended = [name for name, live in self._providers.items() if live.takes_any_model]
         names = list(filter(may_use, self._names))
         others = [f"{name}/{model}" for name in near(provider, open_ended) if slash]
-        where = "; GET /v1/models lists the names" if names else ""
         reason = self._reason(short, may_use(f"{provider}/model"))
+        where = "; GET /v1/models lists the names" if names else "" if reason else "; write provider/model"
         hint = clause(near(path, names) + list(filter(may_use, others))) or reason + where
         return UnknownModel(f'unknown model "{short}"{hint}', path)
 

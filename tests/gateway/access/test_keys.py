@@ -214,7 +214,7 @@ async def test_a_key_sees_only_the_names_that_it_may_ask_for(serve: Any) -> None
 NOT_TOLD: dict[str, tuple[list[str], str, str]] = {
     # what the key may use, what it asks for, and what it is told
     "a name that it may use": (["fas*"], "fasts", '; did you mean "fast"?'),
-    "a name that it may not": (["fasts"], "fasts", ""),
+    "a name that it may not": (["fasts"], "fasts", "; write provider/model"),
     "another name near both": (["fasl*", "slow"], "faslow", '; did you mean "slow"?'),
     "a provider that it may use": (["coher*"], "coher/x", '; did you mean "cohere/x"?'),
     "a provider that it may not": (["coher/*"], "coher/x", ': no provider "coher" is configured'),
@@ -224,7 +224,7 @@ NOT_TOLD: dict[str, tuple[list[str], str, str]] = {
         "cohere",
         ": it is a provider; write cohere/ and one of its models",
     ),
-    "a provider's name alone": (["cohere"], "cohere", ""),
+    "a provider's name alone": (["cohere"], "cohere", "; write provider/model"),
 }
 
 

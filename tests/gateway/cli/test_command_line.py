@@ -114,6 +114,12 @@ class TestHelp:
             pytest.param(("eval", "compar", "a", "b"), "compare A B", id="a misspelt comparison"),
             pytest.param(("eval", "compare", "a"), "B.json", id="a comparison with one report"),
             pytest.param(("rerank", "--model", "m", "--query", "q", "--top-n", "0"), "from 1", id="no results"),
+            pytest.param(
+                ("capacity", "--config", "a.yaml"),
+                "unrecognized arguments: --config; this command takes its file by its name alone",
+                id="a file as an option",
+            ),
+            pytest.param(("serve", "a.yaml", "b"), "unrecognized arguments: b\n", id="more than it takes"),
             pytest.param(("serve", "a.yaml", "--config", "b.yaml"), "not allowed with argument", id="two files"),
         ],
     )
