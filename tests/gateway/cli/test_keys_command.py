@@ -108,7 +108,7 @@ def test_rotation_for_a_program_in_a_key_file_behind_a_link(said: Any) -> None:
     text = "providers: {own: {adapter: passthrough}}\nauth: {file: keys.yaml}\n"
     Path("with-file.yaml").write_text(text, encoding="utf-8")
     made = json.loads(said("keys", "rotate", "ours", "with-file.yaml", "--json")[1])
-    assert (made["name"], made["file"]) == ("ours", str(Path("keys.yaml").absolute()))
+    assert (made["name"], made["file"]) == ("ours", "keys.yaml")
     assert Path("keys.yaml").is_symlink()
     config = loader.load(Path("with-file.yaml"), {})
     assert config.auth is not None
