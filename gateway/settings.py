@@ -62,14 +62,12 @@ def size(value: Any) -> Any:
 
 
 def check_bound(settings: Settings, name: str, bound: str) -> None:
-    """Raises ValueError if one of these durations is longer than the other, which is meant to bound it."""
-    values = {field: getattr(settings, field) for field in (name, bound)}
-    if values[name] > values[bound]:
-        first, second = (
-            f"{field}, {value:g} s{'' if field in settings.model_fields_set else ' by default'},"
-            for field, value in values.items()
-        )
-        raise ValueError(f"{first} is more than {second} its upper bound; lower the one or raise the other")
+    """Raises ValueError if one of these durations was set to be longer than the other, which is meant to bound it."""
+    value, limit = getattr(settings, name), getattr(settings, bound)
+    if name in settings.model_fields_set and value > limit:
+        default = "" if bound in settings.model_fields_set else " by default"
+        told = f"{name}, {value:g} s, is more than {bound}, {limit:g} s{default}, its upper bound"
+        raise ValueError(f"{told}; lower the one or raise the other")
 
 
 def is_quoted(text: str) -> bool:

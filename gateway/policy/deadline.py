@@ -26,7 +26,8 @@ class DeadlineSettings(Settings):
 
     @model_validator(mode="after")
     def _are_in_order(self) -> Self:
-        check_bound(self, "default", "max")
+        if "max" in self.model_fields_set:
+            check_bound(self, "default", "max")
         return self
 
 

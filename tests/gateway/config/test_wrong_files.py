@@ -60,13 +60,6 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         "deadline: {default: 100, max: 50}",
         ["line 1, deadline: default, 100 s, is more than max, 50 s, its upper bound; lower the one or raise the other"],
     ),
-    "a limit below the usual time": (
-        "deadline: {max: 20}",
-        [
-            "line 1, deadline: default, 30 s by default, is more than max, 20 s, its upper bound; lower the one or "
-            "raise the other"
-        ],
-    ),
     "a first pause longer than every pause": (
         "providers:\n  up: {adapter: cohere, base_url: 'http://x', retry: {base_backoff: 1s}}",
         [
@@ -592,3 +585,10 @@ def test_there_are_160_wrong_configurations() -> None:
     from test_configuration import WRONG as TREES
 
     assert sum(map(len, (WRONG, CERTIFICATES, COMMAND, TREES, UNREADABLE, UNSUBSTITUTED))) >= 160
+
+
+@pytest.mark.parametrize(
+    "deadline", [{"max": 20}, {"default": 600}, {"default": 20, "max": 20}], ids=["a limit", "a time", "equal ones"]
+)
+def test_a_bound_that_nobody_set_refuses_nothing(deadline: dict[str, float]) -> None:
+    assert from_tree({"deadline": deadline}).deadline.model_dump(exclude_unset=True) == deadline
