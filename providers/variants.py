@@ -6,6 +6,8 @@ named where users have a usual variable and the vendor a fixed address: whoever 
 - siliconflow: an instruction is for Qwen3-Reranker alone; openrouter: for Voyage's models, in the query's text.
 - tei, infinity: how many documents fit is the servers' default. tei tells its own at /info; operators who changed it
   for infinity say so in `capabilities`.
+- contextual: its `metadata`, a text for each document, is left out: lists are cut, divided and cached by document on
+  the way, and what runs beside them would go to the wrong ones. It can be a part of the documents.
 - tei, nim, nvidia: a pair that is too long would fail the whole call, so it is cut, as other servers do by themselves.
 - nvidia: NVIDIA's hosted models, where nim is one's own server. Its path has the model's name with `_` for each dot.
 - azure: Cohere's models in a Foundry resource. A serverless deployment (`….models.ai.azure.com`) takes a bearer key, as
@@ -138,7 +140,7 @@ _LINES = [
     _variant(
         "contextual",
         "https://docs.contextual.ai/api-reference/rerank/rerank (2026-11)",
-        Shape(takes=same("top_n", "instruction", "metadata")),
+        Shape(takes=same("top_n", "instruction")),
         {"*": replace(_PROBABILITY, instruction=True)},
         base_url="https://api.contextual.ai",
         api_key_env="CONTEXTUAL_API_KEY",

@@ -26,7 +26,6 @@ SAMPLES: dict[str, Any] = {
     "cache_salt": "tenant-7",
     "parameters": {"truncate": "END"},
     "instruct": "prefer official manuals",
-    "metadata": ["2024", "2025", ""],
     "is_iql": True,
     "scoring_method": "chunk_avg",
     "chunking_options": {"size": 512},

@@ -52,11 +52,8 @@ WHERE: dict[str, tuple[str, dict[str, Any]]] = {
 """Where a request goes, and what is sent of one without optional fields."""
 
 SENT: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
-    "an instruction and metadata": (
-        "contextual",
-        {"instruction": "manuals", "extra": {"metadata": ["a", "b", ""]}},
-        {"instruction": "manuals", "metadata": ["a", "b", ""]},
-    ),
+    "an instruction": ("contextual", {"instruction": "manuals"}, {"instruction": "manuals"}),
+    "nothing that runs beside the documents": ("contextual", {"extra": {"metadata": ["a", "b", ""]}}, {}),
     "a limit under its usual name": ("together", {"top_n": 2}, {"top_n": 2}),
     "a limit under another name": ("mixedbread", {"top_n": 2}, {"top_k": 2}),
     "a limit beyond the list": ("mixedbread", {"top_n": 9}, {"top_k": 3}),
