@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from providers.types import INSTRUCTION_IGNORED, SPANS_UNAVAILABLE, AnswerWarning, Ranking, RerankRequest, ScoreSpace
 
-UNIT_SPACES = frozenset({"probability", "calibrated"})
+UNIT_SPACES: frozenset[ScoreSpace] = frozenset({"probability", "calibrated"})
 """The spaces whose scores lie from 0 to 1."""
 
 

@@ -11,6 +11,10 @@ from gateway.config.root import Config
 from gateway.policy.target_facts import UNIT_SPACES
 from providers.types import AnswerWarning, Ranked, Ranking, RerankRequest, ScoreSpace, Span
 
+_UNIT = (0.0, 1.0)
+BOUNDS: Mapping[ScoreSpace, tuple[float, float]] = {**dict.fromkeys(UNIT_SPACES, _UNIT), "cosine": (-1.01, 1.01)}
+"""Between which scores of a space lie; those of a cosine may be over by what half-precision numbers are rounded by."""
+
 Spans = Mapping[int, Sequence[Span]] | None
 
 NO_SCORES = AnswerWarning(
@@ -43,13 +47,14 @@ class ScoreContract:
         """
         if ranking.details and ranking.details.get("degraded"):
             return _warn(ranking, NO_SCORES)
-        path = self._path(ranking)
+        path, told = self._path(ranking), ranking.score_space
+        ranking = _verify_space(ranking)
         if request.scores == "probability":
             ranking = self._to_probabilities(ranking, path)
             holds = ranking.score_space in UNIT_SPACES
         else:
             first = self._first_targets.get(request.model, request.model)
-            holds = path == first
+            holds = path == first and ranking.score_space == told
             if not holds:
                 ranking, holds = _compare(ranking, self._declared(first))
         # A score request is answered for every pair.
@@ -63,7 +68,7 @@ class ScoreContract:
 
     def comparable(self, ranking: Ranking) -> Ranking:
         """The ranking with probabilities as its scores, where they can be had; else as it is."""
-        converted = self._to_probabilities(ranking, self._path(ranking))
+        converted = self._to_probabilities(_verify_space(ranking), self._path(ranking))
         return replace(converted, warnings=ranking.warnings)
 
     def _path(self, ranking: Ranking) -> str:
@@ -83,6 +88,19 @@ class ScoreContract:
         if ranking.score_space in UNIT_SPACES:
             return ranking
         return _warn(ranking, _not_probabilities(ranking, path))
+
+
+def _verify_space(ranking: Ranking) -> Ranking:
+    """The ranking, of the space `unknown` where a score lies outside of what its space promises.
+
+    It is done here, of the whole answer: parts of a list whose scores lie on both sides are still of one kind.
+    """
+    bounds = BOUNDS.get(ranking.score_space)
+    if bounds is None or not ranking.results:
+        return ranking
+    highest, lowest = ranking.results[0].relevance_score, ranking.results[-1].relevance_score
+    is_within = bounds[0] <= lowest and highest <= bounds[1]
+    return ranking if is_within else replace(ranking, score_space="unknown")
 
 
 def _first_target(config: Config, name: str) -> str:
@@ -110,7 +128,7 @@ def _convert_spans(spans: Spans, probability: Callable[[float], float]) -> Spans
 
 
 def _compare(ranking: Ranking, promised: ScoreSpace) -> tuple[Ranking, bool]:
-    """The ranking of a later target, marked if its scores are unlike the first one's, and whether they are alike.
+    """The ranking, marked if its scores are unlike what the first target is known for, and whether they are alike.
 
     It has no mark where nothing is known of the first one's scores.
     """
@@ -121,7 +139,7 @@ def _compare(ranking: Ranking, promised: ScoreSpace) -> tuple[Ranking, bool]:
         return ranking, True
     known = "nothing is known of these scores" if space == "unknown" else f"these scores are of the kind {space}"
     message = (
-        f"{known}, and those of this model's first target are of the kind {promised}: a threshold for the one does not "
+        f"{known}, and this model's first target is known for the kind {promised}: a threshold for the one does not "
         "fit the other; `scores: probability` gives one kind where that is possible"
     )
     return _warn(ranking, AnswerWarning("score_space_differs", message)), False

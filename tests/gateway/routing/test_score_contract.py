@@ -20,17 +20,23 @@ from providers.types import Ranked, Ranking, RerankRequest
 from tests.conftest import Open
 
 SCORES = [2.0, 0.0, -2.0]
+UNITS = [0.9, 0.4, 0.1]
+COSINES = [0.8, 0.1, -0.5]
+GIVEN = {"probability": UNITS, "calibrated": UNITS, "cosine": COSINES}
+"""What a target gives whose scores are of this space; of any other SCORES."""
 SIGMOIDS = [1 / (1 + math.exp(-score)) for score in SCORES]
 PLATT = {"platt": {"slope": 3, "intercept": -1}}
-STEPS = {"isotonic": [[-1, 0.1], [0, 0.4], [1.5, 0.9]]}
+STEPS = {"isotonic": [[-1, 0.1], [0, 0.4], [0.5, 0.9]]}
 
 
 @pytest.fixture
 def answering(upstream: ScriptedUpstream) -> Callable[..., dict[str, Any]]:
-    """Providers of these names, whose models score three documents in their order by SCORES."""
-    upstream.reply_with(200, {"results": [{"index": n, "relevance_score": score} for n, score in enumerate(SCORES)]})
+    """Providers of these names, whose models score three documents in their order by what their space has."""
 
-    def tree(space: str, first: str = "probability", **more: Any) -> dict[str, Any]:
+    def tree(space: str, first: str = "probability", given: list[float] | None = None, **more: Any) -> dict[str, Any]:
+        scores = enumerate(given or GIVEN.get(space, SCORES))
+        upstream.reply_with(200, {"results": [{"index": n, "relevance_score": score} for n, score in scores]})
+
         def provider(space: str, **own: Any) -> dict[str, Any]:
             known = {"*": {"score_space": space}}
             return {"adapter": "vllm", "base_url": upstream.url, "capabilities": known, "proxy": "none", **own}
@@ -66,19 +72,22 @@ def warnings(answer: dict[str, Any]) -> list[str]:
     return [warning["code"] for warning in answer["extra_fields"].get("warnings", [])]
 
 
-CALIBRATED = [CalibrationSettings.model_validate(PLATT).probability(score) for score in SCORES]
+_probability = CalibrationSettings.model_validate(PLATT).probability
+CALIBRATED = [_probability(score) for score in SCORES]
+CALIBRATED_COSINES = [_probability(score) for score in COSINES]
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, list[float], list[str]]]] = {
     "as the model gives them": ({"space": "logit"}, {}, ("logit", SCORES, [])),
     "asked for by name": ({"space": "logit"}, {"scores": "provider"}, ("logit", SCORES, [])),
     "logits through a sigmoid": ({"space": "logit"}, {"scores": "probability"}, ("probability", SIGMOIDS, [])),
-    "probabilities untouched": ({"space": "probability"}, {"scores": "probability"}, ("probability", SCORES, [])),
-    "calibrated ones untouched": ({"space": "calibrated"}, {"scores": "probability"}, ("calibrated", SCORES, [])),
-    "a cosine is none": ({"space": "cosine"}, {"scores": "probability"}, ("cosine", SCORES, ["scores_not_converted"])),
+    "probabilities untouched": ({"space": "probability"}, {"scores": "probability"}, ("probability", UNITS, [])),
+    "calibrated ones untouched": ({"space": "calibrated"}, {"scores": "probability"}, ("calibrated", UNITS, [])),
+    "a cosine is none": ({"space": "cosine"}, {"scores": "probability"}, ("cosine", COSINES, ["scores_not_converted"])),
     "nor what is unknown": (
         {"space": "unknown"}, {"scores": "probability"}, ("unknown", SCORES, ["scores_not_converted"]),
     ),
     "a cosine by its calibration": (
-        {"space": "cosine", "calibrations": {"up/m": PLATT}}, {"scores": "probability"}, ("calibrated", CALIBRATED, []),
+        {"space": "cosine", "calibrations": {"up/m": PLATT}}, {"scores": "probability"},
+        ("calibrated", CALIBRATED_COSINES, []),
     ),
     "by steps": (
         {"space": "cosine", "calibrations": {"up/m": STEPS}}, {"scores": "probability"},
@@ -89,19 +98,20 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, list[float], l
     ),
     "another model's calibration": (
         {"space": "cosine", "calibrations": {"up/n": PLATT}}, {"scores": "probability"},
-        ("cosine", SCORES, ["scores_not_converted"]),
+        ("cosine", COSINES, ["scores_not_converted"]),
     ),
     "no calibration where none is asked for": (
-        {"space": "cosine", "calibrations": {"up/m": PLATT}}, {}, ("cosine", SCORES, []),
+        {"space": "cosine", "calibrations": {"up/m": PLATT}}, {}, ("cosine", COSINES, []),
     ),
     "the caller's own wish for logits": (
-        {"space": "probability"}, {"use_activation": False}, ("logit", SCORES, []),
+        {"space": "probability", "given": SCORES}, {"use_activation": False}, ("logit", SCORES, []),
     ),
     "logits that were asked for, made probabilities": (
-        {"space": "probability", "calibrations": {"up/m": PLATT}}, {"use_activation": False, "scores": "probability"},
+        {"space": "probability", "given": SCORES, "calibrations": {"up/m": PLATT}},
+        {"use_activation": False, "scores": "probability"},
         ("probability", SIGMOIDS, []),
     ),
-    "a wish that changes nothing": ({"space": "probability"}, {"use_activation": True}, ("probability", SCORES, [])),
+    "a wish that changes nothing": ({"space": "probability"}, {"use_activation": True}, ("probability", UNITS, [])),
     "a threshold": ({"space": "logit"}, {"min_score": 0.0}, ("logit", SCORES[:2], [])),
     "a threshold after the sigmoid": (
         {"space": "logit"}, {"scores": "probability", "min_score": 0.6}, ("probability", SIGMOIDS[:1], []),
@@ -110,11 +120,40 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, list[float], l
     "a threshold and a limit": ({"space": "logit"}, {"min_score": 0, "top_n": 1}, ("logit", SCORES[:1], [])),
     "a threshold for probabilities that could not be had": (
         {"space": "cosine"}, {"scores": "probability", "min_score": 0.9},
-        ("cosine", SCORES, ["scores_not_converted", "min_score_not_applied"]),
+        ("cosine", COSINES, ["scores_not_converted", "min_score_not_applied"]),
     ),
     "a threshold in a space that nobody knows": ({"space": "unknown"}, {"min_score": 1}, ("unknown", SCORES[:1], [])),
+    "probabilities that are none": (
+        {"space": "probability", "given": [7.9, 0.5, -3.1]}, {}, ("unknown", [7.9, 0.5, -3.1], ["score_space_differs"]),
+    ),
+    "probabilities of which one is too high": (
+        {"space": "probability", "given": [1.1, 0.5, 0.1]}, {"scores": "probability"},
+        ("unknown", [1.1, 0.5, 0.1], ["scores_not_converted"]),
+    ),
+    "probabilities of which one is too low": (
+        {"space": "calibrated", "given": [0.9, 0.5, -0.1]}, {"scores": "probability"},
+        ("unknown", [0.9, 0.5, -0.1], ["scores_not_converted"]),
+    ),
+    "the ends are probabilities": (
+        {"space": "probability", "given": [1.0, 0.5, 0.0]}, {"min_score": 0.5}, ("probability", [1.0, 0.5], []),
+    ),
+    "a cosine that is none": (
+        {"space": "cosine", "given": [7.9, 0.5, -3.1]}, {}, ("unknown", [7.9, 0.5, -3.1], ["score_space_differs"]),
+    ),
+    "a cosine that was rounded": (
+        {"space": "cosine", "given": [1.004, 0.5, -1.0]}, {}, ("cosine", [1.004, 0.5, -1.0], []),
+    ),
+    "a threshold for probabilities that are none": (
+        {"space": "probability", "given": [7.9, 0.5, -3.1]}, {"min_score": 0.4},
+        ("unknown", [7.9, 0.5, -3.1], ["score_space_differs", "min_score_not_applied"]),
+    ),
+    "a calibration of probabilities that are none": (
+        {"space": "probability", "given": [7.9, 0.5, -3.1], "calibrations": {"up/m": PLATT}},
+        {"scores": "probability", "min_score": 0.4},
+        ("unknown", [7.9, 0.5, -3.1], ["scores_not_converted", "min_score_not_applied"]),
+    ),
     "null is absent": ({"space": "logit"}, {"min_score": None, "scores": None}, ("logit", SCORES, [])),
-    "a fallback of the same kind": ({"space": "probability"}, {"model": "second"}, ("probability", SCORES, [])),
+    "a fallback of the same kind": ({"space": "probability"}, {"model": "second"}, ("probability", UNITS, [])),
     "a fallback of another kind": ({"space": "logit"}, {"model": "second"}, ("logit", SCORES, ["score_space_differs"])),
     "a fallback of a kind that nobody knows": (
         {"space": "unknown"}, {"model": "second"}, ("unknown", SCORES, ["score_space_differs"]),
@@ -137,7 +176,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, list[float], l
         ("logit", SCORES, ["score_space_differs", "min_score_not_applied"]),
     ),
     "a threshold cuts a fallback of the same kind": (
-        {"space": "probability"}, {"model": "second", "min_score": 0.5}, ("probability", SCORES[:1], []),
+        {"space": "probability"}, {"model": "second", "min_score": 0.5}, ("probability", UNITS[:1], []),
     ),
     "probabilities are one kind": (
         {"space": "logit"}, {"model": "second", "scores": "probability", "min_score": 0.4},
@@ -183,9 +222,7 @@ async def test_the_mark_of_a_fallback_says_what_is_known(
 ) -> None:
     answer = await ask(await opened(answering(space)), "second")
     (warning,) = answer["extra_fields"]["warnings"]
-    assert warning["message"].startswith(
-        f"{known}, and those of this model's first target are of the kind probability:"
-    )
+    assert warning["message"].startswith(f"{known}, and this model's first target is known for the kind probability:")
 
 
 async def test_a_passthrough_keeps_its_marks(opened: Open, answering: Callable[..., dict[str, Any]]) -> None:
