@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from gateway.api.dialect import WireDocument
 from gateway.api.dialects.cohere import Meta
+from gateway.api.dialects.unified.request import holds_record, own_fields
 from gateway.api.dialects.voyage import Row
 from providers.attempts import AttemptRecord
 from providers.types import AnswerWarning, Call, Ranking, RerankRequest, ScoreSpace, Span, TextOrParts, Usage
@@ -18,19 +19,30 @@ _encode = msgspec.json.Encoder().encode
 
 
 class EchoedDocument(Struct, omit_defaults=True):
-    """The caller's document as it was ranked, with the caller's own id and meta."""
+    """The caller's document as it was ranked, with the caller's own id, data and meta.
+
+    Attributes:
+        text: what was ranked; of pictures and content parts the caller's text beside them.
+        content: what was ranked, where that is no text.
+    """
 
     id: Any = None
     text: str | None = None
+    data: Any = None
     meta: Any = None
     content: list[Any] | None = None
 
 
 class Result(Struct, omit_defaults=True):
-    """A result, with its document and the passages that decided if the request asks for them."""
+    """A result, with its document and the passages that decided if the request asks for them.
+
+    Attributes:
+        id: the caller's own, of a document that is given as `data`.
+    """
 
     index: int
     relevance_score: float
+    id: Any = None
     document: EchoedDocument | None = None
     spans: Sequence[Span] | None = None
     relevant_spans: Sequence[Span] | None = None
@@ -150,7 +162,9 @@ def build(
     """
     # A Ranked encodes to the same bytes as a Result without a document, so the usual case needs no copies.
     results: Any = ranking.results
-    if request.return_documents or ranking.spans:
+    # As they are where all are text. Those in another form may have ids.
+    has_forms = documents is not request.documents
+    if request.return_documents or ranking.spans or (has_forms and any(map(holds_record, documents))):
         results = _results(ranking, request, documents, relevant_spans=relevant_spans)
     return Answer(
         id=request.call.id,
@@ -169,16 +183,22 @@ def _results(
     for index, score in ((result.index, result.relevance_score) for result in ranking.results):
         document = echo_document(documents[index], request.documents[index]) if request.return_documents else None
         own = spans.get(index)
-        results.append(Result(index, score, document, own, own if relevant_spans else None))
+        results.append(Result(index, score, _data_id(documents[index]), document, own, own if relevant_spans else None))
     return results
 
 
 def echo_document(document: WireDocument, ranked: TextOrParts) -> EchoedDocument:
-    """The document to return: the text or parts that were ranked, with the caller's id and meta."""
-    origin = document if isinstance(document, dict) and "text" in document else {}
+    """The document to return: the text or parts that were ranked, with what the caller wrote beside it."""
+    own = own_fields(document)
+    beside = {name: own.get(name) for name in ("id", "data", "meta")}
     if isinstance(ranked, str):
-        return EchoedDocument(text=ranked, id=origin.get("id"), meta=origin.get("meta"))
-    return EchoedDocument(content=ranked.content)
+        return EchoedDocument(text=ranked, **beside)
+    text = own.get("text")
+    return EchoedDocument(text=text if isinstance(text, str) else None, content=ranked.content, **beside)
+
+
+def _data_id(document: WireDocument) -> Any:
+    return document.get("id") if isinstance(document, dict) and holds_record(document) else None
 
 
 def _extra_fields(ranking: Ranking, request: RerankRequest, latency: int) -> Any:

@@ -39,6 +39,8 @@ _ONLY_STRINGS = {str}
 _MEDIA = frozenset(MEDIA)
 _PICTURE = {*MEDIA, "type", "id", "meta", "score"}
 """Keys of an object that is a picture and nothing else."""
+_DATA = {"data", "text", "id", "meta", "score"}
+"""Keys of an object whose `data` is a record to rank, and nothing else of it."""
 
 
 class Body(Struct, kw_only=True):
@@ -180,9 +182,7 @@ def first_stage_scores(documents: Sequence[WireDocument]) -> list[float | None] 
 
 
 def _first_stage_score(document: Any, index: int) -> float | None:
-    if type(document) is not dict or _is_record(document):
-        return None
-    score = document.get("score")
+    score = own_fields(document).get("score")
     if score is not None and (type(score) not in (int, float) or not _is_finite(score)):
         raise InvalidRequest(f"invalid request format: Expected a finite number - at `{_place(index)}.score`")
     return None if score is None else float(score)
@@ -190,10 +190,7 @@ def _first_stage_score(document: Any, index: int) -> float | None:
 
 def document_id(documents: Sequence[WireDocument], index: int) -> str | None:
     """The `id` of a document that is no record; None where it has none, or one that is neither text nor a number."""
-    document = documents[index]
-    if type(document) is not dict or _is_record(document):
-        return None
-    found = document.get("id")
+    found = own_fields(documents[index]).get("id")
     if type(found) is int and abs(found) <= MAX_WHOLE_ID:
         return str(found)
     return found or None if type(found) is str else None
@@ -208,14 +205,34 @@ def _is_finite(number: float) -> bool:
 
 def _is_record(document: dict[str, Any]) -> bool:
     """Whether all of it is ranked, its `score` too."""
-    return not ("text" in document or isinstance(document.get("content"), list) or _is_picture(document))
+    has_text = "text" in document or isinstance(document.get("content"), list)
+    return not (has_text or _is_picture(document) or holds_record(document))
+
+
+def holds_record(document: WireDocument) -> bool:
+    """Whether a record to rank is its `data`, with an id and the like beside it.
+
+    With more beside it, or with `data` that is no object, the whole is a record; a text that is not blank is ranked.
+
+    Source: https://github.com/maximhq/bifrost/blob/main/core/schemas/rerank.go (2026-11)
+    """
+    if type(document) is not dict or type(document.get("data")) is not dict or not document.keys() <= _DATA:
+        return False
+    text = document.get("text")
+    return text is None or (type(text) is str and is_blank(text))
+
+
+def own_fields(document: WireDocument) -> dict[str, Any]:
+    """What the caller wrote beside what is ranked, such as an id; nothing of a record, all of which is ranked."""
+    return document if type(document) is dict and not _is_record(document) else {}
 
 
 def _to_input(document: Any, index: int) -> TextOrParts:
-    """A document's picture, `text` or content parts, or else the whole of it as YAML, with the keys in the caller's
-    order."""
+    """A document's picture, `text` or content parts, or else its `data` or the whole of it as YAML, keys in order."""
     if not document:
         return ""
+    if holds_record(document):
+        return _as_yaml(document["data"])
     if not _MEDIA.isdisjoint(document) and _is_picture(document):
         return _with_media(document, index)
     if "text" in document:
@@ -223,8 +240,12 @@ def _to_input(document: Any, index: int) -> TextOrParts:
         return beside(text, document["content"]) if "content" in document and are_parts(document["content"]) else text
     if isinstance(document.get("content"), list):
         return ContentParts(document["content"])
+    return _as_yaml(document)
+
+
+def _as_yaml(record: dict[str, Any]) -> str:
     check_cancelled()
-    return to_yaml(document)
+    return to_yaml(record) if record else ""
 
 
 def _query(query: str | dict[str, Any] | None) -> TextOrParts:

@@ -18,7 +18,8 @@ PREFIX = "#/components/schemas/"
 
 _DOCUMENT: dict[str, Any] = {
     "description": "A document to rank; it must not be blank. An object without `text` is structured data, ranked as "
-    "YAML with its keys in order. An object with `content` holds content parts, and one with `image`, alone or beside "
+    "YAML with its keys in order; with an object as `data`, and `id`, `meta` or `score` beside it at most, that is the "
+    "data. An object with `content` holds content parts, and one with `image`, alone or beside "
     "`text`, a picture: a URL or base64. Both are for models that read images.",
     "oneOf": [
         {"type": "string", "minLength": 1},
@@ -124,6 +125,7 @@ _DESCRIPTIONS: dict[str, dict[str, str]] = {
     "Result": {
         "index": "The document's place in the request, from 0.",
         "relevance_score": "Higher is more relevant; the scale depends on the model.",
+        "id": "Your own id of a document that you gave as `data`; absent otherwise.",
         "document": "Your document, if `return_documents` is true.",
         "spans": "The passages that decided, if `return_spans` is true, the strongest first.",
         "relevant_spans": "The same, for a request with `relevant_spans`.",

@@ -91,6 +91,16 @@ ECHOES: dict[str, tuple[Any, Any]] = {
     "an id that is a number": ({"id": 0, "text": "t"}, {"id": 0, "text": "t"}),
     "what is not of the contract": ({"text": "t", "score": 3}, {"text": "t"}),
     "structured data": ({"Title": "T", "N": 1}, {"text": "Title: T\nN: 1\n"}),
+    "structured data with an id of its own": ({"id": "d1", "Title": "T"}, {"text": "id: d1\nTitle: T\n"}),
+    "data that is one field of a record": (
+        {"id": "d1", "data": {"a": 1}, "title": "T"},
+        {"text": "id: d1\ndata:\n  a: 1\ntitle: T\n"},
+    ),
+    "data that is no record": ({"id": "d1", "data": "a"}, {"text": "id: d1\ndata: a\n"}),
+    "data beside a text": (
+        {"id": "d1", "text": "t", "data": {"a": 1}},
+        {"id": "d1", "text": "t", "data": {"a": 1}},
+    ),
 }
 
 
@@ -102,6 +112,66 @@ async def test_a_document_comes_back_as_the_caller_gave_it(gateway, upstream, do
     reply = await ask(gateway, documents=[document])
     assert reply["results"] == [{"index": 0, "relevance_score": 1.0, "document": echo}]
     assert list(reply["results"][0]["document"]) == list(echo)
+
+
+URL = "https://img.example/b.png"
+IMAGE = {"type": "image_url", "image_url": {"url": URL}}
+CAPTION = {"type": "text", "text": "caption"}
+PICTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a picture": ({"image": URL}, {"content": [IMAGE]}),
+    "with an id": ({"id": 7, "image": URL}, {"id": 7, "content": [IMAGE]}),
+    "with all": (
+        {"id": "p2", "text": "caption", "image": URL, "meta": {"k": 2}},
+        {"id": "p2", "text": "caption", "meta": {"k": 2}, "content": [CAPTION, IMAGE]},
+    ),
+    "content parts": ({"content": [IMAGE]}, {"content": [IMAGE]}),
+    "content parts with an id": (
+        {"content": [CAPTION, IMAGE], "id": "c", "meta": 1},
+        {"id": "c", "meta": 1, "content": [CAPTION, IMAGE]},
+    ),
+    "content parts beside a text": (
+        {"id": "c", "text": "caption", "content": [IMAGE]},
+        {"id": "c", "text": "caption", "content": [CAPTION, IMAGE]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("document", "echo"), PICTURES.values(), ids=PICTURES)
+async def test_pictures_come_back_with_what_is_beside_them(opened, upstream, document, echo) -> None:
+    upstream.reply_with(200, {"results": [{"index": 0, "relevance_score": 1}]})
+    vendor = {"adapter": "vllm", "base_url": upstream.url, "capabilities": {"*": {"multimodal": True}}}
+    reply = await ask(await opened({"providers": {"vllm": vendor}}), model="vllm/m", documents=[document])
+    assert reply["results"] == [{"index": 0, "relevance_score": 1.0, "document": echo}]
+
+
+DATA: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "an id": ({"id": "d1", "data": {"title": "T", "n": 1}}, {"id": "d1"}),
+    "nothing beside it": ({"data": {"title": "T", "n": 1}}, {}),
+    "all": ({"data": {"title": "T", "n": 1}, "meta": {"k": 2}, "score": 0.5, "id": 7}, {"id": 7, "meta": {"k": 2}}),
+    "a null text": ({"id": "d1", "text": None, "data": {"title": "T", "n": 1}}, {"id": "d1"}),
+    "an empty text": ({"id": "d1", "text": "", "data": {"title": "T", "n": 1}}, {"id": "d1"}),
+}
+
+
+@pytest.mark.parametrize(("document", "beside"), DATA.values(), ids=DATA)
+async def test_data_is_the_record_and_what_is_beside_it_comes_back(gateway, upstream, document, beside) -> None:
+    upstream.reply_with(200, {"results": [{"index": 0, "relevance_score": 1}]})
+    reply = await ask(gateway, documents=[document])
+    assert upstream.requests[-1].body["documents"] == ["title: T\nn: 1\n"]
+    (row,) = reply["results"]
+    assert row["document"] == {**beside, "text": "title: T\nn: 1\n", "data": {"title": "T", "n": 1}}
+    assert row.get("id") == beside.get("id")
+
+
+async def test_ids_of_data_come_back_without_the_documents(gateway, upstream) -> None:
+    upstream.reply_with(200, VENDOR)
+    documents = [{"id": "d0", "data": {"n": 0}}, {"id": "d1", "text": "t"}, {"id": "d2", "data": {"n": 2}}]
+    reply = await ask(gateway, documents=documents, return_documents=False, top_n=None)
+    assert reply["results"] == [
+        {"index": 0, "relevance_score": 0.98, "id": "d0"},
+        {"index": 2, "relevance_score": 0.63, "id": "d2"},
+        {"index": 1, "relevance_score": 0.1},
+    ]
 
 
 @pytest.mark.parametrize("wish", [False, None, ...])

@@ -54,6 +54,7 @@ ORDER: dict[str, tuple[Any, str]] = {
     "an object without anything": (without(documents=[{}]), "document text is required for rerank at index 0"),
     "an empty text": (without(documents=[{"text": "", "id": "x"}]), "document text is required for rerank at index 0"),
     "a blank text": (without(documents=["a", {"text": "  "}]), "document text is required for rerank at index 1"),
+    "data of nothing": (without(documents=[{"id": 1, "data": {}}]), "document text is required for rerank at index 0"),
     "a null text": (without(documents=[{"text": None}]), "document text is required for rerank at index 0"),
     "the first of two": (without(documents=["", " "]), "document text is required for rerank at index 0"),
     "a document before top_n": (without(documents=[""], top_n=0), "document text is required for rerank at index 0"),
