@@ -43,8 +43,13 @@ class EntryStore(Protocol):
         """How often its server could not be asked."""
         ...
 
-    async def find(self, question: bytes, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """What is known of these keys of a question. Never raises: what cannot be read is not there."""
+    async def find(self, question: bytes, keys: Sequence[bytes], seconds: float | None = None) -> dict[bytes, Entry]:
+        """What is known of these keys of a question. Never raises: what cannot be read in time is not there.
+
+        Args:
+            question, keys: digests.
+            seconds: the longest time that a server is asked for; None leaves it at the store's own time limits.
+        """
         ...
 
     def keep(self, question: bytes, entries: Mapping[bytes, Entry]) -> None:

@@ -73,7 +73,7 @@ class MemoryEntries:
         self._questions: OrderedDict[bytes, _Question] = OrderedDict()
         self.memory_bytes = 0
 
-    async def find(self, question: bytes, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+    async def find(self, question: bytes, keys: Sequence[bytes], seconds: float | None = None) -> dict[bytes, Entry]:
         known = self._questions.get(question)
         if known is None:
             return {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -14,8 +16,8 @@ from gateway.cache.entries import Entry
 from gateway.errors import StoreDown
 
 CONNECTIONS = 16
-KEYS_PER_CALL = 1000
-"""A server works on one command at a time, and others wait meanwhile."""
+KEYS_PER_CALL = 250
+"""A server works on one command at a time, and so does our event loop: others wait meanwhile."""
 
 _decode = msgspec.json.Decoder(Entry).decode
 _encode = msgspec.json.Encoder().encode
@@ -37,24 +39,31 @@ class ValkeyEntries:
 
     def __init__(self, url: str, timeout: float, ttl: float) -> None:
         self.failures = 0
+        self._timeout = timeout
         self._client = ValkeyClient(url, timeout, CONNECTIONS, self._count_failure, what="cached scores")
         self._milliseconds = max(1, round(ttl * 1000))
 
-    async def find(self, question: bytes, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+    async def find(self, question: bytes, keys: Sequence[bytes], seconds: float | None = None) -> dict[bytes, Entry]:
         found: dict[bytes, Entry] = {}
-        with suppress(StoreDown):  # What is not known is asked for; the client has counted the failure.
-            for start in range(0, len(keys), KEYS_PER_CALL):
-                some = keys[start : start + KEYS_PER_CALL]
-                names = [_name(question, key) for key in some]
-                texts: list[str | None] = await self._client.ask(partial(self._client.redis.mget, names))
-                pairs = zip(some, map(_entry, texts), strict=True)
-                found |= {key: entry for key, entry in pairs if entry is not None}
+        # What is not known, or not in time, is asked for; the client has counted a failure.
+        with suppress(StoreDown, TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._find(question, keys, found)
         return found
 
+    async def _find(self, question: bytes, keys: Sequence[bytes], found: dict[bytes, Entry]) -> None:
+        end = monotonic() + self._timeout
+        for start in range(0, len(keys), KEYS_PER_CALL):
+            some = keys[start : start + KEYS_PER_CALL]
+            names = [_name(question, key) for key in some]
+            texts: list[str | None] = await self._client.ask(partial(self._client.redis.mget, names))
+            pairs = zip(some, map(_entry, texts), strict=True)
+            found |= {key: entry for key, entry in pairs if entry is not None}
+            if monotonic() > end:
+                return
+
     def keep(self, question: bytes, entries: Mapping[bytes, Entry]) -> None:
-        items = [(_name(question, key), entry) for key, entry in entries.items()]
-        for start in range(0, len(items), KEYS_PER_CALL):
-            self._client.start(self._write(items[start : start + KEYS_PER_CALL]))
+        self._client.start(self._write(question, entries))
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -62,17 +71,19 @@ class ValkeyEntries:
     def _count_failure(self) -> None:
         self.failures += 1
 
-    async def _write(self, items: Sequence[tuple[str, Entry]]) -> None:
-        async def write() -> Any:
-            pipeline = self._client.redis.pipeline(transaction=False)
-            for name, entry in items:
-                pipeline.set(name, _encode(entry), px=self._milliseconds)
-            return await pipeline.execute()
+    async def _write(self, question: bytes, entries: Mapping[bytes, Entry]) -> None:
+        with suppress(StoreDown):  # What is not kept is asked for again.
+            keys = list(entries)
+            for start in range(0, len(keys), KEYS_PER_CALL):
+                some = keys[start : start + KEYS_PER_CALL]
+                items = [(_name(question, key), _encode(entries[key])) for key in some]
+                await self._client.ask(partial(self._write_some, items))
 
-        try:
-            await self._client.ask(write)
-        except StoreDown:
-            return  # What is not kept is asked for again.
+    async def _write_some(self, items: Sequence[tuple[str, bytes]]) -> Any:
+        pipeline = self._client.redis.pipeline(transaction=False)
+        for name, text in items:
+            pipeline.set(name, text, px=self._milliseconds)
+        return await pipeline.execute()
 
 
 def _name(question: bytes, key: bytes) -> str:

@@ -23,6 +23,7 @@ from gateway.policy.merging import cuts_of, sum_usages, total
 from gateway.policy.target_id import TargetId
 from gateway.policy.verification import verify
 from gateway.policy.wrapper import Wrapper
+from providers.errors import TargetTimeout
 from providers.types import Backend, Ranked, Ranking, RerankRequest, TextOrParts, Usage
 
 INLINE_BYTES = 256 * 1024
@@ -30,6 +31,9 @@ INLINE_BYTES = 256 * 1024
 
 MAX_KEYS_AT_ONCE = 1000
 """Documents that are looked up and put together again without letting others run in between."""
+
+LOOKUP_SHARE = 0.25
+"""Of the time that is left, for which a store may be asked: the rest is for the target, should the store be slow."""
 
 _MARKS = ("degraded", "truncated_documents", "truncated", "truncated_query")
 _NOTHING_USED = Usage(prompt_tokens=0, total_tokens=0, search_units=0.0)
@@ -56,12 +60,14 @@ class Flight(Struct, eq=False):
         keys: of what it will fill.
         over: done when the call is over, however it ended; None while nobody waits.
         entries: what it gave, for those who wait: a store may be late to have it, or have no room for it.
-        is_cancelled: its caller has gone away.
+        is_over: it has ended.
+        is_cancelled: its caller has gone away, or had no time left.
     """
 
     keys: Sequence[bytes]
     over: asyncio.Future[None] | None = None
     entries: Mapping[bytes, Entry] = {}
+    is_over: bool = False
     is_cancelled: bool = False
 
     def wait(self) -> asyncio.Future[None]:
@@ -72,6 +78,7 @@ class Flight(Struct, eq=False):
 
     def end(self) -> None:
         """Let those go on who wait."""
+        self.is_over = True
         if self.over is not None:
             self.over.set_result(None)
 
@@ -82,12 +89,12 @@ class Cache(Struct, frozen=True):
     Attributes:
         store: where entries are kept.
         secret: what their keys are hashed with.
-        flights: calls under way, by the question.
+        flights: calls under way, by the question and by each key that they will fill.
     """
 
     store: EntryStore
     secret: bytes
-    flights: dict[bytes, list[Flight]]
+    flights: dict[bytes, dict[bytes, Flight]]
 
 
 class ScoreCache(Wrapper):
@@ -168,7 +175,8 @@ class _Lookup:
                 return ranking  # nothing was known, and nothing has to be put together
         while taken:
             left = await self._wait(taken)
-            # A caller that went away says nothing of the target: one of those who waited asks for all of them.
+            # A caller that went away, or had too little time, says nothing of the target: one of those who waited asks
+            # for all of them.
             is_cancelled = any(flight.is_cancelled for flight in taken.values())
             taken = self._taken_by_others(left) if is_cancelled else {}
             if own := [key for key in left if key not in taken]:
@@ -186,7 +194,7 @@ class _Lookup:
     def _placed(self, keys: list[bytes], ranking: Ranking) -> Ranking:
         """The ranking with what it tells of documents by their places in the request."""
         cuts = [cut for cut in cuts_of(ranking.details) if 0 <= cut["index"] < len(keys)]
-        if not cuts or not self._policy._is_pointwise or len(keys) == len(self._keys):
+        if not cuts or not self._policy._is_pointwise or keys == self._keys:
             return ranking
         places: dict[bytes, list[int]] = {}
         for place, key in enumerate(self._keys):
@@ -199,25 +207,29 @@ class _Lookup:
 
     async def _find(self, keys: list[bytes]) -> list[bytes]:
         """Look these keys up. Returns those without an entry, each once."""
-        found = await self._store.find(self._question, keys)
+        left = self._time_left()
+        found = await self._store.find(self._question, keys, None if left is None else left * LOOKUP_SHARE)
         if not found:
             return list(dict.fromkeys(keys))
         self._known |= found
         self._found |= found.keys()
         return [key for key in dict.fromkeys(keys) if key not in found]
 
+    def _time_left(self) -> float | None:
+        deadline = self._request.call.deadline
+        return None if deadline is None else max(0.0, deadline - self._policy._clock.now())
+
     def _taken_by_others(self, missing: list[bytes]) -> dict[bytes, Flight]:
         """Those of the missing keys that a call under way will fill."""
         flights = self._flights.get(self._question)
         if not flights:
             return {}
-        wanted = set(missing)
-        return {key: flight for flight in flights for key in flight.keys if key in wanted}
+        return {key: flight for key in missing if (flight := flights.get(key)) is not None}
 
     async def _wait(self, taken: dict[bytes, Flight]) -> list[bytes]:
         """Wait for the calls that will fill these keys. Returns those that are still without an entry."""
         deadline, clock = self._request.call.deadline, self._policy._clock
-        pending = {flight.wait() for flight in taken.values() if flight in self._flights.get(self._question, ())}
+        pending = {flight.wait() for flight in set(taken.values()) if not flight.is_over}
         if pending:
             start = clock.now()
             await asyncio.wait(pending, timeout=None if deadline is None else max(0.0, deadline - start))
@@ -231,8 +243,8 @@ class _Lookup:
     async def _ask(self, keys: list[bytes]) -> Ranking:
         """Ask the target for these parts, and keep what it gives. Others who want the same wait meanwhile."""
         flight = Flight(keys)
-        flights = self._flights.setdefault(self._question, [])
-        flights.append(flight)
+        flights = self._flights.setdefault(self._question, {})
+        flights |= dict.fromkeys(keys, flight)
         try:
             ranking = await self._policy.backend.rerank(self._part(keys))
             entries = self._entries(keys, ranking)
@@ -242,22 +254,32 @@ class _Lookup:
         except asyncio.CancelledError:
             flight.is_cancelled = True
             raise
+        except TargetTimeout:
+            flight.is_cancelled = self._time_left() == 0.0
+            raise
         finally:
-            flights.remove(flight)
-            if not flights:
-                del self._flights[self._question]
-            flight.end()
+            self._land(flight)
         self._known |= entries
         self._answers.append(self._placed(keys, ranking))
         self._policy._stats.misses += len(keys) if self._policy._is_pointwise else len(self._request.documents)
         return self._cut(ranking)
+
+    def _land(self, flight: Flight) -> None:
+        """Let those go on who wait for the call, and later ones ask for themselves."""
+        flights = self._flights[self._question]
+        for key in flight.keys:
+            if flights.get(key) is flight:
+                del flights[key]
+        if not flights:
+            del self._flights[self._question]
+        flight.end()
 
     def _part(self, keys: list[bytes]) -> RerankRequest:
         request = self._request
         if not self._policy._is_pointwise:
             return request
         # All scores are wanted, to be kept: the list is cut when it is whole.
-        if len(keys) == len(self._keys):
+        if keys == self._keys:
             return request if request.top_n is None else replace(request, top_n=None)
         places = self._first_places()
         documents = [request.documents[places[key]] for key in keys]

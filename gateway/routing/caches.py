@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
 from importlib.metadata import version
+from typing import Any
+
+from pydantic import SecretStr
+from pydantic_core import to_jsonable_python
 
 from gateway.cache.entries import EntryStore
 from gateway.cache.memory import MemoryEntries
@@ -58,15 +63,23 @@ def caching(
     """What puts the cache around a target."""
 
     def wrap(backend: Backend) -> Backend:
-        return ScoreCache(backend, opened, target, _identity(target, settings), is_pointwise, alias, stats)
+        identity = _identity(target, settings, opened.secret)
+        return ScoreCache(backend, opened, target, identity, is_pointwise, alias, stats)
 
     return wrap
 
 
-def _identity(target: TargetId, settings: ProviderSettings) -> bytes:
-    """The digest of all that decides what the target answers, so that other settings have entries of their own."""
-    text = f"{_version()}\0{target}\0{settings.model_dump_json()}"
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).digest()
+def _identity(target: TargetId, settings: ProviderSettings, secret: bytes) -> bytes:
+    """The digest of all that decides what the target answers, so that other settings have entries of their own.
+
+    Headers and keys are a part of it, for they can choose who answers: a deployment, a tenant, an index.
+    """
+    text = f"{_version()}\0{target}\0{json.dumps(settings.model_dump(), default=_revealed, sort_keys=True)}"
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32, key=secret).digest()
+
+
+def _revealed(value: Any) -> Any:
+    return value.get_secret_value() if isinstance(value, SecretStr) else to_jsonable_python(value)
 
 
 @cache

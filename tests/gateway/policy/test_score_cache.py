@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from gateway.policy.score_cache import MAX_KEYS_AT_ONCE, Cache, CacheStats, Scor
 from gateway.policy.target_id import TargetId
 from gateway.policy.verification import verify
 from gateway.telemetry.recorder import RequestRecorder
-from providers.errors import TargetFailed
+from providers.errors import TargetFailed, TargetTimeout
 from providers.types import AnswerWarning, Call, ContentParts, Ranked, Ranking, RerankRequest, Usage
 
 TARGET = TargetId("p", "m")
@@ -29,12 +30,13 @@ def score(query: str, text: Any) -> float:
 
 
 class Model:
-    """Scores by common letters; `listwise` adds how many documents there are. Fails while `broken`."""
+    """Scores by common letters; `listwise` adds how many documents there are. Fails while `broken`, by `failure` once."""
 
     def __init__(self, listwise: bool = False, **answer: Any) -> None:
         self.listwise = listwise
         self.answer = answer
         self.broken = False
+        self.failure: Exception | None = None
         self.gate: asyncio.Event | None = None
         self.sent: list[list[Any]] = []
 
@@ -44,6 +46,9 @@ class Model:
             await self.gate.wait()
         if self.broken:
             raise TargetFailed("no")
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
         bonus = float(len(request.documents)) if self.listwise else 0.0
         rows = [Ranked(i, score(str(request.query), text) + bonus) for i, text in enumerate(request.documents)]
         count = len(request.documents)
@@ -309,10 +314,72 @@ async def test_those_who_wait_ask_for_themselves_if_a_call(end) -> None:
     assert policy._cache.flights == {}
 
 
+@pytest.mark.parametrize("end", ["fails", "is cancelled", "ends"])
+@pytest.mark.parametrize("texts", list(itertools.permutations(["a", "bb", "ccc"])), ids=" ".join)
+async def test_each_document_has_its_own_score_in_whatever_order_it_waited(texts: Any, end: str) -> None:
+    model = Model()
+    model.gate = asyncio.Event()
+    policy = around(model)
+    first = asyncio.create_task(policy.rerank(asked("a", "bb", "ccc")))
+    await until_sent(model, 1)
+    second = asyncio.create_task(policy.rerank(asked(*texts)))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    model.failure = TargetFailed("no") if end == "fails" else None
+    if end == "is cancelled":
+        first.cancel()
+    model.gate.set()
+    await asyncio.gather(first, return_exceptions=True)
+    for answer, asked_for in (
+        (await second, texts),
+        (await policy.rerank(asked("ccc", "bb", "a")), ("ccc", "bb", "a")),
+    ):
+        assert rows(answer) == rows(await Model().rerank(asked(*asked_for)))
+
+
+async def test_one_of_those_who_wait_asks_for_all_when_a_caller_had_too_little_time() -> None:
+    model = Model()
+    model.gate = asyncio.Event()
+    policy = around(model)
+    hurried = asked("a")
+    hurried = replace(hurried, call=replace(hurried.call, deadline=0.0))  # long past
+    first = asyncio.create_task(policy.rerank(hurried))
+    await until_sent(model, 1)
+    others = [asyncio.create_task(policy.rerank(asked("a"))) for _ in range(20)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    model.failure = TargetTimeout("too slow")
+    model.gate.set()
+    with pytest.raises(TargetTimeout):
+        await first
+    assert [rows(answer) for answer in await asyncio.gather(*others)] == 20 * [[(0, score("abc", "a"))]]
+    assert model.sent == [["a"], ["a"]]
+
+
+class SlowStore(MemoryEntries):
+    """Tells for how long it may be asked."""
+
+    seconds: float | None = -1.0
+
+    async def find(self, question, keys, seconds=None):
+        self.seconds = seconds
+        return {}
+
+
+@pytest.mark.parametrize(("deadline", "seconds"), [(None, None), (8.0, 1.0), (4.0, 0.0), (1.0, 0.0)])
+async def test_a_store_may_take_a_part_of_the_time_that_is_left(deadline, seconds, time) -> None:
+    store = SlowStore(1 << 20, 60.0)
+    policy = around(Model(), store)
+    policy._clock, time.now = time.clock, 4.0
+    request = asked("a")
+    await policy.rerank(replace(request, call=replace(request.call, deadline=deadline)))
+    assert store.seconds == seconds
+
+
 class LateStore(MemoryEntries):
     """Finds nothing that was kept lately, as a server does until it has been written to."""
 
-    async def find(self, question, keys):
+    async def find(self, question, keys, seconds=None):
         await asyncio.sleep(0)
         return {}
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.cache.entries import Entry
+from gateway.cache.valkey import ValkeyEntries
 from gateway.config.loader import from_tree
+from gateway.config.root import Config
 from gateway.errors import ConfigError
+from gateway.routing.pricing import TargetPricing
 from gateway.routing.routes import build
+from gateway.runtime.service import Service
 from providers.testing import ScriptedUpstream
+from providers.types import Call, RerankRequest
 from tests.gateway.access import servers
 
 SECRET = "a secret of some length"
@@ -104,6 +111,35 @@ async def test_a_reload_keeps_it_where_nothing_has_changed(upstream) -> None:
     await other.aclose()
 
 
+CHANGES: dict[str, tuple[dict[str, Any], int]] = {
+    "nothing": ({}, 1),
+    "a header": ({"headers": {"x-deployment": "green"}}, 2),
+    "one more header": ({"headers": {"x-deployment": "blue", "x-tenant": "a"}}, 2),
+    "the key": ({"api_key": "another"}, 2),
+    "a time limit": ({"timeout": 61}, 2),
+}
+
+
+@pytest.mark.parametrize(("changed", "asked"), CHANGES.values(), ids=CHANGES)
+async def test_what_may_be_answered_by_somebody_else_is_asked_again(changed, asked, upstream) -> None:
+    def with_settings(**own: Any) -> Config:
+        base = tree(upstream, cache={})
+        base["providers"]["point"] |= {"headers": {"x-deployment": "blue"}, "api_key": "one", **own}
+        return from_tree(base)
+
+    service = Service(with_settings())
+    await service.open()
+    request = RerankRequest(model="point/m", call=Call(id="1"), **BODY)
+    first = await service.rerank(request, ["point/m"])
+    before, config = service.routes, with_settings(**changed)
+    service.replace(config, build(config, before, TargetPricing(config, None)))
+    again = await service.rerank(request, ["point/m"])
+    await before.aclose(service.routes)
+    await service.aclose()
+    assert again.results == first.results
+    assert len(upstream.requests) == asked
+
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "shared without a secret": (
         {"cache": {"shared": True}, "store": {"url": "redis://localhost"}},
@@ -122,6 +158,42 @@ def test_what_is_wrong_is_told(sections, problem) -> None:
     with pytest.raises(ConfigError) as caught:
         from_tree({"providers": {"passthrough": {}}, **sections})
     assert [str(each) for each in caught.value.problems if str(each).startswith(problem)], caught.value.problems
+
+
+async def test_a_server_that_is_too_slow_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ValkeyEntries("redis://127.0.0.1:1", 60.0, 60.0)
+    asked = asyncio.Event()
+
+    async def ask(call: Any) -> Any:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(store._client, "ask", ask)
+    assert await store.find(b"q", [b"k"], seconds=0.01) == {}
+    assert asked.is_set()
+    await store.aclose()
+
+
+async def test_a_long_list_is_read_and_written_in_pieces_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ValkeyEntries("redis://127.0.0.1:1", 60.0, 60.0)
+    sizes: list[int] = []
+    under_way = 0
+
+    async def ask(call: Any) -> Any:
+        nonlocal under_way
+        assert under_way == 0
+        under_way += 1
+        sizes.append(len(call.args[0]))
+        await asyncio.sleep(0)
+        under_way -= 1
+        return [None] * sizes[-1]
+
+    monkeypatch.setattr(store._client, "ask", ask)
+    keys = [n.to_bytes(2, "big") for n in range(600)]
+    assert await store.find(b"q", keys) == {}
+    store.keep(b"q", {key: Entry(0.5, "logit") for key in keys})
+    await store.aclose()
+    assert sizes == [250, 250, 100, 250, 250, 100]
 
 
 @pytest.mark.skipif(servers.binary() is None, reason="no Valkey or Redis server on this machine")
