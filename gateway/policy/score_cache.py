@@ -266,12 +266,12 @@ class _Lookup:
 
     def _land(self, flight: Flight) -> None:
         """Let those go on who wait for the call, and later ones ask for themselves."""
-        flights = self._flights[self._question]
+        flights = self._flights.get(self._question, {})
         for key in flight.keys:
-            if flights.get(key) is flight:
+            if flights.get(key) is flight:  # and not a later one: after a failure each asks for itself
                 del flights[key]
         if not flights:
-            del self._flights[self._question]
+            self._flights.pop(self._question, None)
         flight.end()
 
     def _part(self, keys: list[bytes]) -> RerankRequest:

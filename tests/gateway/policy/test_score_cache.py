@@ -30,7 +30,7 @@ def score(query: str, text: Any) -> float:
 
 
 class Model:
-    """Scores by common letters; `listwise` adds how many documents there are. Fails while `broken`, by `failure` once."""
+    """Scores by common letters; `listwise` adds the number of documents. Fails while `broken`, once by `failure`."""
 
     def __init__(self, listwise: bool = False, **answer: Any) -> None:
         self.listwise = listwise
@@ -532,6 +532,54 @@ async def test_on_equals_off_at_the_same_time(requests) -> None:
         assert rows(answer) == rows(await Model().rerank(request))
     sent = [(tuple(texts)) for texts in live.sent]
     assert sum(map(len, sent)) == len({(r.query, text) for r in batch for text in r.documents})
+
+
+class Faulty(Model):
+    """Takes some turns of the event loop for each call, and fails at those calls."""
+
+    def __init__(self, turns: list[int], failures: set[int]) -> None:
+        super().__init__()
+        self.turns, self.failures = turns, failures
+
+    async def rerank(self, request: RerankRequest) -> Ranking:
+        number = len(self.sent)
+        answer = await super().rerank(request)
+        for _ in range(self.turns[number % len(self.turns)]):
+            await asyncio.sleep(0)
+        if number in self.failures:
+            raise TargetFailed("no")
+        return answer
+
+
+SOME_TEXTS = st.lists(st.sampled_from(["a", "bb", "ccc", "dddd"]), min_size=1, max_size=5)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.permutations(["a", "bb", "ccc"]) | SOME_TEXTS, min_size=2, max_size=10),
+    st.lists(st.integers(0, 9), min_size=1, max_size=5),
+    st.sets(st.integers(0, 9), max_size=5),
+    st.dictionaries(st.integers(0, 9), st.integers(0, 9), max_size=4),
+)
+async def test_on_equals_off_at_the_same_time_with_failures_and_callers_that_leave(
+    lists: list[list[str]], turns: list[int], failures: set[int], gone: dict[int, int]
+) -> None:
+    policy = around(Faulty(turns, failures))
+    tasks = [asyncio.create_task(policy.rerank(asked(*documents))) for documents in lists]
+    for turn in range(10):
+        for number, leaves in gone.items():
+            if leaves == turn and number < len(tasks):
+                tasks[number].cancel()
+        await asyncio.sleep(0)
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    policy.backend = Model()
+    later = [await policy.rerank(asked(*documents)) for documents in lists]
+    for documents, answer in [*zip(lists, answers, strict=True), *zip(lists, later, strict=True)]:
+        if isinstance(answer, Ranking):
+            assert rows(answer) == rows(await Model().rerank(asked(*documents)))
+        else:
+            assert isinstance(answer, TargetFailed | asyncio.CancelledError)
+    assert policy._cache.flights == {}
 
 
 TEXTS = st.lists(st.text(alphabet=st.characters(codec=None), max_size=12), max_size=12)  # half surrogate pairs too
