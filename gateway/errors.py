@@ -2,7 +2,8 @@
 
 CallerError
 ├── UnknownModel        404  no model has that name
-├── Unauthorized        401  the API key is missing, unknown or expired
+├── Unauthorized        401  the API key is unknown or expired
+│   └── KeyMissing      401  there is none
 ├── ModelNotAllowed     403  the key is not allowed to use the model
 ├── ForeignOrigin       403  a page of another origin calls, and no keys are asked for
 ├── NotAdmin            403  the operation requires an admin key
@@ -58,9 +59,13 @@ class UnknownModel(CallerError):
 
 
 class Unauthorized(CallerError):
-    """The API key is missing, unknown or expired."""
+    """The API key is unknown or expired, or missing."""
 
     code = "unauthorized"
+
+
+class KeyMissing(Unauthorized):
+    """The request has no API key."""
 
 
 class ModelNotAllowed(CallerError):

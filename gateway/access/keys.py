@@ -22,7 +22,7 @@ from msgspec import Struct
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gateway.access.limits import BudgetSettings, KeyLimitSettings
-from gateway.errors import ModelNotAllowed, Problem, Unauthorized
+from gateway.errors import KeyMissing, ModelNotAllowed, Problem, Unauthorized
 from gateway.settings import FileName, Settings
 
 PREFIX = "rgw_"
@@ -156,7 +156,7 @@ class KeyTable:
     def find(self, key: str | None) -> Principal:
         """The owner of that key. Raises Unauthorized, with one message for unknown and expired keys."""
         if key is None:
-            raise Unauthorized("a key is required: send it as `Authorization: Bearer <key>`")
+            raise KeyMissing("a key is required: send it as `Authorization: Bearer <key>`")
         digest = sha256(key.encode("utf-8", "surrogatepass")).digest()
         principal = self._principals.get(digest, ANYONE)
         if not hmac.compare_digest(principal.digest, digest) or principal.expires <= time.time():

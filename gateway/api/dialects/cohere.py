@@ -4,7 +4,7 @@ Source: https://docs.cohere.com/v1/reference/rerank and https://docs.cohere.com/
 
 v1 takes documents as strings or as objects with `text` (`rank_fields` names other keys to rank by), and returns them
 if asked to. v2 takes strings and returns none. `meta.billed_units` holds what the target charged: search units if it
-reports those, else input tokens, else nothing.
+reports those, else input tokens, else nothing. A request that is too large is a 400, as any other that is wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from msgspec import Struct
 from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest, TracedBody
 from gateway.api.dialects.relevant_spans import RelevantSpans, note_unread, span_wishes, wants_spans
 from gateway.api.dialects.validation import ErrorMessages, InvalidBody, build_decoder, validate
+from gateway.api.error_status import status_of
 from gateway.errors import UnknownModel
+from providers.errors import RerankError
 from providers.types import Ranking, Span, TextOrParts, Usage
 from providers.wire.fields import without_nulls
 
@@ -134,6 +136,7 @@ def v1() -> Dialect[Form]:
         request_type=BodyV1,
         answer_type=Answer,
         error_types=(ErrorBody,),
+        status=status,
     )
 
 
@@ -168,6 +171,7 @@ def v2() -> Dialect[Form]:
         request_type=BodyV2,
         answer_type=Answer,
         error_types=(ErrorBody,),
+        status=status,
     )
 
 
@@ -205,6 +209,12 @@ def encode_error(reply: ErrorReply) -> bytes:
             f"the model. ({message})"
         )
     return _encode(ErrorBody(message, reply.call.id, trace_id=reply.trace_id))
+
+
+def status(error: RerankError) -> int:
+    """400 for what is too large or cannot be read, else the gateway's own status."""
+    own = status_of(error)
+    return 400 if own in (413, 415) else own
 
 
 def _rank_fields(body: BodyV1) -> list[str]:

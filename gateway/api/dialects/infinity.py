@@ -3,8 +3,8 @@
 Source: https://github.com/michaelfeil/infinity, version 0.0.77 (2026-11)
 
 A returned document is a bare string. If the caller did not ask for documents, the field is absent, although the server
-itself writes null: some clients fail on a null, and none needs it. A wrong field is FastAPI's 422, the only error that
-the official client reads.
+itself writes null: some clients fail on a null, and none needs it. What is wrong with a request, its size or a target's
+refusal too, is FastAPI's 422, the only error that the official client reads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from gateway.api.dialect import DecodedRequest, DefaultModel, Dialect, ErrorRepl
 from gateway.api.dialects.validation import ErrorMessages, InvalidBody, build_decoder, validate
 from gateway.api.dialects.vllm import Tokens, tokens
 from gateway.api.error_status import status_of
-from gateway.errors import UnknownModel
 from providers.errors import RerankError
 from providers.types import Ranking, TextOrParts
 from providers.wire.fields import without_nulls
@@ -34,6 +33,9 @@ MESSAGES = ErrorMessages(
 )
 UNNAMED = "default/not-specified"
 """Infinity's default for `model`, which its clients send when the user gives none."""
+
+UNUSABLE = frozenset({413, 415, 498})
+"""The gateway's own statuses that are a 422 here."""
 
 _ERROR_TYPES = {"missing": "missing", "type": "type_error", "value": "value_error", "json": "json_invalid"}
 
@@ -136,24 +138,30 @@ def encode(decoded: DecodedRequest[None], ranking: Ranking, latency: int) -> byt
 def encode_error(reply: ErrorReply) -> bytes:
     """The body of any other answer."""
     error = reply.error
-    if isinstance(error, InvalidBody):
-        location: list[str | int] = [int(part) if part.isdigit() else part for part in error.field.split(".") if part]
-        return _encode(
-            FieldErrors(
-                [FieldError(_ERROR_TYPES[error.fault], ["body", *location], error.message)], trace_id=reply.trace_id
-            )
-        )
+    if reply.status == 422:
+        return _encode(FieldErrors([_field_error(reply)], trace_id=reply.trace_id))
     if reply.status == 401:
         return _encode(Unauthorized("Unauthorized", trace_id=reply.trace_id))
-    message = f"Invalid model: {reply.message}" if isinstance(error, UnknownModel) else reply.message
+    is_unknown = error is not None and status_of(error) == 404
+    message = f"Invalid model: {reply.message}" if is_unknown else reply.message
     return _encode(ErrorBody(ErrorDetail(message, None, None, reply.status), trace_id=reply.trace_id))
 
 
 def status(error: RerankError) -> int:
-    """422 for a wrong field, 400 for an unknown model, else the gateway's own status."""
-    if isinstance(error, InvalidBody):
+    """422 for a wrong field and for too much, 400 for an unknown model, else the gateway's own status."""
+    own = status_of(error)
+    if isinstance(error, InvalidBody) or own in UNUSABLE:
         return 422
-    return 400 if isinstance(error, UnknownModel) else status_of(error)
+    return 400 if own == 404 else own
+
+
+def _field_error(reply: ErrorReply) -> FieldError:
+    """What is wrong, and where in the body; a target's refusal names no place."""
+    error = reply.error
+    if not isinstance(error, InvalidBody):
+        return FieldError("value_error", ["body"], reply.message)
+    place: list[str | int] = [int(part) if part.isdigit() else part for part in error.field.split(".") if part]
+    return FieldError(_ERROR_TYPES[error.fault], ["body", *place], error.message)
 
 
 def _text(document: TextOrParts) -> str | None:

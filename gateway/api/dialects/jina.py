@@ -4,7 +4,8 @@ Source: https://api.jina.ai/docs and the specification of the Jina Search Founda
 
 Documents are strings, or objects with `text`, `image` (a URL or base64) or both; images need a target that reads
 content parts. `return_documents` is false by default, as in the service itself (its specification says true). An
-unknown model is a 400 here, and a wrong field a 422 that names it.
+unknown model is a 400 here, whoever does not know it; a wrong field is a 422 that names it, and so is a request that is
+too large, without a name.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingReq
 from gateway.api.dialects.pictures import to_parts
 from gateway.api.dialects.validation import ErrorMessages, InvalidBody, build_decoder, validate
 from gateway.api.error_status import status_of
-from gateway.errors import UnknownModel
+from gateway.errors import KeyMissing
 from providers.errors import RerankError
 from providers.types import Ranking, TextOrParts
 from providers.wire.fields import without_nulls
@@ -41,6 +42,9 @@ CODES = {
     504: "SERVICE_TIMEOUT",
 }
 """The vendor's error code for each status; any other 4xx has none, any other 5xx is INTERNAL_ERROR."""
+
+UNUSABLE = frozenset({413, 415, 498})
+"""The gateway's own statuses that are a 422 here, as whatever else is wrong with the body."""
 
 _ERROR_TYPES = {"missing": "missing", "type": "type_error", "value": "value_error", "json": "json_invalid"}
 
@@ -153,18 +157,23 @@ def encode_error(reply: ErrorReply) -> bytes:
         return _encode(
             ErrorBody(error.message, request_id=reply.call.id, errors=[field_error], trace_id=reply.trace_id)
         )
-    if isinstance(error, UnknownModel):
-        code: str | None = "INPUT_MODEL_NOT_FOUND"
-    else:
-        code = CODES.get(reply.status) or ("INTERNAL_ERROR" if reply.status >= 500 else None)
-    return _encode(ErrorBody(reply.message, code, reply.call.id, trace_id=reply.trace_id))
+    return _encode(ErrorBody(reply.message, _code(reply), reply.call.id, trace_id=reply.trace_id))
 
 
 def status(error: RerankError) -> int:
-    """422 for a wrong field, 400 for an unknown model, else the gateway's own status."""
+    """422 for a wrong field and for too much, 400 for an unknown model, else the gateway's own status."""
     if isinstance(error, InvalidBody):
         return 400 if error.fault == "json" else 422
-    return 400 if isinstance(error, UnknownModel) else status_of(error)
+    own = status_of(error)
+    return 400 if own == 404 else 422 if own in UNUSABLE else own
+
+
+def _code(reply: ErrorReply) -> str | None:
+    if isinstance(reply.error, KeyMissing):
+        return "AUTH_MISSING_API_KEY"
+    if reply.error is not None and status_of(reply.error) == 404:
+        return "INPUT_MODEL_NOT_FOUND"
+    return CODES.get(reply.status) or ("INTERNAL_ERROR" if reply.status >= 500 else None)
 
 
 def _to_input(document: str | Document, field: str) -> TextOrParts:

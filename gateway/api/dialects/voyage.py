@@ -14,7 +14,6 @@ from msgspec import Struct
 from gateway.api.dialect import DecodedRequest, Dialect, ErrorReply, IncomingRequest, TracedBody
 from gateway.api.dialects.validation import ErrorMessages, build_decoder, validate
 from gateway.api.error_status import status_of
-from gateway.errors import UnknownModel
 from providers.errors import RerankError
 from providers.types import Ranking, RerankRequest, TextOrParts, Usage
 from providers.wire.fields import without_nulls
@@ -37,6 +36,10 @@ MESSAGES = ErrorMessages(
     document="Argument 'documents' must not hold empty strings; the one at index {} is.",
     limit="Argument 'top_k' must be at least 1.",
 )
+
+INVALID = frozenset({404, 413, 415, 498})
+"""The gateway's own statuses that are 400 here: Voyage's client raises InvalidRequestError for no other, and these say
+that the request has to be changed."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -124,8 +127,9 @@ def encode_error(reply: ErrorReply) -> bytes:
 
 
 def status(error: RerankError) -> int:
-    """400 for an unknown model, else the gateway's own status."""
-    return 400 if isinstance(error, UnknownModel) else status_of(error)
+    """400 for what is wrong with the request, an unknown model or too many documents too, else the gateway's status."""
+    own = status_of(error)
+    return 400 if own in INVALID else own
 
 
 def _text(document: TextOrParts) -> str | None:

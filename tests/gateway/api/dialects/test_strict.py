@@ -320,6 +320,72 @@ FAILURES = {
 }
 
 
+UNSEEN = "no such model"
+TURNED_DOWN: dict[str, tuple[str, int, int, dict[str, Any]]] = {
+    "Cohere: too large": ("/cohere/v2/rerank", 413, 400, {"message": UNSEEN}),
+    "Cohere: an unknown model": ("/cohere/v1/rerank", 404, 404, {"message": UNSEEN}),
+    "Voyage: too large": ("/voyage/v1/rerank", 413, 400, {"detail": UNSEEN}),
+    "Voyage: an unknown model": ("/voyage/v1/rerank", 404, 400, {"detail": UNSEEN}),
+    "Voyage: a token that is refused": ("/voyage/v1/rerank", 498, 400, {"detail": UNSEEN}),
+    "Voyage: malformed": ("/voyage/v1/rerank", 422, 422, {"detail": UNSEEN}),
+    "Jina: too large": ("/jina/v1/rerank", 413, 422, {"detail": UNSEEN}),
+    "Jina: an unknown model": ("/jina/v1/rerank", 404, 400, {"detail": UNSEEN, "code": "INPUT_MODEL_NOT_FOUND"}),
+    "Jina: malformed": ("/jina/v1/rerank", 422, 422, {"detail": UNSEEN}),
+    "Infinity: too large": ("/infinity/rerank", 413, 422, complaint(UNSEEN, "value_error")),
+    "Infinity: malformed": ("/infinity/rerank", 422, 422, complaint(UNSEEN, "value_error")),
+    "Infinity: an unknown model": (
+        "/infinity/rerank",
+        404,
+        400,
+        said(f"Invalid model: {UNSEEN}", None, None, 400),  # type: ignore[arg-type]
+    ),
+}
+
+
+def without_id(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in ("id", "request_id")}
+
+
+@pytest.mark.parametrize(("path", "given", "status", "body"), TURNED_DOWN.values(), ids=TURNED_DOWN)
+async def test_a_target_s_refusal_is_the_vendor_s(path, given, status, body, ask: Ask, upstream) -> None:
+    upstream.reply_with(given, {"detail": UNSEEN})
+    response = await ask(path)
+    assert response.status_code == status
+    assert UNSEEN in response.text
+    assert without_id(response.json()).keys() == body.keys()
+    assert response.json().get("code") == body.get("code")
+
+
+TOO_MANY_BY_PATH = {
+    "/cohere/v1/rerank": 400,
+    "/cohere/v2/rerank": 400,
+    "/jina/v1/rerank": 422,
+    "/voyage/v1/rerank": 400,
+    "/infinity/rerank": 422,
+}
+
+
+@pytest.mark.parametrize(("path", "status"), TOO_MANY_BY_PATH.items(), ids=TOO_MANY_BY_PATH)
+async def test_too_many_documents_are_a_fault_of_the_request(path, status, opened, upstream) -> None:
+    vendor = {"adapter": "vllm", "base_url": upstream.url}
+    client = await opened({"providers": {"v": vendor}, "request_limits": {"documents": 2}})
+    response = await client.post(path, json={"model": "v/m", "query": "q", "documents": ["a", "b", "c"]})
+    assert response.status_code == status
+    assert "request_limits.documents" in response.text
+    if path.startswith("/infinity"):
+        (fault,) = response.json()["detail"]
+        assert fault["loc"] == ["body"]
+
+
+@pytest.mark.parametrize(("key", "code"), [(None, "AUTH_MISSING_API_KEY"), ("k", "AUTH_INVALID_API_KEY")])
+async def test_jina_tells_a_missing_key_from_a_wrong_one(key, code, opened, upstream) -> None:
+    auth = {"keys": [{"name": "a", "hash": "sha256:" + "0" * 64}]}
+    client = await opened({"providers": {"v": {"adapter": "vllm", "base_url": upstream.url}}, "auth": auth})
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    response = await client.post("/jina/v1/rerank", json={}, headers=headers)
+    assert (response.status_code, response.json()["code"]) == (401, code)
+
+
 @pytest.mark.parametrize(("status", "body", "headers", "seen"), FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("path", MOUNTS)
 async def test_an_upstream_s_failure_is_told(path, status, body, headers, seen, ask: Ask, upstream) -> None:
