@@ -18,6 +18,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 from gateway.api import dialect_routes, endpoint, errors
 from gateway.api.dialects.unified import dialect as rerank
 from gateway.api.mcp.endpoint import McpEndpoint, running
+from gateway.api.middleware.head import HeadAsGet
 from gateway.api.middleware.hosts import TrustedHostMiddleware
 from gateway.api.middleware.paths import PathNormalization
 from gateway.api.middleware.request_id import RequestIdMiddleware
@@ -119,6 +120,7 @@ def _middleware(config: Config, direct: ASGIApp) -> list[Middleware]:
         lambda app: RequestIdMiddleware(app, rerank.PATHS),
         *([lambda app: TrustedHostMiddleware(app, hosts)] if hosts else []),
         lambda app: PathNormalization(app, by_path),
+        HeadAsGet,
     ]
 
 

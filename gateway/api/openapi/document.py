@@ -107,7 +107,10 @@ def complete(document: Json) -> Json:
 
 
 def _unified() -> Json:
-    request, answer, error = ({"$ref": unified.PREFIX + name} for name in ("RerankRequest", "Answer", "ErrorBody"))
+    request, whole, row, error = (
+        {"$ref": unified.PREFIX + name} for name in ("RerankRequest", "Answer", "tei.Row", "ErrorBody")
+    )
+    answer = {"anyOf": [whole, {"type": "array", "items": row, "description": "For a request with `texts`."}]}
     dialect = rerank.dialect(lambda: None)
     operation = {
         "summary": "Rank documents by a query",

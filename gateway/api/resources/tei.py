@@ -21,7 +21,7 @@ from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 
 from gateway.access.keys import ANYONE, Principal
-from gateway.api import auth
+from gateway.api import auth, errors
 from gateway.api.dialects import tei
 from gateway.api.endpoint import Endpoint
 from gateway.api.http import method, respond
@@ -33,7 +33,10 @@ MAX_INPUT_LENGTH = 512
 """Tokens that `/info` gives if the model's own limit is unknown, as for upstreams; every reranker takes as many."""
 
 MAX_BATCH = 1000
-"""Texts per request that `/info` gives. The gateway itself has no such limit."""
+"""Texts per request that `/info` gives, unless the gateway takes fewer: more would only be split."""
+
+READ = ("info", "health")
+"""Operations that are a GET."""
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -83,10 +86,14 @@ def routes(service: Service) -> list[ASGIRouteHandler | HTTPRouteHandler]:
         path = scope["path"]
         if not path.startswith("/"):  # Litestar routes /teifoo to the mount, too.
             raise NotFoundException
-        if method(scope) != "GET" and path.strip("/").rpartition("/")[2] in ("rerank", ""):
+        operation, is_get = path.strip("/").rpartition("/")[2], method(scope) == "GET"
+        if operation == "rerank" or (operation == "" and not is_get):
             return await endpoint(scope, receive, send)
-        status, body = await answer(service, path, scope["headers"])
-        return await respond(scope, send, status, body, {})
+        if operation in READ and not is_get:
+            body = _encode(tei.ErrorBody("use GET", "Validation"))
+            return await respond(scope, send, 405, body, {"allow": "GET, HEAD"})
+        status, body, headers = await answer(service, path, scope["headers"])
+        return await respond(scope, send, status, body, headers)
 
     @get(
         "/info",
@@ -100,21 +107,21 @@ def routes(service: Service) -> list[ASGIRouteHandler | HTTPRouteHandler]:
     return [server, root_info]
 
 
-async def answer(service: Service, path: str, headers: Headers) -> tuple[int, bytes]:
-    """The status and the body for a GET relative to the mount."""
+async def answer(service: Service, path: str, headers: Headers) -> tuple[int, bytes, dict[str, str]]:
+    """The status, the body and the headers for a GET relative to the mount."""
     operation = path.strip("/").rpartition("/")[2]
     try:
         model = tei.model_in(path)
         if operation == "info":
-            return 200, _encode(info(service, model, headers))
+            return 200, _encode(info(service, model, headers)), {}
         if operation == "health":
             await check_health(service, model, headers)
-            return 200, b"{}"
+            return 200, b"{}", {}
     except RerankError as error:
-        return tei.status(error), _encode(
-            tei.ErrorBody(error.message, "Unhealthy" if operation == "health" else "Validation")
-        )
-    return 404, _encode(tei.ErrorBody("not found; there are POST /rerank, GET /info and GET /health", "Validation"))
+        body = tei.ErrorBody(error.message, "Unhealthy" if operation == "health" else "Validation")
+        return tei.status(error), _encode(body), errors.headers(error)
+    body = tei.ErrorBody("not found; there are POST /rerank, GET /info and GET /health", "Validation")
+    return 404, _encode(body), {}
 
 
 def info(service: Service, model: str | None, headers: Headers) -> Info:
@@ -122,7 +129,12 @@ def info(service: Service, model: str | None, headers: Headers) -> Info:
     caller = auth.principal(service, headers)
     name = _allowed_model(service, model, caller)
     windows = [backend.window() for backend in service.routes.local_models(name)]
-    return Info(name, (windows[0] if windows else None) or MAX_INPUT_LENGTH, version("rerank-gateway"))
+    return Info(
+        name,
+        (windows[0] if windows else None) or MAX_INPUT_LENGTH,
+        version("rerank-gateway"),
+        max_client_batch_size=min(MAX_BATCH, service.config.request_limits.documents),
+    )
 
 
 async def check_health(service: Service, model: str | None, headers: Headers) -> None:

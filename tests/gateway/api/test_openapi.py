@@ -60,7 +60,7 @@ async def test_the_request_holds_every_field_that_is_decoded(document) -> None:
     declared = {field for name in registry.names() for field in registry.find(name).fields}
     request = document["components"]["schemas"]["RerankRequest"]
     assert set(request["properties"]) == {*Body.__struct_fields__, *declared}
-    assert request["required"] == ["model", "query", "documents"]
+    assert request["required"] == ["query"]
     assert all(field.get("description") or "items" in field for field in request["properties"].values())
 
 
@@ -94,6 +94,31 @@ async def test_the_schema_and_the_gateway_agree_on_a_request(gateway, document, 
     assert schema_of(document, "RerankRequest").is_valid(body) is valid
     assert (response.status_code == 200) is valid
     schema_of(document, "Answer" if valid else "ErrorBody").validate(response.json())
+
+
+TEXTS = {"query": "q", "texts": ["a", "b"]}
+TEXT_BODIES: dict[str, tuple[dict[str, Any], bool]] = {
+    "the least": (TEXTS, True),
+    "a model": ({**TEXTS, "model": "cohere/m"}, True),
+    "all": ({**TEXTS, "truncate": True, "raw_scores": False, "return_text": True}, True),
+    "no query": ({"texts": ["a"]}, False),
+    "a query that is no text": ({**TEXTS, "query": {"content": []}}, False),
+    "texts that are objects": ({**TEXTS, "texts": [{"text": "a"}]}, False),
+    "documents as well, and no model": ({**TEXTS, "documents": ["a"]}, False),
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("body", "valid"), TEXT_BODIES.values(), ids=TEXT_BODIES)
+async def test_the_schema_and_the_gateway_agree_on_texts(opened, upstream, document, path, body, valid) -> None:
+    rows = [{"index": 1, "relevance_score": 0.5}, {"index": 0, "relevance_score": 0.25}]
+    upstream.reply_with(200, {"results": rows})
+    client = await opened({"providers": {"cohere": {"base_url": upstream.url}}, "default_model": "cohere/m"})
+    response = await client.post(path, json=body)
+    assert (response.status_code == 200) is valid, response.text
+    assert schema_of(document, "RerankRequest").is_valid(body) is valid
+    shape = document["paths"][path]["post"]["responses"][str(response.status_code)]["content"]["application/json"]
+    jsonschema.Draft202012Validator({**document, **shape["schema"]}).validate(response.json())
 
 
 async def test_the_example_of_the_document_is_a_valid_request(document) -> None:

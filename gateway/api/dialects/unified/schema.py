@@ -237,7 +237,11 @@ def request() -> dict[str, Any]:
     return {
         "title": "RerankRequest",
         "type": "object",
-        "required": ["model", "query", "documents"],
+        "required": ["query"],
+        "anyOf": [
+            {"required": ["model", "documents"]},
+            {"required": ["texts"], "properties": {"query": {"type": "string"}, "documents": False}},
+        ],
         "properties": {"model": _MODEL, "query": _QUERY, "documents": documents, **optional, **extras},
     }
 

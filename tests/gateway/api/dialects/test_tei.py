@@ -100,9 +100,37 @@ async def test_gets(path, status, gateway) -> None:
     assert response.json() is not None
 
 
+METHODS = {
+    "POST of info": ("POST", "/tei/info", 405, "GET, HEAD"),
+    "PUT of health": ("PUT", "/tei/health", 405, "GET, HEAD"),
+    "DELETE of a model's info": ("DELETE", "/tei/texts/m/info", 405, "GET, HEAD"),
+    "GET of rerank": ("GET", "/tei/rerank", 405, "POST"),
+    "PUT of rerank": ("PUT", "/tei/texts/m/rerank", 405, "POST"),
+    "HEAD of info": ("HEAD", "/tei/info", 200, None),
+    "HEAD of health": ("HEAD", "/tei/health", 200, None),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "status", "allow"), METHODS.values(), ids=METHODS)
+async def test_methods_are_what_they_are_for(method, path, status, allow, gateway) -> None:
+    response = await gateway.request(method, path)
+    assert (response.status_code, response.headers.get("allow")) == (status, allow)
+
+
+async def test_info_takes_no_more_than_the_gateway_does(opened, upstream) -> None:
+    vendor = {"adapter": "vllm", "base_url": upstream.url}
+    tree = {"providers": {"v": vendor}, "default_model": "v/m"}
+    for limits, most in (({"documents": 2}, 2), ({}, 1000)):
+        client = await opened({**tree, "request_limits": limits})
+        told = [(await client.get(path)).json()["max_client_batch_size"] for path in ("/info", "/tei/info")]
+        assert told == [most, most]
+
+
 async def test_info_needs_the_key_and_health_does_not(opened, upstream) -> None:
     vendor = {"adapter": "vllm", "base_url": upstream.url}
     auth = {"keys": [{"name": "a", "hash": "sha256:" + "0" * 64}]}
     client = await opened({"providers": {"v": vendor}, "default_model": "v/m", "auth": auth})
     statuses = [(await client.get(path)).status_code for path in ("/info", "/tei/info", "/tei/health")]
     assert statuses == [401, 401, 200]
+    refused = [await client.get(path) for path in ("/info", "/tei/info", "/tei/v/m/health")]
+    assert [response.headers["www-authenticate"] for response in refused] == ["Bearer"] * 3
