@@ -224,7 +224,12 @@ OURS: dict[str, tuple[dict[str, Any], int, str, str]] = {
         "unknown_model",
         'unknown model "coher/m"; did you mean "cohere/m"?',
     ),
-    "unknown name": ({"model": "nothing-like-it"}, 404, "unknown_model", 'unknown model "nothing-like-it"'),
+    "unknown name": (
+        {"model": "nothing-like-it"},
+        404,
+        "unknown_model",
+        'unknown model "nothing-like-it"; write provider/model',
+    ),
     "no query": ({"query": " "}, 400, "invalid_request", "query is required for rerank"),
     "no documents": ({"documents": []}, 400, "invalid_request", "documents are required for rerank"),
     "top_n": ({"top_n": 0}, 400, "invalid_request", "top_n must be at least 1"),
