@@ -10,6 +10,7 @@
         │   └── NotHttp             502  what came is no HTTP
         ├── TargetTimeout           504  no answer in time
         ├── BadAnswer               502  a 200 that does not parse or breaks the contract
+        │   └── AnswerTooLarge      502  over our own limit of an answer, so that we did not read it whole
         ├── Rejected                 as is: 400, 404, 413, 422, 498
         │   ├── TooLong             413  the target says that a text, or the whole call, is over what it takes (as is:
         │   │                            400, 422)
@@ -121,6 +122,10 @@ class BadAnswer(TargetError):
     """A 200 that does not parse, or whose ranking breaks the contract."""
 
     code = "upstream_bad_answer"
+
+
+class AnswerTooLarge(BadAnswer):
+    """A 200 with more bytes than we read: our own limit, so the target is not at fault."""
 
 
 class Rejected(TargetError):

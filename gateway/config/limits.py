@@ -39,7 +39,9 @@ class RequestLimitSettings(Settings):
         description="Calls of targets that one request may make in all: fallbacks, retries, hedges and further keys.",
     )
     answer_bytes: Bytes = Field(
-        default=32 * MIB, ge=1024, description="Bytes of an upstream's answer body, after decompression."
+        default=32 * MIB,
+        ge=1024,
+        description="Bytes of an upstream's answer body, after decompression, beyond the size of its request.",
     )
 
     def check_count(self, documents: int) -> None:

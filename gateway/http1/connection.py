@@ -34,7 +34,6 @@ class Connection(asyncio.Protocol):
 
     Args:
         loop: the running event loop.
-        max_body_bytes: largest acceptable response body.
         on_idle: called when the connection can take the next request.
         on_closing: called when the connection can take no further request; it may be called more than once.
     """
@@ -61,13 +60,12 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        max_body_bytes: int,
         on_idle: Callable[[Connection], None],
         on_closing: Callable[[Connection], None],
     ) -> None:
         self._loop = loop
         self._write_queue = write_queue_of(loop)
-        self._reader = ResponseReader(max_body_bytes)
+        self._reader = ResponseReader(0)  # Each exchange sets its own limit.
         self._on_idle = on_idle
         self._on_closing = on_closing
         self._transport: asyncio.Transport
@@ -76,7 +74,9 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._is_lost = self._write_paused = self._request_started = self._request_sent = False
 
-    async def exchange(self, head: bytes, body: bytes, deadline: float, read_timeout: float) -> RawResponse:
+    async def exchange(
+        self, head: bytes, body: bytes, deadline: float, read_timeout: float, max_body_bytes: int
+    ) -> RawResponse:
         """Send a request and wait for its response. After an error the connection is closed.
 
         An error answer (status 300 and up) that cannot be had whole is returned without its body.
@@ -86,6 +86,7 @@ class Connection(asyncio.Protocol):
             body: the bytes after the head; may be empty.
             deadline: when to give up, in the event loop's time (seconds).
             read_timeout: seconds without any data after which to give up.
+            max_body_bytes: largest acceptable response body.
 
         Raises:
             ConnectionClosed: it closed before the response began; on a reused connection the request can be sent again.
@@ -100,6 +101,7 @@ class Connection(asyncio.Protocol):
             raise ConnectionClosed
         self._waiter = waiter = self._loop.create_future()
         self._request_sent = self._request_started = False
+        self._reader.max_body_bytes = max_body_bytes
         self._deadline, self._read_timeout, self._last_data_at = deadline, read_timeout, self._loop.time()
         if self._timer is None or self._timer.when() > min(deadline, self._last_data_at + read_timeout):
             self._set_timer()

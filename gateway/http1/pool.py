@@ -50,17 +50,13 @@ class Pool:
     Args:
         max_connections: connections in use at the same time.
         keepalive: seconds for which an idle connection is kept.
-        max_body_bytes: largest acceptable response body.
         unix_socket: path of a Unix socket that every origin is reached through, instead of the network.
     """
 
-    def __init__(
-        self, max_connections: int, keepalive: float, max_body_bytes: int, unix_socket: str | None = None
-    ) -> None:
+    def __init__(self, max_connections: int, keepalive: float, unix_socket: str | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._slots = asyncio.Semaphore(max_connections)
         self._keepalive = keepalive
-        self._max_body_bytes = max_body_bytes
         self._unix_socket = unix_socket
         self._connections: set[Connection] = set()
         self._origins: dict[tuple[str, int, bool], Origin] = {}
@@ -172,7 +168,7 @@ class Pool:
             origin.idle.pop(connection, None)
             self._connections.discard(connection)
 
-        return Connection(self._loop, self._max_body_bytes, on_idle, on_closing)
+        return Connection(self._loop, on_idle, on_closing)
 
     def _raise_if_closed(self) -> None:
         if self._is_closed:

@@ -40,10 +40,8 @@ class RawResponse(Struct):
 class ResponseReader:
     """Collects responses from received data, one after the other.
 
-    Args:
-        max_body_bytes: largest acceptable body.
-
     Attributes:
+        max_body_bytes: largest acceptable body; each response may have a limit of its own.
         has_started: some byte of the current response has arrived.
         reusable: after a complete response, whether the connection can carry another request.
     """
@@ -55,17 +53,17 @@ class ResponseReader:
         "_framing",
         "_headers",
         "_in_head",
-        "_max_body_bytes",
         "_parser",
         "_silence",
         "_size",
         "_status",
         "has_started",
+        "max_body_bytes",
         "reusable",
     )
 
     def __init__(self, max_body_bytes: int) -> None:
-        self._max_body_bytes = max_body_bytes
+        self.max_body_bytes = max_body_bytes
         self._parser = HttpResponseParser(self)
         self._reset()
 
@@ -148,7 +146,7 @@ class ResponseReader:
 
     def on_body(self, chunk: bytes) -> None:
         self._size += len(chunk)
-        if self._size > self._max_body_bytes:
+        if self._size > self.max_body_bytes:
             self._body_too_large = True
         elif not self._body:
             self._body = chunk

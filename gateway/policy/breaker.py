@@ -18,6 +18,7 @@ from gateway.policy.target_id import TargetId
 from gateway.policy.wrapper import Wrapper
 from gateway.settings import Seconds, Settings, check_bound
 from providers.errors import (
+    AnswerTooLarge,
     BadAnswer,
     LimitExceeded,
     Rejected,
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 _FAILURES = (Unreachable, BadAnswer, TargetFailed)
 """The target is at fault. A timeout counts too, but only after `min_timeout`."""
+
+_OUR_LIMITS = (LimitExceeded, AnswerTooLarge)
+"""Nothing is known of the target: what it was asked, or what it answered, is more than we pass on."""
 
 MIN_EVENTS = 5
 """Separate events that it takes until `failure_rate` applies: one replica that dies can cut off half of all calls."""
@@ -264,12 +268,14 @@ class Breaker(Wrapper):
     def _record_error(self, error: RerankError, start: float, probe: bool) -> None:
         now = self._clock.now()
         late = isinstance(error, TargetTimeout) and self._is_late(error, now - start)
-        if late or isinstance(error, _FAILURES):
+        if isinstance(error, _OUR_LIMITS):
+            self.state.ignore(probe)
+        elif late or isinstance(error, _FAILURES):
             ejected = self.state.record_failure(now, probe, error.retry_after or 0.0, start, late)
             if ejected is not None:
                 reason = error.status or error.code  # Never the message: it may quote the request.
                 logger.warning("target %s is ejected for %.0f s (last: %s)", self._target, ejected, reason)
-        elif isinstance(error, Rejected) and not isinstance(error, LimitExceeded):
+        elif isinstance(error, Rejected):
             self.state.record_refusal(probe)
         else:
             self.state.ignore(probe)  # Nobody was asked, or it was about a key: nothing is known of the target.

@@ -8,7 +8,7 @@ from math import exp
 from gateway.errors import AttemptsSpent, BreakerOpen
 from gateway.policy.clock import CLOCK, Clock
 from gateway.policy.wrapper import Wrapper
-from providers.errors import CallerError, LimitExceeded, RerankError, TargetTimeout
+from providers.errors import AnswerTooLarge, CallerError, LimitExceeded, RerankError, TargetTimeout
 from providers.types import Backend, Ranking, RerankRequest
 
 EWMA_WEIGHT = 0.2
@@ -73,8 +73,8 @@ class LatencyStats:
 class LatencyProbe(Wrapper):
     """Measures how long the calls that go well take, and notes those that do not.
 
-    What says nothing about the target does not count: a request that it cannot take, and an open breaker, whose target
-    must come first some time to be probed.
+    What says nothing about the target does not count: a request that it cannot take, an answer over our own limit,
+    and an open breaker, whose target must come first some time to be probed.
     """
 
     def __init__(self, backend: Backend, latency: LatencyStats, clock: Clock = CLOCK) -> None:
@@ -87,7 +87,7 @@ class LatencyProbe(Wrapper):
         start = self._clock.now()
         try:
             ranking = await self.backend.rerank(request)
-        except (AttemptsSpent, BreakerOpen, CallerError, LimitExceeded):
+        except (AnswerTooLarge, AttemptsSpent, BreakerOpen, CallerError, LimitExceeded):
             raise
         except RerankError as error:
             now = self._clock.now()

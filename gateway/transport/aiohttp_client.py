@@ -22,7 +22,7 @@ from gateway.transport.network import MAX_URLS, host_of, system_reason
 from gateway.transport.proxies import proxy_of
 from gateway.transport.slots import Slots
 from gateway.transport.tls import TlsFiles
-from providers.errors import AnswerBroken, BadAnswer, NotHttp, TargetTimeout, Unreachable
+from providers.errors import AnswerBroken, AnswerTooLarge, NotHttp, TargetTimeout, Unreachable
 
 _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 """What aiohttp raises for a stale connection. ClientConnectorError, a subclass, means that none was established."""
@@ -119,20 +119,20 @@ class AiohttpClient:
             # aiohttp keeps connections by context, so that new files mean new connections.
             ssl=self._tls.context(),
         ) as response:
+            limit = self._settings.answer_limit(body)
             headers = join_codings(response.headers, response.headers.getall("content-encoding", []))
             try:
-                answer = Response(response.status, headers, await self._read_body(response, url))
-            except (aiohttp.ClientError, OSError, BadAnswer) as error:
+                answer = Response(response.status, headers, await self._read_body(response, url, limit))
+            except (aiohttp.ClientError, OSError, AnswerTooLarge) as error:
                 if is_error(response.status):
                     response.close()
                     return without_body(Response(response.status, headers, b""))
                 if isinstance(error, _BROKEN):
                     raise aiohttp.ClientPayloadError from error
                 raise
-        return await decode(answer, self._settings.max_answer_bytes, url)
+        return await decode(answer, limit, url)
 
-    async def _read_body(self, response: aiohttp.ClientResponse, url: str) -> bytes:
-        limit = self._settings.max_answer_bytes
+    async def _read_body(self, response: aiohttp.ClientResponse, url: str, limit: int) -> bytes:
         length = response.content_length
         if length is not None and length <= limit:
             return await response.read()

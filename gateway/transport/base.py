@@ -56,7 +56,8 @@ class Client(Protocol):
             TargetTimeout: one of the timeouts passed.
             AnswerBroken: the response is incomplete.
             NotHttp: it is not HTTP.
-            BadAnswer: the response body is over `max_answer_bytes`.
+            AnswerTooLarge: the response body is over `ClientSettings.answer_limit`.
+            BadAnswer: it is in a content coding that we do not read.
         """
         ...
 
@@ -77,7 +78,7 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
         client_key: PEM file of its key; None if `client_cert` contains the key.
         max_connections: connections in use at once; further calls wait for up to `Timeouts.pool`.
         keepalive: seconds for which an idle connection is kept.
-        max_answer_bytes: largest acceptable response body, after decompression.
+        max_answer_bytes: largest acceptable response body, after decompression, beside what `answer_limit` adds.
         unix_socket: path of a Unix socket that every URL is reached through, instead of the network; not with httpx.
     """
 
@@ -90,3 +91,7 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
     keepalive: float = 60.0
     max_answer_bytes: int = 32 * 1024 * 1024
     unix_socket: str | None = None
+
+    def answer_limit(self, body: bytes) -> int:
+        """Bytes that the answer to a request with this body may have: so many more, since it may echo the request."""
+        return self.max_answer_bytes + len(body)

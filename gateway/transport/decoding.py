@@ -8,7 +8,7 @@ from gateway.http1 import content_coding
 from gateway.http1.content_coding import BrokenCoding, DecodedTooLarge, UnreadableCoding
 from gateway.transport.base import Response
 from gateway.transport.network import host_of
-from providers.errors import BadAnswer, NotHttp, TargetError
+from providers.errors import AnswerTooLarge, BadAnswer, NotHttp, TargetError
 
 
 async def decode(response: Response, limit: int, url: str) -> Response:
@@ -20,7 +20,8 @@ async def decode(response: Response, limit: int, url: str) -> Response:
         url: of the request, for messages.
 
     Raises:
-        BadAnswer: the coding is none that we read, or the body is over the limit.
+        BadAnswer: the coding is none that we read.
+        AnswerTooLarge: the body is over the limit.
         NotHttp: the body is not what its coding says.
     """
     coding = _coding(response.headers)
@@ -44,9 +45,13 @@ def without_body(response: Response) -> Response:
     return Response(response.status, response.headers, b"")
 
 
-def too_large(limit: int, url: str, status: int) -> BadAnswer:
+def too_large(limit: int, url: str, status: int) -> AnswerTooLarge:
     """The error for a body over the limit."""
-    return BadAnswer(f"{host_of(url)} answered with more than {limit} bytes", status=status)
+    return AnswerTooLarge(
+        f"{host_of(url)} answered with more than {limit} bytes, our limit for this request; "
+        "send fewer documents, or raise request_limits.answer_bytes",
+        status=status,
+    )
 
 
 def join_codings(headers: Mapping[str, str], values: list[str]) -> Mapping[str, str]:

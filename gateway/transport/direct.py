@@ -54,7 +54,7 @@ class DirectClient:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._tls = TlsFiles(settings.ca_file, settings.client_cert, settings.client_key)
-        self._pool = Pool(settings.max_connections, settings.keepalive, settings.max_answer_bytes, settings.unix_socket)
+        self._pool = Pool(settings.max_connections, settings.keepalive, settings.unix_socket)
         # So that a request does not parse its URL.
         self._endpoint_of = lru_cache(maxsize=MAX_URLS)(self._resolve)
         self._proxied: AiohttpClient | None = None
@@ -74,9 +74,9 @@ class DirectClient:
                 asked_at = self._loop.time()  # Until now it was not the provider that we waited for.
             raw = await self._exchange(endpoint.origin, head, body, timeouts, deadline)
             response = Response(raw.status, raw.headers, raw.body)
-            return await decode(response, self._settings.max_answer_bytes, url)
+            return await decode(response, self._settings.answer_limit(body), url)
         except BodyTooLarge as error:
-            raise too_large(self._settings.max_answer_bytes, url, error.args[0]) from None
+            raise too_large(self._settings.answer_limit(body), url, error.args[0]) from None
         except (OSError, ConnectionClosed, IncompleteResponse, ProtocolError) as error:
             waited = self._loop.time() - asked_at
             raise translate(error, _ERROR_MAP, url, timeouts, _reason(error), waited) from error
@@ -93,18 +93,18 @@ class DirectClient:
         self, origin: Origin, head: bytes, body: bytes, timeouts: Timeouts, deadline: float
     ) -> RawResponse:
         """The response, over an idle or a new connection. The caller has acquired the pool, and this releases it."""
-        pool = self._pool
+        pool, limit = self._pool, self._settings.answer_limit(body)
         try:
             connection = pool.pop_idle(origin)
             if connection is not None:
                 try:
-                    return await connection.exchange(head, body, deadline, timeouts.read)
+                    return await connection.exchange(head, body, deadline, timeouts.read, limit)
                 except ConnectionClosed:
                     # The server closed the idle connection while we wrote to it (RFC 9112 section 9.3.1). Other idle
                     # connections may be stale as well, so the second try opens a new one.
                     pass
             connection = await pool.connect(origin, timeouts.connect, deadline)
-            return await connection.exchange(head, body, deadline, timeouts.read)
+            return await connection.exchange(head, body, deadline, timeouts.read, limit)
         finally:
             pool.release()
 

@@ -79,7 +79,7 @@ class HttpxClient:
         try:
             async with asyncio.timeout(timeouts.total):
                 answer = await self._send(method, url, headers, body, _client_timeout(timeouts), progress)
-            return await decode(answer, self._settings.max_answer_bytes, url)
+            return await decode(answer, self._settings.answer_limit(body), url)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, TargetError) as error:
             if progress.error_answer is not None:
                 return progress.error_answer
@@ -143,7 +143,7 @@ class HttpxClient:
             await response.aclose()
 
     async def _read_body(self, response: httpx.Response) -> bytes:
-        limit, url = self._settings.max_answer_bytes, str(response.request.url)
+        limit, url = self._settings.answer_limit(response.request.content), str(response.request.url)
         body, chunks = bytearray(), 0
         async for chunk in response.aiter_raw():
             body += chunk

@@ -62,6 +62,7 @@ CLASSES: dict[type[RerankError], tuple[int, str]] = {
     errors.Unreachable: (502, "upstream_unreachable"),
     errors.TargetTimeout: (504, "upstream_timeout"),
     errors.BadAnswer: (502, "upstream_bad_answer"),
+    errors.AnswerTooLarge: (502, "upstream_bad_answer"),
     errors.CredentialsRejected: (502, "upstream_credentials"),
     errors.RateLimited: (429, "rate_limited"),
     errors.TargetFailed: (502, "upstream_error"),

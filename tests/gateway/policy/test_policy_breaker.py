@@ -16,6 +16,7 @@ from gateway.errors import BreakerOpen, KeysCooling, KeysRejected
 from gateway.policy.breaker import Breaker, BreakerSettings, BreakerState
 from gateway.policy.target_id import TargetId
 from providers.errors import (
+    AnswerTooLarge,
     BadAnswer,
     CredentialsRejected,
     InvalidRequest,
@@ -49,6 +50,7 @@ async def fail(guard: Breaker, request: Any, times: int = 1) -> None:
     [
         pytest.param(Unreachable("x"), 0, True, id="unreachable"),
         pytest.param(BadAnswer("x"), 0, True, id="malformed 200"),
+        pytest.param(AnswerTooLarge("x", status=200), 0, False, id="an answer over our own limit"),
         pytest.param(FAILED, 0, True, id="500"),
         pytest.param(TargetTimeout("x"), 1.5, True, id="timeout of a patient call"),
         pytest.param(TargetTimeout("x"), 0.5, False, id="timeout of a call in a hurry"),
@@ -233,6 +235,7 @@ NOBODY_ASKED = [Unsupported("text only"), LimitExceeded("too many documents", st
         KeysCooling("all keys rest", status=429, retry_after=9),
         KeysRejected("all keys are refused", retry_after=9),
         TargetTimeout("no time was left", waited=0.0),
+        AnswerTooLarge("more than our limit", status=200),
     ],
     ids=lambda error: type(error).__name__,
 )

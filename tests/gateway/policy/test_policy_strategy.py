@@ -16,6 +16,7 @@ from gateway.policy.fallback import Step
 from gateway.policy.latency import LatencyProbe, LatencyStats
 from gateway.policy.strategy import Candidate, Strategy, least_latency, selection_policy, sticky, weighted
 from providers.errors import (
+    AnswerTooLarge,
     BadAnswer,
     CredentialsRejected,
     InvalidRequest,
@@ -200,6 +201,7 @@ async def test_a_target_that_is_well_again_is_preferred_again(time: Any, scripte
         AttemptsSpent("no more"),
         Unsupported("text only"),
         LimitExceeded("too many", status=413),
+        AnswerTooLarge("more than our limit", status=200),
         InvalidRequest("x"),
         ValueError("x"),
         TargetTimeout("a caller in a hurry"),

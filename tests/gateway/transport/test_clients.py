@@ -20,7 +20,16 @@ from cryptography import x509
 from gateway.http1 import addresses
 from gateway.transport import open_client
 from gateway.transport.base import Client, ClientSettings, Timeouts
-from providers.errors import AnswerBroken, BadAnswer, NotHttp, Overloaded, RerankError, TargetTimeout, Unreachable
+from providers.errors import (
+    AnswerBroken,
+    AnswerTooLarge,
+    BadAnswer,
+    NotHttp,
+    Overloaded,
+    RerankError,
+    TargetTimeout,
+    Unreachable,
+)
 from tests.gateway.loopback import Answer, Exchange, Loopback, hang, loopback, raw, reply, then_close, then_reset
 
 CLIENTS = ("default", "aiohttp", "httpx")
@@ -88,7 +97,9 @@ ANSWERED = {
     "small chunks": (chunked(*[b"x"] * 9000), (200, b"x" * 9000)),
     "redirect is not followed": (reply(307, b"", location="/elsewhere"), (307, b"")),
     "until the connection closes": (then_close(HEAD + b"\r\n[1]"), (200, b"[1]")),
-    "as long as allowed": (reply(body=b"x" * 100_000), (200, b"x" * 100_000)),
+    "as long as allowed, with an echo of the request": (reply(body=b"x" * 100_025), (200, b"x" * 100_025)),
+    "the same, chunked": (chunked(*[b"x" * 4001] * 25), (200, b"x" * 100_025)),
+    "the same, gzip": (packed(bytes(100_025)), (200, bytes(100_025))),
 }  # fmt: skip
 
 
@@ -118,9 +129,9 @@ BROKEN: dict[str, tuple[Answer, type[RerankError], str]] = {
     "a coding nobody knows": (coded("utf-8", b"[1]"), BadAnswer, "in the content coding utf-8"),
     "hangs before an answer": (hang, TargetTimeout, "0.3 s"),
     "hangs in the body": (raw(HEAD + b"content-length: 100\r\n\r\n[1"), TargetTimeout, "0.3 s"),
-    "too long": (reply(body=b"x" * 100_001), BadAnswer, "more than 100000 bytes"),
-    "too long, chunked": (chunked(*[b"x" * 1000] * 101), BadAnswer, "more than 100000 bytes"),
-    "gzip bomb": (packed(bytes(5_000_000)), BadAnswer, "more than 100000 bytes"),
+    "too long": (reply(body=b"x" * 100_026), AnswerTooLarge, "more than 100025 bytes, our limit"),
+    "too long, chunked": (chunked(*[b"x" * 1000] * 101), AnswerTooLarge, "more than 100025 bytes, our limit"),
+    "gzip bomb": (packed(bytes(5_000_000)), AnswerTooLarge, "more than 100025 bytes, our limit"),
 }
 
 
@@ -146,8 +157,8 @@ ERROR_ANSWERS: dict[str, Answer] = {
     "not gzip": coded("gzip", b"slow down", 429),
     "gzip cut short": coded("gzip", gzip.compress(b"slow down")[:-1], 429),
     "gzip bomb": coded("gzip", gzip.compress(bytes(5_000_000)), 429),
-    "too long": raw(refused(b"content-length: 100001\r\n\r\n") + b"x" * 100_001),
-    "too long, chunked": raw(refused(b"transfer-encoding: chunked\r\n\r\n") + b"186A1\r\n" + b"x" * 100_001),
+    "too long": raw(refused(b"content-length: 100026\r\n\r\n") + b"x" * 100_026),
+    "too long, chunked": raw(refused(b"transfer-encoding: chunked\r\n\r\n") + b"186BA\r\n" + b"x" * 100_026),
     "closed in the body": then_close(refused(b"content-length: 100\r\n\r\nslow")),
     "chunks break off": then_close(refused(b"transfer-encoding: chunked\r\n\r\nff\r\nslow")),
     "a chunk's size is no number": then_close(refused(b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\nmany\r\n")),
