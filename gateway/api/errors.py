@@ -7,6 +7,7 @@ Xinference), `error` and `error_type` (TEI). `error` is never an object: voyagea
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from math import ceil
 from typing import Any
 
@@ -50,7 +51,15 @@ def headers(error: RerankError) -> dict[str, str]:
 def http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Litestar's own errors, such as 404 for an unknown path, with our body."""
     kind = _HTTP_TYPES.get(error.status_code, "internal_error" if error.status_code >= 500 else "invalid_request")
-    return response(error.status_code, _sentence(error) or kind, kind, dict(error.headers or {}), _id(request))
+    return response(error.status_code, _sentence(error) or kind, kind, _with_head(error.headers or {}), _id(request))
+
+
+def _with_head(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers with HEAD among the methods that are allowed where GET is: Litestar does not know of it."""
+    return {
+        name: value.replace("GET", "GET, HEAD") if name.lower() == "allow" and "HEAD" not in value else value
+        for name, value in headers.items()
+    }
 
 
 _REMEDIES = {"Invalid RFC3339 encoded date": "must be a date such as 2026-11-01"}
