@@ -94,7 +94,9 @@ class BlockingPool:
             async with asyncio.timeout_at(deadline):
                 return await asyncio.wrap_future(future)
         except TimeoutError:
-            raise DeadlineExceeded("the time allowed for this call was used up while its texts were read") from None
+            # It was our own threads that were waited for, not a target.
+            message = "the time allowed for this call was used up while its texts were read"
+            raise DeadlineExceeded(message, waited=0.0) from None
         finally:
             job.cancelled = True
 

@@ -74,7 +74,8 @@ class LatencyProbe(Wrapper):
     """Measures how long the calls that go well take, and notes those that do not.
 
     What says nothing about the target does not count: a request that it cannot take, an answer over our own limit,
-    and an open breaker, whose target must come first some time to be probed.
+    and an open breaker, whose target must come first some time to be probed. Nor does the time that a call which timed
+    out spent in our own queues.
     """
 
     def __init__(self, backend: Backend, latency: LatencyStats, clock: Clock = CLOCK) -> None:
@@ -91,8 +92,13 @@ class LatencyProbe(Wrapper):
             raise
         except RerankError as error:
             now = self._clock.now()
-            self._latency.observe_failure(now - start, now, isinstance(error, TargetTimeout))
+            self._latency.observe_failure(_waited(error, now - start), now, isinstance(error, TargetTimeout))
             raise
         now = self._clock.now()
         self._latency.observe(now - start, now)
         return ranking
+
+
+def _waited(error: RerankError, took: float) -> float:
+    """Seconds for which the target itself was waited for, as far as that is known."""
+    return error.waited if isinstance(error, TargetTimeout) and error.waited is not None else took

@@ -80,8 +80,9 @@ async def test_work_that_nobody_waits_for_stops_and_gives_its_place_back() -> No
 
 async def test_the_deadline_ends_the_wait_and_the_work() -> None:
     pool, gate = BlockingPool(threads=1), Gate()
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceeded) as raised:
         await pool.run(1, gate, deadline=monotonic() + 0.01)
+    assert raised.value.waited == 0.0, "no target was waited for"
     await asyncio.to_thread(gate.ended.wait)
     assert gate.cancelled
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec.structs import replace
 
-from gateway.errors import BreakerOpen, KeysCooling, KeysRejected
+from gateway.errors import BreakerOpen, DeadlineExceeded, KeysCooling, KeysRejected
 from gateway.policy.breaker import Breaker, BreakerSettings, BreakerState
 from gateway.policy.target_id import TargetId
 from providers.errors import (
@@ -236,6 +236,7 @@ NOBODY_ASKED = [Unsupported("text only"), LimitExceeded("too many documents", st
         KeysRejected("all keys are refused", retry_after=9),
         TargetTimeout("no time was left", waited=0.0),
         AnswerTooLarge("more than our limit", status=200),
+        DeadlineExceeded("our own threads were busy", waited=0.0),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import AttemptsSpent, BreakerOpen, KeysCooling
+from gateway.errors import AttemptsSpent, BreakerOpen, DeadlineExceeded, KeysCooling
 from gateway.policy.clock import Clock
 from gateway.policy.fallback import Step
 from gateway.policy.latency import LatencyProbe, LatencyStats
@@ -217,6 +217,24 @@ async def test_what_says_nothing_about_the_target_changes_nothing(
     with pytest.raises(type(error)):
         await LatencyProbe(scripted([error], 0.01, time), latency, time.clock).rerank(request_with())
     assert latency.load_score(time.now) == pytest.approx(0.5, rel=0.03)
+
+
+WAITED = {
+    "in our own queues alone": (TargetTimeout("late", waited=0.0), 0.0),
+    "in our own threads": (DeadlineExceeded("late", waited=0.0), 0.0),
+    "for the target too": (TargetTimeout("late", waited=2.0), 2.0),
+    "for what is not known": (TargetTimeout("late"), 8.0),
+}
+
+
+@pytest.mark.parametrize(("error", "seconds"), WAITED.values(), ids=WAITED)
+async def test_a_timeout_counts_as_the_time_that_the_target_had(
+    time: Any, scripted: Any, request_with: Any, error: TargetTimeout, seconds: float
+) -> None:
+    latency = LatencyStats()
+    with pytest.raises(TargetTimeout):
+        await LatencyProbe(scripted([error], 8.0, time), latency, time.clock).rerank(request_with())
+    assert latency.load_score(time.now) == pytest.approx(seconds)
 
 
 def probed(backend: Any, time: Any) -> Candidate:
