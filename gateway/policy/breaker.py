@@ -114,25 +114,30 @@ class BreakerState:
         """Whether a call may go to the target. If that is ejected, True means that this call is the probe."""
         if not self.ejected:
             return True
-        if self._probing or now < self.cooldown.until:
+        if self._probing or self.left(now):
             return False
         self._probing = True
         return True
 
-    def record_success(self, probe: bool) -> bool:
-        """Count a call that went well. Returns True if it closed the breaker."""
+    def left(self, now: float) -> float:
+        """Seconds until a call may probe the target; 0.0 if one may already."""
+        return max(self.cooldown.left(now), self._held_until - now)
+
+    def record_success(self, now: float, probe: bool) -> bool:
+        """Count a call that went well. Returns True if it closed the breaker, which none does while it is held."""
         self._streak = 0
         self._successes += 1
         self.has_served = True
-        if not (probe and self.ejected):
+        self._probing = self._probing and not probe
+        if not (probe and self.ejected) or self.is_held(now):
             return False
         self._close()
         return True
 
-    def record_refusal(self, probe: bool) -> bool:
+    def record_refusal(self, now: float, probe: bool) -> bool:
         """Count a call that the target refused for what it asked: it works. Returns True if that closed the breaker."""
         served = self.has_served
-        closed = self.record_success(probe)
+        closed = self.record_success(now, probe)
         self.has_served = served
         return closed
 
@@ -179,9 +184,11 @@ class BreakerState:
         return None
 
     def hold(self, now: float, seconds: float) -> None:
-        """Keep the target ejected for so many seconds from now, whatever is known of it: an operator wants it so."""
+        """Keep the target ejected for so many seconds from now, whatever is known of it: an operator wants it so.
+
+        It is no cooldown: `max_ejection` does not shorten it.
+        """
         self.ejected = True
-        self.cooldown.extend(now, seconds)
         self._held_until = now + seconds
 
     def is_held(self, now: float) -> bool:
@@ -248,8 +255,7 @@ class Breaker(Wrapper):
         except BaseException:
             self.state.ignore(probe)
             raise
-        closes = probe or (request.call.bypass_cooldowns and not self.state.is_held(self._clock.now()))
-        if self.state.record_success(closes):
+        if self.state.record_success(self._clock.now(), probe or request.call.bypass_cooldowns):
             logger.warning("target %s is back", self._target)
         return ranking
 
@@ -257,7 +263,7 @@ class Breaker(Wrapper):
         admitted = self.state.admit(now)
         if admitted or request.call.bypass_cooldowns:
             return admitted
-        raise self._skip(request, self.state.cooldown.left(now))
+        raise self._skip(request, self.state.left(now))
 
     def _skip(self, request: RerankRequest, left: float) -> BreakerOpen:
         what = f"for another {left:.1f} s" if left else "until the call that probes it returns"
@@ -276,7 +282,7 @@ class Breaker(Wrapper):
                 reason = error.status or error.code  # Never the message: it may quote the request.
                 logger.warning("target %s is ejected for %.0f s (last: %s)", self._target, ejected, reason)
         elif isinstance(error, Rejected):
-            self.state.record_refusal(probe)
+            self.state.record_refusal(now, probe)
         else:
             self.state.ignore(probe)  # Nobody was asked, or it was about a key: nothing is known of the target.
 

@@ -143,7 +143,7 @@ def breaker_readings(routes: Routes, label: Callable[[str], str]) -> Iterator[Re
 def _breaker_state(breaker: BreakerState, now: float) -> str:
     if not breaker.ejected:
         return "closed"
-    return "open" if breaker.cooldown.left(now) else "half_open"
+    return "open" if breaker.left(now) else "half_open"
 
 
 def _key_state(key: KeyState, now: float) -> str:

@@ -33,6 +33,7 @@ from providers.errors import (
 )
 
 FAILED = TargetFailed("failed", status=500)
+NOW = 0.0
 
 
 def breaker(time: Any, backend: Any, **chosen: Any) -> Breaker:
@@ -160,7 +161,7 @@ def test_a_straggler_shortens_nothing_and_closes_nothing() -> None:
     state = BreakerState(BreakerSettings(failures=1))
     state.record_failure(0.0, probe=False, at_least=100.0)
     state.record_failure(1.0, probe=False, at_least=5.0)
-    assert not state.record_success(probe=False)
+    assert not state.record_success(NOW, probe=False)
     assert state.cooldown.until == 100.0
     assert not state.admit(50.0)
 
@@ -180,7 +181,7 @@ def test_failure_rate(outcomes: str, ejected: bool) -> None:
     state = BreakerState(BreakerSettings())
     for outcome in outcomes:
         if outcome == "S":
-            state.record_success(probe=False)
+            state.record_success(NOW, probe=False)
         else:
             state.record_failure(1.0, probe=False)
     assert state.ejected is ejected
@@ -217,7 +218,7 @@ def test_calls_cut_off_together_are_one_event(calls: list[tuple[float, float, st
     state = BreakerState(BreakerSettings())
     for start, end, outcome in calls:
         if outcome == "S":
-            state.record_success(probe=False)
+            state.record_success(NOW, probe=False)
         else:
             state.record_failure(end, probe=False, started_at=start, timed_out=outcome == "T")
     assert state.ejected is ejected
@@ -289,11 +290,69 @@ async def test_no_error_text_is_logged(time: Any, scripted: Any, request_with: A
     assert "secret" not in caplog.text
 
 
+@pytest.mark.parametrize("max_ejection", [0.5, 300.0])
+async def test_what_an_operator_holds_gets_no_call_however_short_ejections_are(
+    time: Any, scripted: Any, request_with: Any, max_ejection: float
+) -> None:
+    backend = scripted()
+    guard = breaker(time, backend, base_ejection=0.5, max_ejection=max_ejection)
+    guard.state.hold(time.now, 5.0)
+    for seconds in (0.0, 0.6, 4.0):
+        time.now += seconds
+        with pytest.raises(BreakerOpen, match=rf"breaker open for another {1005 - time.now:.1f} s"):
+            await guard.rerank(request_with())
+    assert not backend.requests
+    time.now += 0.4
+    await guard.rerank(request_with())
+    assert not guard.state.ejected, "the hold has ended, and the probe went well"
+
+
+PROBES = {
+    "goes well": None,
+    "is refused": Rejected("x", status=400),
+    "fails": FAILED,
+    "is too large for us": AnswerTooLarge("x", status=200),
+    "is cancelled": asyncio.CancelledError(),
+}
+
+
+@pytest.mark.parametrize("outcome", PROBES.values(), ids=PROBES)
+@pytest.mark.parametrize("bypass", [False, True], ids=["the probe", "a call that bypasses the breaker"])
+async def test_no_call_under_way_ends_what_an_operator_began(
+    time: Any, scripted: Any, request_with: Any, outcome: BaseException | None, bypass: bool
+) -> None:
+    gate = asyncio.Event()
+
+    class Waiting(scripted):  # type: ignore[misc]
+        async def rerank(self, request: Any) -> Any:
+            if len(self.requests) == 5:
+                await gate.wait()
+            return await super().rerank(request)
+
+    backend = Waiting([*[FAILED] * 5, outcome or scripted().script[0], scripted().script[0]])
+    guard = breaker(time, backend)
+    await fail(guard, request_with(), 5)
+    time.now += 0 if bypass else 40
+    request = request_with()
+    request = replace(request, call=replace(request.call, bypass_cooldowns=bypass))
+    running = asyncio.create_task(guard.rerank(request))
+    await asyncio.sleep(0)
+    guard.state.hold(time.now, 500.0)
+    gate.set()
+    await asyncio.gather(running, return_exceptions=True)
+    assert guard.state.ejected
+    with pytest.raises(BreakerOpen):
+        await guard.rerank(request_with())
+    time.now += 500
+    assert guard.state.admit(time.now), "the place of the probe is free"
+
+
 class Machine(RuleBasedStateMachine):
-    """Against a model: while ejected nothing passes before the time, and one probe afterwards."""
+    """Against a model: while ejected nothing passes before the time, and one probe afterwards; while held, nothing."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.held_until = 0.0
         self.state = BreakerState(BreakerSettings())
         self.now = 0.0
         self.probes = 0
@@ -306,7 +365,7 @@ class Machine(RuleBasedStateMachine):
     def ask(self) -> None:
         ejected, until = self.state.ejected, self.state.cooldown.until
         admitted = self.state.admit(self.now)
-        assert admitted == (not ejected or (self.now >= until and not self.probes))
+        assert admitted == (not ejected or (self.now >= max(until, self.held_until) and not self.probes))
         self.probes += ejected and admitted
 
     @precondition(lambda self: self.probes)
@@ -314,8 +373,8 @@ class Machine(RuleBasedStateMachine):
     def probe_returns(self, outcome: str) -> None:
         self.probes = 0
         if outcome == "good":
-            self.state.record_success(probe=True)
-            assert not self.state.ejected
+            self.state.record_success(self.now, probe=True)
+            assert self.state.ejected == (self.now < self.held_until)
         elif outcome == "bad":
             self.state.record_failure(self.now, probe=True)
             assert self.state.ejected
@@ -327,11 +386,26 @@ class Machine(RuleBasedStateMachine):
     def other_call_returns(self, good: bool, asked: float) -> None:
         ejected, until = self.state.ejected, self.state.cooldown.until
         if good:
-            self.state.record_success(probe=False)
+            self.state.record_success(self.now, probe=False)
         else:
             self.state.record_failure(self.now, probe=False, at_least=asked)
         assert not ejected or self.state.ejected
         assert self.state.cooldown.until >= until
+
+    @rule(seconds=st.floats(min_value=0.1, max_value=1000))
+    def is_held(self, seconds: float) -> None:
+        self.state.hold(self.now, seconds)
+        self.held_until = self.now + seconds
+
+    @rule()
+    def is_readmitted(self) -> None:
+        self.state.readmit(self.now)
+        self.held_until, self.probes = 0.0, 0
+        assert not self.state.ejected
+
+    @invariant()
+    def held_means_ejected(self) -> None:
+        assert self.state.ejected or self.now >= self.held_until
 
     @invariant()
     def closed_means_no_probe(self) -> None:

@@ -185,7 +185,7 @@ async def routes() -> AsyncIterator[Routes]:
 
 
 IN_USE = {
-    "it has served": lambda state: state.addresses[0].breaker.record_success(probe=False),
+    "it has served": lambda state: state.addresses[0].breaker.record_success(0.0, probe=False),
     "it is ejected": lambda state: [state.addresses[0].breaker.record_failure(1.0, probe=False) for _ in range(5)],
     "a call is in flight": lambda state: setattr(state.addresses[0].bulkhead, "active", 1),
     "a call waits for a slot": lambda state: state.addresses[0].bulkhead._queue.append(None),
@@ -213,11 +213,11 @@ async def test_where_all_names_serve_the_longest_unused_is_dropped(routes: Route
     """Some servers answer to any name."""
     routes.resolve("one/used")
     state = routes.targets._states["one/used"]
-    state.addresses[0].breaker.record_success(probe=False)
+    state.addresses[0].breaker.record_success(0.0, probe=False)
     for number in range(MAX_ADHOC_ROUTES + 50):
         path = f"one/invented {number}"
         routes.resolve(path)
-        routes.targets._states[path].addresses[0].breaker.record_success(probe=False)
+        routes.targets._states[path].addresses[0].breaker.record_success(0.0, probe=False)
         if number % 1000 == 0:
             routes.resolve("one/used")
     assert routes.targets._states["one/used"] is state
@@ -228,7 +228,7 @@ async def test_where_all_names_serve_the_longest_unused_is_dropped(routes: Route
 async def test_a_refusal_of_the_name_is_no_service(routes: Routes) -> None:
     routes.resolve("one/unknown")
     state = routes.targets._states["one/unknown"]
-    state.addresses[0].breaker.record_refusal(probe=False)
+    state.addresses[0].breaker.record_refusal(0.0, probe=False)
     assert not state.is_in_use
     state.addresses[0].breaker.record_failure(
         0.0, probe=False, at_least=TargetFailed("x", retry_after=9).retry_after or 0.0
