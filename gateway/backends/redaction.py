@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from providers.types import RerankRequest
+from providers.types import ContentParts, RerankRequest
 
 MASK = "***"
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -27,17 +28,40 @@ def redact(message: str, secrets: Iterable[str], request: RerankRequest) -> str:
     Args:
         message: of a provider, on one line; see `one_line`.
         secrets: masked wherever they occur, or their beginning or end beside an elision, as in `sk-12...89`.
-        request: masked are its query, queries, instruction and documents of at least 6 characters, or their beginnings.
+        request: masked are its query, queries, instruction and documents of at least 6 characters, or their beginnings;
+            of content parts every text and URL.
     """
     for secret in secrets:
         message = _mask_parts(message.replace(secret, MASK), secret)
-    for text in (request.query, request.instruction, *(request.queries or ()), *request.documents):
-        if text and isinstance(text, str) and (text[:_PREFIX_LENGTH] in message or _start(text) in message):
+    for text in _texts(request):
+        if text and (text[:_PREFIX_LENGTH] in message or _start(text) in message):
             # The message went through `one_line`, and so did what it quotes.
             for form in {text, one_line(text)}:
                 if len(form) >= _MIN_LENGTH:
                     message = _mask_quotes(message, form)
     return message
+
+
+def _texts(request: RerankRequest) -> Iterator[str]:
+    """What the caller wrote, in content parts too."""
+    for text in (request.query, request.instruction, *(request.queries or ()), *request.documents):
+        if isinstance(text, str):
+            yield text
+        elif isinstance(text, ContentParts):
+            yield from _strings(text.content)
+
+
+def _strings(part: Any) -> Iterator[str]:
+    """Every text within a content part but its `type`, a word that messages need. As deep as JSON may be."""
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, dict):
+        for name, value in part.items():
+            if name != "type":
+                yield from _strings(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from _strings(value)
 
 
 def _start(text: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from gateway.backends import redaction
 from gateway.backends.http_errors import sanitize
 from gateway.backends.redaction import redact
-from providers.types import RerankRequest
+from providers.types import ContentParts, RerankRequest
 
 LONG = "A text of several words that nobody else should read."
 
@@ -32,6 +32,28 @@ def test_a_quoted_text_is_masked(place: str, text: str, message: str, shown: str
     }
     request = RerankRequest(model="m", **fields[place])  # type: ignore[arg-type]  # a table of fields
     assert redact(sanitize(message, []), [], request) == shown
+
+
+PARTS_OF_CONTENT = {
+    "a text": {"type": "text", "text": LONG},
+    "the URL of a picture": {"type": "image_url", "image_url": {"url": LONG, "detail": "low"}},
+    "a list within": {"type": "tool_result", "content": [{"type": "text", "text": LONG}]},
+    "a bare string": LONG,
+}
+
+
+@pytest.mark.parametrize("part", PARTS_OF_CONTENT.values(), ids=PARTS_OF_CONTENT)
+@pytest.mark.parametrize("place", ["query", "document", "second query"])
+def test_a_quoted_content_part_is_masked(place: str, part: object) -> None:
+    content = ContentParts(content=[{"type": "text", "text": "Another text of several words."}, part])
+    fields = {
+        "query": {"query": content, "documents": ["d"]},
+        "document": {"query": "q", "documents": ["d", content]},
+        "second query": {"query": "q", "queries": ["q", content], "documents": ["d", "e"]},
+    }
+    request = RerankRequest(model="m", **fields[place])  # type: ignore[arg-type]  # a table of fields
+    shown = redact(f"bad image_url or tool_result: {LONG[:30]}... after Another text of several words.", [], request)
+    assert shown == "bad image_url or tool_result: ***... after ***"
 
 
 def test_a_secret_is_masked_before_anything_is_cut() -> None:
