@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import CancelledError
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from operator import attrgetter
@@ -24,6 +25,13 @@ from providers.types import Backend, Ranking, RerankRequest
 
 MAX_CONCURRENT_PARTS = 8
 """Parts of one request that are under way at a time: one caller must not fill the queue of a target."""
+
+MAX_CALLS = 1000
+"""Calls that one request may be divided into. Ten thousand documents, ten in a call, are still served; more calls would
+keep a target busy for minutes for one caller."""
+
+MAX_RETURNS = 64
+"""How often parts of one request may come back unsent, for an open breaker or for want of a slot, until it fails."""
 
 MAX_HALVINGS = 6
 """How often what is refused as too large is divided by two, before the target is taken at its word."""
@@ -80,7 +88,7 @@ class Split(Wrapper):
         super().__init__(backend)
         self._limits = limits
         self._target = target
-        self._concurrency = min(concurrency, MAX_CONCURRENT_PARTS)
+        self.concurrency = min(concurrency, MAX_CONCURRENT_PARTS)
 
     async def rerank(self, request: RerankRequest) -> Ranking:
         """The ranking of all documents. Raises LimitExceeded for more than the target can take, else as the target."""
@@ -103,6 +111,8 @@ class Split(Wrapper):
             parts = await blocking.run(request.call.body_bytes, divide, request.call.deadline)
         if len(parts) == 1:
             return await self.backend.rerank(request)
+        if len(parts) > MAX_CALLS:
+            raise self._skip(request, self._too_many_calls(request))
         return await self._rank_parts(request, parts)
 
     def _may_divide(self, request: RerankRequest, error: RerankError) -> bool:
@@ -120,12 +130,19 @@ class Split(Wrapper):
         return parts if len(parts) > 1 else [(0, count // 2), (count // 2, count)]
 
     def _refuse(self, request: RerankRequest) -> LimitExceeded:
-        target, error = (
-            self._target,
-            self._limits.refusal(replace(request, model=self._target.model), self._target.provider),
-        )
-        request.call.recorder.add_skip(target.provider, target.model, error)
+        target = self._target
+        return self._skip(request, self._limits.refusal(replace(request, model=target.model), target.provider))
+
+    def _skip(self, request: RerankRequest, error: LimitExceeded) -> LimitExceeded:
+        request.call.recorder.add_skip(self._target.provider, self._target.model, error)
         return error
+
+    def _too_many_calls(self, request: RerankRequest) -> LimitExceeded:
+        return LimitExceeded(
+            f'provider "{self._target.provider}" takes too little in one call: this request of '
+            f"{len(request.documents)} documents would need more than {MAX_CALLS} calls; send fewer documents",
+            status=413,
+        )
 
     async def _rank_parts(self, request: RerankRequest, parts: Sequence[Part]) -> Ranking:
         """All parts as one attempt, which is recorded with them."""
@@ -135,7 +152,7 @@ class Split(Wrapper):
             recorder.add_skip(target.provider, target.model, spent)
             raise spent
         attempt = recorder.begin_attempt(target.provider, target.model)
-        run = _Run(self, request, PartRecorder(parent=recorder), asyncio.Semaphore(self._concurrency))
+        run = _Run(self, request, PartRecorder(parent=recorder))
         status: int | None = None
         message: str | None = "internal error"
         code = "internal_error"
@@ -159,53 +176,63 @@ class Split(Wrapper):
 class _Run:
     """The parts of one request while they are called."""
 
-    def __init__(self, policy: Split, request: RerankRequest, recorder: PartRecorder, gate: asyncio.Semaphore) -> None:
-        self._policy, self._request, self.recorder, self._gate = policy, request, recorder, gate
+    def __init__(self, policy: Split, request: RerankRequest, recorder: PartRecorder) -> None:
+        self._policy, self._request, self.recorder = policy, request, recorder
+        self._left = deque[Part]()
+        self._answers: list[tuple[int, Ranking]] = []
+        self._refusal: Skipped | Overloaded | None = None
+        self._calls = self._returns = 0
 
     async def rank(self, parts: Sequence[Part]) -> list[tuple[int, Ranking]]:
         """The answers of all parts, each with the position of its first document.
 
         A part that was not sent, because a breaker lets one call through to probe its target, or for want of a slot,
-        waits for the others and is sent then.
+        comes back. No other is begun then; when those under way were answered, the rest is sent.
         """
-        answers = await self._together(parts, may_wait=True)
-        late = [part for part, answer in zip(parts, answers, strict=True) if isinstance(answer, RerankError)]
-        if len(late) == len(parts):
-            raise next(answer for answer in answers if isinstance(answer, RerankError))
-        if late:
-            answers += await self._together(late, may_wait=False)
-        return [pair for answer in answers if not isinstance(answer, RerankError) for pair in answer]
+        self._left, self._calls = deque(parts), len(parts)
+        while self._left:
+            before, self._refusal = len(self._answers), None
+            await self._work_together()
+            if self._refusal is not None and (len(self._answers) == before or self._returns > MAX_RETURNS):
+                raise self._refusal
+        return self._answers
 
-    async def _together(
-        self, parts: Sequence[Part], *, may_wait: bool
-    ) -> list[list[tuple[int, Ranking]] | RerankError]:
+    async def _work_together(self) -> None:
+        """As many tasks as calls may be under way, for however many parts. The first that fails ends them all."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(self._rank(part, may_wait)) for part in parts]
+                for _ in range(min(self._policy.concurrency, len(self._left))):
+                    tasks.create_task(self._work())
         except ExceptionGroup as errors:
             raise first_error(errors) from None
-        return [task.result() for task in running]
 
-    async def _rank(self, part: Part, may_wait: bool) -> list[tuple[int, Ranking]] | RerankError:
-        try:
-            return await self._rank_or_halve(part, MAX_HALVINGS)
-        except (Skipped, Overloaded) as error:
-            if may_wait:
-                return error.with_traceback(None)
-            raise
+    async def _work(self) -> None:
+        while self._left and self._refusal is None:
+            part = self._left.popleft()
+            try:
+                self._answers += await self._rank_or_halve(part, MAX_HALVINGS)
+            except (Skipped, Overloaded) as error:
+                self._refusal = error.with_traceback(None)
+                self._returns += 1
+                self._left.append(part)
 
     async def _rank_or_halve(self, part: Part, halvings: int) -> list[tuple[int, Ranking]]:
         first, end = part
         request = self._request_of(part)
         try:
-            async with self._gate:
-                return [(first, await self._policy.backend.rerank(request))]
+            return [(first, await self._policy.backend.rerank(request))]
         except (TooLong, LimitExceeded) as error:
             if not halvings or not self._policy._may_divide(request, error):
                 raise
+        self._count_halves()
         middle = (first + end) // 2
         left = await self._rank_or_halve((first, middle), halvings - 1)
         return left + await self._rank_or_halve((middle, end), halvings - 1)
+
+    def _count_halves(self) -> None:
+        self._calls += 2
+        if self._calls > MAX_CALLS:
+            raise self._policy._too_many_calls(self._request)
 
     def _request_of(self, part: Part) -> RerankRequest:
         request = part_of(self._request, *part)

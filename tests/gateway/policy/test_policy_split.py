@@ -19,7 +19,7 @@ from gateway.policy.breaker import Breaker, BreakerSettings, BreakerState
 from gateway.policy.bulkhead import Bulkhead, BulkheadSettings, BulkheadState
 from gateway.policy.call_limits import CallLimits
 from gateway.policy.retry import Retry, RetryBudget, RetrySettings
-from gateway.policy.split import MAX_CONCURRENT_PARTS, Split
+from gateway.policy.split import MAX_CALLS, MAX_CONCURRENT_PARTS, MAX_RETURNS, Split
 from gateway.policy.target import Target
 from gateway.policy.target_id import TargetId
 from gateway.policy.verification import verify
@@ -192,6 +192,69 @@ async def test_no_more_parts_at_once_than_one_caller_may_have() -> None:
     upstream = Pointwise()
     await policies(upstream, known(documents=1)).rerank(asked(30))
     assert upstream.most == MAX_CONCURRENT_PARTS
+
+
+async def test_many_parts_are_called_by_few_tasks() -> None:
+    tasks = []
+
+    class Counts(Pointwise):
+        async def rerank(self, request: RerankRequest) -> Ranking:
+            tasks.append(len(asyncio.all_tasks()))
+            return await super().rerank(request)
+
+    before = len(asyncio.all_tasks())
+    ranking = await policies(Counts(), known(documents=1)).rerank(asked(MAX_CALLS))
+    assert (len(ranking.results), len(tasks)) == (MAX_CALLS, MAX_CALLS)
+    assert max(tasks) <= before + MAX_CONCURRENT_PARTS
+
+
+TOO_MANY: dict[str, dict[str, int]] = {
+    "documents": {"documents": 1},
+    "bytes": {"body_bytes": 1},
+    "tokens": {"tokens_per_call": 1},
+}
+
+
+@pytest.mark.parametrize("limits", TOO_MANY.values(), ids=TOO_MANY)
+async def test_a_request_of_too_many_calls_is_refused_and_none_is_made(limits: dict[str, int]) -> None:
+    request, upstream = asked(MAX_CALLS + 1), Pointwise()
+    with pytest.raises(LimitExceeded, match=r"1001 documents would need more than 1000 calls; send fewer") as raised:
+        await policies(upstream, known(**limits)).rerank(request)
+    assert (raised.value.status, upstream.asked) == (413, [])
+    assert [attempt.error_type for attempt in request.call.recorder.attempts] == ["upstream_rejected"]
+
+
+async def test_parts_that_are_halved_count_as_the_calls_that_they_become() -> None:
+    error = TooLong("payload too large", status=413, is_of_call=True)
+    upstream = Pointwise(lambda request, call: error if len(request.documents) > 1 else None)
+    with pytest.raises(LimitExceeded, match="more than 1000 calls"):
+        await policies(upstream, known(documents=2)).rerank(asked(MAX_CALLS))
+    assert len(upstream.asked) <= MAX_CALLS + MAX_CONCURRENT_PARTS
+
+
+async def test_the_first_part_that_fails_is_the_last_that_is_called() -> None:
+    upstream = Pointwise(lambda request, call: TargetFailed("down", status=503) if call == 20 else None)
+    with pytest.raises(TargetFailed):
+        await policies(upstream, known(documents=1)).rerank(asked(MAX_CALLS))
+    assert len(upstream.asked) <= 21 + 2 * MAX_CONCURRENT_PARTS
+    assert upstream.running == 0
+
+
+async def test_parts_without_a_slot_come_back_until_there_is_one() -> None:
+    full = Overloaded("full")
+    upstream = Pointwise(lambda request, call: full if call in (1, 2, 9, 17) else None)
+    request = asked(20)
+    ranking = await policies(upstream, known(documents=1)).rerank(request)
+    assert pairs(ranking) == pairs(await Pointwise().rerank(request))
+    assert len(upstream.asked) == 24
+
+
+@pytest.mark.parametrize(("every", "most"), [(1, MAX_CONCURRENT_PARTS), (2, 4 * MAX_RETURNS)])
+async def test_parts_do_not_come_back_for_ever(every: int, most: int) -> None:
+    upstream = Pointwise(lambda request, call: None if call % every else Overloaded("full"))
+    with pytest.raises(Overloaded):
+        await policies(upstream, known(documents=1)).rerank(asked(MAX_CALLS))
+    assert len(upstream.asked) <= most
 
 
 @pytest.mark.parametrize("slots", [1, 3])
