@@ -139,6 +139,11 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.prompt_tokens if self.billed_tokens is None else self.billed_tokens
 
 
+MAX_ANSWER_SPANS = 20_000
+"""Spans of one answer, those of its first results first: two for each of ten thousand documents. An answer of some
+megabytes can tell a million, and all of them would be verified, converted, written and freed at once."""
+
+
 class Span(Struct, frozen=True, omit_defaults=True):
     """A passage of a document: its first character, and one past its last, counted in Unicode code points.
 

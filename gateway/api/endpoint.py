@@ -30,6 +30,7 @@ from gateway.runtime.service import Service
 from gateway.suggestions import MAX_NAME_LENGTH
 from gateway.telemetry.exchange import Exchange
 from providers.errors import CallerError, RerankError
+from providers.types import Ranking
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,9 @@ DEGRADED = {"x-gateway-degraded": "true"}
 STRUCTURED_BYTES = 32 * 1024
 """Up to this size any body is decoded at once. A larger one must be a single object, of texts and lists of texts: where
 objects are in it, each value takes a hundred times as long."""
+
+SPAN_BYTES = 64
+"""What writing one span costs, in bytes of a body. An answer with spans may be far larger than its request."""
 
 
 class Endpoint:
@@ -127,7 +131,7 @@ class Endpoint:
                 self._service, incoming.caller, request, decoded.fallbacks, exchange, len(incoming.body)
             )
             encode = partial(self._dialect.encode, decoded, result.ranking, round((monotonic() - start) * 1000))
-            body = await blocking.run(len(incoming.body), encode)
+            body = await blocking.run(len(incoming.body) + _spans_size(result.ranking), encode)
             return 200, body, {**result.headers, **DEGRADED} if result.degraded else result.headers
         except RerankError as error:
             return self._error_reply(error, exchange, model)
@@ -171,6 +175,10 @@ def _is_quick(body: bytes) -> bool:
     """Whether the body is decoded in less time than a thread would take, or so little that the event loop can wait."""
     size = len(body)
     return size <= STRUCTURED_BYTES or (size <= blocking.INLINE_BYTES and body.find(b"{", body.find(b"{") + 1) < 0)
+
+
+def _spans_size(ranking: Ranking) -> int:
+    return SPAN_BYTES * sum(map(len, ranking.spans.values())) if ranking.spans else 0
 
 
 def route(service: Service, dialect: AnyDialect) -> ASGIRouteHandler:

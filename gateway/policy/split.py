@@ -17,7 +17,7 @@ from gateway.errors import AttemptsSpent, Skipped
 from gateway.policy.call_limits import CallLimits
 from gateway.policy.merging import first_error, merge, part_of, total
 from gateway.policy.target_id import TargetId
-from gateway.policy.verification import verify
+from gateway.policy.verification import verify, verify_spans
 from gateway.policy.wrapper import Wrapper
 from providers.attempts import AttemptCounter, AttemptRecord, Recorder, RunningAttempt
 from providers.errors import LimitExceeded, Overloaded, RerankError, TooLong
@@ -158,7 +158,9 @@ class Split(Wrapper):
         code = "internal_error"
         try:
             merged = merge(await run.rank(parts))
-            ranking = replace(merged, results=verify(merged.results, request))
+            results = verify(merged.results, request)
+            spans, warnings = verify_spans(merged, results, request.documents)  # All together may be too many.
+            ranking = replace(merged, results=results, spans=spans, warnings=warnings)
             status, message, code = 200, None, ""
             return ranking
         except RerankError as error:
@@ -191,26 +193,31 @@ class _Run:
         """
         self._left, self._calls = deque(parts), len(parts)
         while self._left:
-            before, self._refusal = len(self._answers), None
-            await self._work_together()
-            if self._refusal is not None and (len(self._answers) == before or self._returns > MAX_RETURNS):
-                raise self._refusal
+            before = len(self._answers)
+            refusal = await self._work_together()
+            if refusal is not None and (len(self._answers) == before or self._returns > MAX_RETURNS):
+                raise refusal
         return self._answers
 
-    async def _work_together(self) -> None:
-        """As many tasks as calls may be under way, for however many parts. The first that fails ends them all."""
+    async def _work_together(self) -> Skipped | Overloaded | None:
+        """As many tasks as calls may be under way, for however many parts. The first that fails ends them all.
+
+        The result is why a part came back, if one did.
+        """
+        self._refusal = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(min(self._policy.concurrency, len(self._left))):
                     tasks.create_task(self._work())
         except ExceptionGroup as errors:
             raise first_error(errors) from None
+        return self._refusal
 
     async def _work(self) -> None:
         while self._left and self._refusal is None:
             part = self._left.popleft()
             try:
-                self._answers += await self._rank_or_halve(part, MAX_HALVINGS)
+                self._answers.extend(await self._rank_or_halve(part, MAX_HALVINGS))
             except (Skipped, Overloaded) as error:
                 self._refusal = error.with_traceback(None)
                 self._returns += 1

@@ -86,6 +86,10 @@ class Target(Wrapper):
             raise TargetFailed(f"internal error in provider {self.provider}") from None
         attempt.finish_all(200, None, "", ranking.details, cost)
         has_wishes = request.instruction or request.return_spans
+        spans = None
+        if request.return_spans:
+            spans, warnings = verify_spans(ranking, results, request.documents)
+            ranking = replace(ranking, warnings=warnings)
         return replace(
             ranking,
             results=results,
@@ -97,7 +101,7 @@ class Target(Wrapper):
             score_space=self._facts.score_space(ranking, request),
             # Nearly all requests ask for neither, and are spared the calls.
             warnings=self._facts.warnings(ranking, request) if has_wishes else ranking.warnings,
-            spans=verify_spans(ranking.spans, results, request.documents) if request.return_spans else None,
+            spans=spans,
         )
 
     def _answer_cost(self, ranking: Ranking, request: RerankRequest) -> float | None:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import isfinite
 from operator import attrgetter
 
 from msgspec.structs import asdict, astuple
 
 from providers.errors import BadAnswer
-from providers.types import Ranked, RerankRequest, Span, TextOrParts, Usage
+from providers.types import (
+    MAX_ANSWER_SPANS,
+    SPANS_UNAVAILABLE,
+    AnswerWarning,
+    Ranked,
+    Ranking,
+    RerankRequest,
+    Span,
+    TextOrParts,
+    Usage,
+)
 
 _INDEX = attrgetter("index")
 _SCORE = attrgetter("relevance_score")
 
 MAX_COUNT = 10**12
 """Upper bound of believable counts: more tokens or searches than one answer can cost."""
+
+SPANS_CUT = AnswerWarning(
+    SPANS_UNAVAILABLE.code,
+    f"only the first {MAX_ANSWER_SPANS} spans of the answer are told; ask for fewer results with top_n",
+)
 
 
 def verify(results: list[Ranked], request: RerankRequest) -> list[Ranked]:
@@ -38,17 +53,25 @@ def verify(results: list[Ranked], request: RerankRequest) -> list[Ranked]:
 
 
 def verify_spans(
-    spans: Mapping[int, Sequence[Span]] | None, results: Sequence[Ranked], documents: Sequence[TextOrParts]
-) -> dict[int, list[Span]] | None:
-    """The spans of these results that lie within the text they are of; None if there are none to verify."""
+    ranking: Ranking, results: Sequence[Ranked], documents: Sequence[TextOrParts]
+) -> tuple[dict[int, list[Span]] | None, tuple[AnswerWarning, ...]]:
+    """The spans of these results that lie within the text they are of, and the ranking's warnings.
+
+    The spans are None if there are none to verify. Of more than MAX_ANSWER_SPANS the rest is left out, with a warning.
+    """
+    spans = ranking.spans
     if spans is None:
-        return None
-    found = {
-        result.index: _within(spans[result.index], documents[result.index])
-        for result in results
-        if result.index in spans
-    }
-    return {index: own for index, own in found.items() if own}
+        return None, ranking.warnings
+    found, left = dict[int, list[Span]](), MAX_ANSWER_SPANS
+    for result in results:
+        told = spans.get(result.index, ())
+        valid = _within(told[:left], documents[result.index])
+        if valid:
+            found[result.index] = valid
+        left -= len(told)
+        if left < 0:
+            return found, (*(each for each in ranking.warnings if each != SPANS_CUT), SPANS_CUT)
+    return found, ranking.warnings
 
 
 def _within(spans: Sequence[Span], document: TextOrParts) -> list[Span]:

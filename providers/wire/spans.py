@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from providers.types import Span
+from providers.types import MAX_ANSWER_SPANS, Span
 from providers.wire.json_text import parse
 
 MAX_SPANS = 100
@@ -18,15 +18,20 @@ def read_spans(body: bytes, name: str) -> dict[int, list[Span]]:
 
     Args:
         body: of the answer, with its rows under `results`.
-        name: of the field in a row. What is not of the documented shape is left out.
+        name: of the field in a row. What is not of the documented shape is left out, and so are all rows behind the one
+            with which there are more than MAX_ANSWER_SPANS: whoever verifies them sees that, and cuts and warns.
     """
     answer = parse(body, errors="replace")
     rows = answer.get("results") if isinstance(answer, Mapping) else None
     spans: dict[int, list[Span]] = {}
+    count = 0
     for row in rows if isinstance(rows, list) else []:
         own = row.get(name) if isinstance(row, Mapping) else None
         if isinstance(own, list) and type(row.get("index")) is int:
             spans[row["index"]] = [span for each in own[:MAX_SPANS] if (span := _span(each)) is not None]
+            count += len(spans[row["index"]])
+        if count > MAX_ANSWER_SPANS:
+            break
     return spans
 
 

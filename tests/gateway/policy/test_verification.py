@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.verification import verify
+from gateway.policy.verification import SPANS_CUT, verify, verify_spans
 from providers.errors import BadAnswer
-from providers.types import Ranked, RerankRequest
+from providers.types import MAX_ANSWER_SPANS, Ranked, Ranking, RerankRequest, Span
 
 
 def request(count: int, top_n: int | None = None) -> RerankRequest:
@@ -97,3 +99,46 @@ def test_one_score_that_is_no_number_spoils_it(case, score, data) -> None:
     results[place] = Ranked(results[place].index, score)
     with pytest.raises(BadAnswer, match=f"score at index {results[place].index} is not a finite number"):
         verify(results, asked)
+
+
+SPAN = Span(0, 1)
+MANY: dict[str, tuple[int, int, int, int]] = {
+    "as many as may be": (10, MAX_ANSWER_SPANS // 10, 10, 0),
+    "one more": (1, MAX_ANSWER_SPANS + 1, 1, 1),
+    "a million": (10_000, 100, MAX_ANSWER_SPANS // 100, 1),
+    "the bound within a document's": (3, MAX_ANSWER_SPANS // 2 + 1, 2, 1),
+    "none": (5, 0, 0, 0),
+}
+
+
+@pytest.mark.parametrize(("documents", "each", "told", "warnings"), MANY.values(), ids=MANY)
+def test_spans_of_an_answer_are_bounded(documents: int, each: int, told: int, warnings: int) -> None:
+    results = [Ranked(index, 0.5) for index in reversed(range(documents))]
+    ranking = Ranking(results=results, spans={index: [SPAN] * each for index in range(documents)})
+    spans, warned = verify_spans(ranking, results, ["x"] * documents)
+    assert spans is not None
+    assert list(spans) == [result.index for result in results[:told]], "those of the first results"
+    assert sum(map(len, spans.values())) == min(documents * each, MAX_ANSWER_SPANS)
+    assert len(warned) == warnings
+
+
+class WatchedSpans(Sequence[Span]):
+    """So many spans that lie nowhere. Counts those that were looked at."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.seen = count, 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: Any) -> Any:
+        wanted = range(self.count)[index]
+        self.seen += 1 if isinstance(wanted, int) else len(wanted)
+        return Span(9, 9) if isinstance(wanted, int) else [Span(9, 9)] * len(wanted)
+
+
+def test_spans_that_lie_nowhere_are_not_looked_at_for_ever() -> None:
+    results, spans = [Ranked(index, 0.5) for index in range(100)], WatchedSpans(100_000)
+    ranking = Ranking(results=results, spans=dict.fromkeys(range(100), spans))
+    assert verify_spans(ranking, results, ["x"] * 100) == ({}, (SPANS_CUT,))
+    assert spans.seen <= MAX_ANSWER_SPANS

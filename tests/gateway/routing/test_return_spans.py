@@ -10,6 +10,7 @@ import pytest
 
 from providers.testing import ScriptedUpstream
 from providers.testing.upstream import ReceivedRequest, Reply
+from providers.types import MAX_ANSWER_SPANS
 from tests.conftest import Open
 
 TEXTS = ["Inner tubes usually last 2-3 seasons.", "Helmets should be replaced.", "é 🚲 tubes"]
@@ -132,6 +133,27 @@ async def test_a_span_that_cannot_be_is_left_out_and_the_ranking_stays(opened: O
 async def test_a_score_that_is_none_is_left_out_of_its_span(opened: Open, tree: Any) -> None:
     rows = [{"index": 0, "relevance_score": 0.9, "relevant_spans": [{"start": 1, "end": 5, "score": "high"}]}]
     assert spans(await ask(await opened(tree(rows=rows)))) == {0: [{"start": 1, "end": 5}]}
+
+
+MANY: dict[str, tuple[int, int, list[str]]] = {
+    "as many as may be": (MAX_ANSWER_SPANS // 100, MAX_ANSWER_SPANS, []),
+    "more": (MAX_ANSWER_SPANS // 100 + 50, MAX_ANSWER_SPANS, ["spans_unavailable"]),
+}
+
+
+@pytest.mark.parametrize("documents_of_a_call", [10_000, 100], ids=["one call", "several"])
+@pytest.mark.parametrize("case", MANY)
+async def test_of_too_many_the_first_are_told_with_a_warning(
+    opened: Open, upstream: ScriptedUpstream, tree: Any, case: str, documents_of_a_call: int
+) -> None:
+    documents, told, codes = MANY[case]
+    known = {"*": {"scoring": "pointwise", "limits": {"documents": documents_of_a_call}}}
+    client = await opened(tree(capabilities=known))
+    rows = [{"index": n, "relevance_score": 1 - n / 1000, "relevant_spans": [SPAN] * 100} for n in range(documents)]
+    upstream.behaviour = lambda request: Reply(200, {"results": rows[: len(request.body["documents"])]})
+    answer = await ask(client, documents=["x" * 40] * documents)
+    assert len(answer["results"]) == documents
+    assert (sum(map(len, spans(answer).values())), warnings(answer)) == (told, codes)
 
 
 async def test_they_come_with_the_documents_and_only_of_what_is_returned(opened: Open, tree: Any) -> None:

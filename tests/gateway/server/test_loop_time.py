@@ -26,6 +26,7 @@ from gateway.config.root import Config
 from gateway.server import app
 from providers.testing import Reply, ScriptedUpstream
 from providers.testing.upstream import ReceivedRequest
+from providers.types import MAX_ANSWER_SPANS
 
 MAX_SECONDS = 0.05
 TRIES = 3
@@ -200,3 +201,31 @@ def test_no_request_holds_the_loop_longer_than_50_ms(few_objects: None, config: 
     while len(times) < TRIES and (not times or times[-1] > MAX_SECONDS):
         times.append(asyncio.run(longest_callback(config, sent)))
     assert min(times) <= MAX_SECONDS, f"{sent}: {[f'{1000 * each:.0f} ms' for each in times]}"
+
+
+MANY_SPANS = b'{"results":[%s]}' % b",".join(
+    b'{"index":%d,"relevance_score":0.5,"relevant_spans":[%s]}' % (n, b",".join([b'{"start":0,"end":1}'] * 100))
+    for n in range(4000)
+)
+
+
+def test_spans_in_an_answer_far_larger_than_its_request_do_not_hold_the_loop(few_objects: None) -> None:
+    body = {"model": "vendor/rerank-v5", "query": "q", "documents": ["x"] * 4000, "return_spans": True}
+    with ScriptedUpstream(lambda request: Reply(200, MANY_SPANS)) as vendor:
+        config = from_tree({"providers": {"vendor": {"adapter": "cohere", "api_key": "sk", "base_url": vendor.url}}})
+        times: list[float] = []
+        while len(times) < TRIES and (not times or times[-1] > MAX_SECONDS):
+            times.append(asyncio.run(longest_of(config, body)))
+    assert min(times) <= MAX_SECONDS, f"{[f'{1000 * each:.0f} ms' for each in times]}"
+
+
+async def longest_of(config: Config, body: dict[str, Any]) -> float:
+    """CPU seconds of the longest callback while a request is answered with as many spans as may be."""
+    application = app.create(config)
+    transport = httpx.ASGITransport(app=application)  # type: ignore[arg-type]
+    async with application.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        with Meter() as meter:
+            response = await asyncio.create_task(client.post("/v1/rerank", json=body))
+    assert response.status_code == 200, response.text[:200]
+    assert sum(len(row.get("spans", ())) for row in response.json()["results"]) == MAX_ANSWER_SPANS
+    return meter.longest
