@@ -59,18 +59,22 @@ class Targets:
         self._names = names
         self.cache = cache
         self._states: dict[str, TargetState] = {}
-        self._adhoc_routes: dict[str, Route] = {}  # The one that was used last comes last.
+        # The one that was used last comes last. None stands for one that is built when its name is next used.
+        self._adhoc_routes: dict[str, Route | None] = {}
         self._unproven: dict[str, None] = {}  # Those of them that were not in use when they were last looked at.
 
     def take_over(self, previous: Targets) -> None:
-        """Keep what the previous configuration's targets remember, where a target survives the reload unchanged."""
+        """Keep what the previous configuration's targets remember, where a target survives the reload unchanged.
+
+        Of names that only callers mention, those in use. No route is built here: there may be thousands.
+        """
         used_last_comes_last = [path for path in previous._adhoc_routes if path in previous._states]
         for path in [*(previous._states.keys() - previous._adhoc_routes.keys()), *used_last_comes_last]:
             state = previous._states[path]
-            if self._survives(path, state):
+            if (path in self._configured or state.is_in_use) and self._survives(path, state):
                 self._states[path] = state
                 if path not in self._configured:
-                    self.adhoc_route(path)  # So that it counts towards the bound, and is dropped in its turn.
+                    self._remember(path, None)  # So that it counts towards the bound, and is dropped in its turn.
 
     def adhoc_route(self, path: str) -> Route:
         """The route of a `provider/model` that a caller wrote. One that does not exist gets a route that says so."""
@@ -206,7 +210,7 @@ class Targets:
         provider = self._providers.get(TargetId.parse(path).provider)
         return provider is not None and provider.settings is state.settings and self.exists(path)
 
-    def _remember(self, path: str, route: Route) -> None:
+    def _remember(self, path: str, route: Route | None) -> None:
         if len(path) > MAX_NAME_LENGTH:
             self._forget(path)
             return

@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from gateway.config.loader import from_tree
+from gateway.policy.strategy import Candidate
 from gateway.routing.routes import Routes, build
-from gateway.routing.targets import MAX_ADHOC_ROUTES
+from gateway.routing.targets import MAX_ADHOC_ROUTES, Targets
 from gateway.transport.base import Timeouts
 from providers.errors import TargetFailed
 from tests.conftest import Open
@@ -223,6 +224,35 @@ async def test_where_all_names_serve_the_longest_unused_is_dropped(routes: Route
     assert routes.targets._states["one/used"] is state
     assert "one/invented 0" not in routes.targets._states
     assert len(routes.targets._states) == MAX_ADHOC_ROUTES
+
+
+@pytest.mark.parametrize("served", [False, True], ids=["none was served", "all were served"])
+async def test_a_reload_builds_no_route_of_names_that_only_callers_mention(
+    routes: Routes, monkeypatch: pytest.MonkeyPatch, served: bool
+) -> None:
+    """It is done between two requests: thousands of routes would hold up all of them."""
+    for number in range(MAX_ADHOC_ROUTES):
+        routes.resolve(f"one/invented {number}")
+        if served:
+            routes.targets._states[f"one/invented {number}"].addresses[0].breaker.record_success(0.0, probe=False)
+    built: list[str] = []
+    candidate = Targets.candidate
+
+    def watched(self: Targets, path: str, **more: Any) -> Candidate:
+        built.append(path)
+        return candidate(self, path, **more)
+
+    monkeypatch.setattr(Targets, "candidate", watched)
+    reloaded = build(routes.config, routes)
+    assert not [path for path in built if "invented" in path]
+    assert len(reloaded.targets._states.keys() & routes.targets._adhoc_routes.keys()) == MAX_ADHOC_ROUTES * served
+    reloaded.resolve("one/invented 7")
+    reloaded.resolve("one/invented 7")
+    assert [path for path in built if "invented" in path] == ["one/invented 7"]
+    state = routes.targets._states["one/invented 7"]
+    assert (reloaded.targets._states["one/invented 7"] is state) is served
+    reloaded.resolve("one/another")
+    assert len(reloaded.targets._adhoc_routes) == (MAX_ADHOC_ROUTES if served else 2)
 
 
 async def test_a_refusal_of_the_name_is_no_service(routes: Routes) -> None:

@@ -216,6 +216,11 @@ async def test_all_names_of_a_target_share_its_breaker(monkeypatch: pytest.Monke
     await routes.aclose()
 
 
+def serve(routes: Routes, path: str) -> None:
+    for breaker in routes.breakers()[path]:
+        breaker.record_success(0.0, probe=False)
+
+
 RELOADS: dict[str, tuple[dict[str, Any], bool]] = {
     "nothing changed": ({}, True),
     "another provider came": ({"two": PROVIDER}, True),
@@ -228,6 +233,7 @@ async def test_a_reload_keeps_what_is_known_of_an_unchanged_target(providers: di
     tree = {"providers": {"one": PROVIDER}, "models": {"alias": {"target": "one/m"}}}
     first = build(from_tree(tree))
     first.resolve("one/adhoc")
+    serve(first, "one/adhoc")
     second = build(from_tree({**tree, "providers": {"one": PROVIDER, **providers}}), first)
     second.resolve("one/adhoc")
     assert set(second.breakers()) == {"one/m", "one/adhoc"}
@@ -241,6 +247,7 @@ async def test_a_reload_forgets_the_targets_of_a_provider_that_is_gone() -> None
     first = build(from_tree({"providers": {"one": PROVIDER, "two": PROVIDER}}))
     for name in ("one/m", "two/m"):
         first.resolve(name)
+        serve(first, name)
     second = build(from_tree({"providers": {"two": PROVIDER}}), first)
     assert list(second.breakers()) == ["two/m"]
     assert not second.is_known("one/m")
