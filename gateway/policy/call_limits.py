@@ -28,6 +28,9 @@ BYTES_PER_TOKEN = 2
 """Fewer than tokenizers make a token of, in natural languages and programs. What has still more tokens than this
 estimate is refused by the target as too large, and divided further."""
 
+ASK_SHARE = 0.25
+"""Of the time that a request has left: for so long it waits for what a server tells of its limits."""
+
 
 class LimitsSource(Protocol):
     """Asks a server for the limits of its calls."""
@@ -75,8 +78,12 @@ class CallLimits:
         return (self.limits.tokens_per_document, self.limits.tokens_per_pair) != (None, None)
 
     async def ask(self, deadline: float | None) -> None:
-        """Take over what the server tells of its limits, if it does by then; what the operator has set stays."""
-        told = await _by(deadline, self._source.ask()) if self._source is not None else None
+        """Take over what the server tells of its limits, if it does in good time; what the operator has set stays.
+
+        Args:
+            deadline: of the request that waits, which keeps most of its time for its calls.
+        """
+        told = await _in_time(deadline, self._source.ask()) if self._source is not None else None
         if told is not None:
             fresh = {
                 name: value
@@ -153,10 +160,10 @@ class CallLimits:
         )
 
 
-async def _by(deadline: float | None, asking: Awaitable[Limits | None]) -> Limits | None:
-    """What is told before the deadline, in seconds of `time.monotonic()`; None if nothing is."""
+async def _in_time(deadline: float | None, asking: Awaitable[Limits | None]) -> Limits | None:
+    """What is told in a share of the time until the deadline, in seconds of `time.monotonic()`; None if nothing is."""
     try:
-        async with asyncio.timeout(None if deadline is None else max(0.0, deadline - monotonic())):
+        async with asyncio.timeout(None if deadline is None else ASK_SHARE * max(0.0, deadline - monotonic())):
             return await asking
     except TimeoutError:
         return None

@@ -84,7 +84,7 @@ class LiveProvider(Struct, eq=False):
     def resources(self) -> Iterator[Resource]:
         """Everything that must be closed."""
         yield from self.models.values()
-        yield from (client for client in (self.client, self.checker) if client is not None)
+        yield from (each for each in (self.limits, self.client, self.checker) if each is not None)
 
     def places(self, model: str) -> Sequence[Address]:
         """Where that model is; empty if there is no such model. Whether an upstream has it is not known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.backends import server_limits
@@ -72,15 +73,75 @@ async def test_who_answers_is_believed_and_nobody_waits_for_the_others(
     assert servers.waiting == 0
 
 
-async def test_a_request_that_is_given_up_leaves_no_question_behind() -> None:
-    servers = Servers([None, None])
-    asking = asyncio.create_task(limits(servers).ask())
-    while servers.waiting < 2:  # noqa: ASYNC110  # there is nothing else to wait for
+async def until_asked(servers: Servers, questions: int) -> None:
+    while servers.waiting < questions:  # noqa: ASYNC110  # there is nothing else to wait for
         await asyncio.sleep(0)
+
+
+async def test_the_question_goes_on_when_nobody_has_time_left_and_its_end_is_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server_limits, "ASK_TIMEOUT", 0.01)
+    servers = Servers([None, None])
+    own = limits(servers)
+    for _ in range(3):
+        asking = asyncio.create_task(own.ask())
+        await until_asked(servers, 2)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    assert await own.ask() is None
+    assert (servers.asked, servers.waiting) == (2, 0), "one question, which has ended"
+    assert await own.ask() is None
+    assert servers.asked == 2, "that there was no answer is known"
+
+
+async def test_an_answer_that_came_too_late_for_one_request_serves_the_next() -> None:
+    servers = Servers([b"32"])
+    own = limits(servers)
+    asking = asyncio.create_task(own.ask())
+    await until_asked(servers, 1)
     asking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asking
-    assert servers.waiting == 0
+    told = await own.ask()
+    assert (told and told.documents, servers.asked) == (32, 1)
+
+
+async def test_a_gateway_that_stops_leaves_no_question_behind() -> None:
+    servers = Servers([None, None])
+    own = limits(servers)
+    asking = asyncio.create_task(own.ask())
+    await until_asked(servers, 2)
+    await own.aclose()
+    assert (await asking, servers.waiting) == (None, 0)
+    await own.aclose()
+
+
+async def test_nothing_is_asked_of_a_closed_one_that_was_never_used() -> None:
+    servers = Servers([None])
+    await limits(servers).aclose()
+    assert servers.asked == 0
+
+
+def fail(body: bytes) -> Limits:
+    raise RuntimeError
+
+
+WRONG: dict[str, tuple[LimitsApi, bytes]] = {
+    "deep JSON": (LimitsApi(path="/info", decode=msgspec.json.decode), b"[" * 50_000 + b"]" * 50_000),
+    "half of it": (LimitsApi(path="/info", decode=msgspec.json.decode), b"{"),
+    "a decoder that fails": (LimitsApi(path="/info", decode=fail), b"32"),
+    "nothing": (API, b""),
+    "too many bytes": (API, b"32" + b" " * server_limits.MAX_ANSWER_BYTES),
+}
+
+
+@pytest.mark.parametrize(("api", "body"), WRONG.values(), ids=WRONG)
+async def test_an_answer_that_cannot_be_read_is_none(api: LimitsApi, body: bytes) -> None:
+    servers = Servers([body])
+    client: Any = servers
+    own = ServerLimits("tei", servers.urls, api, client, open_signer(Bearer(), None))
+    assert [await own.ask() for _ in range(2)] == [None, None]
+    assert servers.asked == 1
 
 
 async def test_an_answer_is_kept_for_the_requests_that_wait_with_it() -> None:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from gateway.errors import AttemptsSpent
 from gateway.policy.breaker import Breaker, BreakerSettings, BreakerState
 from gateway.policy.bulkhead import Bulkhead, BulkheadSettings, BulkheadState
-from gateway.policy.call_limits import CallLimits
+from gateway.policy.call_limits import ASK_SHARE, CallLimits
 from gateway.policy.retry import Retry, RetryBudget, RetrySettings
 from gateway.policy.split import MAX_CALLS, MAX_CONCURRENT_PARTS, MAX_RETURNS, Split
 from gateway.policy.target import Target
@@ -451,3 +451,20 @@ async def test_a_silent_server_is_not_asked_for_its_limits_beyond_the_deadline()
     async with asyncio.timeout(30):
         await Split(upstream, limits, TARGET, 4).rerank(request)
     assert sorted(upstream.sizes) == [2, 4]
+
+
+async def test_a_request_waits_for_a_silent_server_no_longer_than_a_share_of_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float | None] = []
+    timeout = asyncio.timeout
+
+    def watched(seconds: float | None) -> asyncio.Timeout:
+        waits.append(seconds)
+        return timeout(0)
+
+    monkeypatch.setattr(asyncio, "timeout", watched)
+    limits = CallLimits(POINTWISE, source=SilentSource())
+    await limits.ask(time.monotonic() + 100)
+    (seconds,) = waits
+    assert seconds == pytest.approx(100 * ASK_SHARE, rel=0.1)

@@ -103,6 +103,13 @@ ASKED: dict[str, tuple[Reply, dict[str, Any], list[int], int]] = {
     "it takes less": (Reply(200, INFO), {}, [6] * 6 + [4], 1),
     "it does not tell": (Reply(404, b""), {}, [32, 8], 1),
     "it tells something else": (Reply(200, b"hello"), {}, [32, 8], 1),
+    "it tells JSON that is too deep": (
+        Reply(200, b'{"max_client_batch_size":64,"x":' + b"[" * 5000 + b"]" * 5000 + b"}"),
+        {},
+        [32, 8],
+        1,
+    ),
+    "it tells too much": (Reply(200, {**INFO, "x": "x" * 65536}), {}, [32, 8], 1),
     "it tells null": (Reply(200, {"max_client_batch_size": None}), {}, [32, 8], 1),
     "it tells nonsense": (Reply(200, {"max_client_batch_size": 0}), {}, [32, 8], 1),
     "the operator knows better": (Reply(200, INFO), {"*": {"limits": {"documents": 20}}}, [20, 20], 1),
