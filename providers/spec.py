@@ -98,6 +98,8 @@ class Adapter(Struct, frozen=True, kw_only=True):
             conformance test checks: over HTTP a field changes the body if and only if it is named here.
         capabilities: what is known of the models, by name or pattern; every adapter has an entry for `*`, all of them.
         api_key_env: the environment variable that the vendor's users set; None if there is no usual one.
+        cuts_documents: the models, by name or pattern, for which it honours a declared `max_tokens_per_doc`; for others
+            the gateway cuts documents itself, as for every model of an adapter that does not declare the field.
         logits_by: declared fields that make a model give logits in place of probabilities, with the value that does.
         missing: the install command, or "" if nothing is missing. Imports nothing heavy.
         source: where and when the facts were read, `https://… (YYYY-MM)`; "" where the adapter's module says it.
@@ -107,6 +109,7 @@ class Adapter(Struct, frozen=True, kw_only=True):
     fields: frozenset[str]
     capabilities: CapabilitiesByModel = {}
     api_key_env: str | None = None
+    cuts_documents: tuple[str, ...] = ("*",)
     logits_by: Mapping[str, bool] = {}
     missing: Callable[[], str] = _nothing_missing
     source: str = ""
@@ -139,6 +142,8 @@ class HttpProvider(Adapter, frozen=True, kw_only=True):
         error_message: body of an error answer to the vendor's own sentence; "" when there is none.
         too_long: the statuses with which it refuses what is longer, or more, than it takes, with a sentence that says
             so (see wire/too_long.py); a 413 always means that.
+        tokens_header: the header of an answer that says how many tokens were processed, in lower case, where the body
+            does not; "" if none does.
         score: its score API, if it has one; without it only one query for all documents can be scored.
         limits: where it tells its limits; None if it does not.
         key_required: whether the target refuses calls without a key.
@@ -153,6 +158,7 @@ class HttpProvider(Adapter, frozen=True, kw_only=True):
     decode: Callable[[bytes, RerankRequest], Ranking]
     error_message: Callable[[bytes], str]
     too_long: frozenset[int] = TOO_LONG
+    tokens_header: str = ""
     score: ScoreApi | None = None
     limits: LimitsApi | None = None
     key_required: bool = True

@@ -45,6 +45,7 @@ _AZURE = Shape(takes=same("top_n", "max_tokens_per_doc", "priority"))
 _AZURE_ENCODE, _AZURE_DECODE = encoder(_AZURE), decoder(_AZURE)
 _NIM = Shape(
     takes=same("truncate"),
+    words={"truncate": {True: "END", False: "NONE"}},
     always={"truncate": "END"},
     documents="passages",
     holder="text",
@@ -133,7 +134,7 @@ _LINES = [
     _variant(
         "compatible",
         "https://docs.cohere.com/v1/reference/rerank (2026-11)",
-        Shape(takes=same("top_n", "max_tokens_per_doc", "instruction"), always=_SILENT),
+        Shape(takes=same("top_n", "instruction"), always=_SILENT),
         options=Options(shape=PathOptions, apply=_at_path),
         too_long=TOO_LONG | {500},
     ),
@@ -279,6 +280,7 @@ _LINES = [
         "https://huggingface.github.io/text-embeddings-inference (2026-07)",
         Shape(
             takes=same("truncate", "truncation_direction", "raw_scores"),
+            words={"truncate": {"END": True, "NONE": False}},
             always={"truncate": True, "return_text": False},
             model=None,
             documents="texts",
@@ -288,6 +290,7 @@ _LINES = [
         _documents(32, _CROSS_ENCODER),
         path="/rerank",
         limits=LimitsApi(path="/info", decode=_tei_limits),
+        tokens_header="x-compute-tokens",
         logits_by=_RAW,
     ),
     _variant(

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway import blocking
 from gateway.backends.auth import Signer
@@ -20,13 +21,16 @@ from gateway.transport.network import host_of
 from providers.capabilities import Capabilities, CapabilitiesByModel, Limits, resolve
 from providers.errors import BadAnswer, LimitExceeded, RerankError, TargetTimeout, Unsupported
 from providers.spec import HttpProvider, ScoreApi
-from providers.types import ContentParts, Ranking, RerankRequest
+from providers.types import ContentParts, Ranking, RerankRequest, Usage
 
 _encode: Final = msgspec.json.Encoder().encode
 
 
 MAX_MODELS = 1024
 """Models whose URL and capabilities are remembered: callers may invent names, and must not fill the memory by it."""
+
+MAX_COUNT_DIGITS = 15
+"""Digits of a count in a header; longer ones count nothing."""
 
 _REFUSED = frozenset({401, 403})
 """Statuses that may mean that a credential has ended."""
@@ -97,7 +101,9 @@ class HttpBackend:
             request.call.recorder.add_wait(start, time.monotonic())
         if not 200 <= response.status < 300:
             raise await blocking.run(max(size, len(response.body)), partial(self._error, response, request), deadline)
-        return await blocking.run(len(response.body), partial(self._decode, api, response.body, request), deadline)
+        ranking = await blocking.run(len(response.body), partial(self._decode, api, response.body, request), deadline)
+        header = self._provider.tokens_header
+        return ranking if not header or ranking.usage else _counted(ranking, response.headers.get(header, ""))
 
     async def ready(self) -> bool:
         """Always: whether the provider answers is known only by asking it."""
@@ -193,6 +199,13 @@ def _has_parts(request: RerankRequest) -> bool:
     if type(request.query) is ContentParts or ContentParts in set(map(type, request.documents)):
         return True
     return request.queries is not None and ContentParts in set(map(type, request.queries))
+
+
+def _counted(ranking: Ranking, tokens: str) -> Ranking:
+    """The ranking with the count that a header gave; as it is if that is none."""
+    if not (tokens.isascii() and tokens.isdigit() and 0 < len(tokens) <= MAX_COUNT_DIGITS and int(tokens)):
+        return ranking
+    return replace(ranking, usage=Usage(prompt_tokens=int(tokens), total_tokens=int(tokens)))
 
 
 def at(url: Url, model: str) -> str:

@@ -14,11 +14,11 @@ from gateway.settings import Seconds, Settings, check_bound
 from providers.errors import Overloaded, RerankError, TargetFailed, Unreachable
 from providers.types import Backend, Ranking, RerankRequest
 
-STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 524, 529})
 """Statuses after which the same request may succeed a moment later.
 
-Cohere's SDK retries 408, 409, 429 and from 500 up. Of those from 500 up, 501 and its like are final; 529 is
-OpenRouter's "provider overloaded". 425 is "too early" (RFC 8470)."""
+Cohere's SDK retries 408, 409, 429 and from 500 up. Of those from 500 up, 501 and its like are final; 524 is
+Cloudflare's "a timeout occurred", 529 OpenRouter's "provider overloaded". 425 is "too early" (RFC 8470)."""
 
 
 CUT_OFF_STATUSES = frozenset({500, 502, 503})

@@ -14,6 +14,8 @@ from providers.spec import HttpProvider
 _VERSION = re.compile(r"^.*?/v\d+(?=/)")
 """Up to the first version: what follows may be a name that callers write."""
 _VERSION_AT_END = re.compile(r"/v\d+$")
+_LAST_VERSION = re.compile(r"/v\d+(?=/[^/]+$)")
+_LAST_VERSION_OF_URL = re.compile(r"/v\d+(?=/[^/?]+(\?|$))")
 
 
 _ENDPOINTS = frozenset({"rerank", "reranks", "reranking", "rerankings", "ranking"})
@@ -23,8 +25,9 @@ _ENDPOINTS = frozenset({"rerank", "reranks", "reranking", "rerankings", "ranking
 def endpoint(base_url: str, path: str) -> str:
     """The URL to post to, from what a user may write: a base or a full endpoint, with or without trailing slash.
 
-    A path prefix is kept. A base that ends in a version (`…/v1`) keeps the user's version. A URL that has a query, or
-    ends as rerank endpoints do, is a full endpoint. The query of the path is kept, unless the base has its own.
+    A path prefix is kept. A base that ends in a version (`…/v1`) keeps the user's version; of one that ends as the path
+    begins (`…/v1/inference`), that part is not repeated. A URL that has a query, or ends as rerank endpoints do, is a
+    full endpoint. The query of the path is kept, unless the base has its own.
     """
     if "?" in base_url:
         return base_url
@@ -36,7 +39,15 @@ def _joined(base: str, path: str) -> str:
     below_version, given = _VERSION.sub("", path), urlsplit(base).path
     if given.endswith(below_version) or _last_segment(given) in _ENDPOINTS:
         return base
-    return base + (below_version if _VERSION_AT_END.search(base) else path)
+    if _VERSION_AT_END.search(base):
+        return base + below_version
+    return base + path[_shared_segments(given, path) :]
+
+
+def _shared_segments(given: str, path: str) -> int:
+    """Length of the longest start of the path, in whole segments, that what the user gave ends with already."""
+    ends = (place for place in range(len(path) - 1, 0, -1) if path[place] == "/")
+    return next((end for end in ends if given.endswith(path[:end])), 0)
 
 
 def base_urls(provider: HttpProvider, settings: ProviderSettings) -> list[str]:
@@ -61,10 +72,10 @@ def score_url_of(provider: HttpProvider, base: str) -> Url | None:
     """Where that provider's score requests go: beside its rerank endpoint. None if it has no score API."""
     if provider.score is None:
         return None
-    url, last = url_of(provider, base), _last_segment(provider.score.path)
+    url, path = url_of(provider, base), provider.score.path
     if isinstance(url, str):
-        return _beside(url, last)
-    return lambda model: _beside(at(url, model), last)
+        return _score_beside(url, path)
+    return lambda model: _score_beside(at(url, model), path)
 
 
 def limits_url_of(provider: HttpProvider, base: str) -> str | None:
@@ -103,6 +114,15 @@ def timeouts_of(settings: ProviderSettings) -> Timeouts:
     return Timeouts(
         connect=settings.connect_timeout, read=settings.timeout, pool=settings.pool_timeout, total=settings.timeout
     )
+
+
+def _score_beside(url: str, path: str) -> str:
+    """The score API's URL beside that endpoint, below the version of its own path where the endpoint has another.
+
+    vLLM has `/v2/rerank`, but scores at `/v1/score` and `/score` alone.
+    """
+    beside, version = _beside(url, _last_segment(path)), _LAST_VERSION.match(path)
+    return _LAST_VERSION_OF_URL.sub(version[0], beside) if version else beside
 
 
 def _beside(url: str, name: str) -> str:

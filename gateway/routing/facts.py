@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -74,7 +75,10 @@ def target_facts(adapter: Provider, settings: ProviderSettings, model: str) -> T
 
 def text_settings(adapter: Provider, settings: ProviderSettings, model: str) -> TextSettings:
     """What is done about long texts of a provider's model."""
-    chosen = TextSettings(cuts_documents="max_tokens_per_doc" not in adapter.fields)
+    is_cut_there = "max_tokens_per_doc" in adapter.fields and any(
+        fnmatchcase(model, pattern) for pattern in adapter.cuts_documents
+    )
+    chosen = TextSettings(cuts_documents=not is_cut_there)
     for each in matching(model, settings.capabilities):
         chosen = replace(
             chosen,

@@ -19,7 +19,7 @@ from providers.types import Ranked, Ranking, RerankRequest, Usage
 from providers.wire.errors import error_message
 from providers.wire.fields import vendor_fields, without_nulls
 from providers.wire.paths import quote_path
-from providers.wire.results import decode_response, known_usage
+from providers.wire.results import decode_response, expect_all, known_usage
 
 _EXTRAS = ("service_tier",)
 
@@ -42,6 +42,7 @@ def encode(request: RerankRequest) -> JSON:
 
 def decode(body: bytes, request: RerankRequest) -> Ranking:
     answer = decode_response(body, _ANSWER)
+    expect_all(len(answer.scores), request)
     results = [Ranked(index, score) for index, score in enumerate(answer.scores)]
     usage = Usage(prompt_tokens=answer.input_tokens, total_tokens=answer.input_tokens)
     return Ranking(results=results, usage=known_usage(usage), id=answer.request_id)

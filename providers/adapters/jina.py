@@ -3,8 +3,8 @@
 Source: https://jina.ai/reranker and the specification of the Jina Search Foundation API, 2026.04.02 (2026-11)
 
 `return_documents` is always sent: its default is true in the specification and false in observed answers.
-`max_tokens_per_doc` becomes `max_doc_length` for the v3 family, whose schema alone has it; other models cut documents
-at their own limit, with `truncation`. For jina-reranker-m0 a document is a text or a picture. `return_embeddings` is
+`max_tokens_per_doc` becomes `max_doc_length` for the v3 family, whose schema alone has it; for other models the
+gateway cuts documents. For jina-reranker-m0 a document is a text or a picture. `return_embeddings` is
 not passed on: a ranking has no place for vectors.
 """
 
@@ -20,6 +20,7 @@ from providers.wire.shape import Shape, decoder
 
 _EXTRAS = ("truncation", "max_doc_length")
 _LONGEST_DOCUMENT = 8192
+_V3 = "jina-reranker-v3"
 
 
 def encode(request: RerankRequest) -> JSON:
@@ -36,7 +37,7 @@ def encode(request: RerankRequest) -> JSON:
 def _max_doc_length(request: RerankRequest) -> int | None:
     """At most the vendor's own maximum: more would be refused, and every document is cut there anyway."""
     wanted = request.max_tokens_per_doc
-    takes_it = request.model.startswith("jina-reranker-v3")
+    takes_it = request.model.startswith(_V3)
     return min(wanted, _LONGEST_DOCUMENT) if wanted is not None and takes_it else None
 
 
@@ -57,5 +58,6 @@ PROVIDER = HttpProvider(
     error_message=error_message,
     fields=frozenset({"top_n", "max_tokens_per_doc", *_EXTRAS}),
     capabilities=CAPABILITIES,
+    cuts_documents=(f"{_V3}*",),
     api_key_env="JINA_API_KEY",
 )

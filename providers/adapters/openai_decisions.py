@@ -18,7 +18,7 @@ from providers.spec import JSON, HttpProvider
 from providers.types import Ranked, Ranking, RerankRequest
 from providers.wire.decisions import STATEMENT, Counts, usage_of
 from providers.wire.errors import error_message
-from providers.wire.results import decode_response
+from providers.wire.results import decode_response, expect_all
 
 
 class _Predicate(Struct, tag="predicate"):
@@ -48,6 +48,7 @@ def encode(request: RerankRequest) -> JSON:
 
 def decode(body: bytes, request: RerankRequest) -> Ranking:
     answer = decode_response(body, _ANSWER)
+    expect_all(len(answer.answers), request)
     given = [(index, each) for index, each in enumerate(answer.answers) if isinstance(each, _Predicate)]
     if not given:
         raise BadAnswer("the model declined to judge any of the documents")

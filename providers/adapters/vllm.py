@@ -16,14 +16,8 @@ from providers.wire.fields import vendor_fields, without_nulls
 from providers.wire.shape import Shape, decoder, encoder, same
 
 _EXTRAS = (
-    "truncate_prompt_tokens",
-    "truncation_side",
-    "max_tokens_per_query",
-    "chat_template_kwargs",
-    "use_activation",
-    "mm_processor_kwargs",
-    "padding",
-    "cache_salt",
+    *("truncate_prompt_tokens", "truncation_side", "max_tokens_per_query", "chat_template_kwargs", "use_activation"),
+    *("mm_processor_kwargs", "padding", "cache_salt"),
 )
 
 
@@ -44,6 +38,7 @@ def encode_score(request: RerankRequest) -> JSON:
         # `text_1` and `text_2` are the oldest names, which every version takes. They want text as it is when it is one.
         text_1=queries[0] if len(queries) == 1 else queries,
         text_2=request.documents,
+        max_tokens_per_doc=request.max_tokens_per_doc,
         priority=request.priority,
         instruction=request.instruction or None,
         truncate_prompt_tokens=-1,

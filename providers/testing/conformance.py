@@ -246,7 +246,7 @@ def sends_every_text_in_its_order(subject: Subject) -> None:
 def reads_a_minimal_answer(subject: Subject) -> None:
     ranking = subject.decode(subject.minimal)
     rows = [(row.index, row.relevance_score) for row in ranking.results]
-    _require(rows == [(0, 0.5)], f"the minimal answer is read as {rows}, not as document 0 with 0.5")
+    _require(rows[:1] == [(0, 0.5)], f"the minimal answer is read as {rows}, not as document 0 with 0.5 first")
     _require(ranking.usage is None, "usage is made up where the answer gives none")
 
 

@@ -20,7 +20,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from providers.errors import BadAnswer
-from providers.types import Ranked, Usage
+from providers.types import Ranked, RerankRequest, Usage
 from providers.wire import side_fields
 from providers.wire.errors import message_of
 from providers.wire.json_text import parse
@@ -66,6 +66,16 @@ def decode_response(body: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answe
 def ranked(rows: Iterable[Scored]) -> list[Ranked]:
     """Those rows as a ranking has them."""
     return [Ranked(row.index, row.score) for row in rows]
+
+
+def expect_all(given: int, request: RerankRequest) -> None:
+    """Of an answer by position: with more or fewer items than documents, scores may stand at the wrong ones.
+
+    Raises: BadAnswer.
+    """
+    asked = len(request.documents)
+    if given != asked:
+        raise BadAnswer(f"it has {given} scores in the order of the documents, of which there are {asked}")
 
 
 def known_usage(usage: Usage | None) -> Usage | None:

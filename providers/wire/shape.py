@@ -36,6 +36,7 @@ class Shape(Struct, frozen=True, kw_only=True):
     Attributes:
         takes: the optional fields that it honours: the name that callers write, and the server's own for it. An
             instruction that the server calls `query` goes before the text of the query.
+        words: the server's own words for values of a vendor's field, by the name that callers write and the value.
         always: sent with every request; a field of the caller's replaces it.
         model: the model's name; None where the server has one model and no such field.
         documents: the list of documents.
@@ -51,6 +52,7 @@ class Shape(Struct, frozen=True, kw_only=True):
     """
 
     takes: Mapping[str, str] = _TOP_N
+    words: Mapping[str, Mapping[Any, bool | str]] = {}
     always: Mapping[str, bool | str | int] = {}
     model: str | None = "model"
     documents: str = "documents"
@@ -75,6 +77,7 @@ def encoder(shape: Shape) -> Encode:
     model, documents, holder, always = shape.model, shape.documents, shape.holder, shape.always
     known = [(_KNOWN[name], theirs) for name, theirs in shape.takes.items() if name in _KNOWN and theirs != "query"]
     own = [(name, theirs) for name, theirs in shape.takes.items() if name not in _KNOWN]
+    words = shape.words
     query = instructed_query if shape.takes.get("instruction") == "query" else attrgetter("query")
 
     def encode(request: RerankRequest) -> dict[str, Any]:
@@ -88,9 +91,18 @@ def encoder(shape: Shape) -> Encode:
         if request.extra:
             extra = request.extra
             body.update({theirs: extra[name] for name, theirs in own if extra.get(name) is not None})
+            for name in words.keys() & extra.keys():
+                _say(words[name], body, shape.takes[name])
         return body
 
     return encode
+
+
+def _say(words: Mapping[Any, bool | str], body: dict[str, Any], field: str) -> None:
+    """Put the server's own word in the place of a value; what has none is sent as it is."""
+    value = body.get(field)
+    if isinstance(value, str | bool) and value in words:
+        body[field] = words[value]
 
 
 _KNOWN: Mapping[str, Callable[[RerankRequest], Any]] = {

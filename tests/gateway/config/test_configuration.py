@@ -557,6 +557,17 @@ URLS: dict[str, tuple[str, str, str]] = {
         "/v2/rerank",
         "https://x/v2/rerank?api-version=2024-05-01",
     ),
+    "part of the path": ("https://x/v1/inference", "/v1/inference/a/b", "https://x/v1/inference/a/b"),
+    "part of the path behind a prefix": (
+        "https://x/p/_inference/",
+        "/_inference/rerank/m",
+        "https://x/p/_inference/rerank/m",
+    ),
+    "part of a segment alone": (
+        "https://x/my_inference",
+        "/_inference/rerank/m",
+        "https://x/my_inference/_inference/rerank/m",
+    ),
     "a query behind another path": ("https://x/score?a=b/c", "/v2/rerank", "https://x/score?a=b/c"),
     "a query behind a host": ("https://x?a=b", "/v2/rerank", "https://x?a=b"),
     "a query behind a slash": ("https://x/reranks/?a=b", "/v2/rerank", "https://x/reranks/?a=b"),
@@ -580,6 +591,8 @@ def test_the_url_from_what_users_write(base: str, path: str, expected: str) -> N
 SCORE_URLS = {
     "http://x": "http://x/v1/score",
     "http://x/p/v1/": "http://x/p/v1/score",
+    "http://x/v2": "http://x/v1/score",
+    "http://x/p/v2/rerank?a=b": "http://x/p/v1/score?a=b",
     "http://x/v1/rerank": "http://x/v1/score",
     "http://x/v1/reranks": "http://x/v1/score",
     "http://x/p/reranking/": "http://x/p/score",

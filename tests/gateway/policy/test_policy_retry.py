@@ -31,7 +31,7 @@ from providers.errors import (
 from providers.types import Ranked, Ranking
 
 GOOD = Ranking(results=[Ranked(0, 1.0), Ranked(1, 0.5)])
-PASSING = [408, 409, 425, 429, 500, 502, 503, 504, 529]
+PASSING = [408, 409, 425, 429, 500, 502, 503, 504, 524, 529]
 LASTING = [301, 400, 401, 402, 403, 404, 405, 413, 418, 422, 498, 501, 505]
 
 

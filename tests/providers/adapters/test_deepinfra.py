@@ -19,8 +19,12 @@ READ = {
         usage=Usage(prompt_tokens=42, total_tokens=42),
         id="R1",
     ),
-    "minimal": Ranking(results=[Ranked(0, 0.5)]),
-    "odd_null_id": Ranking(results=[Ranked(0, 0.1), Ranked(1, 0.2)]),
+    "minimal": Ranking(results=[Ranked(0, 0.5), Ranked(1, 0.25), Ranked(2, 0.75)]),
+    "odd_null_id": Ranking(results=[Ranked(0, 0.1), Ranked(1, 0.2), Ranked(2, 0.3)]),
+}
+REFUSED = {
+    "odd_too_few": "it has 2 scores in the order of the documents, of which there are 3",
+    "odd_too_many": "it has 4 scores in the order of the documents, of which there are 3",
 }
 SAID = {
     "error_401": "the key is not valid",
@@ -29,7 +33,7 @@ SAID = {
 }
 
 
-test_vendor = vendor_tests({"deepinfra": Vendor(sends=onto(PLAIN, SENT), reads=READ, says=SAID)})
+test_vendor = vendor_tests({"deepinfra": Vendor(sends=onto(PLAIN, SENT), reads=READ, says=SAID, refuses=REFUSED)})
 
 
 def test_the_model_is_named_in_the_path() -> None:

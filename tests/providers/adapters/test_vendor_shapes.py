@@ -249,9 +249,10 @@ VENDORS = {
         },
         reads={
             "success": Ranking(
-                results=[Ranked(0, 0.25), Ranked(1, 0.875)],
+                results=[Ranked(0, 0.25), Ranked(1, 0.875), Ranked(2, 0.5)],
                 usage=Usage(prompt_tokens=120, completion_tokens=0, total_tokens=120),
             ),
+            "minimal": Ranking(results=[Ranked(0, 0.5), Ranked(1, 0.25), Ranked(2, 0.75)]),
             "odd_one_refusal": Ranking(results=[Ranked(0, 0.25), Ranked(2, 0.75)]),
         },
         says={
@@ -259,7 +260,11 @@ VENDORS = {
             "error_401": "Incorrect API key provided.",
             "error_429": "Rate limit reached for gpt-6-luna.",
         },
-        refuses={"odd_all_refused": "the model declined to judge any of the documents"},
+        refuses={
+            "odd_all_refused": "the model declined to judge any of the documents",
+            "odd_too_few": "it has 1 scores in the order of the documents, of which there are 3",
+            "odd_too_many": "it has 4 scores in the order of the documents, of which there are 3",
+        },
     ),
     "systemone": Vendor(
         sends={

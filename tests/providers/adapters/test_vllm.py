@@ -72,9 +72,10 @@ PAIRS: dict[str, Sends] = {
         {
             "queries": ["q"],
             "priority": 3,
+            "max_tokens_per_doc": 64,
             "extra": {"use_activation": False, "truncate_prompt_tokens": 8, "made_up": 1},
         },
-        {"text_1": "q", "priority": 3, "use_activation": False, "truncate_prompt_tokens": 8},
+        {"text_1": "q", "priority": 3, "max_tokens_per_doc": 64, "use_activation": False, "truncate_prompt_tokens": 8},
     ),
 }
 
