@@ -21,6 +21,7 @@ import httpx
 import pytest
 import yaml
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
+from hypothesis import HealthCheck, settings
 
 from gateway.telemetry.logs import Formatter
 from providers.local.builtin import store
@@ -36,6 +37,10 @@ START_LIMIT = 90.0
 
 OWN_NETWORK = os.environ.get("TESTS_OWN_NETWORK")
 """One that exists within the namespaces of these tests alone, as `10.77.0.0/24`; tests/ray_serve/run.py makes it."""
+
+# How long examples take to make says how busy the machine is.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 _violations: list[str] = []
 
