@@ -1,19 +1,23 @@
--- Reserve all charges or none. KEYS: one counter per charge.
--- ARGV: the holder's id, slots of a window, then kind, limit, amount and seconds of each charge.
--- The seconds are a window's length, or how long a budget's counter is kept, or how long a holder counts at most.
+-- Reserve all charges or none. KEYS: one counter per charge, then since when the store has its data.
+-- ARGV: the holder's id, slots of a window, then kind, limit, amount and seconds of each charge; last, for how many
+-- seconds to keep the last key. A charge's seconds are a window's length, or how long a budget's counter is kept, or
+-- how long a holder counts at most.
 -- Returns: index of the refused charge (-1: none), seconds to wait, the server's time, then what is left of each.
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1e6
 local holder, slots = ARGV[1], tonumber(ARGV[2])
+local charges = #KEYS - 1
 local left, windows = {}, {}
 
+-- The server's clock may go back. A slot more than a window ahead is of before then, and would count for too long.
 local function kept(key, seconds)
-  local first = math.floor(now * slots / seconds) - slots
+  local current = math.floor(now * slots / seconds)
+  local first, last = current - slots, current + slots
   local entries, total, gone = {}, 0, {}
   local flat = redis.call('HGETALL', key)
   for i = 1, #flat, 2 do
     local slot, amount = tonumber(flat[i]), tonumber(flat[i + 1])
-    if slot < first then
+    if slot < first or slot > last then
       gone[#gone + 1] = flat[i]
     else
       entries[#entries + 1] = {slot, amount}
@@ -21,6 +25,16 @@ local function kept(key, seconds)
     end
   end
   return entries, total, gone
+end
+
+-- A holder that would count for longer than any, because the clock went back, counts from now.
+local function holders(key, seconds)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+  local latest = now + seconds
+  for _, ahead in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. string.format('%.6f', latest), '+inf')) do
+    redis.call('ZADD', key, latest, ahead)
+  end
+  return redis.call('ZCARD', key)
 end
 
 local function wait(entries, excess, seconds)
@@ -33,15 +47,14 @@ local function wait(entries, excess, seconds)
   return (slot + slots + 1) * seconds / slots - now
 end
 
-for i, key in ipairs(KEYS) do
-  local kind = ARGV[4 * i - 1]
+for i = 1, charges do
+  local key, kind = KEYS[i], ARGV[4 * i - 1]
   local limit, amount, seconds = tonumber(ARGV[4 * i]), tonumber(ARGV[4 * i + 1]), tonumber(ARGV[4 * i + 2])
   local entries, total
   if kind == 'window' then
     entries, total, windows[i] = kept(key, seconds)
   elseif kind == 'concurrency' then
-    redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-    total = redis.call('ZCARD', key)
+    total = holders(key, seconds)
   else
     total = tonumber(redis.call('GET', key) or '0')
   end
@@ -54,8 +67,8 @@ for i, key in ipairs(KEYS) do
   left[i] = room - amount
 end
 
-for i, key in ipairs(KEYS) do
-  local kind, amount, seconds = ARGV[4 * i - 1], ARGV[4 * i + 1], tonumber(ARGV[4 * i + 2])
+for i = 1, charges do
+  local key, kind, amount, seconds = KEYS[i], ARGV[4 * i - 1], ARGV[4 * i + 1], tonumber(ARGV[4 * i + 2])
   if kind == 'window' then
     if #windows[i] > 0 then redis.call('HDEL', key, unpack(windows[i])) end
     redis.call('HINCRBY', key, string.format('%d', math.floor(now * slots / seconds)), amount)
@@ -68,4 +81,6 @@ for i, key in ipairs(KEYS) do
     redis.call('EXPIRE', key, math.ceil(seconds))
   end
 end
+local since = tonumber(redis.call('GET', KEYS[#KEYS]) or '')
+if not since or since > now then redis.call('SET', KEYS[#KEYS], string.format('%.6f', now), 'EX', ARGV[#ARGV]) end
 return {-1, '0', string.format('%.6f', now), unpack(left)}

@@ -130,10 +130,14 @@ class ValkeyClient:
         task.add_done_callback(self._calls.discard)
         return task
 
-    async def aclose(self) -> None:
-        """Wait for the calls under way, and close the connections."""
+    async def wait(self) -> None:
+        """Wait for the calls under way. None lasts much longer than its time limit and LATE_SECONDS."""
         while self._calls:
             await asyncio.wait(self._calls)
+
+    async def aclose(self) -> None:
+        """Wait for the calls under way, and close the connections."""
+        await self.wait()
         await self.redis.aclose()
         await self._pool.disconnect()
 

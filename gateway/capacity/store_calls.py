@@ -27,7 +27,7 @@ CORRECTED: frozenset[LimitUnit] = frozenset({"tokens", "budget", "concurrency"})
 RESERVE: dict[str, tuple[str, ...]] = {
     "window": ("hgetall", "hincrby", "expire"),
     "budget": ("get", "incrby", "expire"),
-    "concurrency": ("zremrangebyscore", "zcard", "zadd", "expire"),
+    "concurrency": ("zremrangebyscore", "zrangebyscore", "zcard", "zadd", "expire"),
 }
 SETTLE: dict[str, tuple[str, ...]] = {
     "window": ("hexists", "hincrby"),
@@ -35,6 +35,10 @@ SETTLE: dict[str, tuple[str, ...]] = {
     "concurrency": ("zrem",),
 }
 """Commands of the scripts, by the kind of counter."""
+
+RESERVE_ONCE = ("time", "get")
+SETTLE_ONCE = ("zscore", "zadd", "zremrangebyscore", "zadd", "expire", "expire", "get")
+"""Commands of the scripts besides, at each call."""
 
 
 class StoreCalls(Struct, frozen=True):
@@ -62,7 +66,8 @@ def of_request(demand: Demand) -> StoreCalls:
     corrected = [unit for unit in demand.limits if unit in CORRECTED]
     reserves, settles = int(bool(demand.limits)), int(bool(corrected))
     lookups = ceil(demand.documents / valkey_cache.KEYS_PER_CALL) if demand.cache == "shared" else 0
-    commands = Counter(evalsha=reserves + settles, time=reserves, mget=lookups)
+    commands = Counter(evalsha=reserves + settles, mget=lookups)
+    commands.update(RESERVE_ONCE * reserves + SETTLE_ONCE * settles)
     for unit in demand.limits:
         commands.update(RESERVE[KINDS[unit]])
     for unit in corrected:

@@ -38,7 +38,10 @@ class UsageAccounts:
         self._flushing = asyncio.create_task(self.ledger.run())
 
     async def aclose(self) -> None:
-        """Write what is left to the store, and close it."""
+        """Write and settle what is left, both at once, and close the stores."""
+        await asyncio.gather(self._close_usage(), self.store.aclose())
+
+    async def _close_usage(self) -> None:
         if self._flushing:
             self._flushing.cancel()
             with suppress(asyncio.CancelledError):
@@ -47,7 +50,6 @@ class UsageAccounts:
             async with asyncio.timeout(LAST_FLUSH_SECONDS):
                 await self.ledger.flush()
         await self._usage.aclose()
-        await self.store.aclose()
 
 
 def open_stores(config: Config, failed: Callable[[], None]) -> tuple[Store, UsageStore]:

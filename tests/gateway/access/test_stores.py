@@ -207,12 +207,12 @@ async def test_processes_together_are_let_through_exactly_as_often_as_the_limit_
 async def test_every_key_has_the_prefix_and_an_end(url: str) -> None:
     store = ValkeyStore(url, 5.0, fail_open=False)
     await store._client.redis.flushdb()
-    await store.reserve([window(5), budget(5, 1), concurrency(5)])
+    await store.settle([budget(5, 1)], await store.reserve([window(5), budget(5, 1), concurrency(5)]))
     usage = ValkeyUsage(url)
     await usage.add(UsageBatch("1", {("2026-11-20", "k", "m"): UsageTotals(requests=1)}))
     await usage.aclose()
     names = await store._client.redis.keys("*")
-    assert len(names) == 6
+    assert len(names) == 8
     for name in names:
         assert name.startswith(PREFIX)
         assert await store._client.redis.ttl(name) > 0, name

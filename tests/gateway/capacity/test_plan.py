@@ -211,8 +211,8 @@ def test_calls_of_the_store() -> None:
     workers = plan.gateways.units
     # reserve, settle, look up, and keep for every second request; usage each second
     assert plan.store.calls == pytest.approx(1000 * 3.5 + workers)
-    # evalsha twice, time, 3 of the window, 4 and 1 of concurrency, mget; 25 scores kept on average
-    assert plan.store.commands == pytest.approx(1000 * (2 + 1 + 3 + 5 + 1 + 25) + workers)
+    # evalsha twice; time, get, 3 of the window and 5 of concurrency; 7 and 1 to settle; mget; 25 scores kept on average
+    assert plan.store.commands == pytest.approx(1000 * (2 + 2 + 3 + 5 + 7 + 1 + 1 + 25) + workers)
     assert plan.store.connections == workers * 83
     assert made().store is None
 
