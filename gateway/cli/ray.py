@@ -14,7 +14,7 @@ from gateway.config.extras import missing_for_ray
 from gateway.config.loader import read_scaled_providers
 from gateway.config.locations import located
 from gateway.config.root import Config
-from gateway.ray_serve import files
+from gateway.ray_serve import files, kuberay
 
 
 def add_to(commands: Any, path: str | None) -> None:
@@ -78,6 +78,6 @@ def _serve_file(config: Config, path: str) -> str:
 def _manifest(config: Config) -> str:
     head = (
         "# For KubeRay; written by `rerank-gateway ray --rayservice`. It takes the configuration from the ConfigMap\n"
-        f"# {files.SERVICE} and the variables of a provider's section from the Secret of that name.\n"
+        f"# {kuberay.SERVICE} and the variables of a provider's section from the Secret of that name.\n"
     )
-    return head + "---\n".join(files.dump(document) for document in files.rayservice(config))
+    return head + "---\n".join(files.dump(document) for document in kuberay.rayservice(config))

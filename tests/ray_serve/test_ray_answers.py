@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from gateway.config.loader import from_tree
-from gateway.ray_serve.files import rayservice
+from gateway.ray_serve.kuberay import rayservice
 from tests.gateway.telemetry.collector import Collector
 from tests.ray_serve.cluster import RAY, Cluster, megabytes, processor_seconds, until
 

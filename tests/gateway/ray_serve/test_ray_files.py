@@ -18,7 +18,8 @@ from gateway.config.loader import from_tree
 from gateway.config.root import Config
 from gateway.errors import ConfigError
 from gateway.ray_serve import autoscaling, files
-from gateway.ray_serve.files import environment, rayservice, serve_config
+from gateway.ray_serve.files import environment, serve_config
+from gateway.ray_serve.kuberay import RAY_VERSION, rayservice
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = Path(__file__).parent / "golden"
@@ -330,7 +331,7 @@ def test_what_the_files_name_is_there() -> None:
     module, _, name = files.BUILDER.partition(":")
     source = (ROOT / (module.replace(".", "/") + ".py")).read_text("utf-8")
     assert f"def {name}(" in source
-    pinned = f"\nray=={files.RAY_VERSION} "
+    pinned = f"\nray=={RAY_VERSION} "
     assert pinned in (ROOT / "requirements-ray.lock").read_text("utf-8")
 
 
