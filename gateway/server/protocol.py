@@ -227,6 +227,7 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self.cycle is not None and self.cycle.more_body:
             self._refuse(refusal.too_slow(BODY_SECONDS))
         else:
+            self._write_queue.flush()  # A loop that is late runs this in the turn in which an answer was written.
             self.transport.close()
 
     # What cannot be served.
@@ -318,5 +319,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stall_timer = None
 
     def timeout_keep_alive_handler(self) -> None:
+        self._write_queue.flush()
         # What is still in the buffer after this time is not being read, and closing would wait for it.
         (self.transport.abort if self.transport.get_write_buffer_size() else self.transport.close)()

@@ -379,6 +379,23 @@ async def test_nobody_is_timed_out_behind_a_slow_answer(gate: Gate, monkeypatch:
     writer.close()
 
 
+async def test_a_head_that_is_timed_out_with_an_answer_does_not_lose_it(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop that is late runs the timer in the same turn, when the answer is in the write queue."""
+    complete = BoundedProtocol.on_response_complete
+
+    def complete_late(connection: BoundedProtocol) -> None:
+        complete(connection)
+        connection._time_out()
+
+    monkeypatch.setattr(BoundedProtocol, "on_response_complete", complete_late)
+    reader, writer = await gate.connect()
+    writer.write(post("/a") + b"GET /b HTT")
+    assert b"/a:body" in await reader.read()
+    writer.close()
+
+
 async def test_a_connection_that_lingers_is_closed_in_the_end(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.05)
     reader, writer = await gate.connect()
